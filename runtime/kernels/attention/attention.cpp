@@ -1,0 +1,175 @@
+// Causal attention with grouped key/value heads, forward and backward, in tiles of 64 queries by 256 keys with an online softmax
+// (the scheme of FlashAttention, arXiv 2205.14135). Nothing of size sequence x sequence exists.
+#include "runtime/core/FastMath.h"
+#include "runtime/core/Gemm.h"
+#include "runtime/core/Launch.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace megacc::runtime;
+
+namespace {
+
+constexpr int64_t query_tile = 64, key_tile = 256;
+
+struct Shape {
+  int64_t batch, sequence, heads, kv_heads, qk_dim, v_dim;
+  float scale;
+  const int32_t *documents;
+
+  Shape(const MgLaunch *launch, int64_t documents_operand)
+      : batch(launch->ints[0]), sequence(launch->ints[1]), heads(launch->ints[2]), kv_heads(launch->ints[3]), qk_dim(launch->ints[4]),
+        v_dim(launch->ints[5]), scale(float(launch->doubles[0])), documents(integers(launch, documents_operand)) {}
+
+  int64_t kvHead(int64_t head) const { return head / (heads / kv_heads); }
+
+  /// First key that query t of row b may see: the start of its run of equal document ids.
+  int64_t firstKey(int64_t b, int64_t t) const {
+    if (!documents)
+      return 0;
+    const int32_t *ids = documents + b * sequence;
+    while (t > 0 && ids[t - 1] == ids[t])
+      --t;
+    return t;
+  }
+};
+
+/// scores[queries, key_tile] = scale * q k^T with illegal entries at -infinity.
+void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_query, int64_t queries, int64_t first_key, int64_t keys,
+                  const int64_t *first_legal, float *scores) {
+  gemm(Transpose::right, queries, keys, s.qk_dim, s.scale, q, s.heads * s.qk_dim, k, s.kv_heads * s.qk_dim, 0.0f, scores, key_tile);
+  for (int64_t i = 0; i < queries; ++i) {
+    float *row = scores + i * key_tile;
+    int64_t low = std::clamp<int64_t>(first_legal[i] - first_key, 0, keys);
+    int64_t high = std::clamp<int64_t>(first_query + i + 1 - first_key, 0, keys);
+    std::fill(row, row + low, -INFINITY);
+    std::fill(row + high, row + keys, -INFINITY);
+  }
+}
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_attention(const MgLaunch *launch) {
+  const Shape s(launch, 5);
+  int64_t S = s.sequence, blocks = (S + query_tile - 1) / query_tile;
+  int64_t stride_q = s.heads * s.qk_dim, stride_k = s.kv_heads * s.qk_dim, stride_v = s.kv_heads * s.v_dim, stride_y = s.heads * s.v_dim;
+  parallelFor(s.batch * s.heads * blocks, [&](int64_t tile) {
+    int64_t block = tile % blocks, head = tile / blocks % s.heads, b = tile / blocks / s.heads;
+    int64_t first_query = block * query_tile, queries = std::min(query_tile, S - first_query);
+    float *y = output(launch, 0) + (b * S + first_query) * stride_y + head * s.v_dim;
+    float *lse = output(launch, 1) + (b * s.heads + head) * S + first_query;
+    const float *q = input(launch, 2) + (b * S + first_query) * stride_q + head * s.qk_dim;
+    const float *k = input(launch, 3) + b * S * stride_k + s.kvHead(head) * s.qk_dim;
+    const float *v = input(launch, 4) + b * S * stride_v + s.kvHead(head) * s.v_dim;
+    alignas(64) float scores[query_tile * key_tile];
+    float largest[query_tile], sum[query_tile];
+    int64_t first_legal[query_tile];
+    for (int64_t i = 0; i < queries; ++i) {
+      largest[i] = -INFINITY, sum[i] = 0, first_legal[i] = s.firstKey(b, first_query + i);
+      std::memset(y + i * stride_y, 0, s.v_dim * sizeof(float));
+    }
+    int64_t end = first_query + queries;
+    for (int64_t first_key = first_legal[0] / key_tile * key_tile; first_key < end; first_key += key_tile) {
+      int64_t keys = std::min(key_tile, end - first_key);
+      maskedScores(s, q, k + first_key * stride_k, first_query, queries, first_key, keys, first_legal, scores);
+      for (int64_t i = 0; i < queries; ++i) {
+        float *row = scores + i * key_tile, top = largest[i];
+        for (int64_t j = 0; j < keys; ++j)
+          top = std::max(top, row[j]);
+        if (top == -INFINITY) {
+          std::fill(row, row + keys, 0.0f);
+          continue;
+        }
+        float shrink = fastExp(largest[i] - top), total = 0;
+        for (int64_t j = 0; j < keys; ++j)
+          row[j] = fastExp(row[j] - top);
+        for (int64_t j = 0; j < keys; ++j)
+          total += row[j];
+        sum[i] = sum[i] * shrink + total;
+        largest[i] = top;
+        for (int64_t c = 0; c < s.v_dim; ++c)
+          y[i * stride_y + c] *= shrink;
+      }
+      gemm(Transpose::none, queries, s.v_dim, keys, 1.0f, scores, key_tile, v + first_key * stride_v, stride_v, 1.0f, y, stride_y);
+    }
+    for (int64_t i = 0; i < queries; ++i) {
+      lse[i] = largest[i] + std::log(sum[i]);
+      for (int64_t c = 0; c < s.v_dim; ++c)
+        y[i * stride_y + c] /= sum[i];
+    }
+  });
+  return 0;
+}
+
+// With p = exp(scores - lse), dp = d_y v^T, delta = sum(d_y * y): d_scores = p * (dp - delta) * scale. Scratch: delta[batch,heads,sequence],
+// then d_k and d_v of every query head, summed over the query heads of a kv head afterwards.
+int32_t mg_attention_grad(const MgLaunch *launch) {
+  const Shape s(launch, 9);
+  int64_t S = s.sequence;
+  int64_t stride_q = s.heads * s.qk_dim, stride_k = s.kv_heads * s.qk_dim, stride_v = s.kv_heads * s.v_dim, stride_y = s.heads * s.v_dim;
+  float *all_delta = output(launch, 10), *all_d_k = all_delta + s.batch * s.heads * S, *all_d_v = all_d_k + s.batch * s.heads * S * s.qk_dim;
+  parallelFor(s.batch * s.heads, [&](int64_t tile) {
+    int64_t head = tile % s.heads, b = tile / s.heads;
+    float *d_q = output(launch, 0) + b * S * stride_q + head * s.qk_dim;
+    const float *d_y = input(launch, 3) + b * S * stride_y + head * s.v_dim, *y = input(launch, 4) + b * S * stride_y + head * s.v_dim;
+    const float *lse = input(launch, 5) + tile * S, *q = input(launch, 6) + b * S * stride_q + head * s.qk_dim;
+    const float *k = input(launch, 7) + b * S * stride_k + s.kvHead(head) * s.qk_dim;
+    const float *v = input(launch, 8) + b * S * stride_v + s.kvHead(head) * s.v_dim;
+    float *delta = all_delta + tile * S, *d_k = all_d_k + tile * S * s.qk_dim, *d_v = all_d_v + tile * S * s.v_dim;
+    std::memset(d_k, 0, S * s.qk_dim * sizeof(float));
+    std::memset(d_v, 0, S * s.v_dim * sizeof(float));
+    alignas(64) float p[query_tile * key_tile], d_p[query_tile * key_tile];
+    for (int64_t first_query = 0; first_query < S; first_query += query_tile) {
+      int64_t queries = std::min(query_tile, S - first_query), end = first_query + queries, first_legal[query_tile];
+      const float *block_q = q + first_query * stride_q, *block_d_y = d_y + first_query * stride_y;
+      for (int64_t i = 0; i < queries; ++i) {
+        int64_t t = first_query + i;
+        first_legal[i] = s.firstKey(b, t);
+        delta[t] = 0;
+        for (int64_t c = 0; c < s.v_dim; ++c)
+          delta[t] += d_y[t * stride_y + c] * y[t * stride_y + c];
+        std::memset(d_q + t * stride_q, 0, s.qk_dim * sizeof(float));
+      }
+      for (int64_t first_key = first_legal[0] / key_tile * key_tile; first_key < end; first_key += key_tile) {
+        int64_t keys = std::min(key_tile, end - first_key);
+        const float *block_k = k + first_key * stride_k;
+        maskedScores(s, block_q, block_k, first_query, queries, first_key, keys, first_legal, p);
+        gemm(Transpose::right, queries, keys, s.v_dim, 1.0f, block_d_y, stride_y, v + first_key * stride_v, stride_v, 0.0f, d_p, key_tile);
+        for (int64_t i = 0; i < queries; ++i) {
+          int64_t t = first_query + i;
+          for (int64_t j = 0; j < keys; ++j) {
+            float probability = fastExp(p[i * key_tile + j] - lse[t]);
+            p[i * key_tile + j] = probability;
+            d_p[i * key_tile + j] = probability * (d_p[i * key_tile + j] - delta[t]) * s.scale;
+          }
+        }
+        gemm(Transpose::left, keys, s.v_dim, queries, 1.0f, p, key_tile, block_d_y, stride_y, 1.0f, d_v + first_key * s.v_dim, s.v_dim);
+        gemm(Transpose::left, keys, s.qk_dim, queries, 1.0f, d_p, key_tile, block_q, stride_q, 1.0f, d_k + first_key * s.qk_dim, s.qk_dim);
+        gemm(Transpose::none, queries, s.qk_dim, keys, 1.0f, d_p, key_tile, block_k, stride_k, 1.0f, d_q + first_query * stride_q, stride_q);
+      }
+    }
+  });
+  // Sums over the query heads of each kv head, in head order.
+  auto sumHeads = [&](const float *all, float *result, int64_t dim) {
+    int64_t group = s.heads / s.kv_heads;
+    parallelFor(s.batch * s.kv_heads, [&](int64_t tile) {
+      int64_t b = tile / s.kv_heads, kv = tile % s.kv_heads;
+      for (int64_t t = 0; t < S; ++t)
+        for (int64_t c = 0; c < dim; ++c) {
+          float sum = 0;
+          for (int64_t g = 0; g < group; ++g)
+            sum += all[((b * s.heads + kv * group + g) * S + t) * dim + c];
+          result[((b * S + t) * s.kv_heads + kv) * dim + c] = sum;
+        }
+    });
+  };
+  sumHeads(all_d_k, output(launch, 1), s.qk_dim);
+  sumHeads(all_d_v, output(launch, 2), s.v_dim);
+  return 0;
+}
+}

@@ -1,0 +1,129 @@
+// Elementwise kernels: addition, copies, accumulation and activations (conventions 5.4).
+#include "runtime/core/FastMath.h"
+#include "runtime/core/Launch.h"
+#include "runtime/core/Status.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace megacc::runtime;
+
+namespace {
+
+constexpr int64_t grain = 32768;
+
+enum Activation : int64_t { gelu, gelu_tanh, relu2, swiglu };
+
+constexpr float sqrt_half = 0.70710678f, inverse_sqrt_two_pi = 0.39894228f, sqrt_two_over_pi = 0.79788456f, cubic = 0.044715f;
+
+float activate(int64_t kind, float x) {
+  switch (kind) {
+  case gelu:
+    return 0.5f * x * (1.0f + std::erf(x * sqrt_half));
+  case gelu_tanh:
+    return 0.5f * x * (1.0f + std::tanh(sqrt_two_over_pi * (x + cubic * x * x * x)));
+  default:
+    return x > 0 ? x * x : 0.0f * x;
+  }
+}
+
+float slope(int64_t kind, float x) {
+  switch (kind) {
+  case gelu:
+    return 0.5f * (1.0f + std::erf(x * sqrt_half)) + x * inverse_sqrt_two_pi * std::exp(-0.5f * x * x);
+  case gelu_tanh: {
+    float t = std::tanh(sqrt_two_over_pi * (x + cubic * x * x * x));
+    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * sqrt_two_over_pi * (1.0f + 3.0f * cubic * x * x);
+  }
+  default:
+    return x > 0 ? 2.0f * x : 0.0f * x;
+  }
+}
+
+int64_t rowGrain(int64_t width) { return width >= grain ? 1 : grain / width; }
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_add(const MgLaunch *launch) {
+  float *y = output(launch, 0);
+  const float *a = input(launch, 1), *b = input(launch, 2);
+  parallelRanges(launch->ints[0], grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      y[i] = a[i] + b[i];
+  });
+  return 0;
+}
+
+int32_t mg_copy(const MgLaunch *launch) {
+  parallelRanges(launch->ints[0], grain, [&](int64_t begin, int64_t end) {
+    std::memmove(output(launch, 0) + begin, input(launch, 1) + begin, (end - begin) * sizeof(float));
+  });
+  return 0;
+}
+
+int32_t mg_accumulate(const MgLaunch *launch) {
+  float *sum = output(launch, 0), scale = float(launch->doubles[0]);
+  const float *x = input(launch, 1);
+  bool add = addsToOutput(launch, launch->ints[1]);
+  parallelRanges(launch->ints[0], grain, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      sum[i] = add ? sum[i] + scale * x[i] : scale * x[i];
+  });
+  return 0;
+}
+
+int32_t mg_fill_zero(const MgLaunch *launch) {
+  if (!addsToOutput(launch, launch->ints[1]))
+    std::memset(output(launch, 0), 0, launch->ints[0] * sizeof(float));
+  return 0;
+}
+
+int32_t mg_activation(const MgLaunch *launch) {
+  int64_t rows = launch->ints[0], width = launch->ints[1], kind = launch->ints[2];
+  float *y = output(launch, 0);
+  const float *x = input(launch, 1);
+  if (kind < gelu || kind > swiglu)
+    return mg_fail("mg_activation: unknown kind %ld", long(kind));
+  parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {
+    if (kind != swiglu) {
+      for (int64_t i = begin * width; i < end * width; ++i)
+        y[i] = activate(kind, x[i]);
+      return;
+    }
+    for (int64_t t = begin; t < end; ++t) {
+      const float *gate = x + 2 * t * width, *up = gate + width;
+      for (int64_t j = 0; j < width; ++j)
+        y[t * width + j] = gate[j] * sigmoid(gate[j]) * up[j];
+    }
+  });
+  return 0;
+}
+
+int32_t mg_activation_grad(const MgLaunch *launch) {
+  int64_t rows = launch->ints[0], width = launch->ints[1], kind = launch->ints[2];
+  float *d_x = output(launch, 0);
+  const float *d_y = input(launch, 1), *x = input(launch, 2);
+  if (kind < gelu || kind > swiglu)
+    return mg_fail("mg_activation_grad: unknown kind %ld", long(kind));
+  parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {
+    if (kind != swiglu) {
+      for (int64_t i = begin * width; i < end * width; ++i)
+        d_x[i] = d_y[i] * slope(kind, x[i]);
+      return;
+    }
+    for (int64_t t = begin; t < end; ++t) {
+      const float *gate = x + 2 * t * width, *up = gate + width, *g = d_y + t * width;
+      float *d_gate = d_x + 2 * t * width, *d_up = d_gate + width;
+      for (int64_t j = 0; j < width; ++j) {
+        float s = sigmoid(gate[j]), silu = gate[j] * s;
+        d_gate[j] = g[j] * up[j] * (s + silu * (1.0f - s));
+        d_up[j] = g[j] * silu;
+      }
+    }
+  });
+  return 0;
+}
+}

@@ -1,0 +1,73 @@
+// RMSNorm with a weight, conventions section 5: y = x * rstd * weight, rstd = 1/sqrt(mean(x^2) + eps).
+#include "runtime/core/Launch.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <cmath>
+
+using namespace megacc::runtime;
+
+static constexpr int64_t tile_rows = 64;
+
+extern "C" {
+
+int32_t mg_rms_norm(const MgLaunch *launch) {
+  int64_t rows = launch->ints[0], cols = launch->ints[1];
+  double eps = launch->doubles[0];
+  float *y = output(launch, 0), *rstd = output(launch, 1);
+  const float *x = input(launch, 2), *weight = input(launch, 3);
+  parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float *row = x + t * cols;
+      float sum[8] = {};
+      int64_t j = 0;
+      for (; j + 8 <= cols; j += 8)
+        for (int lane = 0; lane < 8; ++lane)
+          sum[lane] += row[j + lane] * row[j + lane];
+      double total = 0;
+      for (int lane = 0; lane < 8; ++lane)
+        total += sum[lane];
+      for (; j < cols; ++j)
+        total += row[j] * row[j];
+      float scale = float(1.0 / std::sqrt(total / cols + eps));
+      rstd[t] = scale;
+      for (int64_t i = 0; i < cols; ++i)
+        y[t * cols + i] = row[i] * scale * weight[i];
+    }
+  });
+  return 0;
+}
+
+// With g = d_y * weight: d_x = rstd * (g - x * rstd^2 * mean(g * x)), d_weight = sum over rows of d_y * x * rstd.
+int32_t mg_rms_norm_grad(const MgLaunch *launch) {
+  int64_t rows = launch->ints[0], cols = launch->ints[1];
+  bool add = addsToOutput(launch, launch->ints[2]);
+  float *d_x = output(launch, 0), *d_weight = output(launch, 1), *partial = output(launch, 6);
+  const float *d_y = input(launch, 2), *x = input(launch, 3), *rstd = input(launch, 4), *weight = input(launch, 5);
+  parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    float *sum = partial + begin / tile_rows * cols;
+    for (int64_t j = 0; j < cols; ++j)
+      sum[j] = 0;
+    for (int64_t t = begin; t < end; ++t) {
+      const float *g = d_y + t * cols, *row = x + t * cols;
+      double dot = 0;
+      for (int64_t j = 0; j < cols; ++j)
+        dot += g[j] * weight[j] * row[j];
+      float r = rstd[t], shift = float(dot / cols) * r * r;
+      for (int64_t j = 0; j < cols; ++j) {
+        sum[j] += g[j] * row[j] * r;
+        d_x[t * cols + j] = r * (g[j] * weight[j] - row[j] * shift);
+      }
+    }
+  });
+  int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+  parallelRanges(cols, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t j = begin; j < end; ++j) {
+      float sum = add ? d_weight[j] : 0.0f;
+      for (int64_t tile = 0; tile < tiles; ++tile)
+        sum += partial[tile * cols + j];
+      d_weight[j] = sum;
+    }
+  });
+  return 0;
+}
+}

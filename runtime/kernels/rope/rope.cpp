@@ -1,0 +1,36 @@
+// Rotary position embedding, conventions 5.2: pairs channel j with j + width/2, angle position * theta^(-2j/width).
+#include "runtime/core/Launch.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <cmath>
+#include <cstring>
+
+using namespace megacc::runtime;
+
+extern "C" int32_t mg_rope(const MgLaunch *launch) {
+  int64_t rows = launch->ints[0], sequence = launch->ints[1], heads = launch->ints[2], head_dim = launch->ints[3];
+  int64_t offset = launch->ints[4], half = launch->ints[5] / 2;
+  double sign = launch->ints[6] ? -1.0 : 1.0, theta = launch->doubles[0];
+  float *y = output(launch, 0);
+  const float *x = input(launch, 1);
+  // A tile is a range of positions, so that each angle is computed once for all rows of the batch and all heads.
+  parallelRanges(sequence, 32, [&](int64_t begin, int64_t end) {
+    for (int64_t position = begin; position < end; ++position) {
+      if (y != x)
+        for (int64_t t = position; t < rows; t += sequence)
+          std::memcpy(y + t * heads * head_dim, x + t * heads * head_dim, heads * head_dim * sizeof(float));
+      for (int64_t j = 0; j < half; ++j) {
+        double angle = position * std::pow(theta, -double(j) / half);
+        float c = float(std::cos(angle)), s = float(sign * std::sin(angle));
+        for (int64_t t = position; t < rows; t += sequence)
+          for (int64_t h = 0; h < heads; ++h) {
+            float *pair = y + (t * heads + h) * head_dim + offset + j;
+            float a = pair[0], b = pair[half];
+            pair[0] = a * c - b * s;
+            pair[half] = a * s + b * c;
+          }
+      }
+    }
+  });
+  return 0;
+}
