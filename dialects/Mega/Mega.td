@@ -1,0 +1,58 @@
+// The declaration of a model: what people write.
+#ifndef MEGACC_MEGA_TD
+#define MEGACC_MEGA_TD
+
+include "mlir/IR/OpBase.td"
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/IR/RegionKindInterface.td"
+
+def Mega_Dialect : Dialect {
+  let name = "mega";
+  let cppNamespace = "::megacc::mega";
+  let summary = "declaration of a hybrid language model and of how it is trained";
+  let useDefaultAttributePrinterParser = 1;
+}
+
+def Mega_KindAttr : AttrDef<Mega_Dialect, "Kind"> {
+  let mnemonic = "kind";
+  let summary = "a kind and its keys, as written: mla<heads = 4, rope = 8>";
+  let description = [{
+    Order and duplicates are kept for `mega-check`. A keyword value (`bf16`) is a kind without keys, a bare table (`<dp = 1>`) has an empty kind, and what
+    cannot be a value (`3e-4`, `132GiB`) is the kind `!malformed` with the text as its only key.
+  }];
+  let parameters = (ins StringRefParameter<"word">:$word, ArrayRefParameter<"::mlir::NamedAttribute">:$keys);
+  let hasCustomAssemblyFormat = 1;
+}
+
+class Mega_Op<string mnemonic, list<Trait> traits = []> : Op<Mega_Dialect, mnemonic, traits> {
+  let hasCustomAssemblyFormat = 1;
+}
+
+def Mega_ModelOp : Mega_Op<"model", [NoTerminator, SingleBlock]> {
+  let summary = "one model: widths, pattern, families and placements";
+  let arguments = (ins StrAttr:$sym_name, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence);
+  let regions = (region SizedRegion<1>:$body);
+}
+
+def Mega_PatternOp : Mega_Op<"pattern"> {
+  let summary = "letters tiled over the depth";
+  let arguments = (ins StrAttr:$text, I64Attr:$depth);
+}
+
+def Mega_FamilyOp : Mega_Op<"family"> {
+  let summary = "binds a letter to a block family";
+  let arguments = (ins StrAttr:$letter, Mega_KindAttr:$kind);
+}
+
+def Mega_PlaceOp : Mega_Op<"place"> {
+  let summary = "places a feature on the input, the objective, or blocks by letter and rank";
+  let arguments = (ins Mega_KindAttr:$kind, StrAttr:$target, UnitAttr:$on_letter, OptionalAttr<ArrayAttr>:$ranks);
+}
+
+def Mega_TrainOp : Mega_Op<"train"> {
+  let summary = "how a model is trained";
+  let arguments = (ins StrAttr:$sym_name, StrAttr:$model, Mega_KindAttr:$settings);
+}
+
+#endif

@@ -1,0 +1,52 @@
+// A declaration, checked and completed: what every later phase reads.
+#pragma once
+#include "dialects/Mega/KeyTable.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Support/LLVM.h"
+
+namespace megacc::mega {
+
+struct Feature {
+  std::string kind;
+  KeyValues keys;
+  int64_t order = 0; // rank of the block among those of its placement
+};
+
+struct Block {
+  int64_t slot; // from 0
+  char letter;
+  int64_t rank; // among the blocks of its letter, from 0
+  std::string kind;
+  KeyValues keys;
+  std::vector<Feature> features;
+
+  const Feature *find(llvm::StringRef kind) const;
+};
+
+/// A mega.train block with defaults; sizes are global.
+struct Train {
+  int64_t micro_batch = 1, accumulate = 1, seed = 0;
+  std::string precision = "fp32";
+  double clip = 1.0, lr = 3e-4, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, decay = 0.1;
+  std::string schedule = "constant";
+  int64_t warmup = 0, steps = 0; // steps 0: the run's total
+  double final_lr = -1;          // negative: lr / 10
+  bool documents = false;
+};
+
+struct Model {
+  std::string name;
+  int64_t hidden, vocab, sequence, depth;
+  std::vector<Block> blocks;
+  std::vector<Feature> placements; // on the input and the objective
+  std::vector<int64_t> stage_cuts;
+  std::map<char, std::pair<std::string, KeyValues>> families; // by letter
+  std::optional<Train> train;
+
+  const Feature *find(llvm::StringRef kind) const;
+};
+
+/// Checks every declaration of a module, reporting all mistakes at their place, and returns the models in order.
+mlir::FailureOr<std::vector<Model>> readModels(mlir::ModuleOp module);
+
+} // namespace megacc::mega

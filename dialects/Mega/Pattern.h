@@ -1,0 +1,29 @@
+// The pattern language: letters, groups and repeats `(AEME)x12`, `|` for stage cuts, blanks ignored, case folded.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace megacc::mega {
+
+struct PatternError {
+  int64_t position; // byte in the text
+  std::string message;
+};
+
+struct PatternSlot {
+  char letter;
+  int64_t position; // byte of the letter in the text
+};
+
+struct Pattern {
+  std::vector<PatternSlot> slots;   // one a block, tiled over the depth
+  std::vector<int64_t> stage_cuts;  // block before which a `|` stands
+  std::vector<PatternError> errors; // if not empty, slots are not to be used
+};
+
+/// Expands `text` over `depth` blocks. Without bars it tiles and may end mid-tile; with bars its length must equal the depth.
+Pattern expandPattern(std::string_view text, int64_t depth);
+
+} // namespace megacc::mega
