@@ -4,7 +4,7 @@
 #include "dialects/Mega/Pattern.h"
 
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/Diagnostics.h"
 
 using namespace mlir;
@@ -205,7 +205,6 @@ private:
       error(opLocation(op)) << "model '@" << model.name << "' has no pattern; fix: add mega.pattern \"...\" depth N";
     else
       readPattern(pattern_op, model);
-    llvm::StringSet<> placed;
     for (auto place : op.getBody().getOps<PlaceOp>())
       readPlacement(place, model);
     return model;
@@ -254,7 +253,7 @@ private:
       if (rope > head_dim) // mega.attention.c2
         error(at("rope")) << "rope = " << rope << " exceeds head_dim = " << head_dim << "; fix: rotate at most the whole head";
       if (rope % 2) // mega.attention.c3
-        error(at(op.getKind().getKeys().empty() ? "" : "rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
+        error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
     } else if (kind == "mla") {
       if (int64_t rope = keys.getInt("rope"); rope % 2) // mega.mla.c1
         error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
@@ -291,7 +290,7 @@ private:
     if (chunk * rank > 64) // mega.mamba3.c3
       error(at("chunk")) << "chunk * rank = " << chunk * rank << " exceeds 64; fix: use chunk = " << std::max<int64_t>(64 / rank, 1);
     if (fraction != 0.5 && fraction != 1.0) // mega.mamba3.c4
-      error(at("rope_fraction")) << "rope_fraction = " << fraction << " must be 0.5 or 1.0";
+      error(at("rope_fraction")) << "rope_fraction = " << llvm::formatv("{0}", fraction).str() << " must be 0.5 or 1.0";
     else if (keys.getInt("state") % (fraction == 0.5 ? 4 : 2)) // mega.mamba3.c5
       error(at("state")) << "state = " << keys.getInt("state") << " must be divisible by " << (fraction == 0.5 ? 4 : 2) << " to be rotated";
     if (keys.getText("variant") == "siso" && rank != 1) // mega.mamba3.c6
@@ -377,10 +376,11 @@ private:
       feature.keys.set("dim", model.hidden / 4);
     int64_t count = llvm::count_if(model.blocks, [&](const Block &block) { return block.letter == letter; });
     SmallVector<int64_t> ranks;
-    if (!op.getRanks())
+    ArrayAttr given = op.getRanks().value_or(nullptr);
+    if (!given)
       error(opLocation(op)) << "'" << spec.word << "' needs ranks [...] among the blocks of \"" << op.getTarget() << "\""; // mega.place.c6
     else
-      for (Attribute item : *op.getRanks()) {
+      for (Attribute item : given) {
         auto rank = dyn_cast<IntegerAttr>(item);
         int64_t value = rank ? rank.getInt() : -1;
         if (!rank || value < 0 || value >= count) // mega.place.c7

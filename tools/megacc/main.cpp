@@ -20,7 +20,8 @@ static void print(const std::string &emit, ModuleOp module, llvm::raw_ostream &o
     os << "\n";
     return;
   }
-  for (const megacc::mega::Model &model : *megacc::mega::readModels(module))
+  FailureOr<std::vector<megacc::mega::Model>> models = megacc::mega::readModels(module);
+  for (const megacc::mega::Model &model : *models) // mega-check has passed
     emit == "stack" ? megacc::printStack(model, os) : megacc::printPlan(model, os);
 }
 
