@@ -205,7 +205,7 @@ void KindAttr::print(AsmPrinter &printer) const {
 
 ParseResult ModelOp::parse(OpAsmParser &parser, OperationState &result) {
   Locations locations;
-  if (parseSymbol(parser, result, "sym_name", locations) || parseInteger(parser, result, "hidden", &locations) ||
+  if (parseSymbol(parser, result, "symbol", locations) || parseInteger(parser, result, "hidden", &locations) ||
       parseInteger(parser, result, "vocab", &locations) || parseInteger(parser, result, "sequence", &locations) ||
       parser.parseRegion(*result.addRegion()))
     return failure();
@@ -217,7 +217,7 @@ ParseResult ModelOp::parse(OpAsmParser &parser, OperationState &result) {
 
 void ModelOp::print(OpAsmPrinter &printer) {
   printer << " ";
-  printer.printSymbolName(getSymName());
+  printer.printSymbolName(getSymbol());
   printer << " hidden " << getHidden() << " vocab " << getVocab() << " sequence " << getSequence() << " ";
   printer.printRegion(getBody());
 }
@@ -284,7 +284,7 @@ void PlaceOp::print(OpAsmPrinter &printer) {
 ParseResult TrainOp::parse(OpAsmParser &parser, OperationState &result) {
   Locations locations;
   SmallVector<NamedAttribute> keys;
-  if (parseSymbol(parser, result, "sym_name", locations) || parser.parseKeyword("of") || parseSymbol(parser, result, "model", locations) ||
+  if (parseSymbol(parser, result, "symbol", locations) || parser.parseKeyword("of") || parseSymbol(parser, result, "model", locations) ||
       parser.parseLBrace() || parseKeys(parser, "", keys, &locations, [](AsmParser &p) { return succeeded(p.parseOptionalRBrace()); }))
     return failure();
   result.addAttribute("settings", KindAttr::get(parser.getContext(), "train", keys));
@@ -294,7 +294,7 @@ ParseResult TrainOp::parse(OpAsmParser &parser, OperationState &result) {
 
 void TrainOp::print(OpAsmPrinter &printer) {
   printer << " ";
-  printer.printSymbolName(getSymName());
+  printer.printSymbolName(getSymbol());
   printer << " of ";
   printer.printSymbolName(getModel());
   printer << " {";

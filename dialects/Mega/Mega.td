@@ -31,7 +31,7 @@ class Mega_Op<string mnemonic, list<Trait> traits = []> : Op<Mega_Dialect, mnemo
 
 def Mega_ModelOp : Mega_Op<"model", [NoTerminator, SingleBlock]> {
   let summary = "one model: widths, pattern, families and placements";
-  let arguments = (ins StrAttr:$sym_name, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence);
+  let arguments = (ins StrAttr:$symbol, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence);
   let regions = (region SizedRegion<1>:$body);
 }
 
@@ -52,7 +52,7 @@ def Mega_PlaceOp : Mega_Op<"place"> {
 
 def Mega_TrainOp : Mega_Op<"train"> {
   let summary = "how a model is trained";
-  let arguments = (ins StrAttr:$sym_name, StrAttr:$model, Mega_KindAttr:$settings);
+  let arguments = (ins StrAttr:$symbol, StrAttr:$model, Mega_KindAttr:$settings);
 }
 
 #endif

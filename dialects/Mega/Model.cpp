@@ -31,8 +31,8 @@ public:
     std::vector<Model> models;
     for (auto op : module.getOps<ModelOp>()) {
       for (const Model &earlier : models)
-        if (earlier.name == op.getSymName()) // mega.model.c1
-          error(keyLocation(op, "sym_name")) << "two models are called '@" << earlier.name << "'; fix: rename one";
+        if (earlier.name == op.getSymbol()) // mega.model.c1
+          error(keyLocation(op, "symbol")) << "two models are called '@" << earlier.name << "'; fix: rename one";
       models.push_back(readModel(op));
     }
     if (models.empty())
@@ -187,7 +187,7 @@ private:
 
   Model readModel(ModelOp op) {
     Model model;
-    model.name = op.getSymName().str();
+    model.name = op.getSymbol().str();
     model.hidden = op.getHidden(), model.vocab = op.getVocab(), model.sequence = op.getSequence(), model.depth = 0;
     for (auto [name, value] : {std::pair<StringRef, int64_t>{"hidden", model.hidden}, {"vocab", model.vocab}, {"sequence", model.sequence}})
       if (value < 1) // mega.model.c2

@@ -73,7 +73,7 @@ void printPlan(const Model &model, llvm::raw_ostream &os) {
   std::vector<Totals> slots(model.blocks.size());
   Totals outer, all;
   outer.flops = outerFlops(model);
-  int64_t weight_bytes = 0, width = model.train && model.train->precision == "bf16" ? 2 : 4;
+  int64_t weight_bytes = 0, optimizer_bytes = 0, width = model.train && model.train->precision == "bf16" ? 2 : 4;
   for (const Block &block : model.blocks) {
     slots[block.slot].flops = blockFlops(model, block);
     families[block.kind].count += 1;
@@ -84,7 +84,9 @@ void printPlan(const Model &model, llvm::raw_ostream &os) {
     add(parameter.slot < 0 ? outer : slots[parameter.slot], parameter);
     if (parameter.slot >= 0)
       add(families[model.blocks[parameter.slot].kind], parameter);
-    weight_bytes += parameter.elements() * (parameter.fp32 ? 4 : width);
+    bool has_master = width == 2 && !parameter.fp32;
+    weight_bytes += parameter.elements() * (has_master ? 2 : 4);
+    optimizer_bytes += parameter.trained ? parameter.elements() * (has_master ? 12 : 8) : 0;
   }
   all.flops = outer.flops;
   for (const Totals &slot : slots)
@@ -104,7 +106,7 @@ void printPlan(const Model &model, llvm::raw_ostream &os) {
   };
   bytes("weights", weight_bytes);
   bytes("gradients", 4.0 * all.total);
-  bytes("optimizer", (width == 2 ? 12.0 : 8.0) * all.total);
+  bytes("optimizer", optimizer_bytes);
   os << "  activations   not planned: lowering is not supported yet\n";
 
   os << "\nslot letter family           parameters            active     training/token\n";

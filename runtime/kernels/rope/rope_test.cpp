@@ -1,0 +1,22 @@
+#include "runtime/kernels/TestSupport.h"
+
+using namespace megacc::test;
+
+TEST(Rope, RotatesPairsAndTurnsBack) {
+  const int64_t batch = 2, sequence = 35, heads = 3, head_dim = 7, offset = 1, width = 4;
+  Values x = randomValues(batch * sequence * heads * head_dim, 1), y(x.size()), back(x.size());
+  Doubles expected = widen(x);
+  for (int64_t t = 0; t < batch * sequence; ++t)
+    for (int64_t h = 0; h < heads; ++h)
+      for (int64_t j = 0; j < width / 2; ++j) {
+        double *pair = expected.data() + (t * heads + h) * head_dim + offset + j, a = pair[0], b = pair[width / 2];
+        double angle = double(t % sequence) * std::pow(500.0, -2.0 * j / width);
+        pair[0] = a * std::cos(angle) - b * std::sin(angle);
+        pair[width / 2] = a * std::sin(angle) + b * std::cos(angle);
+      }
+  ASSERT_EQ(call(mg_rope, {y.data(), x.data()}, {batch * sequence, sequence, heads, head_dim, offset, width, 0}, {500.0}), 0);
+  EXPECT_LT(relativeError(y, expected), 1e-6);
+  // The inverse is the gradient, since a rotation is orthogonal.
+  ASSERT_EQ(call(mg_rope, {back.data(), y.data()}, {batch * sequence, sequence, heads, head_dim, offset, width, 1}, {500.0}), 0);
+  EXPECT_LT(relativeError(back, widen(x)), 1e-6);
+}

@@ -1,0 +1,109 @@
+// RUN: megacc-opt %s --mega-check -split-input-file -verify-diagnostics
+
+// Several mistakes are reported in one run.
+mega.model @many hidden 48 vocab 64 sequence 24 { // mega.keys.c1 mega.keys.c2 mega.keys.c3 mega.keys.c6 mega.keys.c7 mega.family.c3
+  mega.pattern "AF" depth 4
+  // expected-error @+1 {{heads = 4 is not divisible by kv_heads = 3; fix: use a divisor of 4}}
+  mega.family "A" = attention<heads = 4, kv_heads = 3, head_dim = 12>
+  // expected-error @+2 {{letter "A" is bound twice}}
+  // expected-error @+1 {{'mlp' has no key 'activtion'; did you mean 'activation'?}}
+  mega.family "A" = mlp<width = 40, activtion = swiglu>
+  // expected-error @+3 {{'width' of 'mlp' must be an integer}}
+  // expected-error @+2 {{key 'width' of 'mlp' is given twice}}
+  // expected-error @+1 {{'activation' cannot be 'swigl'; did you mean 'swiglu'?}}
+  mega.family "F" = mlp<width = 3.0, width = 3, activation = swigl>
+  // expected-error @+1 {{'mlp' needs 'width', an integer}}
+  mega.family "G" = mlp
+  // expected-error @+1 {{there is no family 'mlpp'; did you mean 'mlp'?}}
+  mega.family "Z" = mlpp<width = 4>
+}
+
+// -----
+
+mega.model @attention_rules hidden 48 vocab 64 sequence 24 {
+  mega.pattern "ABC" depth 3
+  // expected-error @+1 {{rope = 14 exceeds head_dim = 12}}
+  mega.family "A" = attention<heads = 4, head_dim = 12, rope = 14>
+  // expected-error @+1 {{rope width 5 is odd, rotation pairs channels; fix: use 4 or 6}}
+  mega.family "B" = attention<heads = 4, head_dim = 12, rope = 5>
+  // expected-error @+1 {{rope width 3 is odd}}
+  mega.family "C" = mla<heads = 4, q_rank = 12, kv_rank = 16, nope = 8, rope = 3, value = 6>
+}
+
+// -----
+
+mega.model @mamba_rules hidden 48 vocab 64 sequence 24 {
+  mega.pattern "MNOP" depth 4
+  // expected-error @+1 {{hidden * expand = 96 is not divisible by head_dim = 7}}
+  mega.family "M" = mamba3<head_dim = 7>
+  // expected-error @+1 {{chunk * rank = 128 exceeds 64; fix: use chunk = 16}}
+  mega.family "N" = mamba3<head_dim = 16, chunk = 32>
+  // expected-error @+1 {{rope_fraction = 0.25 must be 0.5 or 1.0}}
+  mega.family "O" = mamba3<head_dim = 16, rope_fraction = 0.25>
+  // expected-error @+1 {{variant siso has rank 1, rank = 4}}
+  mega.family "P" = mamba3<head_dim = 16, variant = siso>
+}
+
+// -----
+
+mega.model @moe_rules hidden 48 vocab 64 sequence 24 {
+  mega.pattern "E" depth 1
+  // expected-error @+1 {{top_k = 3 exceeds experts = 2}}
+  mega.family "E" = moe<experts = 2, top_k = 3, width = 8>
+  // expected-error @+1 {{'depth' of 'mtp' is 0, it must be at least 1}}
+  mega.place mtp<depth = 0, block = "E"> on objective
+}
+
+// -----
+
+mega.model @placements hidden 48 vocab 64 sequence 24 {
+  mega.pattern "AF" depth 4
+  mega.family "A" = mla<heads = 4, q_rank = 12, kv_rank = 16, nope = 8, rope = 4, value = 6>
+  mega.family "F" = mlp<width = 8>
+  // expected-error @+1 {{'dsa' fits mla, but "F" is mlp}}
+  mega.place dsa<heads = 1, dim = 8, top_k = 4> on "F" ranks [0]
+  // expected-error @+2 {{rank 0 is given twice}}
+  // expected-error @+1 {{rank 2 is out of range: "A" has 2 blocks, ranks 0 to 1}}
+  mega.place dsa<heads = 1, dim = 8, top_k = 4> on "A" ranks [0, 0, 2]
+  // expected-error @+1 {{'mtp' is placed on objective, not on "input"}}
+  mega.place mtp<depth = 1> on input
+  // expected-error @+1 {{there is no placement 'engrm'; did you mean 'engram'?}}
+  mega.place engrm<dim = 3> on "A" ranks [0]
+}
+
+// -----
+
+// expected-error @+1 {{model '@no_pattern' has no pattern}}
+mega.model @no_pattern hidden 48 vocab 64 sequence 24 {
+  mega.family "F" = mlp<width = 8>
+}
+mega.model @two_patterns hidden 48 vocab 64 sequence 24 {
+  mega.pattern "F" depth 1
+  // expected-error @+1 {{a model has one pattern, this is another}}
+  mega.pattern "F" depth 1
+  mega.family "F" = mlp<width = 8>
+}
+// expected-error @+1 {{two models are called '@two_patterns'}}
+mega.model @two_patterns hidden 48 vocab 64 sequence 24 {
+  // expected-error @+1 {{depth is 0, a model needs at least 1 block}}
+  mega.pattern "F" depth 0
+  mega.family "F" = mlp<width = 8>
+}
+
+// -----
+
+mega.model @unbound hidden 48 vocab 64 sequence 24 {
+  // expected-error @+1 {{letter 'Q' has no family; fix: add mega.family "Q" = ...}}
+  mega.pattern "FQ" depth 2
+  mega.family "F" = mlp<width = 8>
+}
+// expected-error @+1 {{there is no model '@unbond'; did you mean 'unbound'?}}
+mega.train @step of @unbond {
+  // expected-error @+1 {{'micro_batch' = a number with the type suffix ': i3' is no value; fix: leave the type away}}
+  micro_batch = 5 : i3,
+  // expected-error @+1 {{'memory' = 132GiB is no value; fix: write it in quotes, "132GiB"}}
+  memory = 132GiB,
+  // expected-error @+2 {{'lr' = 3e-4 is no value; fix: write 3.0e-4}}
+  // expected-error @+1 {{'decay' of 'adamw' must be a float; fix: write 1.0}}
+  optimizer = adamw<lr = 3e-4, decay = 1>
+}
