@@ -76,14 +76,16 @@ private:
       return std::nullopt;
     case KeyType::integers: {
       auto list = dyn_cast<ArrayAttr>(attribute);
+      if (!list)
+        return std::nullopt;
       std::vector<int64_t> values;
-      for (Attribute item : list ? list : ArrayAttr()) {
+      for (Attribute item : list) {
         auto value = dyn_cast<IntegerAttr>(item);
         if (!value)
           return std::nullopt;
         values.push_back(value.getInt());
       }
-      return list ? std::optional<Value>(values) : std::nullopt;
+      return Value(values);
     }
     case KeyType::table:
       return std::nullopt;
@@ -182,6 +184,26 @@ private:
       error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at least " << key.least;
       return;
     }
+    if (auto *number = std::get_if<int64_t>(&*value); number && *number > largest && key.name != "seed") { // mega.keys.c9
+      error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at most " << largest;
+      return;
+    }
+    if (auto *number = std::get_if<double>(&*value); number && !(*number >= 0)) { // mega.keys.c10
+      error(location) << "'" << key.name << "' of '" << kind_name << "' must not be negative";
+      return;
+    }
+    if (auto *list = std::get_if<std::vector<int64_t>>(&*value)) { // mega.keys.c11
+      int64_t least = key.name == "layers" ? 0 : 1;
+      if (list->empty() && key.name != "sizes") {
+        error(location) << "'" << key.name << "' of '" << kind_name << "' is empty; fix: give at least one number";
+        return;
+      }
+      for (int64_t item : *list)
+        if (item < least || item > largest) {
+          error(location) << "'" << key.name << "' of '" << kind_name << "' has " << item << ", it must be " << least << " to " << largest;
+          return;
+        }
+    }
     values.set(key.name, *value);
   }
 
@@ -190,8 +212,8 @@ private:
     model.name = op.getSymbol().str();
     model.hidden = op.getHidden(), model.vocab = op.getVocab(), model.sequence = op.getSequence(), model.depth = 0;
     for (auto [name, value] : {std::pair<StringRef, int64_t>{"hidden", model.hidden}, {"vocab", model.vocab}, {"sequence", model.sequence}})
-      if (value < 1) // mega.model.c2
-        error(keyLocation(op, name)) << "'" << name << "' is " << value << ", it must be at least 1";
+      if (value < 1 || value > largest) // mega.model.c2
+        error(keyLocation(op, name)) << "'" << name << "' is " << value << ", it must be " << (value < 1 ? "at least 1" : "at most 2147483647");
     for (auto family : op.getBody().getOps<FamilyOp>())
       readFamily(family, model);
     PatternOp pattern_op;
@@ -248,6 +270,8 @@ private:
       if (!keys.has("rope"))
         keys.set("rope", head_dim);
       int64_t kv_heads = keys.getInt("kv_heads"), rope = keys.getInt("rope");
+      if (keys.getFloat("theta") <= 0) // mega.attention.c4
+        error(at("theta")) << "theta must be above 0";
       if (heads % kv_heads) // mega.attention.c1
         error(at("kv_heads")) << "heads = " << heads << " is not divisible by kv_heads = " << kv_heads << "; fix: use a divisor of " << heads;
       if (rope > head_dim) // mega.attention.c2
@@ -255,6 +279,8 @@ private:
       if (rope % 2) // mega.attention.c3
         error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
     } else if (kind == "mla") {
+      if (keys.getFloat("theta") <= 0) // mega.mla.c2
+        error(at("theta")) << "theta must be above 0";
       if (int64_t rope = keys.getInt("rope"); rope % 2) // mega.mla.c1
         error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
     } else if (kind == "moe") {
@@ -309,7 +335,7 @@ private:
     };
     Pattern pattern = expandPattern(op.getText(), op.getDepth());
     for (const PatternError &mistake : pattern.errors) // mega.pattern.c2
-      error(op.getDepth() < 1 ? keyLocation(op, "depth") : at(mistake.position)) << mistake.message;
+      error(op.getDepth() < 1 || op.getDepth() > 1 << 20 ? keyLocation(op, "depth") : at(mistake.position)) << mistake.message;
     model.stage_cuts = pattern.stage_cuts;
     std::map<char, int64_t> ranks;
     std::string unbound;
@@ -338,13 +364,20 @@ private:
       error(opLocation(op)) << "there is no placement '" << kind.getWord() << "'; " << nearest(kind.getWord(), names);
       return;
     }
+    bool were_errors = failed;
+    failed = false;
     Feature feature = {spec->word, resolve(op, kind, *spec, ""), 0};
+    if (!failed)
+      checkFeature(op, feature, model);
+    failed |= were_errors;
     StringRef wanted = spec->role == Role::input ? "input" : spec->role == Role::objective ? "objective" : "a letter";
     if ((spec->role == Role::block) != op.getOnLetter() || (spec->role != Role::block && op.getTarget() != wanted)) { // mega.place.c2
       error(opLocation(op)) << "'" << spec->word << "' is placed on " << wanted << ", not on \"" << op.getTarget() << "\"";
       return;
     }
     if (spec->role != Role::block) {
+      if (op.getRanks()) // mega.place.c10
+        error(keyLocation(op, "ranks")) << "'" << spec->word << "' on " << wanted << " has no ranks; fix: remove them";
       if (model.find(spec->word)) // mega.place.c3
         error(opLocation(op)) << "'" << spec->word << "' is placed twice; fix: remove one";
       if (spec->word == "mtp") {
@@ -358,6 +391,42 @@ private:
       return;
     }
     placeOnBlocks(op, *spec, feature, model);
+  }
+
+  /// The rules between the keys of a placement.
+  void checkFeature(PlaceOp op, const Feature &feature, const Model &model) {
+    auto at = [&](StringRef key) { return keyLocation(op, key); };
+    const KeyValues &keys = feature.keys;
+    if (feature.kind == "stp") {
+      for (int64_t layer : keys.getInts("layers"))
+        if (layer >= model.depth && model.depth > 0) // mega.stp.c1
+          error(at("layers")) << "layer " << layer << " is out of range: the model has " << model.depth << " blocks, 0 to " << model.depth - 1;
+    } else if (feature.kind == "mod") {
+      if (double capacity = keys.getFloat("capacity"); !(capacity > 0 && capacity <= 1)) // mega.mod.c1
+        error(at("capacity")) << "capacity = " << llvm::formatv("{0}", capacity).str() << " is outside (0, 1]";
+    } else if (feature.kind == "engram") {
+      if (keys.getBool("gated") && keys.getInt("conv") && !keys.getBool("conv_residual")) // mega.engram.c1
+        error(at("conv_residual")) << "a gated engram with a convolution and without its residual cannot learn its gate; fix: write conv_residual = true";
+    } else if (feature.kind == "structure") {
+      checkStructure(op, keys);
+    }
+  }
+
+  void checkStructure(PlaceOp op, const KeyValues &keys) {
+    static const StringRef known[] = {"structure", "dep_level", "ast_depth", "sibling_index", "ast_node_type"};
+    StringRef text = keys.getText("components");
+    SmallVector<StringRef> parts;
+    if (text != "core" && text != "all")
+      text.split(parts, ',');
+    for (auto [index, part] : llvm::enumerate(parts)) {
+      if (!llvm::is_contained(known, part.trim())) // mega.structure.c1
+        error(keyLocation(op, "components")) << "there is no component '" << part << "'; " << nearest(part.trim(), ArrayRef<StringRef>(known));
+      else if (llvm::is_contained(ArrayRef(parts).take_front(index), part)) // mega.structure.c2
+        error(keyLocation(op, "components")) << "component '" << part << "' is given twice; fix: remove one";
+    }
+    size_t count = text == "core" ? 2 : text == "all" ? 5 : parts.size(), sizes = keys.getInts("sizes").size();
+    if (sizes > count) // mega.structure.c3
+      error(keyLocation(op, "sizes")) << sizes << " sizes for " << count << " components; fix: give at most " << count;
   }
 
   void placeOnBlocks(PlaceOp op, const KindSpec &spec, Feature feature, Model &model) {
@@ -374,6 +443,9 @@ private:
     }
     if (spec.word == "engram" && !feature.keys.has("dim"))
       feature.keys.set("dim", model.hidden / 4);
+    if (spec.word == "dsa" && !family->second.first.empty() && feature.keys.has("dim") && family->second.second.has("rope"))
+      if (int64_t rope = family->second.second.getInt("rope"), dim = feature.keys.getInt("dim"); rope > dim) // mega.dsa.c1
+        error(keyLocation(op, "dim")) << "the indexer rotates rope = " << rope << " channels of dim = " << dim << "; fix: use dim of at least " << rope;
     int64_t count = llvm::count_if(model.blocks, [&](const Block &block) { return block.letter == letter; });
     SmallVector<int64_t> ranks;
     ArrayAttr given = op.getRanks().value_or(nullptr);
@@ -383,7 +455,9 @@ private:
       for (Attribute item : given) {
         auto rank = dyn_cast<IntegerAttr>(item);
         int64_t value = rank ? rank.getInt() : -1;
-        if (!rank || value < 0 || value >= count) // mega.place.c7
+        if (!rank)
+          error(keyLocation(op, "ranks")) << "ranks are integers";
+        else if (value < 0 || value >= count) // mega.place.c7
           error(keyLocation(op, "ranks")) << "rank " << value << " is out of range: \"" << op.getTarget() << "\" has " << count
                                           << " blocks, ranks 0 to " << count - 1;
         else if (llvm::is_contained(ranks, value)) // mega.place.c8
@@ -396,6 +470,11 @@ private:
       auto found = block.letter == letter ? llvm::find(ranks, block.rank) : ranks.end();
       if (found == ranks.end())
         continue;
+      if (block.find(spec.word)) { // mega.place.c9
+        error(keyLocation(op, "ranks")) << "'" << spec.word << "' is placed twice on rank " << block.rank << " of \"" << op.getTarget()
+                                        << "\"; fix: remove one";
+        continue;
+      }
       feature.order = found - ranks.begin();
       block.features.push_back(feature);
     }
@@ -421,6 +500,9 @@ private:
     train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
     const KeyValues &adamw = tables["optimizer"].second;
     train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
+    for (StringRef beta : {"beta1", "beta2"})
+      if (adamw.getFloat(beta) >= 1) // mega.adamw.c1
+        error(keyLocation(op, ("optimizer." + beta).str())) << "'" << beta << "' must be below 1";
     train.eps = adamw.getFloat("eps"), train.decay = adamw.getFloat("decay");
     if (auto schedule = tables.find("schedule"); schedule != tables.end()) {
       train.schedule = schedule->second.first;
@@ -430,6 +512,9 @@ private:
     }
     model->train = train;
   }
+
+  /// Keeps products of a few sizes within 64 bits.
+  static constexpr int64_t largest = (int64_t(1) << 31) - 1;
 
   ModuleOp module;
   bool failed = false;

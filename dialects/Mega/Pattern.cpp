@@ -106,6 +106,8 @@ Pattern expandPattern(std::string_view text, int64_t depth) {
     pattern.errors.push_back({0, "the pattern is empty; fix: write at least one letter"});
   if (depth < 1)
     pattern.errors.push_back({0, "depth is " + std::to_string(depth) + ", a model needs at least 1 block"});
+  else if (depth > most_slots)
+    pattern.errors.push_back({0, "depth is " + std::to_string(depth) + ", a model has at most " + std::to_string(most_slots) + " blocks"});
   else if (!pattern.stage_cuts.empty() && int64_t(tile.size()) != depth)
     pattern.errors.push_back({0, "a pattern with '|' does not tile: it has " + std::to_string(tile.size()) + " blocks, depth is " +
                                      std::to_string(depth) + "; fix: make them equal or remove the bars"});

@@ -107,3 +107,54 @@ mega.train @step of @unbond {
   // expected-error @+1 {{'decay' of 'adamw' must be a float; fix: write 1.0}}
   optimizer = adamw<lr = 3e-4, decay = 1>
 }
+
+// -----
+
+mega.model @lists hidden 48 vocab 64 sequence 24 {
+  mega.pattern "A" depth 2
+  // expected-error @+1 {{'heads' of 'mla' is 4611686018427387904, it must be at most 2147483647}}
+  mega.family "B" = mla<heads = 4611686018427387904, q_rank = 12, kv_rank = 16, nope = 8, rope = 4, value = 6>
+  mega.family "A" = mla<heads = 4, q_rank = 12, kv_rank = 16, nope = 8, rope = 4, value = 6>
+  // expected-error @+1 {{'orders' of 'ngram_hash' must be a list of integers}}
+  mega.place ngram_hash<orders = 5> on input
+  // expected-error @+1 {{'orders' of 'engram' is empty}}
+  mega.place engram<orders = []> on "A" ranks [0]
+  // expected-error @+1 {{'orders' of 'engram' has 0, it must be 1 to 2147483647}}
+  mega.place engram<orders = [2, 0]> on "A" ranks [1]
+  // expected-error @+1 {{layer 99 is out of range: the model has 2 blocks, 0 to 1}}
+  mega.place stp<layers = [0, 99]> on objective
+  // expected-error @+2 {{there is no component 'dep_levl'; did you mean 'dep_level'?}}
+  // expected-error @+1 {{3 sizes for 2 components; fix: give at most 2}}
+  mega.place structure<components = "structure,dep_levl", sizes = [1, 2, 3]> on input
+  // expected-error @+1 {{'weight' of 'mtp' must not be negative}}
+  mega.place mtp<weight = -0.5> on objective
+}
+
+// -----
+
+mega.model @conflicts hidden 48 vocab 64 sequence 24 {
+  mega.pattern "AE" depth 4
+  mega.family "A" = mla<heads = 4, q_rank = 12, kv_rank = 16, nope = 8, rope = 4, value = 6>
+  mega.family "E" = moe<experts = 4, top_k = 2, width = 8>
+  // expected-error @+1 {{the indexer rotates rope = 4 channels of dim = 2; fix: use dim of at least 4}}
+  mega.place dsa<heads = 1, dim = 2, top_k = 4> on "A" ranks [0]
+  // expected-error @+1 {{'dsa' is placed twice on rank 0 of "A"; fix: remove one}}
+  mega.place dsa<heads = 1, dim = 8, top_k = 4> on "A" ranks [0, 1]
+  // expected-error @+1 {{a gated engram with a convolution and without its residual cannot learn its gate}}
+  mega.place engram<gated = true, conv = 4, conv_residual = false> on "A" ranks [0]
+  // expected-error @+1 {{capacity = 1.50 is outside (0, 1]}}
+  mega.place mod<capacity = 1.5> on "E" ranks [0]
+}
+mega.train @step of @conflicts {
+  micro_batch = 2,
+  // expected-error @+1 {{'beta1' must be below 1}}
+  optimizer = adamw<lr = 1.0e-3, beta1 = 1.0>
+}
+
+// -----
+
+mega.model @deep hidden 48 vocab 64 sequence 24 {
+  // expected-error @+1 {{depth is 9000000000000, a model has at most 1048576 blocks}}
+  mega.pattern "F" depth 9000000000000
+  mega.family "F" = mlp<width = 8>
+}
