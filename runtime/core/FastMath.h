@@ -7,7 +7,8 @@ namespace megacc::runtime {
 
 /// e^x: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor polynomial of degree 7 in r. Results under 2^-126 become 0, NaN stays NaN.
 inline float fastExp(float x) {
-  float clamped = x < -87.0f ? -87.0f : (x > 88.7f ? 88.7f : x);
+  // NaN is clamped too: its conversion to an integer would be undefined. The last line returns it.
+  float clamped = x > -87.0f ? (x < 88.7f ? x : 88.7f) : -87.0f;
   float n = __builtin_rintf(clamped * 1.44269504f);
   float r = __builtin_fmaf(n, -0.693145752f, clamped);
   r = __builtin_fmaf(n, -1.42860677e-6f, r);

@@ -1,12 +1,15 @@
 // MLIR's optimizer driver with the dialects and passes of megacc.
 #include "dialects/Mega/Mega.h"
+#include "dialects/Step/Step.h"
 #include "passes/mega/Passes.h"
+#include "passes/train/Passes.h"
 
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
-  registry.insert<megacc::mega::MegaDialect>();
+  registry.insert<megacc::mega::MegaDialect, megacc::step::StepDialect>();
   megacc::mega::registerMegaPasses();
+  megacc::step::registerTrainPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "megacc optimizer\n", registry));
 }

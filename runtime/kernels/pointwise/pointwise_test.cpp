@@ -36,6 +36,30 @@ TEST(Activation, MatchesFiniteDifferencesForEveryKind) {
   EXPECT_NE(call(mg_activation, {nullptr, nullptr}, {1, 1, 4}), 0);
 }
 
+TEST(Activation, NanReachesTheResult) {
+  Values x(16, NAN), y(8), d_y(8, 1), d_x(16);
+  ASSERT_EQ(call(mg_activation, {y.data(), x.data()}, {1, 8, 3}), 0);
+  ASSERT_EQ(call(mg_activation_grad, {d_x.data(), d_y.data(), x.data()}, {1, 8, 3}), 0);
+  for (float value : y)
+    EXPECT_TRUE(std::isnan(value));
+  for (float value : d_x)
+    EXPECT_TRUE(std::isnan(value));
+}
+
+TEST(Copies, AddCopyAndFillCrossATileBoundary) {
+  const int64_t count = 32768 + 5;
+  Values a = randomValues(count, 1), b = randomValues(count, 2), y(count, NAN);
+  ASSERT_EQ(call(mg_add, {y.data(), a.data(), b.data()}, {count}), 0);
+  for (int64_t i = 0; i < count; ++i)
+    ASSERT_EQ(y[i], a[i] + b[i]);
+  ASSERT_EQ(call(mg_copy, {y.data(), a.data()}, {count}), 0);
+  EXPECT_EQ(y, a);
+  ASSERT_EQ(call(mg_fill_zero, {y.data()}, {count, 1}, {}, 1), 0);
+  EXPECT_EQ(y, a);
+  ASSERT_EQ(call(mg_fill_zero, {y.data()}, {count, 1}), 0);
+  EXPECT_EQ(y, Values(count, 0.0f));
+}
+
 TEST(Accumulate, OverwritesFirstAndAddsLater) {
   Values sum(3, NAN), x = {1, 2, 3};
   call(mg_accumulate, {sum.data(), x.data()}, {3, 1}, {0.5}, 0);

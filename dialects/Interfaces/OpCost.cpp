@@ -1,0 +1,27 @@
+//===- OpCost.cpp ---------------------------------------------------------===//
+#include "dialects/Interfaces/OpCost.h"
+#include "dialects/Interfaces/StepInterfaces.h"
+
+using namespace mlir;
+
+namespace megacc {
+
+static int64_t getBytes(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  if (!tensor || !tensor.hasStaticShape() || !tensor.getElementType().isIntOrFloat())
+    return 0;
+  return tensor.getNumElements() * ((tensor.getElementTypeBitWidth() + 7) / 8);
+}
+
+OpCost getMemoryCost(Operation *op) {
+  OpCost cost;
+  for (Type type : op->getOperandTypes())
+    cost.bytesRead += getBytes(type);
+  for (Type type : op->getResultTypes())
+    cost.bytesWritten += getBytes(type);
+  if (auto kernel = dyn_cast<step::KernelOpInterface>(op))
+    cost.workspace = kernel.getKernelQuery().workspaceBytes;
+  return cost;
+}
+
+} // namespace megacc

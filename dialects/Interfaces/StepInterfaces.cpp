@@ -1,0 +1,4 @@
+//===- StepInterfaces.cpp -------------------------------------------------===//
+#include "dialects/Interfaces/StepInterfaces.h"
+
+#include "dialects/Interfaces/StepInterfaces.cpp.inc"

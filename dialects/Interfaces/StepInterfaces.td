@@ -1,0 +1,46 @@
+//===- StepInterfaces.td - what an op of the training step can be asked ---===//
+#ifndef MEGACC_STEPINTERFACES_TD
+#define MEGACC_STEPINTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def GradientOpInterface : OpInterface<"GradientOpInterface"> {
+  let description = [{An op with a derivative.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [
+    InterfaceMethod<"Values the backward reads; asking builds nothing.",
+                    "::llvm::SmallVector<::mlir::Value>", "getSavedValues", (ins)>,
+    InterfaceMethod<[{Appends the backward; one entry per operand, null where no gradient flows. An entry of `resultGradients` is null where
+                      none arrives; an op that makes its own gradients (a loss) ignores them. `saved` has the order of getSavedValues.}],
+                    "::mlir::FailureOr<::llvm::SmallVector<::mlir::Value>>", "buildGradient",
+                    (ins "::mlir::OpBuilder &":$builder, "::mlir::ValueRange":$resultGradients, "::mlir::ValueRange":$saved)>
+  ];
+}
+
+def ShardingRuleOpInterface : OpInterface<"ShardingRuleOpInterface"> {
+  let description = [{An op that says how its dimensions belong together.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [
+    InterfaceMethod<"Factors of the op and how each operand and result dimension is built from them.",
+                    "::megacc::ShardingRule", "getShardingRule", (ins)>
+  ];
+}
+
+def CostOpInterface : OpInterface<"CostOpInterface"> {
+  let description = [{An op with a known cost; the default moves every operand and result once and counts no FLOPs.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [
+    InterfaceMethod<"FLOPs, bytes read and written, workspace of one execution.",
+                    "::megacc::OpCost", "getCost", (ins), "", [{ return ::megacc::getMemoryCost($_op.getOperation()); }]>
+  ];
+}
+
+def KernelOpInterface : OpInterface<"KernelOpInterface"> {
+  let description = [{An op that is one launch.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [
+    InterfaceMethod<"The kernel, its parameters and its scratch.", "::megacc::KernelQuery", "getKernelQuery", (ins)>
+  ];
+}
+
+#endif

@@ -1,0 +1,251 @@
+//===- Attention.cpp - heads, positions and attention ---------------------===//
+#include "dialects/Step/Step.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+using namespace megacc;
+using namespace megacc::step;
+
+using Gradients = FailureOr<SmallVector<Value>>;
+
+//===- rope ---------------------------------------------------------------===//
+
+LogicalResult RopeOp::verify() {
+  int64_t heads = getHeads(), dim = getHeadDim(), offset = getOffset(), width = getWidth(), sequence = getSequence();
+  if (getY().getType() != getX().getType() || getDim(getX(), 1) != heads * dim)
+    return emitOpError("has ") << heads << " heads of " << dim << " channels, but a tensor of " << getX().getType();
+  if (offset < 0 || width <= 0 || width % 2 || offset + width > dim)
+    return emitOpError("rotates channels ") << offset << " to " << offset + width << " of heads of " << dim
+                                            << "; expected an even number of them inside";
+  if (sequence <= 0 || getDim(getX(), 0) % sequence)
+    return emitOpError("has ") << getDim(getX(), 0) << " rows, not a multiple of the sequence " << sequence;
+  return success();
+}
+
+SmallVector<Value> RopeOp::getSavedValues() { return {}; }
+
+Gradients RopeOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  Value d_x = RopeOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getSequenceAttr(), getHeadsAttr(), getHeadDimAttr(),
+                             getOffsetAttr(), getWidthAttr(), getThetaAttr(), getInverse() ? UnitAttr() : builder.getUnitAttr());
+  return SmallVector<Value>{d_x};
+}
+
+ShardingRule RopeOp::getShardingRule() {
+  return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s c}", {{"b", getDim(getX(), 0) / int64_t(getSequence())},
+                                                                          {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
+}
+
+KernelQuery RopeOp::getKernelQuery() {
+  KernelQuery query;
+  query.kernel = "mg_rope";
+  query.ints = {getDim(getX(), 0), int64_t(getSequence()), int64_t(getHeads()), int64_t(getHeadDim()),
+                int64_t(getOffset()), int64_t(getWidth()), getInverse()};
+  query.doubles = {getTheta().convertToDouble()};
+  query.inPlace = {{0, 0}};
+  return query;
+}
+
+//===- split and concat ---------------------------------------------------===//
+
+/// Checks that `parts` are the groups of `whole` cut at `widths`.
+static LogicalResult verifyParts(Operation *op, Value whole, ValueRange parts, int64_t groups, ArrayRef<int64_t> widths) {
+  if (parts.size() < 2 || parts.size() > 4 || parts.size() != widths.size())
+    return op->emitOpError("has ") << parts.size() << " parts and " << widths.size() << " widths; expected the same number, 2 to 4";
+  int64_t total = 0;
+  for (auto [part, width] : llvm::zip(parts, widths)) {
+    total += width;
+    if (width <= 0 || getDim(part, 0) != getDim(whole, 0) || getDim(part, 1) != groups * width)
+      return op->emitOpError("has a part of ") << part.getType() << " for " << groups << " groups of " << width;
+  }
+  if (getDim(whole, 1) != groups * total)
+    return op->emitOpError("has ") << getDim(whole, 1) << " columns, expected " << groups << " groups of " << total;
+  return success();
+}
+
+/// Both kernels: rows, groups, number of parts, four widths.
+static KernelQuery getPartsQuery(StringRef kernel, Value whole, int64_t groups, ArrayRef<int64_t> widths) {
+  KernelQuery query;
+  query.kernel = kernel.str();
+  query.ints = {getDim(whole, 0), groups, int64_t(widths.size())};
+  query.ints.append(widths.begin(), widths.end());
+  query.ints.resize(7, 0);
+  return query;
+}
+
+/// Groups and rows can be shared; the channels inside a group stay together.
+static ShardingRule getPartsRule(Value whole, int64_t groups, ArrayRef<int64_t> widths, bool splits) {
+  std::string row, parts;
+  SmallVector<std::pair<StringRef, int64_t>> sizes = {{"t", getDim(whole, 0)}, {"g", groups}};
+  static const StringRef names[] = {"c0", "c1", "c2", "c3"};
+  for (auto [index, width] : llvm::enumerate(widths)) {
+    std::string channel = names[index].str(), segment = "p" + std::to_string(index) + ".";
+    row += (index ? " " : "") + segment + "g " + segment + channel;
+    parts += (index ? ", " : "") + std::string("[t, g ") + channel + "]";
+    sizes.push_back({names[index], width});
+  }
+  std::string wholeText = "([t, " + row + "])", partsText = "(" + parts + ")", replicate = " replicate{";
+  for (size_t index = 0; index < widths.size(); ++index)
+    replicate += (index ? " " : "") + names[index].str();
+  return ShardingRule::get((splits ? wholeText + " -> " + partsText : partsText + " -> " + wholeText) + replicate + "}", sizes);
+}
+
+LogicalResult SplitOp::verify() { return verifyParts(*this, getX(), getParts(), getGroups(), getWidths()); }
+LogicalResult ConcatOp::verify() { return verifyParts(*this, getY(), getParts(), getGroups(), getWidths()); }
+
+SmallVector<Value> SplitOp::getSavedValues() { return {}; }
+SmallVector<Value> ConcatOp::getSavedValues() { return {}; }
+
+Gradients SplitOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  SmallVector<Value> parts;
+  for (auto [part, gradient] : llvm::zip(getParts(), resultGradients))
+    parts.push_back(gradient ? gradient : ZeroOp::create(builder, getLoc(), part.getType()).getResult());
+  return SmallVector<Value>{ConcatOp::create(builder, getLoc(), getX().getType(), parts, getGroupsAttr(), getWidthsAttr()).getResult()};
+}
+
+Gradients ConcatOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  auto split = SplitOp::create(builder, getLoc(), getParts().getTypes(), resultGradients[0], getGroupsAttr(), getWidthsAttr());
+  return SmallVector<Value>(split.getParts());
+}
+
+ShardingRule SplitOp::getShardingRule() { return getPartsRule(getX(), getGroups(), getWidths(), /*splits=*/true); }
+ShardingRule ConcatOp::getShardingRule() { return getPartsRule(getY(), getGroups(), getWidths(), /*splits=*/false); }
+
+KernelQuery SplitOp::getKernelQuery() { return getPartsQuery("mg_split", getX(), getGroups(), getWidths()); }
+KernelQuery ConcatOp::getKernelQuery() { return getPartsQuery("mg_concat", getY(), getGroups(), getWidths()); }
+
+//===- repeat_groups and sum_groups ---------------------------------------===//
+
+static LogicalResult verifyGroups(Operation *op, Value one, Value all, int64_t groups) {
+  if (getDim(one, 0) != getDim(all, 0) || getDim(one, 1) * groups != getDim(all, 1))
+    return op->emitOpError("has ") << groups << " groups, " << one.getType() << " and " << all.getType();
+  return success();
+}
+
+LogicalResult RepeatGroupsOp::verify() { return verifyGroups(*this, getX(), getY(), getGroups()); }
+LogicalResult SumGroupsOp::verify() { return verifyGroups(*this, getY(), getX(), getGroups()); }
+
+SmallVector<Value> RepeatGroupsOp::getSavedValues() { return {}; }
+SmallVector<Value> SumGroupsOp::getSavedValues() { return {}; }
+
+Gradients RepeatGroupsOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  return SmallVector<Value>{SumGroupsOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getGroupsAttr()).getResult()};
+}
+
+Gradients SumGroupsOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  return SmallVector<Value>{RepeatGroupsOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getGroupsAttr()).getResult()};
+}
+
+ShardingRule RepeatGroupsOp::getShardingRule() {
+  return ShardingRule::get("([t, c]) -> ([t, g c]) replicate{c}", {{"t", getDim(getX(), 0)}, {"c", getDim(getX(), 1)}, {"g", getGroups()}});
+}
+
+ShardingRule SumGroupsOp::getShardingRule() {
+  return ShardingRule::get("([t, g c]) -> ([t, c]) reduce{g} replicate{c}",
+                           {{"t", getDim(getX(), 0)}, {"c", getDim(getY(), 1)}, {"g", getGroups()}});
+}
+
+static KernelQuery getGroupsQuery(StringRef kernel, Value one, int64_t groups) {
+  KernelQuery query;
+  query.kernel = kernel.str();
+  query.ints = {getDim(one, 0), groups, getDim(one, 1)};
+  return query;
+}
+
+KernelQuery RepeatGroupsOp::getKernelQuery() { return getGroupsQuery("mg_repeat_groups", getX(), getGroups()); }
+KernelQuery SumGroupsOp::getKernelQuery() { return getGroupsQuery("mg_sum_groups", getY(), getGroups()); }
+
+//===- attention ----------------------------------------------------------===//
+
+LogicalResult AttentionOp::verify() {
+  int64_t rows = getBatch() * getSequence(), heads = getHeads(), kv = getKvHeads();
+  if (kv <= 0 || heads % kv)
+    return emitOpError("has ") << heads << " heads, which " << kv << " key-value heads cannot share evenly";
+  auto has = [&](Value value, int64_t columns) { return getDim(value, 0) == rows && getDim(value, 1) == columns; };
+  if (!has(getQ(), heads * getQkDim()) || !has(getK(), kv * getQkDim()) || !has(getV(), kv * getVDim()) || !has(getY(), heads * getVDim()) ||
+      getCount(getLse()) != rows * heads)
+    return emitOpError("has shapes that do not follow from its sizes: q ")
+           << getQ().getType() << ", k " << getK().getType() << ", v " << getV().getType() << ", y " << getY().getType();
+  return success();
+}
+
+SmallVector<Value> AttentionOp::getSavedValues() {
+  SmallVector<Value> saved = {getY(), getLse(), getQ(), getK(), getV()};
+  if (getDocuments())
+    saved.push_back(getDocuments());
+  return saved;
+}
+
+Gradients AttentionOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0] || resultGradients[1])
+    return failure();
+  auto grad = AttentionGradOp::create(builder, getLoc(), getQ().getType(), getK().getType(), getV().getType(), resultGradients[0], saved[0],
+                                      saved[1], saved[2], saved[3], saved[4], saved.size() > 5 ? saved[5] : Value(), getBatchAttr(),
+                                      getSequenceAttr(), getHeadsAttr(), getKvHeadsAttr(), getQkDimAttr(), getVDimAttr(), getScaleAttr());
+  SmallVector<Value> gradients = {grad.getDQ(), grad.getDK(), grad.getDV()};
+  gradients.resize(getNumOperands());
+  return gradients;
+}
+
+/// Query heads are kv_heads times a group; keys and values are shared inside the group.
+template <typename Op>
+static ShardingRule getAttentionRule(Op op, StringRef operands, StringRef results) {
+  std::string documents = op.getDocuments() ? ", [b, s]" : "";
+  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + ") replicate{s g c e}").str(),
+                           {{"b", op.getBatch()}, {"s", op.getSequence()}, {"k", op.getKvHeads()}, {"g", op.getHeads() / op.getKvHeads()},
+                            {"c", op.getQkDim()}, {"e", op.getVDim()}});
+}
+
+ShardingRule AttentionOp::getShardingRule() {
+  return getAttentionRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e], [b, k g, s]");
+}
+
+ShardingRule AttentionGradOp::getShardingRule() {
+  return getAttentionRule(*this, "[b s, k g e], [b s, k g e], [b, k g, s], [b s, k g c], [b s, k c], [b s, k e]",
+                          "[b s, k g c], [b s, k c], [b s, k e]");
+}
+
+template <typename Op>
+static KernelQuery getAttentionQuery(StringRef kernel, Op op) {
+  KernelQuery query;
+  query.kernel = kernel.str();
+  query.ints = {int64_t(op.getBatch()),   int64_t(op.getSequence()), int64_t(op.getHeads()),
+                int64_t(op.getKvHeads()), int64_t(op.getQkDim()),    int64_t(op.getVDim())};
+  query.doubles = {op.getScale().convertToDouble()};
+  return query;
+}
+
+KernelQuery AttentionOp::getKernelQuery() { return getAttentionQuery("mg_attention", *this); }
+
+KernelQuery AttentionGradOp::getKernelQuery() {
+  KernelQuery query = getAttentionQuery("mg_attention_grad", *this);
+  int64_t heads = getBatch() * getHeads() * getSequence(); // delta, then d_k and d_v of every query head
+  query.workspaceBytes = 4 * (heads + heads * int64_t(getQkDim() + getVDim()));
+  return query;
+}
+
+/// The two products over the causal half: scores and values.
+template <typename Op>
+static int64_t getAttentionFlops(Op op) {
+  return op.getBatch() * op.getSequence() * op.getSequence() * op.getHeads() * (op.getQkDim() + op.getVDim());
+}
+
+OpCost AttentionOp::getCost() {
+  OpCost cost = getMemoryCost(*this);
+  cost.flops = getAttentionFlops(*this);
+  return cost;
+}
+
+OpCost AttentionGradOp::getCost() {
+  OpCost cost = getMemoryCost(*this);
+  cost.flops = 2 * getAttentionFlops(*this);
+  return cost;
+}

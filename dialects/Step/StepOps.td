@@ -1,0 +1,10 @@
+//===- StepOps.td - all ops of the step dialect ---------------------------===//
+#ifndef MEGACC_STEPOPS_TD
+#define MEGACC_STEPOPS_TD
+
+include "dialects/Step/StepStructure.td"
+include "dialects/Step/StepDense.td"
+include "dialects/Step/StepAttention.td"
+include "dialects/Step/StepLoss.td"
+
+#endif

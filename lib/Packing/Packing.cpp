@@ -1,0 +1,74 @@
+#include "lib/Packing/Packing.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <tuple>
+
+namespace megacc {
+
+static int64_t roundUp(int64_t bytes, int64_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
+
+static bool meet(const Buffer &a, const Buffer &b) { return a.first <= b.last && b.first <= a.last; }
+
+/// The most bytes alive at one step: a sweep over begins and ends.
+static int64_t mostAlive(std::span<const Buffer> buffers, int64_t alignment) {
+  std::vector<std::pair<int64_t, int64_t>> changes;
+  for (const Buffer &buffer : buffers) {
+    changes.push_back({buffer.first, roundUp(buffer.bytes, alignment)});
+    changes.push_back({buffer.last + 1, -roundUp(buffer.bytes, alignment)});
+  }
+  std::sort(changes.begin(), changes.end()); // at one step ends come before begins
+  int64_t alive = 0, most = 0;
+  for (auto [step, change] : changes)
+    most = std::max(most, alive += change);
+  return most;
+}
+
+/// Gives every buffer, in this order, the smallest hole it fits into among those it meets.
+static Packing place(std::span<const Buffer> buffers, std::span<const size_t> order, int64_t alignment) {
+  Packing packing;
+  packing.offsets.assign(buffers.size(), 0);
+  std::vector<size_t> placed; // by offset
+  for (size_t index : order) {
+    int64_t bytes = roundUp(buffers[index].bytes, alignment);
+    if (bytes == 0)
+      continue;
+    int64_t end = 0, offset = -1, smallest = std::numeric_limits<int64_t>::max();
+    for (size_t other : placed) {
+      if (!meet(buffers[index], buffers[other]))
+        continue;
+      int64_t hole = packing.offsets[other] - end;
+      if (hole >= bytes && hole < smallest) {
+        smallest = hole;
+        offset = end;
+      }
+      end = std::max(end, packing.offsets[other] + roundUp(buffers[other].bytes, alignment));
+    }
+    packing.offsets[index] = offset < 0 ? end : offset;
+    packing.bytes = std::max(packing.bytes, packing.offsets[index] + bytes);
+    auto after = [&](size_t a, size_t b) { return packing.offsets[a] < packing.offsets[b]; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), index, after), index);
+  }
+  return packing;
+}
+
+Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment) {
+  std::vector<size_t> bySize(buffers.size()), byUse;
+  std::iota(bySize.begin(), bySize.end(), size_t(0));
+  byUse = bySize;
+  std::sort(bySize.begin(), bySize.end(), [&](size_t a, size_t b) {
+    return std::tuple(-buffers[a].bytes, buffers[a].first, a) < std::tuple(-buffers[b].bytes, buffers[b].first, b);
+  });
+  std::sort(byUse.begin(), byUse.end(), [&](size_t a, size_t b) {
+    return std::tuple(buffers[a].first, -buffers[a].bytes, a) < std::tuple(buffers[b].first, -buffers[b].bytes, b);
+  });
+  Packing best = place(buffers, bySize, alignment);
+  Packing other = place(buffers, byUse, alignment);
+  if (other.bytes < best.bytes)
+    best = std::move(other);
+  best.lowerBound = mostAlive(buffers, alignment);
+  return best;
+}
+
+} // namespace megacc

@@ -1,0 +1,47 @@
+//===- AddOptimizer.cpp - what happens once a step ------------------------===//
+#include "passes/train/Marks.h"
+#include "passes/train/Passes.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace megacc::step {
+#define GEN_PASS_DEF_STEPADDOPTIMIZER
+#include "passes/train/Passes.h.inc"
+
+namespace {
+
+struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    if (module.lookupSymbol("update")) {
+      module.emitError("already has a function \"update\"");
+      return signalPassFailure();
+    }
+    Marks marks;
+    marks.phase = "update";
+    OpBuilder outside = OpBuilder::atBlockEnd(module.getBody());
+    if (auto evaluate = module.lookupSymbol<FuncOp>("evaluate"))
+      outside.setInsertionPoint(evaluate);
+    auto getLoc = [&](StringRef name) { return NameLoc::get(outside.getStringAttr(name)); };
+    auto func = FuncOp::create(outside, getLoc("update"), outside.getStringAttr("update"));
+    OpBuilder terminator = OpBuilder::atBlockEnd(&func.getBody().emplaceBlock());
+    ReturnOp::create(terminator, func.getLoc());
+    OpBuilder builder(func.getContext(), &marks);
+    builder.setInsertionPointToStart(&func.getBody().front());
+
+    auto getType = [&](int64_t size) { return RankedTensorType::get({size}, builder.getF32Type()); };
+    Value norm = GradientNormOp::create(builder, getLoc("optimizer/norm"), getType(1));
+    SetMetricOp::create(builder, getLoc("optimizer/norm"), builder.getStringAttr("grad_norm"), norm);
+    Value scalars = InputOp::create(builder, getLoc("optimizer/scalars"), getType(3), builder.getStringAttr("scalars"));
+    for (bool decays : {true, false})
+      if (llvm::any_of(module.getOps<ParameterOp>(), [&](ParameterOp p) { return p.getTrained() && p.getDecays() == decays; })) {
+        StringRef group = decays ? "decays" : "plain";
+        AdamWOp::create(builder, getLoc(("optimizer/" + group).str()), norm, scalars, builder.getStringAttr(group));
+      }
+  }
+};
+
+} // namespace
+} // namespace megacc::step

@@ -1,0 +1,98 @@
+//===- ForwardBuilder.cpp -------------------------------------------------===//
+#include "passes/train/ForwardBuilder.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace megacc::step {
+
+/// Of every RMSNorm (conventions 5.1).
+static constexpr double kEpsilon = 1e-5;
+
+ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<RankedTensorType> &parameters, FuncOp func)
+    : model(model), parameters(parameters), builder(func.getContext(), &marks), batch(model.train->micro_batch) {
+  marks.phase = "forward";
+  builder.setInsertionPoint(func.getBody().front().getTerminator());
+}
+
+void ForwardBuilder::setScope(StringRef prefix, int64_t block) {
+  scope = prefix.str();
+  marks.block = block;
+}
+
+Location ForwardBuilder::getLoc(StringRef name) {
+  return NameLoc::get(builder.getStringAttr(scope.empty() ? name.str() : scope + "/" + name.str()));
+}
+
+RankedTensorType ForwardBuilder::getType(ArrayRef<int64_t> shape, bool integer) {
+  return RankedTensorType::get(shape, integer ? Type(builder.getI32Type()) : Type(builder.getF32Type()));
+}
+
+Value ForwardBuilder::input(StringRef name, ArrayRef<int64_t> shape, bool integer) {
+  return InputOp::create(builder, getLoc(name), getType(shape, integer), builder.getStringAttr(name));
+}
+
+Value ForwardBuilder::read(StringRef key, StringRef name) {
+  std::string full = scope.empty() ? key.str() : scope + "." + key.str();
+  RankedTensorType type = parameters.lookup(full);
+  assert(type && "a builder reads a parameter that the declaration does not have");
+  return ReadOp::create(builder, getLoc(name), type, FlatSymbolRefAttr::get(builder.getContext(), full));
+}
+
+Value ForwardBuilder::linear(Value x, StringRef key) {
+  Value weight = read((key + ".weight").str(), key);
+  return LinearOp::create(builder, getLoc(key), getType({getDim(x, 0), getDim(weight, 0)}), x, weight);
+}
+
+Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
+  Value weight = read((key + ".weight").str(), key);
+  return RmsNormOp::create(builder, getLoc(key), x.getType(), getType({getDim(x, 0)}), x, weight, builder.getF64FloatAttr(kEpsilon)).getY();
+}
+
+Value ForwardBuilder::add(Value a, Value b, StringRef name) { return AddOp::create(builder, getLoc(name), a.getType(), a, b); }
+
+Value ForwardBuilder::activation(Value x, StringRef kind) {
+  int64_t width = getDim(x, 1) / (kind == "swiglu" ? 2 : 1);
+  return ActivationOp::create(builder, getLoc("activation"), getType({getDim(x, 0), width}), x, builder.getStringAttr(kind));
+}
+
+Value ForwardBuilder::rope(Value x, int64_t heads, int64_t headDim, int64_t offset, int64_t width, double theta, StringRef name) {
+  if (!width)
+    return x;
+  auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
+  return RopeOp::create(builder, getLoc(name), x.getType(), x, number(getSequence()), number(heads), number(headDim), number(offset),
+                        number(width), builder.getF64FloatAttr(theta), UnitAttr());
+}
+
+SmallVector<Value> ForwardBuilder::split(Value x, int64_t groups, ArrayRef<int64_t> widths, StringRef name) {
+  SmallVector<Type> types;
+  for (int64_t width : widths)
+    types.push_back(getType({getDim(x, 0), groups * width}));
+  auto split = SplitOp::create(builder, getLoc(name), types, x, builder.getI64IntegerAttr(groups), builder.getDenseI64ArrayAttr(widths));
+  return SmallVector<Value>(split.getParts());
+}
+
+Value ForwardBuilder::concat(ValueRange parts, int64_t groups, ArrayRef<int64_t> widths, StringRef name) {
+  int64_t columns = 0;
+  for (int64_t width : widths)
+    columns += groups * width;
+  return ConcatOp::create(builder, getLoc(name), getType({getDim(parts[0], 0), columns}), parts, builder.getI64IntegerAttr(groups),
+                          builder.getDenseI64ArrayAttr(widths));
+}
+
+Value ForwardBuilder::repeatGroups(Value x, int64_t groups, StringRef name) {
+  return RepeatGroupsOp::create(builder, getLoc(name), getType({getDim(x, 0), groups * getDim(x, 1)}), x, builder.getI64IntegerAttr(groups));
+}
+
+Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim) {
+  if (model.train->documents && !documents)
+    documents = input("documents", {batch, getSequence()});
+  auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
+  return AttentionOp::create(builder, getLoc("attention"), getType({getRows(), heads * vDim}), getType({batch, heads, getSequence()}), q, k,
+                             v, documents, number(batch), number(getSequence()), number(heads), number(kvHeads), number(qkDim), number(vDim),
+                             builder.getF64FloatAttr(1.0 / std::sqrt(double(qkDim))))
+      .getY();
+}
+
+} // namespace megacc::step

@@ -1,0 +1,68 @@
+//===- ForwardBuilder.h - what families build the forward with ------------===//
+#ifndef MEGACC_PASSES_TRAIN_FORWARDBUILDER_H
+#define MEGACC_PASSES_TRAIN_FORWARDBUILDER_H
+
+#include "dialects/Mega/Model.h"
+#include "dialects/Step/Step.h"
+#include "passes/train/Marks.h"
+
+#include "llvm/ADT/StringMap.h"
+
+namespace megacc::step {
+
+/// Appends forward ops. Keys and locations are relative to the scope: in "blocks.2.mixer", linear(x, "out_proj") reads the parameter
+/// blocks.2.mixer.out_proj.weight and stands at blocks.2.mixer/out_proj.
+class ForwardBuilder {
+public:
+  ForwardBuilder(const mega::Model &model, const llvm::StringMap<mlir::RankedTensorType> &parameters, FuncOp func);
+
+  const mega::Model &getModel() const { return model; }
+  int64_t getBatch() const { return batch; }
+  int64_t getSequence() const { return model.sequence; }
+  int64_t getRows() const { return batch * model.sequence; }
+
+  void setScope(llvm::StringRef prefix, int64_t block);
+  mlir::OpBuilder &getBuilder() { return builder; }
+  mlir::Location getLoc(llvm::StringRef name);
+  mlir::RankedTensorType getType(llvm::ArrayRef<int64_t> shape, bool integer = false);
+
+  mlir::Value input(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, bool integer = true);
+  /// The value of the parameter `key` of this scope.
+  mlir::Value read(llvm::StringRef key, llvm::StringRef name);
+  /// x W^T and rms_w(x), with the parameter <key>.weight.
+  mlir::Value linear(mlir::Value x, llvm::StringRef key);
+  mlir::Value rmsNorm(mlir::Value x, llvm::StringRef key);
+  mlir::Value add(mlir::Value a, mlir::Value b, llvm::StringRef name);
+  mlir::Value activation(mlir::Value x, llvm::StringRef kind);
+  /// Rotates channels [offset, offset + width) of every head; nothing for width 0.
+  mlir::Value rope(mlir::Value x, int64_t heads, int64_t headDim, int64_t offset, int64_t width, double theta, llvm::StringRef name);
+  llvm::SmallVector<mlir::Value> split(mlir::Value x, int64_t groups, llvm::ArrayRef<int64_t> widths, llvm::StringRef name);
+  mlir::Value concat(mlir::ValueRange parts, int64_t groups, llvm::ArrayRef<int64_t> widths, llvm::StringRef name);
+  mlir::Value repeatGroups(mlir::Value x, int64_t groups, llvm::StringRef name);
+  /// Causal attention with scale 1/sqrt(qkDim), inside documents where the model has them.
+  mlir::Value attention(mlir::Value q, mlir::Value k, mlir::Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim);
+
+private:
+  const mega::Model &model;
+  const llvm::StringMap<mlir::RankedTensorType> &parameters;
+  Marks marks;
+  mlir::OpBuilder builder;
+  std::string scope;
+  int64_t batch;
+  mlir::Value documents;
+};
+
+/// mixer(n) of one block family.
+using FamilyBuilder = mlir::Value (*)(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+
+/// The builder of a kind of family, null where there is none yet.
+FamilyBuilder findFamilyBuilder(llvm::StringRef kind);
+
+// One file a family, in families/.
+mlir::Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+mlir::Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+mlir::Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+
+} // namespace megacc::step
+
+#endif

@@ -1,0 +1,222 @@
+//===- MegaToStep.cpp - forward and loss of one micro-batch ---------------===//
+#include "dialects/Mega/Mega.h"
+#include "dialects/Mega/Parameters.h"
+#include "passes/train/ForwardBuilder.h"
+#include "passes/train/Passes.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+#include <set>
+
+using namespace mlir;
+
+namespace megacc::step {
+#define GEN_PASS_DEF_MEGATOSTEP
+#include "passes/train/Passes.h.inc"
+
+namespace {
+
+/// Logits of at most this many elements and rows exist at a time.
+constexpr int64_t kLogitElements = 4194304, kLogitRows = 1024;
+
+struct MegaToStep : impl::MegaToStepBase<MegaToStep> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    FailureOr<std::vector<mega::Model>> models = mega::readModels(module);
+    if (failed(models))
+      return signalPassFailure();
+    mega::Model *chosen = choose(*models);
+    if (!chosen || failed(checkSupported(*chosen)))
+      return signalPassFailure();
+    current = chosen;
+    current->train->documents |= documents;
+
+    for (Operation &op : llvm::make_early_inc_range(module.getBody()->getOperations()))
+      if (isa_and_nonnull<mega::MegaDialect>(op.getDialect()))
+        op.erase();
+    OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+    setAttributes(builder);
+    addParameters(builder);
+    addMicroBatch(createFunc(builder, "micro_batch"));
+    addEvaluate(createFunc(builder, "evaluate"));
+  }
+
+private:
+  mega::Model *choose(std::vector<mega::Model> &models) {
+    mega::Model *found = nullptr;
+    for (mega::Model &candidate : models) {
+      if (!model.empty() && candidate.name != model)
+        continue;
+      if (found) {
+        getOperation().emitError("several models are declared; name one with 'model'");
+        return nullptr;
+      }
+      found = &candidate;
+    }
+    if (!found)
+      getOperation().emitError("no model ") << (model.empty() ? "is declared" : "\"" + model + "\" is declared");
+    else if (!found->train)
+      getOperation().emitError("model \"") << found->name << "\" has no 'mega.train'";
+    return found && found->train ? found : nullptr;
+  }
+
+  /// One error for every family, placement and setting without an implementation.
+  LogicalResult checkSupported(const mega::Model &chosen) {
+    bool good = true;
+    auto refuse = [&](Operation *op, const Twine &what) {
+      emitError(mega::opLocation(op)) << what << " not supported yet";
+      good = false;
+    };
+    std::set<char> used;
+    for (const mega::Block &block : chosen.blocks)
+      used.insert(block.letter);
+    getOperation().walk([&](Operation *op) {
+      auto parent = dyn_cast<mega::ModelOp>(op->getParentOp() ? op->getParentOp() : op);
+      if (parent && parent.getSymbol() != chosen.name)
+        return;
+      if (auto family = dyn_cast<mega::FamilyOp>(op)) {
+        if (used.count(family.getLetter().front()) && !findFamilyBuilder(family.getKind().getWord()))
+          refuse(op, "'mega.family' \"" + family.getLetter() + "\": " + family.getKind().getWord() + " is");
+      } else if (auto place = dyn_cast<mega::PlaceOp>(op)) {
+        refuse(op, "'mega.place' on \"" + place.getTarget() + "\": " + place.getKind().getWord() + " is");
+      } else if (isa<mega::PatternOp>(op) && !chosen.stage_cuts.empty()) {
+        refuse(op, "'mega.pattern': more than one pipeline stage is");
+      } else if (auto train = dyn_cast<mega::TrainOp>(op); train && train.getModel() == chosen.name) {
+        checkSettings(train, refuse);
+      }
+    });
+    return success(good);
+  }
+
+  template <typename Refuse>
+  void checkSettings(mega::TrainOp train, Refuse refuse) {
+    for (NamedAttribute setting : train.getSettings().getKeys()) {
+      auto kind = dyn_cast<mega::KindAttr>(setting.getValue());
+      if (!kind)
+        continue;
+      if (setting.getName() == "recompute" && kind.getWord() == "full")
+        refuse(train, "'mega.train': recompute = full is");
+      if (setting.getName() != "mesh")
+        continue;
+      for (NamedAttribute axis : kind.getKeys())
+        if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1)
+          refuse(train, "'mega.train': a mesh of more than one device is");
+    }
+  }
+
+  void setAttributes(OpBuilder &builder) {
+    const mega::Train &train = *current->train;
+    NamedAttrList config;
+    auto integer = [&](StringRef key, int64_t value) { config.set(key, builder.getI64IntegerAttr(value)); };
+    auto number = [&](StringRef key, double value) { config.set(key, builder.getF64FloatAttr(value)); };
+    auto text = [&](StringRef key, StringRef value) { config.set(key, builder.getStringAttr(value)); };
+    integer("hidden", current->hidden), integer("vocab", current->vocab), integer("sequence", current->sequence);
+    integer("depth", current->depth), integer("micro_batch", train.micro_batch), integer("accumulate", train.accumulate);
+    integer("seed", train.seed), integer("warmup", train.warmup), integer("schedule_steps", train.steps);
+    integer("documents", train.documents);
+    number("clip", train.clip), number("lr", train.lr), number("beta1", train.beta1), number("beta2", train.beta2);
+    number("eps", train.eps), number("decay", train.decay), number("final", train.final_lr);
+    text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);
+
+    SmallVector<Attribute> slots;
+    for (const mega::Block &block : current->blocks)
+      slots.push_back(builder.getDictionaryAttr({builder.getNamedAttr("slot", builder.getI64IntegerAttr(block.slot)),
+                                                 builder.getNamedAttr("letter", builder.getStringAttr(StringRef(&block.letter, 1))),
+                                                 builder.getNamedAttr("family", builder.getStringAttr(block.kind))}));
+    getOperation()->setAttr(kModelAttr, builder.getStringAttr(current->name));
+    getOperation()->setAttr(kConfigAttr, config.getDictionary(builder.getContext()));
+    getOperation()->setAttr(kSlotsAttr, builder.getArrayAttr(slots));
+  }
+
+  void addParameters(OpBuilder &builder) {
+    types.clear();
+    for (const mega::Parameter &parameter : mega::parameters(*current)) {
+      StringRef init = parameter.initializer == mega::Initializer::constant ? "constant"
+                       : parameter.initializer == mega::Initializer::normal ? "normal"
+                                                                            : "uniform";
+      auto type = RankedTensorType::get(parameter.shape, builder.getF32Type());
+      types[parameter.name] = type;
+      ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name),
+                          TypeAttr::get(type), parameter.decays ? builder.getUnitAttr() : UnitAttr(),
+                          parameter.trained ? builder.getUnitAttr() : UnitAttr(), builder.getStringAttr(init),
+                          builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot));
+    }
+  }
+
+  FuncOp createFunc(OpBuilder &builder, StringRef name) {
+    auto func = FuncOp::create(builder, NameLoc::get(builder.getStringAttr(name)), builder.getStringAttr(name));
+    OpBuilder inside = OpBuilder::atBlockEnd(&func.getBody().emplaceBlock());
+    ReturnOp::create(inside, func.getLoc());
+    return func;
+  }
+
+  /// Everything up to the final norm.
+  Value addForward(ForwardBuilder &forward, bool withTaps) {
+    forward.setScope("embedding", -1);
+    Value tokens = forward.input("tokens", {forward.getBatch(), forward.getSequence()});
+    Value table = forward.read("weight", "table");
+    Value x = EmbeddingOp::create(forward.getBuilder(), forward.getLoc("rows"), forward.getType({forward.getRows(), current->hidden}), table,
+                                  tokens);
+    for (const mega::Block &block : current->blocks) {
+      std::string name = "blocks." + std::to_string(block.slot);
+      forward.setScope(name, block.slot);
+      Value n = forward.rmsNorm(x, "norm");
+      forward.setScope(name + ".mixer", block.slot);
+      Value y = findFamilyBuilder(block.kind)(forward, block.keys, n);
+      forward.setScope(name, block.slot);
+      x = forward.add(x, y, "residual");
+      if (withTaps)
+        addOutput(forward, "hidden." + std::to_string(block.slot), x, {forward.getBatch(), forward.getSequence(), current->hidden});
+    }
+    forward.setScope("", -1);
+    return forward.rmsNorm(x, "final_norm");
+  }
+
+  void addOutput(ForwardBuilder &forward, StringRef name, Value value, ArrayRef<int64_t> shape) {
+    OpBuilder &builder = forward.getBuilder();
+    OutputOp::create(builder, forward.getLoc(name), builder.getStringAttr(name), value, builder.getDenseI64ArrayAttr(shape));
+  }
+
+  int64_t getChunk(ForwardBuilder &forward) {
+    return std::clamp<int64_t>(kLogitElements / current->vocab, 1, std::min(forward.getRows(), kLogitRows));
+  }
+
+  void addMicroBatch(FuncOp func) {
+    ForwardBuilder forward(*current, types, func);
+    OpBuilder &builder = forward.getBuilder();
+    Value x = addForward(forward, taps);
+    Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
+    Value head = forward.read("head.weight", "head");
+    double weight = 1.0;
+    auto entropy = LinearCrossEntropyOp::create(builder, forward.getLoc("head"), forward.getType({1}), x.getType(), head.getType(), x, head,
+                                                targets, builder.getI64IntegerAttr(getChunk(forward)),
+                                                builder.getF64FloatAttr(weight / current->train->accumulate));
+    LossOp::create(builder, forward.getLoc("loss"), entropy.getLoss(), builder.getStringAttr("main"), builder.getF64FloatAttr(weight));
+  }
+
+  void addEvaluate(FuncOp func) {
+    ForwardBuilder forward(*current, types, func);
+    OpBuilder &builder = forward.getBuilder();
+    int64_t rows = forward.getBatch();
+    IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());
+    Value x = addForward(forward, /*withTaps=*/false);
+    Value targets = forward.input("targets", {rows, forward.getSequence()});
+    Value head = forward.read("head.weight", "head");
+    auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getType({rows}), forward.getType({rows}), x,
+                                                     head, targets, batch, sequence, builder.getI64IntegerAttr(getChunk(forward)));
+    Value positions = forward.input("positions", {rows});
+    Value logits = LogitsAtOp::create(builder, forward.getLoc("head"), forward.getType({rows, current->vocab}), x, head, positions, batch,
+                                      sequence);
+    addOutput(forward, "loss_sum", sums.getLossSum(), {rows});
+    addOutput(forward, "count", sums.getCount(), {rows});
+    addOutput(forward, "logits", logits, {rows, current->vocab});
+  }
+
+  mega::Model *current = nullptr;
+  llvm::StringMap<RankedTensorType> types;
+};
+
+} // namespace
+} // namespace megacc::step

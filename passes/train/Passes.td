@@ -1,0 +1,49 @@
+//===- Passes.td - from a declaration to one training step ----------------===//
+#ifndef MEGACC_PASSES_TRAIN_TD
+#define MEGACC_PASSES_TRAIN_TD
+
+include "mlir/Pass/PassBase.td"
+
+def MegaToStep : Pass<"mega-to-step", "::mlir::ModuleOp"> {
+  let summary = "writes the forward and loss of one micro-batch, and the evaluation";
+  let description = [{
+    Replaces the one model of the module by its parameters, `@micro_batch` (forward and loss terms) and `@evaluate` (the same forward; sums
+    of the loss and number of targets by row, and the logits of one position). Shapes are global. Block families are found by kind in the
+    registry of builders; a family or placement without a builder is an error at its line. Equal blocks become equal op sequences.
+  }];
+  let dependentDialects = ["::megacc::step::StepDialect"];
+  let options = [
+    Option<"model", "model", "std::string", "", "the model to compile, where the module declares several">,
+    Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">,
+    Option<"documents", "documents", "bool", "false", "take document ids as an input, whatever the declaration says">
+  ];
+}
+
+def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
+  let summary = "appends the backward to @micro_batch";
+  let description = [{
+    Walks the forward in reverse through the gradient interface, from every `step.loss`. Gradients of a value with several uses are added
+    as they arrive. Afterwards every trained parameter has exactly one `step.accumulate`, zeros where no gradient arrives.
+  }];
+  let dependentDialects = ["::megacc::step::StepDialect"];
+}
+
+def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
+  let summary = "writes @update: gradient norm, clip and AdamW";
+  let description = [{One `step.adamw` for the parameters that decay and one for those that do not, where there are any.}];
+  let dependentDialects = ["::megacc::step::StepDialect"];
+}
+
+def StepCheckGlobal : Pass<"step-check-global", "::mlir::ModuleOp"> {
+  let summary = "checks what later phases rely on";
+  let description = [{
+    The three functions exist; every op in them has a block and a phase; every tensor has a static shape; every trained parameter is
+    accumulated exactly once and no other is; no value of the backward is used by the forward. Changes nothing.
+  }];
+}
+
+def StepPrintShardingRules : Pass<"step-print-sharding-rules", "::mlir::ModuleOp"> {
+  let summary = "prints one remark an op with its sharding rule, for tests";
+}
+
+#endif

@@ -1,0 +1,16 @@
+//===- Families.cpp - which block families have a builder -----------------===//
+#include "passes/train/ForwardBuilder.h"
+
+#include "llvm/ADT/StringSwitch.h"
+
+namespace megacc::step {
+
+FamilyBuilder findFamilyBuilder(llvm::StringRef kind) {
+  return llvm::StringSwitch<FamilyBuilder>(kind)
+      .Case("attention", buildAttention)
+      .Case("mla", buildMla)
+      .Case("mlp", buildMlp)
+      .Default(nullptr);
+}
+
+} // namespace megacc::step
