@@ -9,10 +9,22 @@
 
 namespace megacc {
 
-/// One launch without its addresses. Operands of the launch are the op's results, then its operands, then the workspace.
+/// What one operand of a launch points to: a value of the op, or a place of the step's state.
+struct LaunchOperand {
+  enum class Kind { Result, Operand, Null, Weight, Gradient, FirstMoment, SecondMoment, Metric, Output };
+  Kind kind = Kind::Null;
+  /// Which result or operand of the op.
+  unsigned index = 0;
+  /// The parameter, metric or output. A name that starts with '*' is a range of parameters: "*decays", "*plain", "*trained" (both).
+  std::string name;
+};
+
+/// One launch without its addresses.
 struct KernelQuery {
   /// A symbol of kernels.def.
   std::string kernel;
+  /// In the order of kernels.def, without the workspace. Empty: the results, then the operands.
+  llvm::SmallVector<LaunchOperand> operands;
   llvm::SmallVector<int64_t> ints;
   llvm::SmallVector<double> doubles;
   int64_t workspaceBytes = 0;
@@ -21,6 +33,11 @@ struct KernelQuery {
   /// Index in `ints` of the `accumulate` flag, and the result it is about; -1 without one.
   int accumulateIndex = -1;
   int gradientResult = -1;
+
+  void addResult(unsigned index) { operands.push_back({LaunchOperand::Kind::Result, index, ""}); }
+  void addOperand(unsigned index) { operands.push_back({LaunchOperand::Kind::Operand, index, ""}); }
+  void addNull() { operands.push_back({LaunchOperand::Kind::Null, 0, ""}); }
+  void addState(LaunchOperand::Kind kind, llvm::StringRef name) { operands.push_back({kind, 0, name.str()}); }
 };
 
 } // namespace megacc

@@ -33,6 +33,8 @@ LogicalResult AccumulateOp::verifySymbolUses(SymbolTableCollection &symbols) {
 KernelQuery AccumulateOp::getKernelQuery() {
   KernelQuery query;
   query.kernel = "mg_accumulate";
+  query.addState(LaunchOperand::Kind::Gradient, getParameter());
+  query.addOperand(0);
   query.ints = {getCount(getGradient()), 1};
   query.doubles = {1.0};
   query.accumulateIndex = 1;
@@ -48,6 +50,8 @@ LogicalResult LossOp::verify() {
 KernelQuery LossOp::getKernelQuery() {
   KernelQuery query;
   query.kernel = "mg_accumulate";
+  query.addState(LaunchOperand::Kind::Metric, ("loss." + getName()).str());
+  query.addOperand(0);
   query.ints = {1, 1};
   query.doubles = {1.0 / getConfigInteger(*this, "accumulate", 1)};
   query.accumulateIndex = 1;
@@ -63,15 +67,17 @@ LogicalResult OutputOp::verify() {
   return success();
 }
 
-static KernelQuery getCopyQuery(Value value) {
+static KernelQuery getCopyQuery(LaunchOperand::Kind kind, StringRef name, Value value) {
   KernelQuery query;
   query.kernel = "mg_copy";
+  query.addState(kind, name);
+  query.addOperand(0);
   query.ints = {getCount(value)};
   return query;
 }
 
-KernelQuery OutputOp::getKernelQuery() { return getCopyQuery(getValue()); }
-KernelQuery SetMetricOp::getKernelQuery() { return getCopyQuery(getValue()); }
+KernelQuery OutputOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Output, getName(), getValue()); }
+KernelQuery SetMetricOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Metric, getName(), getValue()); }
 
 /// Elements of the trained parameters that `accepts`.
 template <typename Accepts>
@@ -94,6 +100,12 @@ KernelQuery AdamWOp::getKernelQuery() {
   bool decays = getGroup() == "decays";
   KernelQuery query;
   query.kernel = "mg_adamw";
+  std::string range = ("*" + getGroup()).str();
+  for (auto kind : {LaunchOperand::Kind::Weight, LaunchOperand::Kind::FirstMoment, LaunchOperand::Kind::SecondMoment,
+                    LaunchOperand::Kind::Gradient})
+    query.addState(kind, range);
+  query.addOperand(0);
+  query.addOperand(1);
   query.ints = {countTrained(*this, [&](ParameterOp p) { return p.getDecays() == decays; }), decays};
   query.doubles = {getConfigDouble(*this, "beta1", 0.9), getConfigDouble(*this, "beta2", 0.95), getConfigDouble(*this, "eps", 1e-8),
                    getConfigDouble(*this, "decay"), getConfigDouble(*this, "clip")};
@@ -104,6 +116,8 @@ KernelQuery GradientNormOp::getKernelQuery() {
   int64_t count = countTrained(*this, [](ParameterOp) { return true; });
   KernelQuery query;
   query.kernel = "mg_gradient_norm";
+  query.addResult(0);
+  query.addState(LaunchOperand::Kind::Gradient, "*trained");
   query.ints = {count};
   query.workspaceBytes = (count + 4095) / 4096 * 8;
   return query;
