@@ -17,6 +17,8 @@ struct LaunchOperand {
   unsigned index = 0;
   /// The parameter, metric or output. A name that starts with '*' is a range of parameters: "*decays", "*plain", "*trained" (both).
   std::string name;
+  /// Elements of a metric or an output.
+  int64_t count = 0;
 };
 
 /// One launch without its addresses.
@@ -34,10 +36,10 @@ struct KernelQuery {
   int accumulateIndex = -1;
   int gradientResult = -1;
 
-  void addResult(unsigned index) { operands.push_back({LaunchOperand::Kind::Result, index, ""}); }
-  void addOperand(unsigned index) { operands.push_back({LaunchOperand::Kind::Operand, index, ""}); }
-  void addNull() { operands.push_back({LaunchOperand::Kind::Null, 0, ""}); }
-  void addState(LaunchOperand::Kind kind, llvm::StringRef name) { operands.push_back({kind, 0, name.str()}); }
+  void addResult(unsigned index) { operands.push_back({LaunchOperand::Kind::Result, index, "", 0}); }
+  void addOperand(unsigned index) { operands.push_back({LaunchOperand::Kind::Operand, index, "", 0}); }
+  void addNull() { operands.push_back({LaunchOperand::Kind::Null, 0, "", 0}); }
+  void addState(LaunchOperand::Kind kind, llvm::StringRef name, int64_t count = 0) { operands.push_back({kind, 0, name.str(), count}); }
 };
 
 } // namespace megacc

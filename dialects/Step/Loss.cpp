@@ -79,6 +79,11 @@ static OpCost getHeadCost(Operation *op, int64_t rows, Value weight) {
   return cost;
 }
 
-OpCost LinearCrossEntropyOp::getCost() { return getHeadCost(*this, getDim(getX(), 0), getWeight()); }
+/// The logits, and the two products of their gradient.
+OpCost LinearCrossEntropyOp::getCost() {
+  OpCost cost = getHeadCost(*this, getDim(getX(), 0), getWeight());
+  cost.flops *= 3;
+  return cost;
+}
 OpCost LinearCrossEntropyEvaluateOp::getCost() { return getHeadCost(*this, getDim(getX(), 0), getWeight()); }
 OpCost LogitsAtOp::getCost() { return getHeadCost(*this, getBatch(), getWeight()); }

@@ -50,7 +50,7 @@ LogicalResult LossOp::verify() {
 KernelQuery LossOp::getKernelQuery() {
   KernelQuery query;
   query.kernel = "mg_accumulate";
-  query.addState(LaunchOperand::Kind::Metric, ("loss." + getName()).str());
+  query.addState(LaunchOperand::Kind::Metric, ("loss." + getName()).str(), 1);
   query.addOperand(0);
   query.ints = {1, 1};
   query.doubles = {1.0 / getConfigInteger(*this, "accumulate", 1)};
@@ -70,7 +70,7 @@ LogicalResult OutputOp::verify() {
 static KernelQuery getCopyQuery(LaunchOperand::Kind kind, StringRef name, Value value) {
   KernelQuery query;
   query.kernel = "mg_copy";
-  query.addState(kind, name);
+  query.addState(kind, name, getCount(value));
   query.addOperand(0);
   query.ints = {getCount(value)};
   return query;

@@ -1,5 +1,6 @@
 #include "lib/Plan/Plan.h"
 #include "dialects/Mega/Parameters.h"
+#include "dialects/Rt/Rt.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -68,53 +69,134 @@ void printStack(const Model &model, llvm::raw_ostream &os) {
   }
 }
 
-void printPlan(const Model &model, llvm::raw_ostream &os) {
+namespace {
+
+/// What the plan prints, from either source.
+struct Figures {
   std::map<std::string, Totals> families;
-  std::vector<Totals> slots(model.blocks.size());
+  std::vector<Totals> slots;
   Totals outer, all;
-  outer.flops = outerFlops(model);
+  /// Launches of a micro-batch by kernel, for each slot; empty where nothing is lowered.
+  std::vector<std::map<std::string, int64_t>> kernels;
+  std::vector<std::pair<std::string, int64_t>> bytes;
+};
+
+/// From the key tables: shapes and FLOPs of every family, no activations.
+Figures measureTables(const Model &model) {
+  Figures figures;
+  figures.slots.resize(model.blocks.size());
+  figures.outer.flops = outerFlops(model);
   int64_t weight_bytes = 0, optimizer_bytes = 0, width = model.train && model.train->precision == "bf16" ? 2 : 4;
-  for (const Block &block : model.blocks) {
-    slots[block.slot].flops = blockFlops(model, block);
-    families[block.kind].count += 1;
-    families[block.kind].flops += slots[block.slot].flops;
-  }
+  for (const Block &block : model.blocks)
+    figures.slots[block.slot].flops = blockFlops(model, block);
   for (const Parameter &parameter : parameters(model)) {
-    add(all, parameter);
-    add(parameter.slot < 0 ? outer : slots[parameter.slot], parameter);
-    if (parameter.slot >= 0)
-      add(families[model.blocks[parameter.slot].kind], parameter);
+    add(parameter.slot < 0 ? figures.outer : figures.slots[parameter.slot], parameter);
     bool has_master = width == 2 && !parameter.fp32;
     weight_bytes += parameter.elements() * (has_master ? 2 : 4);
     optimizer_bytes += parameter.trained ? parameter.elements() * (has_master ? 12 : 8) : 0;
+    figures.all.total += parameter.trained ? parameter.elements() : 0;
   }
-  all.flops = outer.flops;
-  for (const Totals &slot : slots)
-    all.flops += slot.flops;
+  figures.bytes = {{"weights", weight_bytes}, {"gradients", 4 * figures.all.total}, {"optimizer", optimizer_bytes}};
+  figures.all = {};
+  return figures;
+}
 
+/// From the launches: what will run.
+Figures measureLaunches(const Model &model, mlir::ModuleOp launches) {
+  Figures figures;
+  figures.slots.resize(model.blocks.size());
+  figures.kernels.resize(model.blocks.size());
+  std::map<std::string, double> shares; // an expert is used by a part of the tokens
+  for (const Parameter &parameter : parameters(model))
+    shares[parameter.name] = parameter.active_share;
+  for (auto parameter : launches.getOps<rt::ParameterOp>()) {
+    if (!parameter.getTrained())
+      continue;
+    int64_t slot = parameter.getBlock(), elements = mlir::cast<mlir::RankedTensorType>(parameter.getType()).getNumElements();
+    Totals &totals = slot < 0 ? figures.outer : figures.slots[slot];
+    totals.total += elements;
+    totals.active += double(elements) * shares[parameter.getName().str()];
+  }
+  double tokens = double(model.train->micro_batch) * double(model.sequence);
+  for (auto func : launches.getOps<rt::FuncOp>())
+    if (func.getSymName() == "micro_batch")
+      for (auto call : func.getBody().getOps<rt::CallOp>()) {
+        int64_t slot = call.getBlock();
+        (slot < 0 ? figures.outer : figures.slots[slot]).flops += double(call.getFlops()) / tokens / 3; // forward; training is three of it
+        if (slot >= 0)
+          ++figures.kernels[slot][call.getKernel().str()];
+      }
+  for (auto segment : launches.getOps<rt::SegmentOp>())
+    figures.bytes.push_back({segment.getName().str(), int64_t(segment.getBytes())});
+  return figures;
+}
+
+void addUp(const Model &model, Figures &figures) {
+  auto join = [](Totals &sum, const Totals &part) {
+    sum.total += part.total;
+    sum.active += part.active;
+    sum.flops += part.flops;
+  };
+  for (const Block &block : model.blocks) {
+    ++figures.families[block.kind].count;
+    join(figures.families[block.kind], figures.slots[block.slot]);
+    join(figures.all, figures.slots[block.slot]);
+  }
+  join(figures.all, figures.outer);
+}
+
+} // namespace
+
+void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &os) {
+  Figures figures = launches ? measureLaunches(model, launches) : measureTables(model);
+  addUp(model, figures);
+  const Totals &all = figures.all;
   os << "model @" << model.name << ": " << model.blocks.size() << " blocks, " << grouped(all.total) << " parameters, "
      << grouped(std::llround(all.active)) << " active, " << flopsText(3 * all.flops) << " a token\n\n";
   os << "  family       blocks        parameters            active     training/token\n";
-  for (const auto &[kind, totals] : families)
+  for (const auto &[kind, totals] : figures.families)
     row(os, kind, std::to_string(totals.count), totals);
-  row(os, "outside", "-", outer);
+  row(os, "outside", "-", figures.outer);
   row(os, "total", std::to_string(model.blocks.size()), all);
 
   os << "\nbytes, one rank\n";
   auto bytes = [&](llvm::StringRef name, double count) {
-    os << "  " << llvm::left_justify(name, 12) << llvm::right_justify(bytesText(count), 14) << "\n";
+    os << "  " << llvm::left_justify(name, 12) << llvm::right_justify(bytesText(count), 14);
   };
-  bytes("weights", weight_bytes);
-  bytes("gradients", 4.0 * all.total);
-  bytes("optimizer", optimizer_bytes);
-  os << "  activations   not planned: lowering is not supported yet\n";
+  double sum = 0;
+  for (const auto &[name, count] : figures.bytes) {
+    bytes(name, count);
+    os << "\n";
+    sum += count;
+  }
+  if (launches) {
+    bytes("total", sum);
+    os << "\n";
+    for (auto segment : launches.getOps<rt::SegmentOp>())
+      if (segment.getLiveBytes())
+        os << "  temporaries: " << grouped(segment.getBytes()) << " bytes, at most " << grouped(*segment.getLiveBytes())
+           << " alive at one launch; @" << segment.getPeak().value_or("") << " sets the peak\n";
+  } else {
+    os << "  activations   not planned: part of the model is not supported yet\n";
+  }
 
-  os << "\nslot letter family           parameters            active     training/token\n";
+  os << "\nslot letter family           parameters            active     training/token";
+  os << (launches ? "  kernels of a micro-batch\n" : "\n");
   for (const Block &block : model.blocks) {
-    const Totals &slot = slots[block.slot];
+    const Totals &slot = figures.slots[block.slot];
     os << llvm::right_justify(std::to_string(block.slot), 4) << "   " << block.letter << "    " << llvm::left_justify(block.kind, 10)
        << llvm::right_justify(grouped(slot.total), 17) << llvm::right_justify(grouped(std::llround(slot.active)), 18)
-       << llvm::right_justify(flopsText(3 * slot.flops), 19) << "\n";
+       << llvm::right_justify(flopsText(3 * slot.flops), 19);
+    if (launches) {
+      const char *separator = "  ";
+      for (const auto &[kernel, count] : figures.kernels[block.slot]) {
+        os << separator << llvm::StringRef(kernel).drop_front(3);
+        if (count > 1)
+          os << " x" << count;
+        separator = ", ";
+      }
+    }
+    os << "\n";
   }
 }
 

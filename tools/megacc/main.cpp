@@ -1,11 +1,17 @@
-// megacc: the driver. Reads one declaration, checks it and prints what was asked for.
+// megacc: the driver. Reads one declaration, runs the pipeline as far as asked and writes what it gave.
 #include "dialects/Mega/Mega.h"
 #include "lib/Plan/Plan.h"
-#include "passes/mega/Passes.h"
+#include "lib/Target/Artifact.h"
+#include "lib/Target/Object.h"
+#include "passes/Pipelines.h"
 
 #include "CLI/CLI.hpp"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
-#include "llvm/Support/ToolOutputFile.h"
+#include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
@@ -13,34 +19,115 @@
 
 using namespace mlir;
 
-/// Writes what `emit` names to `os`.
-static void print(const std::string &emit, ModuleOp module, llvm::raw_ostream &os) {
-  if (emit == "mega") {
-    module.print(os);
-    os << "\n";
-    return;
-  }
-  FailureOr<std::vector<megacc::mega::Model>> models = megacc::mega::readModels(module);
-  for (const megacc::mega::Model &model : *models) // mega-check has passed
-    emit == "stack" ? megacc::printStack(model, os) : megacc::printPlan(model, os);
+namespace {
+
+/// What --emit takes, in the order of the pipeline. "stack" and "plan" are reports; they are not passed through.
+enum Level { kMega, kStack, kPlan, kStep, kRt, kLLVM, kObj, kSo };
+
+struct Options {
+  std::string input, output;
+  Level emit = kSo;
+  megacc::StepOptions step;
+};
+
+using Pipeline = llvm::function_ref<void(OpPassManager &)>;
+
+LogicalResult runPipeline(ModuleOp module, Pipeline build) {
+  PassManager passes(module.getContext());
+  if (failed(applyPassManagerCLOptions(passes)))
+    return failure();
+  build(passes);
+  return passes.run(module);
 }
 
-int main(int argc, char **argv) {
-  CLI::App app("megacc: checks the declaration of a hybrid language model and prints its stack or plan", "megacc");
-  std::string input, output = "-", emit = "plan";
-  app.add_option("FILE", input, "the declaration, an .mlir file")->required();
-  app.add_option("-o", output, "where to write; - is the standard output")->group("Output");
-  app.add_option("--emit", emit, "mega: the declaration; stack: one line a block; plan: parameters, FLOPs, bytes")
-      ->check(CLI::IsMember({"mega", "stack", "plan"}))
-      ->group("Output");
-  app.set_version_flag("--version", MEGACC_VERSION);
-  CLI11_PARSE(app, argc, argv);
+/// The launches of one model, or null where part of it cannot be lowered yet. The reasons are those a compile would give.
+OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::StringRef model, std::vector<std::string> &reasons) {
+  OwningOpRef<ModuleOp> copy = module.clone();
+  ScopedDiagnosticHandler collect(module.getContext(), [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      reasons.push_back(diagnostic.str());
+  });
+  megacc::StepOptions step = options.step;
+  step.model = model.str();
+  LogicalResult lowered = runPipeline(*copy, [&](OpPassManager &passes) {
+    megacc::buildTrainPipeline(passes, step);
+    megacc::buildLaunchPipeline(passes);
+  });
+  return succeeded(lowered) ? std::move(copy) : OwningOpRef<ModuleOp>();
+}
 
+void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os) {
+  FailureOr<std::vector<megacc::mega::Model>> models = megacc::mega::readModels(module);
+  for (const megacc::mega::Model &model : *models) { // mega-check has passed
+    if (!options.step.model.empty() && options.step.model != model.name)
+      continue;
+    if (options.emit == kStack) {
+      megacc::printStack(model, os);
+      continue;
+    }
+    std::vector<std::string> reasons;
+    OwningOpRef<ModuleOp> launches = tryLower(module, options, model.name, reasons);
+    megacc::printPlan(model, launches ? *launches : ModuleOp(), os);
+    for (const std::string &reason : reasons)
+      os << "not planned: " << reason << "\n";
+  }
+}
+
+/// Runs the pipeline up to what is asked for; the bytes to write.
+FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
+  SmallVector<char> bytes;
+  llvm::raw_svector_ostream os(bytes);
+  if (options.emit == kStack || options.emit == kPlan) {
+    printReports(module, options, os);
+    return bytes;
+  }
+  LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
+    if (options.emit >= kStep)
+      megacc::buildTrainPipeline(passes, options.step);
+    if (options.emit >= kRt)
+      megacc::buildLaunchPipeline(passes);
+    if (options.emit >= kLLVM)
+      megacc::buildCodePipeline(passes, options.step);
+  });
+  if (failed(lowered))
+    return failure();
+  if (options.emit <= kRt) {
+    module.print(os);
+    os << "\n";
+    return bytes;
+  }
+  if (options.emit == kLLVM) {
+    llvm::LLVMContext context;
+    std::unique_ptr<llvm::Module> translated = megacc::translateToLLVM(module, context);
+    if (!translated)
+      return failure();
+    translated->print(os, nullptr);
+    return bytes;
+  }
+  FailureOr<SmallVector<char>> object = megacc::emitObject(module);
+  if (failed(object) || options.emit == kObj)
+    return object;
+  llvm::Expected<SmallVector<char>> linked = megacc::linkStep(*object);
+  if (!linked) {
+    llvm::errs() << "error: " << toString(linked.takeError()) << "\n";
+    return failure();
+  }
+  return std::move(*linked);
+}
+
+/// Beside nothing: named after the input, in the current folder; texts go to the standard output.
+std::string getDefaultOutput(const Options &options) {
+  if (options.emit < kObj)
+    return "-";
+  return (llvm::sys::path::stem(options.input) + (options.emit == kObj ? ".o" : ".so")).str();
+}
+
+int run(Options options) {
   MLIRContext context;
   context.getOrLoadDialect<megacc::mega::MegaDialect>();
   context.printOpOnDiagnostic(false);
   std::string message;
-  std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(input, &message);
+  std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(options.input, &message);
   if (!buffer) {
     llvm::errs() << "error: " << message << "\n";
     return 1;
@@ -49,25 +136,65 @@ int main(int argc, char **argv) {
   sources.AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
   SourceMgrDiagnosticHandler handler(sources, &context);
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, &context);
-  if (!module)
+  if (!module || failed(runPipeline(*module, megacc::buildModelPipeline)))
     return 1;
-  PassManager passes(&context);
-  passes.addPass(megacc::mega::createMegaCheck());
-  if (failed(passes.run(*module)))
+  FailureOr<SmallVector<char>> bytes = compile(*module, options);
+  if (failed(bytes))
     return 1;
-
-  std::unique_ptr<llvm::ToolOutputFile> file = openOutputFile(output, &message);
-  if (!file) {
-    llvm::errs() << "error: " << message << "\n";
+  if (options.output.empty())
+    options.output = getDefaultOutput(options);
+  if (options.output == "-") {
+    llvm::outs() << StringRef(bytes->data(), bytes->size());
+    return 0;
+  }
+  if (llvm::Error error = megacc::writeFile(options.output, *bytes)) {
+    llvm::errs() << "error: cannot write " << options.output << ": " << toString(std::move(error)) << "\n";
     return 1;
   }
-  print(emit, *module, file->os());
-  file->os().flush();
-  if (file->os().has_error()) {
-    llvm::errs() << "error: cannot write " << output << ": " << file->os().error().message() << "\n";
-    file->os().clear_error();
-    return 1;
-  }
-  file->keep();
   return 0;
+}
+
+/// MLIR's own flags (--mlir-print-ir-after-all and the like) are LLVM options. False after an error.
+bool readMlirFlags(const std::vector<std::string> &flags) {
+  registerAsmPrinterCLOptions();
+  registerMLIRContextCLOptions();
+  registerPassManagerCLOptions();
+  std::vector<const char *> arguments = {"megacc"};
+  for (const std::string &flag : flags) {
+    if (!StringRef(flag).ltrim('-').starts_with("mlir-")) {
+      llvm::errs() << "error: unknown argument '" << flag << "'; megacc --help lists all\n";
+      return false;
+    }
+    arguments.push_back(flag.c_str());
+  }
+  return llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(), "", &llvm::errs());
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("megacc: compiles the declaration of a hybrid language model into its training step", "megacc");
+  Options options;
+  std::string taps;
+  std::map<std::string, Level> levels = {{"mega", kMega}, {"stack", kStack}, {"plan", kPlan}, {"step", kStep},
+                                         {"rt", kRt},     {"llvm", kLLVM},   {"obj", kObj},   {"so", kSo}};
+  app.add_option("FILE", options.input, "the declaration, an .mlir file")->required();
+  app.add_option("-o", options.output, "where to write (FILE's name with .so; texts: the standard output)")->group("Output");
+  app.add_option("--emit", options.emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so")
+      ->transform(CLI::CheckedTransformer(levels).description("LEVEL"))
+      ->group("Output");
+  app.add_option("--target", options.step.target, "where the step runs")->check(CLI::IsMember({"cpu"}))->group("Step");
+  app.add_option("--model", options.step.model, "the model to compile, where FILE declares several")->group("Step");
+  app.add_flag("--documents", options.step.documents, "the step takes document ids")->group("Step");
+  app.add_option("--taps", taps, "hidden: also output the residual stream after every block")
+      ->check(CLI::IsMember({"hidden"}))
+      ->group("Debugging");
+  app.footer("MLIR's flags work too: --mlir-print-ir-after-all, --mlir-print-ir-tree-dir=DIR, --mlir-timing, --mlir-disable-threading, ...");
+  app.set_version_flag("--version", "megacc " MEGACC_VERSION);
+  app.allow_extras();
+  CLI11_PARSE(app, argc, argv);
+  options.step.taps = !taps.empty();
+  if (!readMlirFlags(app.remaining()))
+    return 1;
+  return run(std::move(options));
 }

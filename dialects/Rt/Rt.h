@@ -1,0 +1,47 @@
+//===- Rt.h - launches over a planned arena -------------------------------===//
+#ifndef MEGACC_DIALECTS_RT_RT_H
+#define MEGACC_DIALECTS_RT_RT_H
+
+#include "dialects/Rt/KernelTable.h"
+#include "megacc/StepABI.h"
+#include "mlir/Bytecode/BytecodeOpInterface.h"
+#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/Dialect.h"
+#include "mlir/IR/OpImplementation.h"
+#include "mlir/IR/SymbolTable.h"
+
+namespace megacc::rt {
+
+/// Every buffer starts at a multiple of this.
+constexpr int64_t kAlignment = 256;
+
+/// Names of `enum MgSegment`, in its order.
+llvm::StringRef getSegmentName(int64_t segment);
+
+} // namespace megacc::rt
+
+#include "dialects/Rt/RtDialect.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Rt/RtAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/Rt/RtOps.h.inc"
+
+namespace megacc::rt {
+
+/// One operand of a launch as the hazard checks see it.
+struct Access {
+  RangeAttr range;
+  bool reads = false, writes = false;
+};
+
+/// The accesses of a launch; absent operands are left out. An output that a kernel adds to (`accumulate` = 1) is read too.
+llvm::SmallVector<Access> getAccesses(CallOp call);
+
+/// "blocks.2.mixer/in_proj": the name of an op's location.
+llvm::StringRef getPath(mlir::Operation *op);
+
+} // namespace megacc::rt
+
+#endif

@@ -1,0 +1,93 @@
+//===- RtOps.td - launches over a planned arena ---------------------------===//
+#ifndef MEGACC_RTOPS_TD
+#define MEGACC_RTOPS_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/OpBase.td"
+include "mlir/IR/SymbolInterfaces.td"
+
+def Rt_Dialect : Dialect {
+  let name = "rt";
+  let summary = "kernel launches over byte ranges of the arena";
+  let description = [{
+    What will run, in order: one function for each entry of step.so, each a list of launches. Nothing here is a value; operands are
+    byte ranges of the arena's segments, whose sizes are `rt.segment`s.
+  }];
+  let cppNamespace = "::megacc::rt";
+  let useDefaultAttributePrinterParser = 1;
+}
+
+def Rt_RangeAttr : AttrDef<Rt_Dialect, "Range"> {
+  let mnemonic = "range";
+  let summary = "bytes of a segment";
+  let description = [{
+    `temporaries[256 : 64] value 17`: 64 bytes from byte 256, which hold value 17 of the function (-1, not printed: state, no value of its own).
+    `io[0 : 64 + 256 m]`: the range moves by 256 bytes a micro-batch.
+  }];
+  let parameters = (ins "int64_t":$segment, "int64_t":$offset, "int64_t":$bytes, "int64_t":$stride, "int64_t":$value);
+  let hasCustomAssemblyFormat = 1;
+  let genVerifyDecl = 1;
+}
+
+class Rt_Op<string mnemonic, list<Trait> traits = []> : Op<Rt_Dialect, mnemonic, traits>;
+
+def Rt_SegmentOp : Rt_Op<"segment"> {
+  let summary = "size of a segment of the arena, in bytes";
+  let description = [{
+    `live_bytes` is the lower bound: the most bytes alive at one launch, every size aligned. `peak` names the function that sets it.
+  }];
+  let arguments = (ins StrAttr:$name, I64Attr:$bytes, OptionalAttr<I64Attr>:$live_bytes, OptionalAttr<StrAttr>:$peak);
+  let assemblyFormat = "$name `bytes` $bytes attr-dict";
+  let hasVerifier = 1;
+}
+
+def Rt_ParameterOp : Rt_Op<"parameter"> {
+  let summary = "a tensor of the model's state and where it lies";
+  let description = [{A parameter that is not trained has no gradient and no moments. `init` and `init_a` as in step.parameter.}];
+  let arguments = (ins StrAttr:$name, TypeAttr:$type, Rt_RangeAttr:$weight, OptionalAttr<Rt_RangeAttr>:$gradient,
+                       OptionalAttr<Rt_RangeAttr>:$first_moment, OptionalAttr<Rt_RangeAttr>:$second_moment, UnitAttr:$decays,
+                       UnitAttr:$trained, StrAttr:$init, F64Attr:$init_a, I64Attr:$block);
+  let assemblyFormat = "$name `:` $type `at` $weight attr-dict";
+}
+
+def Rt_InputOp : Rt_Op<"input"> {
+  let summary = "what the host writes before a step";
+  let arguments = (ins StrAttr:$name, TypeAttr:$type, Rt_RangeAttr:$range);
+  let assemblyFormat = "$name `:` $type `at` $range attr-dict";
+}
+
+def Rt_MetricOp : Rt_Op<"metric"> {
+  let summary = "numbers the host reads after a step";
+  let description = [{`loss.*` are the terms of the objective, already weighted.}];
+  let arguments = (ins StrAttr:$name, TypeAttr:$type, Rt_RangeAttr:$range, F64Attr:$weight);
+  let assemblyFormat = "$name `:` $type `at` $range attr-dict";
+}
+
+def Rt_OutputOp : Rt_Op<"output"> {
+  let summary = "tensors the host reads after a function";
+  let arguments = (ins StrAttr:$name, StrAttr:$function, TypeAttr:$type, Rt_RangeAttr:$range);
+  let assemblyFormat = "$name `of` $function `:` $type `at` $range attr-dict";
+}
+
+def Rt_FuncOp : Rt_Op<"func", [Symbol, IsolatedFromAbove, NoTerminator, SingleBlock]> {
+  let summary = "launches, one after the other";
+  let arguments = (ins SymbolNameAttr:$sym_name);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
+}
+
+def Rt_CallOp : Rt_Op<"call", [HasParent<"FuncOp">]> {
+  let summary = "one launch of a kernel of kernels.def";
+  let description = [{
+    `rt.call @mg_add(out temporaries[0 : 64] value 2, in temporaries[0 : 64] value 0, in io[0 : 64]) {count = 16} block 0 cost 0 192`
+
+    Operands in the order of kernels.def with their roles (`null` for an absent optional one), then the parameters by name, the slot of
+    the stack (-1 outside blocks), FLOPs and bytes moved.
+  }];
+  let arguments = (ins StrAttr:$kernel, ArrayAttr:$ranges, DenseI64ArrayAttr:$ints, DenseF64ArrayAttr:$doubles, I64Attr:$block,
+                       I64Attr:$flops, I64Attr:$moved_bytes);
+  let hasCustomAssemblyFormat = 1;
+  let hasVerifier = 1;
+}
+
+#endif

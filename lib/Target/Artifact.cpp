@@ -1,0 +1,70 @@
+#include "lib/Target/Artifact.h"
+
+#include "megacc/StepABI.h"
+
+#include "lld/Common/Driver.h"
+#include "llvm/ADT/SmallString.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <xxhash.h>
+
+LLD_HAS_DRIVER(elf)
+
+using namespace llvm;
+
+namespace megacc {
+
+Error writeFile(StringRef path, ArrayRef<char> bytes) {
+  Expected<sys::fs::TempFile> file = sys::fs::TempFile::create(path + ".tmp-%%%%%%", sys::fs::all_read | sys::fs::owner_write | sys::fs::all_exe);
+  if (!file)
+    return file.takeError();
+  raw_fd_ostream os(file->FD, /*shouldClose=*/false);
+  os.write(bytes.data(), bytes.size());
+  os.flush();
+  if (std::error_code code = os.error()) {
+    os.clear_error();
+    consumeError(file->discard());
+    return createStringError(code, code.message());
+  }
+  return file->keep(path);
+}
+
+/// A file that is gone at the end of the scope.
+static Expected<std::string> createTemporary(StringRef suffix) {
+  SmallString<128> path;
+  if (std::error_code code = sys::fs::createTemporaryFile("megacc", suffix, path))
+    return createStringError(code, "cannot create a temporary file: " + code.message());
+  return path.str().str();
+}
+
+Expected<SmallVector<char>> linkStep(ArrayRef<char> object) {
+  Expected<std::string> input = createTemporary("o"), output = createTemporary("so");
+  if (!input || !output)
+    return joinErrors(input.takeError(), output.takeError());
+  FileRemover removeInput(*input), removeOutput(*output);
+  if (Error error = writeFile(*input, object))
+    return std::move(error);
+  std::string messages;
+  raw_string_ostream os(messages);
+  const char *arguments[] = {"ld.lld", "-shared", "--build-id=none", "-z", "noexecstack", "--hash-style=gnu", "-o", output->c_str(), input->c_str()};
+  lld::Result result = lld::lldMain(arguments, nulls(), os, {{lld::Gnu, &lld::elf::link}});
+  if (result.retCode)
+    return createStringError(inconvertibleErrorCode(), "cannot link: " + messages);
+  ErrorOr<std::unique_ptr<MemoryBuffer>> image = MemoryBuffer::getFile(*output);
+  if (!image)
+    return createStringError(image.getError(), "cannot read back the linked step: " + image.getError().message());
+  SmallVector<char> bytes((*image)->getBufferStart(), (*image)->getBufferEnd());
+  XXH128_canonical_t hash;
+  XXH128_canonicalFromHash(&hash, XXH3_128bits(bytes.data(), bytes.size()));
+  const char *digits = reinterpret_cast<const char *>(hash.digest);
+  bytes.append(digits, digits + sizeof(hash.digest));
+  StringRef trailer = MEGACC_TRAILER;
+  bytes.append(trailer.begin(), trailer.end());
+  return bytes;
+}
+
+} // namespace megacc

@@ -1,0 +1,15 @@
+// step.so as a file: linked, hashed, and complete or not there.
+#pragma once
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+namespace megacc {
+
+/// Writes `bytes` to `path` through a temporary file beside it, so that `path` is whole or as it was.
+llvm::Error writeFile(llvm::StringRef path, llvm::ArrayRef<char> bytes);
+
+/// Links an object into a shared object, in this process, and appends the trailer of StepABI.h.
+llvm::Expected<llvm::SmallVector<char>> linkStep(llvm::ArrayRef<char> object);
+
+} // namespace megacc

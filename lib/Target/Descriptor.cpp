@@ -1,0 +1,135 @@
+#include "lib/Target/Descriptor.h"
+
+#include "dialects/Rt/Rt.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/raw_ostream.h"
+
+#include <set>
+
+using namespace mlir;
+namespace json = llvm::json;
+
+namespace megacc {
+
+static json::Value toJson(Attribute attribute) {
+  if (auto integer = dyn_cast<IntegerAttr>(attribute))
+    return integer.getInt();
+  if (auto number = dyn_cast<FloatAttr>(attribute))
+    return number.getValueAsDouble();
+  if (auto text = dyn_cast<StringAttr>(attribute))
+    return text.str();
+  if (auto array = dyn_cast<ArrayAttr>(attribute))
+    return json::Array(llvm::map_range(array, toJson));
+  json::Object object;
+  for (NamedAttribute entry : cast<DictionaryAttr>(attribute))
+    object[entry.getName().strref()] = toJson(entry.getValue());
+  return object;
+}
+
+static void addType(json::Object &object, Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  object["dtype"] = tensor.getElementType().isInteger() ? "i32" : "f32";
+  object["shape"] = json::Array(tensor.getShape());
+}
+
+static void addRange(json::Object &object, rt::RangeAttr range) {
+  object["offset"] = range.getOffset();
+  object["stride"] = range.getStride();
+}
+
+static json::Object describe(rt::ParameterOp op) {
+  json::Object object{{"name", op.getName()}, {"init", op.getInit()}, {"init_a", op.getInitA().convertToDouble()},
+                      {"decays", op.getDecays()}, {"trained", op.getTrained()}, {"block", int64_t(op.getBlock())}};
+  addType(object, op.getType());
+  object["offset"] = op.getWeight().getOffset();
+  auto addPlace = [&](StringRef key, std::optional<rt::RangeAttr> range) {
+    if (range)
+      object[key] = range->getOffset();
+  };
+  addPlace("gradient", op.getGradient());
+  addPlace("m", op.getFirstMoment());
+  addPlace("v", op.getSecondMoment());
+  return object;
+}
+
+static json::Object describe(rt::InputOp op) {
+  json::Object object{{"name", op.getName()}};
+  addType(object, op.getType());
+  addRange(object, op.getRange());
+  return object;
+}
+
+static json::Object describe(rt::MetricOp op) {
+  json::Object object{{"name", op.getName()}, {"weight", op.getWeight().convertToDouble()}};
+  addType(object, op.getType());
+  addRange(object, op.getRange());
+  return object;
+}
+
+static json::Object describe(rt::OutputOp op) {
+  json::Object object{{"name", op.getName()}, {"function", op.getFunction()}};
+  addType(object, op.getType());
+  addRange(object, op.getRange());
+  return object;
+}
+
+static json::Object describe(rt::SegmentOp op) { return json::Object{{"name", op.getName()}, {"bytes", int64_t(op.getBytes())}}; }
+
+static json::Object describe(rt::CallOp op) {
+  return json::Object{{"kernel", op.getKernel()},
+                      {"block", int64_t(op.getBlock())},
+                      {"path", rt::getPath(op)},
+                      {"flops", int64_t(op.getFlops())},
+                      {"bytes", int64_t(op.getMovedBytes())}};
+}
+
+template <typename Op, typename Range>
+static json::Array describeAll(Range ops) {
+  json::Array array;
+  for (Op op : ops)
+    array.push_back(describe(op));
+  return array;
+}
+
+std::string buildDescriptor(ModuleOp module, StringRef target) {
+  json::Object root;
+  if (auto config = module->getAttrOfType<DictionaryAttr>("megacc.config"))
+    root = std::move(*toJson(config).getAsObject());
+  // A run's defaults of the optimizer stand together.
+  json::Object optimizer;
+  for (auto [key, name] : {std::pair("lr", "lr"), {"beta1", "beta1"}, {"beta2", "beta2"}, {"eps", "eps"}, {"decay", "decay"},
+                           {"schedule", "schedule"}, {"warmup", "warmup"}, {"schedule_steps", "steps"}, {"final", "final"}})
+    if (json::Value *value = root.get(key)) {
+      optimizer[name] = std::move(*value);
+      root.erase(key);
+    }
+  root["optimizer"] = std::move(optimizer);
+  root["abi"] = MEGACC_ABI_VERSION;
+  root["megacc"] = MEGACC_VERSION;
+  root["target"] = target;
+  if (auto model = module->getAttrOfType<StringAttr>("megacc.model"))
+    root["model"] = model.str();
+  root["segments"] = describeAll<rt::SegmentOp>(module.getOps<rt::SegmentOp>());
+  root["parameters"] = describeAll<rt::ParameterOp>(module.getOps<rt::ParameterOp>());
+  root["inputs"] = describeAll<rt::InputOp>(module.getOps<rt::InputOp>());
+  root["metrics"] = describeAll<rt::MetricOp>(module.getOps<rt::MetricOp>());
+  root["outputs"] = describeAll<rt::OutputOp>(module.getOps<rt::OutputOp>());
+  std::set<std::string> kernels;
+  json::Object functions;
+  for (auto func : module.getOps<rt::FuncOp>()) {
+    functions[func.getSymName()] = describeAll<rt::CallOp>(func.getBody().getOps<rt::CallOp>());
+    for (auto call : func.getBody().getOps<rt::CallOp>())
+      kernels.insert(call.getKernel().str());
+  }
+  root["kernels"] = json::Array(kernels);
+  root["functions"] = std::move(functions);
+  if (auto receipt = module->getAttrOfType<ArrayAttr>("megacc.receipt"))
+    root["receipt"] = toJson(receipt);
+  std::string text;
+  llvm::raw_string_ostream(text) << json::Value(std::move(root));
+  return text;
+}
+
+} // namespace megacc

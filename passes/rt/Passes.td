@@ -1,0 +1,44 @@
+//===- Passes.td - from one step to launches and machine code -------------===//
+#ifndef MEGACC_PASSES_RT_TD
+#define MEGACC_PASSES_RT_TD
+
+include "mlir/Pass/PassBase.td"
+
+def StepAssignBuffers : Pass<"step-assign-buffers", "::mlir::ModuleOp"> {
+  let summary = "gives every value its bytes in the arena and turns ops into launches";
+  let description = [{
+    Needs the module that step-check-global accepts. State first: weights, gradients and moments share one element order (decaying parameters,
+    then plain ones, then those that are not trained, which have neither gradients nor moments), so the optimizer is a few linear sweeps.
+    A gradient used by its `step.accumulate` alone is written there by its kernel. Then lifetimes, in-place reuse where a kernel allows it, and offsets
+    for each function; the functions share the temporaries, whose size is the largest of their peaks.
+  }];
+  let dependentDialects = ["::megacc::rt::RtDialect"];
+}
+
+def RtCheckSchedule : Pass<"rt-check-schedule", "::mlir::ModuleOp"> {
+  let summary = "proves from the launches alone that every read sees what was written";
+  let description = [{
+    Replays each function over byte intervals: a range of temporaries that is read holds, whole, the value that its producer wrote; ranges lie inside
+    their segments; a launch's own operands overlap only where an output takes the place of an input exactly. Changes nothing.
+  }];
+}
+
+def RtBuildReceipt : Pass<"rt-build-receipt", "::mlir::ModuleOp"> {
+  let summary = "writes one row a slot: letter, family, launches by kernel, parameters, FLOPs, bytes";
+  let description = [{
+    A launch belongs to its slot: its path starts with the slot's, and the weights it reads are that block's or shared ones; otherwise an error.
+    The receipt is the module attribute `megacc.receipt`.
+  }];
+}
+
+def RtToLLVM : Pass<"rt-to-llvm", "::mlir::ModuleOp"> {
+  let summary = "turns launches into code: the three entries and the descriptor of step.so";
+  let description = [{
+    Each function is cut into functions of at most 128 launches (machine code generation is superlinear in their size). Every status is checked;
+    the first that is not zero is returned.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "the kernel library that the descriptor names">];
+}
+
+#endif

@@ -1,0 +1,218 @@
+//===- ToLLVM.cpp - launches as code --------------------------------------===//
+#include "lib/Target/Descriptor.h"
+#include "passes/rt/Passes.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+
+
+using namespace mlir;
+
+namespace megacc::rt {
+#define GEN_PASS_DEF_RTTOLLVM
+#include "passes/rt/Passes.h.inc"
+
+namespace {
+
+/// Launches in one function of code.
+constexpr size_t kLaunchesPerFunction = 128;
+
+/// Fields of MgContext and MgLaunch, in the order of StepABI.h.
+enum ContextField { kSegments, kContextMicroBatch, kContextStream, kLaunchFunction };
+enum LaunchField { kOperands, kOperandCount, kInts, kIntCount, kDoubles, kDoubleCount, kMicroBatch, kCallIndex, kStream };
+
+/// Writes the code of a module.
+class CodeWriter {
+public:
+  CodeWriter(ModuleOp module)
+      : builder(OpBuilder::atBlockEnd(module.getBody())), context(module.getContext()), pointer(LLVM::LLVMPointerType::get(context)),
+        i8(builder.getI8Type()), i32(builder.getI32Type()), i64(builder.getI64Type()), symbols(module) {
+    contextType = LLVM::LLVMStructType::getLiteral(
+        context, {LLVM::LLVMArrayType::get(pointer, MG_SEGMENT_COUNT), i64, pointer, pointer, pointer});
+    launchType = LLVM::LLVMStructType::getLiteral(context, {pointer, i64, pointer, i64, pointer, i64, i64, i64, pointer});
+    statusType = LLVM::LLVMFunctionType::get(i32, {pointer});
+    launchFunctionType = LLVM::LLVMFunctionType::get(i32, {pointer, pointer, pointer});
+  }
+
+  void addDescriptor(StringRef text) {
+    std::string terminated = text.str() + '\0';
+    auto type = LLVM::LLVMArrayType::get(i8, terminated.size());
+    LLVM::GlobalOp::create(builder, builder.getUnknownLoc(), type, /*isConstant=*/true, LLVM::Linkage::External, "megacc_descriptor",
+                           builder.getStringAttr(terminated));
+  }
+
+  void addFunction(FuncOp func) {
+    SmallVector<CallOp> calls(func.getBody().getOps<CallOp>());
+    SmallVector<std::string> parts;
+    for (size_t first = 0; first < calls.size(); first += kLaunchesPerFunction) {
+      parts.push_back((func.getSymName() + "_" + Twine(parts.size())).str());
+      addPart(parts.back(), ArrayRef(calls).slice(first, std::min(kLaunchesPerFunction, calls.size() - first)), first);
+    }
+    Location loc = func.getLoc();
+    auto entry = LLVM::LLVMFuncOp::create(builder, loc, ("megacc_" + func.getSymName()).str(), statusType);
+    start(entry);
+    for (const std::string &part : parts)
+      returnUnlessZero(loc, LLVM::CallOp::create(builder, loc, statusType, part, ValueRange{contextValue}).getResult());
+    finish(loc);
+  }
+
+private:
+  Value constant(Location loc, int64_t value) { return LLVM::ConstantOp::create(builder, loc, i64, builder.getI64IntegerAttr(value)); }
+
+  /// Begins the body of a function; its one argument is the context.
+  void start(LLVM::LLVMFuncOp func) {
+    end = builder.saveInsertionPoint();
+    current = func;
+    Block *block = func.addEntryBlock(builder);
+    contextValue = block->getArgument(0);
+    builder.setInsertionPointToStart(block);
+  }
+
+  void finish(Location loc) {
+    LLVM::ReturnOp::create(builder, loc, LLVM::ConstantOp::create(builder, loc, i32, builder.getI32IntegerAttr(0)));
+    builder.restoreInsertionPoint(end);
+  }
+
+  void returnUnlessZero(Location loc, Value status) {
+    Value zero = LLVM::ConstantOp::create(builder, loc, i32, builder.getI32IntegerAttr(0));
+    Value failed = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::ne, status, zero);
+    Block *here = builder.getInsertionBlock();
+    Block *leave = builder.createBlock(&current.getBody()), *next = builder.createBlock(&current.getBody());
+    builder.setInsertionPointToEnd(here);
+    LLVM::CondBrOp::create(builder, loc, failed, leave, next);
+    builder.setInsertionPointToEnd(leave);
+    LLVM::ReturnOp::create(builder, loc, status);
+    builder.setInsertionPointToEnd(next);
+  }
+
+  Value field(Location loc, Type type, Value base, int32_t index) {
+    return LLVM::GEPOp::create(builder, loc, pointer, type, base, ArrayRef<LLVM::GEPArg>{0, index}, LLVM::GEPNoWrapFlags::inbounds);
+  }
+
+  Value loadContext(Location loc, ContextField index, Type type) {
+    return LLVM::LoadOp::create(builder, loc, type, field(loc, contextType, contextValue, index));
+  }
+
+  void storeLaunch(Location loc, LaunchField index, Value value) {
+    LLVM::StoreOp::create(builder, loc, value, field(loc, launchType, launchValue, index));
+  }
+
+  void addPart(StringRef name, ArrayRef<CallOp> calls, int64_t first) {
+    Location loc = CallOp(calls.front()).getLoc();
+    auto func = LLVM::LLVMFuncOp::create(builder, loc, name, statusType, LLVM::Linkage::Internal);
+    start(func);
+    size_t most = 0;
+    for (CallOp call : calls)
+      most = std::max(most, call.getRanges().size());
+    Value one = constant(loc, 1);
+    operandsValue = LLVM::AllocaOp::create(builder, loc, pointer, pointer, constant(loc, most));
+    launchValue = LLVM::AllocaOp::create(builder, loc, pointer, launchType, one);
+    for (int32_t segment = 0; segment < MG_SEGMENT_COUNT; ++segment)
+      segmentValues[segment] = LLVM::LoadOp::create(builder, loc, pointer,
+                                                    LLVM::GEPOp::create(builder, loc, pointer, contextType, contextValue,
+                                                                        ArrayRef<LLVM::GEPArg>{0, int32_t(kSegments), segment}));
+    microBatchValue = loadContext(loc, kContextMicroBatch, i64);
+    storeLaunch(loc, kOperands, operandsValue);
+    storeLaunch(loc, kMicroBatch, microBatchValue);
+    storeLaunch(loc, kStream, loadContext(loc, kContextStream, pointer));
+    Value launchFunction = loadContext(loc, kLaunchFunction, pointer);
+    for (auto [index, call] : llvm::enumerate(calls))
+      addLaunch(call, first + index, launchFunction);
+    finish(loc);
+  }
+
+  void addLaunch(CallOp call, int64_t index, Value launchFunction) {
+    Location loc = call.getLoc();
+    for (auto [place, range] : llvm::enumerate(call.getRanges())) {
+      Value slot = LLVM::GEPOp::create(builder, loc, pointer, pointer, operandsValue, ArrayRef<LLVM::GEPArg>{int32_t(place)});
+      LLVM::StoreOp::create(builder, loc, getAddress(loc, range), slot);
+    }
+    storeLaunch(loc, kOperandCount, constant(loc, call.getRanges().size()));
+    storeLaunch(loc, kInts, getTable(loc, call.getIntsAttr(), i64, call.getInts().size()));
+    storeLaunch(loc, kIntCount, constant(loc, call.getInts().size()));
+    storeLaunch(loc, kDoubles, getTable(loc, call.getDoublesAttr(), builder.getF64Type(), call.getDoubles().size()));
+    storeLaunch(loc, kDoubleCount, constant(loc, call.getDoubles().size()));
+    storeLaunch(loc, kCallIndex, constant(loc, index));
+    Value kernel = LLVM::AddressOfOp::create(builder, loc, pointer, getKernel(call.getKernel()));
+    auto status = LLVM::CallOp::create(builder, loc, launchFunctionType, ValueRange{launchFunction, contextValue, kernel, launchValue});
+    returnUnlessZero(loc, status.getResult());
+  }
+
+  Value getAddress(Location loc, Attribute attribute) {
+    auto range = dyn_cast<RangeAttr>(attribute);
+    if (!range)
+      return LLVM::ZeroOp::create(builder, loc, pointer);
+    Value offset = constant(loc, range.getOffset());
+    if (range.getStride()) {
+      Value moved = LLVM::MulOp::create(builder, loc, microBatchValue, constant(loc, range.getStride()));
+      offset = LLVM::AddOp::create(builder, loc, offset, moved);
+    }
+    return LLVM::GEPOp::create(builder, loc, pointer, i8, segmentValues[range.getSegment()], ArrayRef<LLVM::GEPArg>{offset});
+  }
+
+  /// The address of a constant array; equal arrays are one.
+  Value getTable(Location loc, DenseArrayAttr values, Type type, size_t size) {
+    if (!size)
+      return LLVM::ZeroOp::create(builder, loc, pointer);
+    std::string &name = tables[values];
+    if (name.empty()) {
+      name = ((type == i64 ? "ints_" : "doubles_") + Twine(tables.size())).str();
+      OpBuilder::InsertionGuard guard(builder);
+      builder.restoreInsertionPoint(end);
+      auto tensor = RankedTensorType::get({int64_t(size)}, type);
+      DenseElementsAttr elements;
+      if (auto integers = dyn_cast<DenseI64ArrayAttr>(Attribute(values)))
+        elements = DenseElementsAttr::get(tensor, integers.asArrayRef());
+      else
+        elements = DenseElementsAttr::get(tensor, cast<DenseF64ArrayAttr>(Attribute(values)).asArrayRef());
+      LLVM::GlobalOp::create(builder, loc, LLVM::LLVMArrayType::get(type, size), /*isConstant=*/true, LLVM::Linkage::Internal, name, elements);
+    }
+    return LLVM::AddressOfOp::create(builder, loc, pointer, name);
+  }
+
+  /// Declares a kernel at its first use.
+  StringRef getKernel(StringRef name) {
+    if (!symbols.lookup(name)) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.restoreInsertionPoint(end);
+      symbols.insert(LLVM::LLVMFuncOp::create(builder, builder.getUnknownLoc(), name, statusType));
+    }
+    return name;
+  }
+
+  OpBuilder builder;
+  MLIRContext *context;
+  Type pointer, i8, i32, i64;
+  SymbolTable symbols;
+  Type contextType, launchType;
+  LLVM::LLVMFunctionType statusType, launchFunctionType;
+  llvm::DenseMap<Attribute, std::string> tables;
+
+  // Of the function that is being written.
+  OpBuilder::InsertPoint end;
+  LLVM::LLVMFuncOp current;
+  Value contextValue, operandsValue, launchValue, microBatchValue;
+  Value segmentValues[MG_SEGMENT_COUNT];
+};
+
+struct RtToLLVM : impl::RtToLLVMBase<RtToLLVM> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    std::string descriptor = buildDescriptor(module, target);
+    CodeWriter writer(module);
+    writer.addDescriptor(descriptor);
+    for (auto func : llvm::to_vector(module.getOps<FuncOp>()))
+      writer.addFunction(func);
+    for (Operation &op : llvm::make_early_inc_range(module.getBody()->getOperations()))
+      if (isa<RtDialect>(op.getDialect()))
+        op.erase();
+    for (NamedAttribute attribute : llvm::to_vector(module->getDiscardableAttrs()))
+      if (attribute.getName().strref().starts_with("megacc."))
+        module->removeDiscardableAttr(attribute.getName());
+  }
+};
+
+} // namespace
+} // namespace megacc::rt
