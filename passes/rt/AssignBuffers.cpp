@@ -355,6 +355,8 @@ struct StepAssignBuffers : impl::StepAssignBuffersBase<StepAssignBuffers> {
       }
     }
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+    for (int64_t &size : state.sizes)
+      size = llvm::alignTo(size, kAlignment);
     for (int64_t segment = 0; segment < MG_SEGMENT_COUNT; ++segment) {
       bool temporary = segment == MG_TEMPORARIES;
       SegmentOp::create(builder, module.getLoc(), builder.getStringAttr(getSegmentName(segment)), builder.getI64IntegerAttr(state.sizes[segment]),

@@ -33,3 +33,5 @@ void parallelGemm(Transpose transpose, int64_t m, int64_t n, int64_t k, const fl
 }
 
 } // namespace megacc::runtime
+
+const char *mg_kernel_variant() { return openblas_get_corename(); }

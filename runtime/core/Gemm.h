@@ -2,6 +2,11 @@
 #pragma once
 #include <cstdint>
 
+extern "C" {
+/// The instruction set that OpenBLAS chose; results have other bits on another one.
+const char *mg_kernel_variant();
+}
+
 namespace megacc::runtime {
 
 enum class Transpose { none, left, right };

@@ -77,6 +77,38 @@ TEST_F(Sources, RefusesMissingEmptyAndRaggedFiles) {
   EXPECT_NE(errorOf([&] { Source::fromTokens(write("r.bin", "abc"), 2); }).find("3 bytes are no whole number of 2-byte"), std::string::npos);
 }
 
+TEST_F(Sources, NumbersFilesAsDocuments) {
+  write("a", "aa"), write("b", ""), write("c", "ccc");
+  Source source = Source::fromBytes(Source::listFiles({folder}));
+  std::array<int32_t, 4> ids;
+  source.readDocuments(1, ids);
+  EXPECT_EQ(ids, (std::array<int32_t, 4>{0, 2, 2, 2}));
+}
+
+TEST_F(Sources, ReadsMegatronsIndexAndRefusesOneThatDoesNotFit) {
+  auto number = [](auto value) { return std::string(reinterpret_cast<const char *>(&value), sizeof value); };
+  std::string header = std::string("MMIDIDX\0\0", 9) + number(uint64_t(1)) + number(uint8_t(8)) + number(uint64_t(2)) + number(uint64_t(2));
+  fs::path bin = write("d.bin", number(uint16_t(7)) + number(uint16_t(300)) + number(uint16_t(9)));
+  fs::path idx = write("d.idx", header + number(int32_t(1)) + number(int32_t(2)));
+  Corpus corpus = openCorpus({bin}, "", 512, true);
+  ASSERT_EQ(corpus.train.size(), 3);
+  std::array<int32_t, 3> tokens, ids;
+  corpus.train.read(0, 301, tokens), corpus.train.readDocuments(0, ids);
+  EXPECT_EQ(tokens, (std::array<int32_t, 3>{7, 300, 9}));
+  EXPECT_EQ(ids, (std::array<int32_t, 3>{0, 1, 1}));
+  write("d.idx", header + number(int32_t(1)) + number(int32_t(5)));
+  EXPECT_NE(errorOf([&] { Source::fromMegatron(bin, idx); }).find("6 bytes, its index describes 6 tokens"), std::string::npos);
+  write("d.idx", header);
+  EXPECT_NE(errorOf([&] { Source::fromMegatron(bin, idx); }).find("cut off"), std::string::npos);
+  write("d.idx", "something else altogether");
+  EXPECT_NE(errorOf([&] { Source::fromMegatron(bin, idx); }).find("no Megatron index"), std::string::npos);
+}
+
+TEST_F(Sources, RefusesBytesForASmallVocabulary) {
+  fs::path file = write("a", "aa");
+  EXPECT_NE(errorOf([&] { openCorpus({file}, "", 64, true); }).find("at least 256, the model has 64"), std::string::npos);
+}
+
 TEST(Split, HoldsOutEveryTwentiethFileFromTheEighth) {
   std::vector<fs::path> files;
   for (int i = 0; i < 30; ++i)

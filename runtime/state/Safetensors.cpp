@@ -1,5 +1,6 @@
 #include "runtime/state/Safetensors.h"
 
+#include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -7,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
+#include <xxhash.h>
 
 namespace megacc::runtime {
 namespace {
@@ -18,6 +20,27 @@ int64_t elementSize(const std::string &dtype) { return dtype == "F32" || dtype =
 [[noreturn]] void fail(const std::filesystem::path &path, const std::string &what) { throw FileError(path.string() + ": " + what); }
 
 std::string systemError() { return std::strerror(errno); }
+
+constexpr const char *hash_key = "xxh3_128";
+constexpr size_t hash_digits = 32;
+
+class Hash {
+public:
+  Hash() : state(XXH3_createState()) { XXH3_128bits_reset(state); }
+  ~Hash() { XXH3_freeState(state); }
+  Hash(const Hash &) = delete;
+  Hash &operator=(const Hash &) = delete;
+  void add(const void *data, size_t size) { XXH3_128bits_update(state, data, size); }
+  std::string digits() const {
+    XXH128_hash_t value = XXH3_128bits_digest(state);
+    char text[hash_digits + 1];
+    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)value.high64, (unsigned long long)value.low64);
+    return text;
+  }
+
+private:
+  XXH3_state_t *state;
+};
 
 void writeAll(int file, const void *data, size_t size, const std::filesystem::path &path) {
   const char *at = static_cast<const char *>(data);
@@ -34,8 +57,7 @@ void writeAll(int file, const void *data, size_t size, const std::filesystem::pa
 
 } // namespace
 
-std::map<std::string, Tensor> readSafetensors(const std::filesystem::path &path) {
-  std::ifstream file(path, std::ios::binary);
+SafetensorsFile::SafetensorsFile(const std::filesystem::path &where) : path(where), file(where, std::ios::binary) {
   if (!file)
     fail(path, "cannot open: " + systemError());
   std::error_code error;
@@ -44,44 +66,86 @@ std::map<std::string, Tensor> readSafetensors(const std::filesystem::path &path)
     fail(path, "cannot open: " + error.message());
   if (size < 8 || !file.read(reinterpret_cast<char *>(&length), 8) || length > size - 8)
     fail(path, "is no safetensors file: " + std::to_string(size) + " bytes, its header needs " + std::to_string(length) + " after the first 8");
-  std::string text(length, 0);
-  file.read(text.data(), length);
-  nlohmann::json header = nlohmann::json::parse(text, nullptr, false);
-  if (!file || !header.is_object())
+  header.resize(length);
+  file.read(header.data(), length);
+  nlohmann::json root = nlohmann::json::parse(header, nullptr, false);
+  if (!file || !root.is_object())
     fail(path, "has a damaged header");
-  uint64_t data = size - 8 - length;
-  std::map<std::string, Tensor> tensors;
-  for (auto &[name, entry] : header.items()) {
-    if (name == "__metadata__")
-      continue;
-    Tensor tensor;
+  uint64_t data = size - 8 - length, last = 0;
+  for (auto &[name, entry] : root.items()) {
+    Entry tensor;
     uint64_t begin = 0, end = 0, expected = 0;
     try {
+      if (name == "__metadata__") {
+        about = entry.get<Metadata>();
+        continue;
+      }
       tensor.dtype = entry.at("dtype").get<std::string>();
       tensor.shape = entry.at("shape").get<std::vector<int64_t>>();
       begin = entry.at("data_offsets").at(0).get<uint64_t>(), end = entry.at("data_offsets").at(1).get<uint64_t>();
-      expected = elementSize(tensor.dtype);
-      for (int64_t extent : tensor.shape)
-        expected *= extent;
     } catch (const nlohmann::json::exception &) {
       fail(path, "has a damaged entry '" + name + "'");
     }
-    if (elementSize(tensor.dtype) == 0)
+    expected = elementSize(tensor.dtype);
+    if (expected == 0)
       fail(path, "'" + name + "' has dtype " + tensor.dtype + "; known are F32, F64, I32, I64");
+    for (int64_t extent : tensor.shape)
+      if (extent < 0 || __builtin_mul_overflow(expected, uint64_t(extent), &expected))
+        fail(path, "'" + name + "' has the impossible shape " + shapeText(tensor.shape));
     if (begin > end || end > data || end - begin != expected)
       fail(path, "'" + name + "' needs " + std::to_string(expected) + " bytes at " + std::to_string(begin) + " to " + std::to_string(end) +
                      ", the file holds " + std::to_string(data) + "; it is truncated or altered");
-    tensor.bytes.resize(expected);
-    file.seekg(8 + length + begin);
-    if (!file.read(reinterpret_cast<char *>(tensor.bytes.data()), expected))
-      fail(path, "cannot read '" + name + "'");
+    tensor.begin = 8 + length + begin, tensor.bytes = expected;
+    last = std::max(last, end);
     tensors.emplace(name, std::move(tensor));
   }
-  return tensors;
+  if (last != data)
+    fail(path, "holds " + std::to_string(data) + " bytes of tensors, its header describes " + std::to_string(last) + "; it is altered");
 }
 
-void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, Tensor> &tensors) {
+void SafetensorsFile::read(const std::string &name, const std::string &dtype, std::span<std::byte> target) {
+  auto found = tensors.find(name);
+  if (found == tensors.end())
+    fail(path, "has no tensor '" + name + "'");
+  const Entry &entry = found->second;
+  if (entry.dtype != dtype || entry.bytes != target.size())
+    fail(path, "'" + name + "' is " + entry.dtype + " " + shapeText(entry.shape) + " of " + std::to_string(entry.bytes) + " bytes, expected " +
+                   dtype + " of " + std::to_string(target.size()));
+  file.clear();
+  file.seekg(entry.begin);
+  if (!file.read(reinterpret_cast<char *>(target.data()), entry.bytes))
+    fail(path, "cannot read '" + name + "': " + systemError());
+}
+
+void SafetensorsFile::verify() {
+  auto stored = about.find(hash_key);
+  size_t at = stored == about.end() ? std::string::npos : header.find(stored->second);
+  if (at == std::string::npos || stored->second.size() != hash_digits)
+    fail(path, "has no hash to check it by; it is altered, or not written by megacc-run");
+  Hash hash;
+  std::string text = header;
+  text.replace(at, hash_digits, hash_digits, '0');
+  hash.add(text.data(), text.size());
+  file.clear();
+  file.seekg(8 + header.size());
+  std::vector<char> part(1 << 20);
+  while (file.read(part.data(), part.size()), file.gcount() > 0)
+    hash.add(part.data(), file.gcount());
+  if (std::string computed = hash.digits(); computed != stored->second)
+    fail(path, "is altered: its hash is " + computed + ", its header says " + stored->second);
+}
+
+std::string shapeText(const std::vector<int64_t> &shape) {
+  std::string text = "(";
+  for (size_t i = 0; i < shape.size(); ++i)
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  return text + ")";
+}
+
+void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorView> &tensors, const Metadata &metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  header["__metadata__"] = metadata;
+  header["__metadata__"][hash_key] = std::string(hash_digits, '0');
   uint64_t offset = 0;
   for (const auto &[name, tensor] : tensors) {
     header[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
@@ -90,6 +154,12 @@ void writeSafetensors(const std::filesystem::path &path, const std::map<std::str
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
   uint64_t length = text.size();
+  Hash hash;
+  hash.add(text.data(), text.size());
+  for (const auto &[name, tensor] : tensors)
+    hash.add(tensor.bytes.data(), tensor.bytes.size());
+  std::string place = std::string("\"") + hash_key + "\":\"";
+  text.replace(text.find(place) + place.size(), hash_digits, hash.digits());
 
   std::filesystem::path partial = path.string() + ".partial";
   int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -112,6 +182,11 @@ void writeSafetensors(const std::filesystem::path &path, const std::map<std::str
     ::unlink(partial.c_str());
     fail(path, "cannot finish: " + reason);
   }
+  std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+  int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (directory < 0 || ::fsync(directory) != 0)
+    fail(folder, "cannot sync: " + systemError());
+  ::close(directory);
 }
 
 } // namespace megacc::runtime

@@ -20,7 +20,7 @@ protected:
 
   std::string errorOf(const fs::path &path) {
     try {
-      readSafetensors(path);
+      SafetensorsFile(path).verify();
     } catch (const FileError &error) {
       return error.what();
     }
@@ -33,26 +33,44 @@ protected:
 } // namespace
 
 TEST_F(Safetensors, ReadsWhatItWrote) {
-  std::map<std::string, Tensor> tensors;
-  tensors["scalar"] = {"F32", {}, {0, 0, 128, 63}};
-  tensors["empty"] = {"I64", {0, 3}, {}};
-  tensors["matrix"] = {"I32", {1, 2}, {1, 0, 0, 0, 2, 0, 0, 0}};
-  writeSafetensors(folder / "a", tensors);
-  auto read = readSafetensors(folder / "a");
-  ASSERT_EQ(read.size(), 3u);
-  EXPECT_EQ(read["matrix"].shape, (std::vector<int64_t>{1, 2}));
-  EXPECT_EQ(read["matrix"].bytes, tensors["matrix"].bytes);
-  EXPECT_EQ(read["scalar"].bytes, tensors["scalar"].bytes);
+  std::vector<float> scalar = {1.0f}, matrix = {1, 2, 3, 4, 5, 6};
+  std::vector<int64_t> empty;
+  writeSafetensors(folder / "a", {{"scalar", viewOf(scalar, {})}, {"empty", viewOf(empty, {0, 3})}, {"matrix", viewOf(matrix, {2, 3})}},
+                   {{"model", "tiny"}});
+  SafetensorsFile file(folder / "a");
+  file.verify();
+  ASSERT_EQ(file.entries().size(), 3u);
+  EXPECT_EQ(file.entries().at("matrix").shape, (std::vector<int64_t>{2, 3}));
+  EXPECT_EQ(file.metadata().at("model"), "tiny");
+  std::vector<float> back(6);
+  file.read("matrix", "F32", std::as_writable_bytes(std::span(back)));
+  EXPECT_EQ(back, matrix);
+  EXPECT_THROW(file.read("matrix", "F32", std::as_writable_bytes(std::span(back).first(5))), FileError);
+  EXPECT_THROW(file.read("vector", "F32", std::as_writable_bytes(std::span(back))), FileError);
   EXPECT_FALSE(fs::exists(folder / "a.partial"));
 }
 
-TEST_F(Safetensors, RefusesTruncatedAlteredAndMissingFiles) {
-  writeSafetensors(folder / "a", {{"w", {"F32", {4}, std::vector<unsigned char>(16)}}});
+TEST_F(Safetensors, RefusesTruncatedAndMissingFiles) {
+  std::vector<float> values(4);
+  writeSafetensors(folder / "a", {{"w", viewOf(values, {4})}});
   fs::resize_file(folder / "a", fs::file_size(folder / "a") - 1);
   EXPECT_NE(errorOf(folder / "a").find("truncated"), std::string::npos);
   std::ofstream(folder / "b") << "not a tensor file";
   EXPECT_NE(errorOf(folder / "b").find("no safetensors file"), std::string::npos);
   EXPECT_NE(errorOf(folder / "c").find("cannot open"), std::string::npos);
+}
+
+TEST_F(Safetensors, FindsEveryChangedByte) {
+  std::vector<float> values = {1, 2};
+  writeSafetensors(folder / "a", {{"w", viewOf(values, {2})}}, {{"lr", "0.1"}});
+  std::ifstream in(folder / "a", std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  for (size_t at = 0; at < bytes.size(); ++at) {
+    std::string changed = bytes;
+    changed[at] ^= 1;
+    std::ofstream(folder / "b", std::ios::binary) << changed;
+    EXPECT_NE(errorOf(folder / "b"), "") << "byte " << at;
+  }
 }
 
 TEST_F(Safetensors, KeepsTheOldFileWhenWritingFails) {

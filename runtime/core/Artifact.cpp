@@ -1,0 +1,104 @@
+// A step.so before it is opened: its hash, and its descriptor found through the ELF symbol table.
+#include "runtime/core/Descriptor.h"
+
+#include <cerrno>
+#include <cstring>
+#include <elf.h>
+#include <fstream>
+#include <optional>
+#include <xxhash.h>
+
+namespace megacc::runtime {
+namespace {
+
+constexpr size_t trailer_bytes = sizeof(XXH128_canonical_t) + sizeof(MEGACC_TRAILER) - 1;
+
+std::string hex(const unsigned char *bytes, size_t count) {
+  std::string text;
+  for (size_t i = 0; i < count; ++i) {
+    char digits[3];
+    snprintf(digits, sizeof digits, "%02x", bytes[i]);
+    text += digits;
+  }
+  return text;
+}
+
+/// An ELF image in memory; every read is checked against its size.
+class Image {
+public:
+  explicit Image(std::string_view bytes) : bytes(bytes) {}
+
+  std::optional<std::string> readText(std::string_view symbol) const {
+    auto header = read<Elf64_Ehdr>(0);
+    if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0)
+      return std::nullopt;
+    for (size_t index = 0; index < header->e_shnum; ++index) {
+      auto section = read<Elf64_Shdr>(header->e_shoff + index * sizeof(Elf64_Shdr));
+      if (!section || section->sh_type != SHT_DYNSYM)
+        continue;
+      auto names = read<Elf64_Shdr>(header->e_shoff + section->sh_link * sizeof(Elf64_Shdr));
+      if (!names)
+        return std::nullopt;
+      for (size_t at = 0; at + sizeof(Elf64_Sym) <= section->sh_size; at += sizeof(Elf64_Sym)) {
+        auto entry = read<Elf64_Sym>(section->sh_offset + at);
+        if (entry && readString(names->sh_offset + entry->st_name) == symbol)
+          return readAddress(*header, entry->st_value);
+      }
+    }
+    return std::nullopt;
+  }
+
+private:
+  template <typename T> std::optional<T> read(uint64_t offset) const {
+    T value;
+    if (offset > bytes.size() || sizeof(T) > bytes.size() - offset)
+      return std::nullopt;
+    std::memcpy(&value, bytes.data() + offset, sizeof(T));
+    return value;
+  }
+
+  std::string readString(uint64_t offset) const {
+    if (offset >= bytes.size())
+      return "";
+    return std::string(bytes.data() + offset, strnlen(bytes.data() + offset, bytes.size() - offset));
+  }
+
+  /// The text at a virtual address.
+  std::optional<std::string> readAddress(const Elf64_Ehdr &header, uint64_t address) const {
+    for (size_t index = 0; index < header.e_phnum; ++index) {
+      auto part = read<Elf64_Phdr>(header.e_phoff + index * sizeof(Elf64_Phdr));
+      if (part && part->p_type == PT_LOAD && address >= part->p_vaddr && address - part->p_vaddr < part->p_filesz)
+        return readString(part->p_offset + (address - part->p_vaddr));
+    }
+    return std::nullopt;
+  }
+
+  std::string_view bytes;
+};
+
+} // namespace
+
+std::string readArtifact(const std::string &path) {
+  auto fail = [&](const std::string &what) { return ArtifactError(path + ": " + what); };
+  std::ifstream file(path, std::ios::binary);
+  if (!file)
+    throw fail(std::string("cannot open: ") + std::strerror(errno));
+  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (file.bad())
+    throw fail(std::string("cannot read: ") + std::strerror(errno));
+  if (bytes.size() < trailer_bytes || !bytes.ends_with(MEGACC_TRAILER))
+    throw fail("is no step.so, or is cut off: it does not end in " MEGACC_TRAILER "; fix: compile the declaration again");
+  size_t image_bytes = bytes.size() - trailer_bytes;
+  XXH128_canonical_t stored, computed;
+  std::memcpy(&stored, bytes.data() + image_bytes, sizeof stored);
+  XXH128_canonicalFromHash(&computed, XXH3_128bits(bytes.data(), image_bytes));
+  if (std::memcmp(&stored, &computed, sizeof stored) != 0)
+    throw fail("has changed since it was compiled: its hash is " + hex(computed.digest, sizeof computed.digest) + ", it was " +
+               hex(stored.digest, sizeof stored.digest) + "; fix: compile the declaration again");
+  std::optional<std::string> text = Image(std::string_view(bytes).substr(0, image_bytes)).readText("megacc_descriptor");
+  if (!text)
+    throw fail("holds no descriptor; fix: compile the declaration again");
+  return *text;
+}
+
+} // namespace megacc::runtime

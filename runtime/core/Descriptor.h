@@ -1,0 +1,83 @@
+// What a step.so says about itself (docs/descriptor.md), read and checked.
+#pragma once
+#include "megacc/StepABI.h"
+
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace megacc::runtime {
+
+struct ArtifactError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// A tensor of the io segment; that of micro-batch m is at offset + m * stride bytes.
+struct Place {
+  std::string name, dtype;
+  std::vector<int64_t> shape;
+  int64_t offset = 0, stride = 0;
+  double weight = 0;    // of a metric
+  std::string function; // of an output
+
+  int64_t elements() const;
+  int64_t bytes() const { return 4 * elements(); }
+};
+
+/// A tensor of the model's state; offsets are bytes in the weights, gradients and optimizer segments.
+struct ParameterPlace {
+  std::string name, init;
+  std::vector<int64_t> shape;
+  double init_a = 0;
+  bool decays = false, trained = false;
+  int64_t block = -1, offset = 0, gradient = 0, first_moment = 0, second_moment = 0;
+
+  int64_t elements() const;
+};
+
+/// One launch of a function, in order.
+struct LaunchRecord {
+  std::string kernel, path;
+  int64_t block = -1, flops = 0, bytes = 0;
+};
+
+/// A slot of the stack, or everything outside blocks (slot -1).
+struct ReceiptRow {
+  int64_t slot = -1;
+  std::string letter, family;
+  std::map<std::string, int64_t> launches; // of a micro-batch, by kernel
+};
+
+struct OptimizerDefaults {
+  double lr = 0, beta1 = 0, beta2 = 0, final_lr = -1; // a negative final_lr: lr / 10
+  std::string schedule;
+  int64_t warmup = 0, steps = 0; // steps 0: the run's total
+};
+
+struct Descriptor {
+  int64_t hidden = 0, vocab = 0, sequence = 0, depth = 0, micro_batch = 0, accumulate = 0;
+  uint64_t seed = 0;
+  std::string model, target, compiler;
+  OptimizerDefaults optimizer;
+  int64_t segments[MG_SEGMENT_COUNT] = {};
+  std::vector<ParameterPlace> parameters;
+  std::vector<Place> inputs, metrics, outputs;
+  std::vector<std::string> kernels;
+  std::map<std::string, std::vector<LaunchRecord>> functions;
+  std::vector<ReceiptRow> receipt;
+
+  /// Null without one.
+  const Place *findInput(std::string_view name) const;
+  const Place *findMetric(std::string_view name) const;
+  const Place *findOutput(std::string_view name) const;
+};
+
+/// Reads the JSON text. Throws ArtifactError for another ABI version or a damaged text.
+Descriptor readDescriptor(std::string_view text);
+
+/// Checks the hash at the end of a step.so and returns its descriptor's text, without opening it as code. Throws ArtifactError.
+std::string readArtifact(const std::string &path);
+
+} // namespace megacc::runtime

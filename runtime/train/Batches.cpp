@@ -1,0 +1,69 @@
+#include "runtime/train/Batches.h"
+
+#include <algorithm>
+
+namespace megacc::runtime {
+namespace {
+
+const Place &getInput(const Step &step, const char *name) {
+  const Place *place = step.descriptor().findInput(name);
+  if (!place)
+    throw ArtifactError(std::string("the step has no input '") + name + "'; fix: compile the declaration again");
+  return *place;
+}
+
+/// Writes one row of sequence + 1 tokens from `begin`: tokens, targets, and document ids where the step takes them; the target of a
+/// document's last token is ignored then (conventions 13.3).
+void writeRow(Step &step, const Source &source, int64_t begin, int64_t micro_batch, int64_t row, std::vector<int32_t> &buffer) {
+  int64_t sequence = step.descriptor().sequence, vocab = step.descriptor().vocab;
+  auto rowOf = [&](const Place &place) { return step.integers(place, micro_batch).subspan(row * sequence, sequence); };
+  source.read(begin, vocab, buffer);
+  std::copy_n(buffer.begin(), sequence, rowOf(getInput(step, "tokens")).begin());
+  std::span<int32_t> targets = rowOf(getInput(step, "targets"));
+  std::copy_n(buffer.begin() + 1, sequence, targets.begin());
+  if (const Place *documents = step.descriptor().findInput("documents")) {
+    source.readDocuments(begin, buffer);
+    std::copy_n(buffer.begin(), sequence, rowOf(*documents).begin());
+    for (int64_t t = 0; t < sequence; ++t)
+      if (buffer[t + 1] != buffer[t])
+        targets[t] = -1;
+  }
+}
+
+} // namespace
+
+void checkLength(const Step &step, const Source &source) { samplePosition(0, "data", 0, source.size(), step.descriptor().sequence); }
+
+void writeTrainingBatch(Step &step, const Source &source, int64_t step_index) {
+  const Descriptor &descriptor = step.descriptor();
+  std::vector<int32_t> buffer(descriptor.sequence + 1);
+  for (int64_t m = 0; m < descriptor.accumulate; ++m)
+    for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
+      int64_t sample = (step_index * descriptor.accumulate + m) * descriptor.micro_batch + row;
+      writeRow(step, source, samplePosition(descriptor.seed, "data", sample, source.size(), descriptor.sequence), m, row, buffer);
+    }
+}
+
+double evaluate(Step &step, const Source &source) {
+  const Descriptor &descriptor = step.descriptor();
+  const Place *sums = descriptor.findOutput("loss_sum"), *counts = descriptor.findOutput("count");
+  if (!sums || !counts)
+    throw ArtifactError("the step has no outputs 'loss_sum' and 'count'; fix: compile the declaration again");
+  constexpr int64_t wanted = 64;
+  int64_t batches = (wanted + descriptor.micro_batch - 1) / descriptor.micro_batch;
+  std::ranges::fill(step.integers(getInput(step, "positions")), 0);
+  std::vector<int32_t> buffer(descriptor.sequence + 1);
+  double sum = 0, count = 0;
+  for (int64_t batch = 0; batch < batches; ++batch) {
+    for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
+      int64_t window = batch * descriptor.micro_batch + row;
+      writeRow(step, source, samplePosition(descriptor.seed, "eval", window, source.size(), descriptor.sequence), 0, row, buffer);
+    }
+    step.runEvaluate();
+    for (int64_t row = 0; row < descriptor.micro_batch; ++row)
+      sum += step.values(*sums)[row], count += step.values(*counts)[row];
+  }
+  return sum / std::max(count, 1.0);
+}
+
+} // namespace megacc::runtime

@@ -1,0 +1,131 @@
+#include "runtime/train/Case.h"
+#include "runtime/state/Safetensors.h"
+#include "runtime/train/State.h"
+
+#include <algorithm>
+#include <list>
+
+namespace megacc::runtime {
+namespace {
+
+constexpr int64_t case_steps = 3;
+
+/// Inputs that the host makes itself.
+bool isMadeByHost(const Place &input) { return input.name == "scalars" || input.name == "positions"; }
+
+/// Whether the case holds exactly what the step wants; every mismatch is one line of the error.
+void checkCase(const Step &step, const SafetensorsFile &file, const std::filesystem::path &path) {
+  std::string mistakes;
+  auto expect = [&](const std::string &name, const std::string &dtype, const std::vector<int64_t> &shape) {
+    auto found = file.entries().find(name);
+    if (found == file.entries().end())
+      mistakes += "\n  '" + name + "' is missing";
+    else if (found->second.dtype != dtype || found->second.shape != shape)
+      mistakes += "\n  '" + name + "' is " + found->second.dtype + " " + shapeText(found->second.shape) + ", the step takes " + dtype + " " +
+                  shapeText(shape);
+  };
+  const Descriptor &descriptor = step.descriptor();
+  for (const ParameterPlace &parameter : descriptor.parameters)
+    expect("param." + parameter.name, "F32", parameter.shape);
+  for (const Place &input : descriptor.inputs) {
+    if (isMadeByHost(input))
+      continue;
+    std::vector<int64_t> shape = input.shape;
+    shape.insert(shape.begin(), descriptor.accumulate);
+    expect("input." + input.name, "I32", shape);
+  }
+  for (const auto &[name, entry] : file.entries()) {
+    auto isParameter = [&](const ParameterPlace &parameter) { return "param." + parameter.name == name; };
+    if (name.starts_with("param.") && std::ranges::none_of(descriptor.parameters, isParameter))
+      mistakes += "\n  '" + name + "' is no parameter of the model";
+    if (name.starts_with("input.") && !descriptor.findInput(name.substr(6)))
+      mistakes += "\n  '" + name + "' is no input of the step" + (name == "input.documents" ? "; compile it with --documents" : "");
+  }
+  if (!mistakes.empty())
+    throw FileError(path.string() + " does not fit the step of @" + descriptor.model + ":" + mistakes);
+}
+
+} // namespace
+
+void runCase(Step &step, const std::filesystem::path &input, const std::filesystem::path &output) {
+  SafetensorsFile file(input);
+  checkCase(step, file, input);
+  const Descriptor &descriptor = step.descriptor();
+  step.arena().poison();
+  clearMoments(step);
+  for (const ParameterPlace &parameter : descriptor.parameters)
+    file.read("param." + parameter.name, "F32", std::as_writable_bytes(step.weights(parameter)));
+  for (const Place &place : descriptor.inputs) {
+    if (isMadeByHost(place))
+      continue;
+    std::vector<int32_t> all(descriptor.accumulate * place.elements());
+    file.read("input." + place.name, "I32", std::as_writable_bytes(std::span(all)));
+    for (int64_t m = 0; m < descriptor.accumulate; ++m)
+      std::copy_n(all.begin() + m * place.elements(), place.elements(), step.integers(place, m).begin());
+  }
+
+  std::list<std::vector<float>> kept; // what the views below look at
+  std::map<std::string, TensorView> results;
+  auto keep = [&](const std::string &name, std::vector<float> values, std::vector<int64_t> shape) {
+    const std::vector<float> &stored = kept.emplace_back(std::move(values));
+    results[name] = viewOf(stored, std::move(shape));
+  };
+  std::map<std::string, std::vector<float>> losses;
+  std::vector<float> norms;
+  RunSettings settings{descriptor.optimizer.lr, descriptor.optimizer.final_lr, descriptor.optimizer.warmup, descriptor.optimizer.steps};
+  for (int64_t t = 1; t <= case_steps; ++t) {
+    writeScalars(step, learningRate(settings, descriptor.optimizer.schedule, t), t);
+    for (int64_t m = 0; m < descriptor.accumulate; ++m)
+      step.runMicroBatch(m);
+    step.runUpdate();
+    Losses now = readLosses(step);
+    for (const auto &[name, value] : now.terms)
+      losses[name].push_back(float(value));
+    losses["total"].push_back(float(now.total));
+    norms.push_back(float(readGradientNorm(step)));
+    if (t == 1) {
+      for (const ParameterPlace &parameter : descriptor.parameters)
+        if (parameter.trained) {
+          std::span<float> gradient = step.gradients(parameter);
+          keep("grad." + parameter.name, {gradient.begin(), gradient.end()}, parameter.shape);
+        }
+      for (const Place &place : descriptor.outputs) {
+        if (place.function != "micro_batch")
+          continue;
+        std::vector<float> all;
+        for (int64_t m = 0; m < descriptor.accumulate; ++m) {
+          std::span<float> values = step.values(place, m);
+          all.insert(all.end(), values.begin(), values.end());
+        }
+        std::vector<int64_t> shape = place.shape;
+        shape.insert(shape.begin(), descriptor.accumulate);
+        keep(place.name, std::move(all), std::move(shape));
+      }
+    }
+    if (t == 1 || t == case_steps)
+      for (const ParameterPlace &parameter : descriptor.parameters) {
+        std::span<float> weights = step.weights(parameter);
+        keep("param" + std::to_string(t) + "." + parameter.name, {weights.begin(), weights.end()}, parameter.shape);
+      }
+  }
+  for (auto &[name, values] : losses)
+    keep("loss." + name, std::move(values), {case_steps});
+  keep("grad_norm", std::move(norms), {case_steps});
+  writeSafetensors(output, results);
+}
+
+void writeInitial(Step &step, const std::filesystem::path &output) {
+  initializeState(step);
+  std::list<std::vector<float>> kept;
+  std::map<std::string, TensorView> results;
+  for (const ParameterPlace &parameter : step.descriptor().parameters) {
+    std::span<float> weights = step.weights(parameter);
+    std::vector<float> &values = kept.emplace_back(weights.begin(), weights.end());
+    if (values.size() > 16)
+      values.erase(values.begin() + 8, values.end() - 8);
+    results["initial." + parameter.name] = viewOf(values, {int64_t(values.size())});
+  }
+  writeSafetensors(output, results);
+}
+
+} // namespace megacc::runtime

@@ -1,0 +1,27 @@
+// The training loop.
+#pragma once
+#include "runtime/core/Step.h"
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace megacc::runtime {
+
+/// What the command line asks of a run; what is absent comes from the declaration, or from the checkpoint of a resumed run.
+struct RunOptions {
+  std::vector<std::filesystem::path> data, eval_data;
+  std::string token_type;
+  std::filesystem::path out, resume, init;
+  std::optional<int64_t> steps, warmup;
+  std::optional<double> lr;
+  int64_t eval_every = 0, checkpoint_every = 0; // 0: at the end only
+  bool verify = false, profile = false, skip_nonfinite = false;
+};
+
+/// Trains and writes OUT/metrics.jsonl and OUT/checkpoint.safetensors. Returns the exit status: 0; 1 after a step that is not finite;
+/// 130 or 143 after SIGINT or SIGTERM, which finish the step and write a checkpoint. Throws for what cannot start or go on.
+int train(Step &step, const RunOptions &options);
+
+} // namespace megacc::runtime

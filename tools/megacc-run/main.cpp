@@ -1,0 +1,103 @@
+// Trains a step.so, or runs it on given numbers.
+#include "runtime/data/Source.h"
+#include "runtime/state/Safetensors.h"
+#include "runtime/train/Case.h"
+#include "runtime/train/Checkpoint.h"
+#include "runtime/train/Loop.h"
+#include "runtime/train/Sample.h"
+
+#include <CLI/CLI.hpp>
+
+using namespace megacc::runtime;
+
+namespace {
+
+struct Options {
+  std::string step, case_file, dump, print_initial, prompt;
+  int threads = 0;
+  int64_t sample = 0;
+  RunOptions run;
+};
+
+void addOptions(CLI::App &app, Options &options) {
+  RunOptions &run = options.run;
+  app.add_option("STEP", options.step, "the step.so that megacc wrote")->required();
+  app.add_option("--data", run.data, "a token file (.bin, or Megatron's .bin with .idx), or files and folders read as bytes")->group("Training");
+  app.add_option("--steps", run.steps, "optimizer steps in all, those of a resumed run included")->check(CLI::PositiveNumber)->group("Training");
+  app.add_option("--out", run.out, "folder for the checkpoint and metrics.jsonl")->group("Training");
+  app.add_option("--lr", run.lr, "peak learning rate")->check(CLI::PositiveNumber)->group("Training");
+  app.add_option("--warmup", run.warmup, "steps of linear warm-up")->check(CLI::NonNegativeNumber)->group("Training");
+  app.add_option("--token-type", run.token_type, "of a token file: uint16 (default) or uint32")
+      ->check(CLI::IsMember({"uint16", "uint32"}))
+      ->group("Training");
+  app.add_option("--init", run.init, "start from the parameters of a safetensors file")->group("Training");
+  app.add_flag("--skip-nonfinite", run.skip_nonfinite, "go on after a step that is not finite")->group("Training");
+  app.add_option("--eval-every", run.eval_every, "steps between evaluations (at the end)")->check(CLI::PositiveNumber)->group("Evaluation");
+  app.add_option("--eval-data", run.eval_data, "held-out data instead of every twentieth file of --data")->group("Evaluation");
+  app.add_option("--checkpoint-every", run.checkpoint_every, "steps between checkpoints (at the end)")
+      ->check(CLI::PositiveNumber)
+      ->group("Checkpoints");
+  app.add_option("--resume", run.resume, "go on from the checkpoint in this folder")->group("Checkpoints");
+  app.add_option("--sample", options.sample, "print this many bytes that the checkpoint of --resume continues")
+      ->check(CLI::PositiveNumber)
+      ->group("Sampling");
+  app.add_option("--prompt", options.prompt, "what it continues")->group("Sampling");
+  app.add_option("--threads", options.threads, "CPU threads (all cores)")->check(CLI::PositiveNumber)->group("Running");
+  app.add_flag("--verify", run.verify, "compare every launch with the receipt")->group("Running");
+  app.add_flag("--profile", run.profile, "time by kernel and by block, and a trace")->group("Running");
+  app.add_option("--case", options.case_file, "run three steps on param.* and input.* of this safetensors file")->group("Checking numbers");
+  app.add_option("--dump", options.dump, "where --case writes losses, gradients and parameters")->group("Checking numbers");
+  app.add_option("--print-initial", options.print_initial, "write the first and last initial values of every parameter")->group("Checking numbers");
+  app.set_version_flag("--version", "megacc-run " MEGACC_VERSION);
+}
+
+/// One line for every flag that lacks its companion; "" if all fit.
+std::string findMistakes(const Options &options) {
+  std::string mistakes;
+  auto expect = [&](bool good, const char *text) { mistakes += good ? "" : std::string(mistakes.empty() ? "" : "\n") + "error: " + text; };
+  expect(options.case_file.empty() == options.dump.empty(), "--case and --dump go together");
+  expect(options.prompt.empty() || options.sample, "--prompt goes with --sample");
+  if (options.sample)
+    expect(!options.run.resume.empty(), "--sample needs a trained model; fix: --resume DIR");
+  expect(!(options.run.verify && options.run.profile), "--verify and --profile watch the same launches; give one of them");
+  expect(options.run.init.empty() || options.run.resume.empty(), "--init and --resume both say where parameters come from; give one of them");
+  if (!options.sample && options.case_file.empty() && options.print_initial.empty()) {
+    expect(!options.run.data.empty(), "training needs --data PATH");
+    expect(!options.run.out.empty() || !options.run.resume.empty(), "training needs a folder for its files: --out DIR");
+  }
+  return mistakes;
+}
+
+int run(const Options &options) {
+  Step step(options.step);
+  if (options.threads)
+    step.setThreads(options.threads);
+  if (!options.print_initial.empty())
+    writeInitial(step, options.print_initial);
+  if (!options.case_file.empty())
+    runCase(step, options.case_file, options.dump);
+  if (options.sample) {
+    loadCheckpoint(step, checkpointPath(options.run.resume));
+    sample(step, options.prompt, options.sample);
+  }
+  return options.run.data.empty() || options.sample ? 0 : train(step, options.run);
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  CLI::App app("megacc-run: trains a compiled step", "megacc-run");
+  Options options;
+  addOptions(app, options);
+  CLI11_PARSE(app, argc, argv);
+  if (std::string mistakes = findMistakes(options); !mistakes.empty()) {
+    fprintf(stderr, "%s\n", mistakes.c_str());
+    return 1;
+  }
+  try {
+    return run(options);
+  } catch (const std::exception &error) {
+    fprintf(stderr, "error: %s\n", error.what());
+    return 1;
+  }
+}
