@@ -9,13 +9,19 @@ using namespace mlir;
 
 namespace megacc {
 
-void buildModelPipeline(OpPassManager &passes) { passes.addPass(mega::createMegaCheck()); }
+void buildCheckPipeline(OpPassManager &passes) { passes.addPass(mega::createMegaCheck()); }
+
+void buildModelPipeline(OpPassManager &passes) {
+  buildCheckPipeline(passes); // everything a person can get wrong, before anything changes
+  passes.addPass(mega::createMegaExpandPattern());
+  passes.addPass(mega::createMegaPlaceFeatures());
+}
 
 void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
+  passes.addPass(mega::createMegaCheckStack()); // not part of the model: a stack that cannot be trained yet can still be looked at
   step::MegaToStepOptions lowering;
   lowering.model = options.model;
   lowering.taps = options.taps;
-  lowering.documents = options.documents;
   passes.addPass(step::createMegaToStep(lowering));
   passes.addPass(step::createStepDifferentiate());
   passes.addPass(step::createStepAddOptimizer());
@@ -32,6 +38,18 @@ void buildCodePipeline(OpPassManager &passes, const StepOptions &options) {
   rt::RtToLLVMOptions lowering;
   lowering.target = options.target;
   passes.addPass(rt::createRtToLLVM(lowering));
+}
+
+void registerPassesAndPipelines() {
+  mega::registerMegaPasses();
+  step::registerTrainPasses();
+  rt::registerRtPasses();
+  static PassPipelineRegistration<> model("model-pipeline", "declaration -> stacks with their features", buildModelPipeline);
+  static PassPipelineRegistration<> train("train-pipeline", "stacks -> checked training step",
+                                          [](OpPassManager &passes) { buildTrainPipeline(passes, {}); });
+  static PassPipelineRegistration<> launch("launch-pipeline", "checked training step -> checked launches with a receipt", buildLaunchPipeline);
+  static PassPipelineRegistration<> code("code-pipeline", "launches -> the LLVM dialect",
+                                         [](OpPassManager &passes) { buildCodePipeline(passes, {}); });
 }
 
 } // namespace megacc

@@ -12,20 +12,23 @@ struct StepOptions {
   std::string model;
   /// Also output the residual stream after every block.
   bool taps = false;
-  /// The step takes document ids, whatever the declaration says.
-  bool documents = false;
   /// The kernel library: "cpu".
   std::string target = "cpu";
 };
 
 /// Declaration -> checked declaration.
+void buildCheckPipeline(mlir::OpPassManager &passes);
+/// Declaration -> stacks with their features.
 void buildModelPipeline(mlir::OpPassManager &passes);
-/// Checked declaration -> checked training step.
+/// Stacks -> checked training step.
 void buildTrainPipeline(mlir::OpPassManager &passes, const StepOptions &options);
 /// Checked training step -> checked launches with a receipt.
 void buildLaunchPipeline(mlir::OpPassManager &passes);
 /// Launches -> the LLVM dialect.
 void buildCodePipeline(mlir::OpPassManager &passes, const StepOptions &options);
+
+/// Makes all passes, and the four pipelines as --model-pipeline, --train-pipeline, --launch-pipeline and --code-pipeline, known to megacc-opt.
+void registerPassesAndPipelines();
 
 } // namespace megacc
 

@@ -49,6 +49,7 @@ public:
   bool getBool(llvm::StringRef name) const { return get<bool>(name); }
   const std::string &getText(llvm::StringRef name) const { return get<std::string>(name); }
   const std::vector<int64_t> &getInts(llvm::StringRef name) const { return get<std::vector<int64_t>>(name); }
+  const std::map<std::string, Value> &all() const { return values; }
 
 private:
   template <typename T> const T &get(llvm::StringRef name) const {

@@ -222,6 +222,61 @@ void ModelOp::print(OpAsmPrinter &printer) {
   printer.printRegion(getBody());
 }
 
+ParseResult StackOp::parse(OpAsmParser &parser, OperationState &result) {
+  Locations locations;
+  SmallVector<int64_t> cuts;
+  if (parseSymbol(parser, result, "symbol", locations) || parseInteger(parser, result, "hidden") || parseInteger(parser, result, "vocab") ||
+      parseInteger(parser, result, "sequence"))
+    return failure();
+  auto parseCut = [&] { return parser.parseInteger(cuts.emplace_back()); };
+  if (succeeded(parser.parseOptionalKeyword("cuts")) && parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseCut))
+    return failure();
+  result.addAttribute("stage_cuts", parser.getBuilder().getDenseI64ArrayAttr(cuts));
+  if (parser.parseRegion(*result.addRegion()))
+    return failure();
+  if (result.regions.front()->empty())
+    result.regions.front()->emplaceBlock();
+  return success();
+}
+
+void StackOp::print(OpAsmPrinter &printer) {
+  printer << " ";
+  printer.printSymbolName(getSymbol());
+  printer << " hidden " << getHidden() << " vocab " << getVocab() << " sequence " << getSequence() << " ";
+  if (!getStageCuts().empty()) {
+    printer << "cuts [";
+    llvm::interleaveComma(getStageCuts(), printer);
+    printer << "] ";
+  }
+  printer.printRegion(getBody());
+}
+
+ParseResult BlockOp::parse(OpAsmParser &parser, OperationState &result) {
+  Builder &builder = parser.getBuilder();
+  Locations locations;
+  int64_t slot;
+  SmallVector<Attribute> features;
+  auto parseFeature = [&] { return parseValue(parser, "", features.emplace_back(), nullptr); };
+  if (parser.parseInteger(slot) || parseString(parser, result, "letter", locations) || parseInteger(parser, result, "rank") ||
+      parser.parseEqual() || parseKind(parser, result, locations))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("with")) && parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseFeature))
+    return failure();
+  result.addAttribute("slot", builder.getI64IntegerAttr(slot));
+  result.addAttribute("features", builder.getArrayAttr(features));
+  return success();
+}
+
+void BlockOp::print(OpAsmPrinter &printer) {
+  printer << " " << getSlot() << " " << getLetterAttr() << " rank " << getRank() << " = ";
+  printValue(printer, getKind());
+  if (getFeatures().empty())
+    return;
+  printer << " with [";
+  llvm::interleaveComma(getFeatures(), printer, [&](Attribute feature) { printValue(printer, feature); });
+  printer << "]";
+}
+
 ParseResult PatternOp::parse(OpAsmParser &parser, OperationState &result) {
   Locations locations;
   if (parseString(parser, result, "text", locations) || parseInteger(parser, result, "depth", &locations))

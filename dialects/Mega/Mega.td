@@ -55,4 +55,24 @@ def Mega_TrainOp : Mega_Op<"train"> {
   let arguments = (ins StrAttr:$symbol, StrAttr:$model, Mega_KindAttr:$settings);
 }
 
+def Mega_StackOp : Mega_Op<"stack", [NoTerminator, SingleBlock]> {
+  let summary = "one model as explicit blocks";
+  let description = [{
+    Made from a `mega.model` by `mega-expand-pattern`; gone after `mega-to-step`. Holds one `mega.block` a slot in order, then the families (extra
+    prediction depths build blocks of their own) and the placements. All keys are written out, those that follow from other sizes too.
+    `stage_cuts` are the slots before which a pipeline stage begins.
+  }];
+  let arguments = (ins StrAttr:$symbol, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence, DenseI64ArrayAttr:$stage_cuts);
+  let regions = (region SizedRegion<1>:$body);
+}
+
+def Mega_BlockOp : Mega_Op<"block"> {
+  let summary = "one slot of a stack: its family and the features placed on it";
+  let description = [{
+    `rank` counts the blocks of a letter. Each feature is a kind with all its keys; its key `order` counts the blocks of its placement. Features are
+    put there by `mega-place-features`.
+  }];
+  let arguments = (ins I64Attr:$slot, StrAttr:$letter, I64Attr:$rank, Mega_KindAttr:$kind, DefaultValuedAttr<ArrayAttr, "{}">:$features);
+}
+
 #endif

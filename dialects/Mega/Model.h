@@ -13,9 +13,9 @@ struct Feature {
 };
 
 struct Block {
-  int64_t slot; // from 0
-  char letter;
-  int64_t rank; // among the blocks of its letter, from 0
+  int64_t slot = 0; // from 0
+  char letter = 0;
+  int64_t rank = 0; // among the blocks of its letter, from 0
   std::string kind;
   KeyValues keys;
   std::vector<Feature> features;
@@ -36,7 +36,7 @@ struct Train {
 
 struct Model {
   std::string name;
-  int64_t hidden, vocab, sequence, depth;
+  int64_t hidden = 0, vocab = 0, sequence = 0, depth = 0;
   std::vector<Block> blocks;
   std::vector<Feature> placements; // on the input and the objective
   std::vector<int64_t> stage_cuts;

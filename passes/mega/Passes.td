@@ -11,4 +11,27 @@ def MegaCheck : Pass<"mega-check", "::mlir::ModuleOp"> {
   }];
 }
 
+def MegaExpandPattern : Pass<"mega-expand-pattern", "::mlir::ModuleOp"> {
+  let summary = "turns every model into a stack of explicit blocks";
+  let description = [{
+    Needs a module that mega-check accepts. Afterwards there is no `mega.model`: each has become a `mega.stack` with one `mega.block` a slot, and every
+    key of families, placements and train blocks is written out. Placements on letters still stand beside the blocks.
+  }];
+}
+
+def MegaPlaceFeatures : Pass<"mega-place-features", "::mlir::ModuleOp"> {
+  let summary = "moves placements on letters onto their blocks";
+  let description = [{
+    Afterwards every block carries its features and only placements on the input and the objective are left. The feature's key `order` is its rank among
+    the blocks of its placement.
+  }];
+}
+
+def MegaCheckStack : Pass<"mega-check-stack", "::mlir::ModuleOp"> {
+  let summary = "checks that a stack can be trained on the mesh and with the settings asked for";
+  let description = [{
+    Refuses, all in one run: more than one pipeline stage, a mesh of more than one device, settings without an implementation. Changes nothing.
+  }];
+}
+
 #endif

@@ -1,6 +1,7 @@
 //===- MegaToStep.cpp - forward and loss of one micro-batch ---------------===//
 #include "dialects/Mega/Mega.h"
 #include "dialects/Mega/Parameters.h"
+#include "dialects/Mega/Stack.h"
 #include "passes/train/ForwardBuilder.h"
 #include "passes/train/Passes.h"
 
@@ -24,14 +25,11 @@ struct MegaToStep : impl::MegaToStepBase<MegaToStep> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    FailureOr<std::vector<mega::Model>> models = mega::readModels(module);
-    if (failed(models))
-      return signalPassFailure();
-    mega::Model *chosen = choose(*models);
+    std::vector<mega::Model> models = mega::readStacks(module);
+    mega::Model *chosen = choose(models);
     if (!chosen || failed(checkSupported(*chosen)))
       return signalPassFailure();
     current = chosen;
-    current->train->documents |= documents;
 
     for (Operation &op : llvm::make_early_inc_range(module.getBody()->getOperations()))
       if (isa_and_nonnull<mega::MegaDialect>(op.getDialect()))
@@ -62,48 +60,33 @@ private:
     return found && found->train ? found : nullptr;
   }
 
-  /// One error for every family, placement and setting without an implementation.
+  /// One error for every family and placement without an implementation.
   LogicalResult checkSupported(const mega::Model &chosen) {
     bool good = true;
-    auto refuse = [&](Operation *op, const Twine &what) {
-      emitError(mega::opLocation(op)) << what << " not supported yet";
+    std::set<std::string> used;
+    for (const mega::Block &block : chosen.blocks)
+      used.insert(std::string(1, block.letter));
+    llvm::DenseSet<Location> reported; // a placement stands on several blocks
+    auto refuse = [&](Location where, const Twine &what) {
+      if (reported.insert(where).second)
+        emitError(where) << what << " is not supported yet";
       good = false;
     };
-    std::set<char> used;
-    for (const mega::Block &block : chosen.blocks)
-      used.insert(block.letter);
-    getOperation().walk([&](Operation *op) {
-      auto parent = dyn_cast<mega::ModelOp>(op->getParentOp() ? op->getParentOp() : op);
-      if (parent && parent.getSymbol() != chosen.name)
-        return;
-      if (auto family = dyn_cast<mega::FamilyOp>(op)) {
-        if (used.count(family.getLetter().front()) && !findFamilyBuilder(family.getKind().getWord()))
-          refuse(op, "'mega.family' \"" + family.getLetter() + "\": " + family.getKind().getWord() + " is");
-      } else if (auto place = dyn_cast<mega::PlaceOp>(op)) {
-        refuse(op, "'mega.place' on \"" + place.getTarget() + "\": " + place.getKind().getWord() + " is");
-      } else if (isa<mega::PatternOp>(op) && !chosen.stage_cuts.empty()) {
-        refuse(op, "'mega.pattern': more than one pipeline stage is");
-      } else if (auto train = dyn_cast<mega::TrainOp>(op); train && train.getModel() == chosen.name) {
-        checkSettings(train, refuse);
-      }
-    });
-    return success(good);
-  }
-
-  template <typename Refuse>
-  void checkSettings(mega::TrainOp train, Refuse refuse) {
-    for (NamedAttribute setting : train.getSettings().getKeys()) {
-      auto kind = dyn_cast<mega::KindAttr>(setting.getValue());
-      if (!kind)
+    for (auto stack : getOperation().getOps<mega::StackOp>()) {
+      if (stack.getSymbol() != chosen.name)
         continue;
-      if (setting.getName() == "recompute" && kind.getWord() == "full")
-        refuse(train, "'mega.train': recompute = full is");
-      if (setting.getName() != "mesh")
-        continue;
-      for (NamedAttribute axis : kind.getKeys())
-        if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1)
-          refuse(train, "'mega.train': a mesh of more than one device is");
+      for (auto family : stack.getBody().getOps<mega::FamilyOp>())
+        if (used.count(family.getLetter().str()) && !findFamilyBuilder(family.getKind().getWord()))
+          refuse(mega::opLocation(family), "'mega.family' \"" + family.getLetter() + "\": " + family.getKind().getWord());
+      for (auto place : stack.getBody().getOps<mega::PlaceOp>())
+        refuse(mega::opLocation(place), "'mega.place' on \"" + place.getTarget() + "\": " + place.getKind().getWord());
+      for (auto block : stack.getBody().getOps<mega::BlockOp>())
+        for (Attribute feature : block.getFeatures()) {
+          StringRef kind = cast<mega::KindAttr>(feature).getWord();
+          refuse(mega::keyLocation(block, ("feature." + kind).str()), "'mega.place' on \"" + block.getLetter() + "\": " + kind);
+        }
     }
+    return success(good);
   }
 
   void setAttributes(OpBuilder &builder) {

@@ -7,15 +7,14 @@ include "mlir/Pass/PassBase.td"
 def MegaToStep : Pass<"mega-to-step", "::mlir::ModuleOp"> {
   let summary = "writes the forward and loss of one micro-batch, and the evaluation";
   let description = [{
-    Replaces the one model of the module by its parameters, `@micro_batch` (forward and loss terms) and `@evaluate` (the same forward; sums
+    Replaces the one stack of the module by its parameters, `@micro_batch` (forward and loss terms) and `@evaluate` (the same forward; sums
     of the loss and number of targets by row, and the logits of one position). Shapes are global. Block families are found by kind in the
     registry of builders; a family or placement without a builder is an error at its line. Equal blocks become equal op sequences.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
   let options = [
     Option<"model", "model", "std::string", "", "the model to compile, where the module declares several">,
-    Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">,
-    Option<"documents", "documents", "bool", "false", "take document ids as an input, whatever the declaration says">
+    Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">
   ];
 }
 

@@ -1,5 +1,5 @@
 // megacc: the driver. Reads one declaration, runs the pipeline as far as asked and writes what it gave.
-#include "dialects/Mega/Mega.h"
+#include "dialects/Mega/Stack.h"
 #include "lib/Plan/Plan.h"
 #include "lib/Target/Artifact.h"
 #include "lib/Target/Object.h"
@@ -27,6 +27,9 @@ enum Level { kMega, kStack, kPlan, kStep, kRt, kLLVM, kObj, kSo };
 struct Options {
   std::string input, output;
   Level emit = kSo;
+  int64_t micro_batch = 0, accumulate = 0; // 0: as declared
+  std::string precision;                   // empty: as declared
+  bool documents = false;
   megacc::StepOptions step;
 };
 
@@ -57,8 +60,7 @@ OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::St
 }
 
 void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os) {
-  FailureOr<std::vector<megacc::mega::Model>> models = megacc::mega::readModels(module);
-  for (const megacc::mega::Model &model : *models) { // mega-check has passed
+  for (const megacc::mega::Model &model : megacc::mega::readStacks(module)) {
     if (!options.step.model.empty() && options.step.model != model.name)
       continue;
     if (options.emit == kStack) {
@@ -73,10 +75,26 @@ void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os
   }
 }
 
+/// What the command line changes in the declaration stands in it before the first pass, so every dump shows it.
+void applyOverrides(ModuleOp module, const Options &options) {
+  Builder builder(module.getContext());
+  auto set = [&](StringRef key, Attribute value) { megacc::mega::setTrainKey(module, options.step.model, key, value); };
+  if (options.micro_batch)
+    set("micro_batch", builder.getI64IntegerAttr(options.micro_batch));
+  if (options.accumulate)
+    set("accumulate", builder.getI64IntegerAttr(options.accumulate));
+  if (!options.precision.empty())
+    set("precision", megacc::mega::KindAttr::get(module.getContext(), options.precision, {}));
+  if (options.documents)
+    set("documents", builder.getBoolAttr(true));
+}
+
 /// Runs the pipeline up to what is asked for; the bytes to write.
 FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
   SmallVector<char> bytes;
   llvm::raw_svector_ostream os(bytes);
+  if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)))
+    return failure();
   if (options.emit == kStack || options.emit == kPlan) {
     printReports(module, options, os);
     return bytes;
@@ -136,8 +154,9 @@ int run(Options options) {
   sources.AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
   SourceMgrDiagnosticHandler handler(sources, &context);
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, &context);
-  if (!module || failed(runPipeline(*module, megacc::buildModelPipeline)))
+  if (!module)
     return 1;
+  applyOverrides(*module, options);
   FailureOr<SmallVector<char>> bytes = compile(*module, options);
   if (failed(bytes))
     return 1;
@@ -185,7 +204,10 @@ int main(int argc, char **argv) {
       ->group("Output");
   app.add_option("--target", options.step.target, "where the step runs")->check(CLI::IsMember({"cpu"}))->group("Step");
   app.add_option("--model", options.step.model, "the model to compile, where FILE declares several")->group("Step");
-  app.add_flag("--documents", options.step.documents, "the step takes document ids")->group("Step");
+  app.add_option("--micro-batch", options.micro_batch, "rows of a micro-batch (as declared)")->check(CLI::PositiveNumber)->group("Step");
+  app.add_option("--accumulate", options.accumulate, "micro-batches of a step (as declared)")->check(CLI::PositiveNumber)->group("Step");
+  app.add_option("--precision", options.precision, "fp32 or bf16 (as declared)")->check(CLI::IsMember({"fp32", "bf16"}))->group("Step");
+  app.add_flag("--documents", options.documents, "the step takes document ids")->group("Step");
   app.add_option("--taps", taps, "hidden: also output the residual stream after every block")
       ->check(CLI::IsMember({"hidden"}))
       ->group("Debugging");

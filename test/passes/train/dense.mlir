@@ -1,9 +1,9 @@
 // The smallest preset, from declaration to a checked step.
-// RUN: megacc-opt %models/dense-tiny.mlir -mega-to-step -step-differentiate -step-add-optimizer -step-check-global --verify-roundtrip -o %t
+// RUN: megacc-opt %models/dense-tiny.mlir -model-pipeline -mega-to-step -step-differentiate -step-add-optimizer -step-check-global --verify-roundtrip -o %t
 // RUN: FileCheck %s < %t
-// RUN: megacc-opt %models/dense-tiny.mlir -mega-to-step=taps=true | FileCheck %s --check-prefix=TAPS
-// RUN: megacc-opt %models/dense-tiny.mlir -mega-to-step=documents=true | FileCheck %s --check-prefix=DOCUMENTS
-// RUN: megacc-opt %models/dense-tiny.mlir -mega-to-step --mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
+// RUN: megacc-opt %models/dense-tiny.mlir -model-pipeline -mega-to-step=taps=true | FileCheck %s --check-prefix=TAPS
+// RUN: megacc %models/dense-tiny.mlir --documents --emit=step | FileCheck %s --check-prefix=DOCUMENTS
+// RUN: megacc-opt %models/dense-tiny.mlir -model-pipeline -mega-to-step --mlir-print-debuginfo | FileCheck %s --check-prefix=LOC
 // Blocks of one type are one sequence of ops, forward and backward.
 // RUN: grep "{block = 2 " %t | sed -e "s/%%[a-z_0-9#:]*//g" -e "s/block = [0-9]*//" -e "s/blocks\.[0-9]*//" > %t.two
 // RUN: grep "{block = 4 " %t | sed -e "s/%%[a-z_0-9#:]*//g" -e "s/block = [0-9]*//" -e "s/blocks\.[0-9]*//" > %t.four

@@ -1,5 +1,5 @@
 // Multi-head latent attention: one rotated key part a token, repeated for the heads.
-// RUN: megacc-opt %s -mega-to-step -step-differentiate -step-add-optimizer -step-check-global | FileCheck %s
+// RUN: megacc-opt %s -model-pipeline -mega-to-step -step-differentiate -step-add-optimizer -step-check-global | FileCheck %s
 
 mega.model @mla hidden 48 vocab 67 sequence 24 {
   mega.pattern "A" depth 1

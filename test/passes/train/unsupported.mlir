@@ -1,5 +1,5 @@
 // What has no implementation yet is refused in one run, each at its line.
-// RUN: megacc-opt %s -mega-to-step -split-input-file -verify-diagnostics
+// RUN: megacc-opt %s -model-pipeline -mega-to-step -split-input-file -verify-diagnostics
 
 mega.model @mixed hidden 64 vocab 64 sequence 32 {
   mega.pattern "AME" depth 3
@@ -12,15 +12,6 @@ mega.model @mixed hidden 64 vocab 64 sequence 32 {
   mega.place mtp<depth = 1, width = 64> on objective
 }
 mega.train @step of @mixed { micro_batch = 2, optimizer = adamw<lr = 1.0e-3> }
-
-// -----
-
-mega.model @wide hidden 64 vocab 64 sequence 32 {
-  mega.pattern "A" depth 1
-  mega.family "A" = attention<heads = 4, head_dim = 16>
-}
-// expected-error @+1 {{'mega.train': a mesh of more than one device is not supported yet}}
-mega.train @step of @wide { micro_batch = 2, mesh = <dp = 2>, optimizer = adamw<lr = 1.0e-3> }
 
 // -----
 

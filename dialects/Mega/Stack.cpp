@@ -1,0 +1,166 @@
+#include "dialects/Mega/Stack.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+
+namespace megacc::mega {
+namespace {
+
+KindAttr makeWord(MLIRContext *context, StringRef word) { return KindAttr::get(context, word, {}); }
+
+/// Words and quoted strings are both text; the key table tells them apart.
+bool isQuoted(StringRef kind, StringRef key) {
+  const KindSpec *spec = findKind(kind);
+  if (!spec)
+    return false;
+  auto found = llvm::find_if(spec->keys, [&](const KeySpec &candidate) { return candidate.name == key; });
+  return found != spec->keys.end() && found->type == KeyType::string;
+}
+
+Attribute makeValue(Builder &builder, const Value &value, bool quoted) {
+  if (auto *number = std::get_if<int64_t>(&value))
+    return builder.getI64IntegerAttr(*number);
+  if (auto *number = std::get_if<double>(&value))
+    return builder.getF64FloatAttr(*number);
+  if (auto *flag = std::get_if<bool>(&value))
+    return builder.getBoolAttr(*flag);
+  if (auto *list = std::get_if<std::vector<int64_t>>(&value))
+    return builder.getI64ArrayAttr(*list);
+  const std::string &text = std::get<std::string>(value);
+  return quoted ? Attribute(builder.getStringAttr(text)) : Attribute(makeWord(builder.getContext(), text));
+}
+
+Feature readFeature(KindAttr kind) {
+  Feature feature{kind.getWord().str(), readKeys(kind), 0};
+  feature.order = feature.keys.getInt("order");
+  return feature;
+}
+
+KindAttr findTable(KindAttr settings, StringRef key) {
+  for (NamedAttribute entry : settings.getKeys())
+    if (entry.getName() == key)
+      return dyn_cast<KindAttr>(entry.getValue());
+  return {};
+}
+
+Train readSettings(KindAttr settings) {
+  KeyValues keys = readKeys(settings);
+  KindAttr optimizer = findTable(settings, "optimizer"), schedule = findTable(optimizer, "schedule");
+  KeyValues adamw = readKeys(optimizer), curve = readKeys(schedule);
+  Train train;
+  train.micro_batch = keys.getInt("micro_batch"), train.accumulate = keys.getInt("accumulate"), train.seed = keys.getInt("seed");
+  train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
+  train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
+  train.eps = adamw.getFloat("eps"), train.decay = adamw.getFloat("decay");
+  train.schedule = schedule.getWord().str();
+  train.warmup = curve.getInt("warmup"), train.steps = curve.getInt("steps");
+  if (curve.has("final"))
+    train.final_lr = curve.getFloat("final");
+  return train;
+}
+
+} // namespace
+
+KindAttr makeKind(MLIRContext *context, StringRef word, const KeyValues &keys) {
+  Builder builder(context);
+  SmallVector<NamedAttribute> entries;
+  for (const auto &[name, value] : keys.all())
+    entries.emplace_back(builder.getStringAttr(name), makeValue(builder, value, isQuoted(word, name)));
+  return KindAttr::get(context, word, entries);
+}
+
+KeyValues readKeys(KindAttr kind) {
+  KeyValues keys;
+  for (NamedAttribute entry : kind.getKeys()) {
+    StringRef name = entry.getName();
+    llvm::TypeSwitch<Attribute>(entry.getValue())
+        .Case([&](BoolAttr flag) { keys.set(name, flag.getValue()); })
+        .Case([&](IntegerAttr number) { keys.set(name, number.getInt()); })
+        .Case([&](FloatAttr number) { keys.set(name, number.getValueAsDouble()); })
+        .Case([&](StringAttr text) { keys.set(name, text.str()); })
+        .Case([&](ArrayAttr list) {
+          std::vector<int64_t> numbers;
+          for (Attribute item : list)
+            numbers.push_back(cast<IntegerAttr>(item).getInt());
+          keys.set(name, numbers);
+        })
+        .Case([&](KindAttr word) {
+          if (word.getKeys().empty())
+            keys.set(name, word.getWord().str());
+        });
+  }
+  return keys;
+}
+
+KindAttr makeSettings(MLIRContext *context, const Train &train, KindAttr given) {
+  Builder builder(context);
+  SmallVector<NamedAttribute> curve, adamw, keys;
+  auto integer = [&](auto &to, StringRef name, int64_t value) { to.emplace_back(builder.getStringAttr(name), builder.getI64IntegerAttr(value)); };
+  auto number = [&](auto &to, StringRef name, double value) { to.emplace_back(builder.getStringAttr(name), builder.getF64FloatAttr(value)); };
+  auto other = [&](auto &to, StringRef name, Attribute value) { to.emplace_back(builder.getStringAttr(name), value); };
+  if (train.schedule == "cosine") {
+    integer(curve, "warmup", train.warmup);
+    if (train.steps)
+      integer(curve, "steps", train.steps);
+    if (train.final_lr >= 0)
+      number(curve, "final", train.final_lr);
+  }
+  number(adamw, "lr", train.lr), number(adamw, "beta1", train.beta1), number(adamw, "beta2", train.beta2), number(adamw, "eps", train.eps);
+  number(adamw, "decay", train.decay);
+  other(adamw, "schedule", KindAttr::get(context, train.schedule, curve));
+  integer(keys, "micro_batch", train.micro_batch), integer(keys, "accumulate", train.accumulate), integer(keys, "seed", train.seed);
+  other(keys, "precision", makeWord(context, train.precision));
+  number(keys, "clip", train.clip);
+  other(keys, "documents", builder.getBoolAttr(train.documents));
+  other(keys, "optimizer", KindAttr::get(context, "adamw", adamw));
+  for (NamedAttribute entry : given.getKeys())
+    if (llvm::is_contained({"mesh", "memory", "recompute", "psiv_cache"}, entry.getName().strref()))
+      keys.push_back(entry);
+  return KindAttr::get(context, "train", keys);
+}
+
+std::vector<Model> readStacks(ModuleOp module) {
+  std::vector<Model> models;
+  for (auto stack : module.getOps<StackOp>()) {
+    Model &model = models.emplace_back();
+    model.name = stack.getSymbol().str();
+    model.hidden = stack.getHidden(), model.vocab = stack.getVocab(), model.sequence = stack.getSequence();
+    model.stage_cuts.assign(stack.getStageCuts().begin(), stack.getStageCuts().end());
+    for (auto family : stack.getBody().getOps<FamilyOp>())
+      model.families[family.getLetter().front()] = {family.getKind().getWord().str(), readKeys(family.getKind())};
+    for (auto block : stack.getBody().getOps<BlockOp>()) {
+      Block &slot = model.blocks.emplace_back();
+      slot.slot = block.getSlot(), slot.letter = block.getLetter().front(), slot.rank = block.getRank();
+      slot.kind = block.getKind().getWord().str(), slot.keys = readKeys(block.getKind());
+      for (Attribute feature : block.getFeatures())
+        slot.features.push_back(readFeature(cast<KindAttr>(feature)));
+    }
+    model.depth = model.blocks.size();
+    for (auto place : stack.getBody().getOps<PlaceOp>())
+      if (!place.getOnLetter())
+        model.placements.push_back(readFeature(place.getKind()));
+    for (auto train : module.getOps<TrainOp>())
+      if (train.getModel() == model.name)
+        model.train = readSettings(train.getSettings());
+  }
+  return models;
+}
+
+void setTrainKey(ModuleOp module, StringRef model, StringRef key, Attribute value) {
+  for (auto train : module.getOps<TrainOp>()) {
+    if (!model.empty() && train.getModel() != model)
+      continue;
+    SmallVector<NamedAttribute> keys(train.getSettings().getKeys());
+    auto found = llvm::find_if(keys, [&](NamedAttribute entry) { return entry.getName() == key; });
+    if (found == keys.end())
+      keys.emplace_back(StringAttr::get(module.getContext(), key), value);
+    else
+      found->setValue(value);
+    train.setSettingsAttr(KindAttr::get(module.getContext(), train.getSettings().getWord(), keys));
+  }
+}
+
+} // namespace megacc::mega

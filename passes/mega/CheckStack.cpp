@@ -1,0 +1,49 @@
+#include "dialects/Mega/Mega.h"
+#include "passes/mega/Passes.h"
+
+#include "mlir/IR/Builders.h"
+
+using namespace mlir;
+
+namespace megacc::mega {
+#define GEN_PASS_DEF_MEGACHECKSTACK
+#include "passes/mega/Passes.h.inc"
+
+namespace {
+
+struct MegaCheckStack : impl::MegaCheckStackBase<MegaCheckStack> {
+  void runOnOperation() override {
+    bool good = true;
+    auto refuse = [&](Location where, const Twine &what) {
+      emitError(where) << what << " is not supported yet";
+      good = false;
+    };
+    for (auto stack : getOperation().getOps<StackOp>())
+      if (!stack.getStageCuts().empty()) // mega.stack.c1
+        refuse(opLocation(stack), "model '@" + stack.getSymbol() + "': a pattern of " + Twine(stack.getStageCuts().size() + 1) +
+                                      " pipeline stages");
+    for (auto train : getOperation().getOps<TrainOp>())
+      for (NamedAttribute setting : train.getSettings().getKeys())
+        if (auto kind = dyn_cast<KindAttr>(setting.getValue()))
+          checkSetting(train, setting.getName(), kind, refuse);
+    markAllAnalysesPreserved();
+    if (!good)
+      signalPassFailure();
+  }
+
+private:
+  template <typename Refuse> void checkSetting(TrainOp train, StringRef name, KindAttr value, Refuse refuse) {
+    if (name == "recompute" && value.getWord() == "full") // mega.stack.c2
+      refuse(keyLocation(train, name), "recompute = full");
+    if (name == "psiv_cache" && value.getWord() == "on") // mega.stack.c3
+      refuse(keyLocation(train, name), "psiv_cache = on");
+    if (name == "mesh")
+      for (NamedAttribute axis : value.getKeys())
+        if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1) // mega.stack.c4
+          refuse(keyLocation(train, ("mesh." + axis.getName().strref()).str()), "a mesh of more than one device, " + axis.getName().strref() + " = " +
+                                                                                    Twine(size.getInt()) + ",");
+  }
+};
+
+} // namespace
+} // namespace megacc::mega

@@ -1,0 +1,20 @@
+// What a stack asks for and nothing can do yet is refused in one run, each at its place.
+// RUN: megacc-opt %s -model-pipeline -mega-check-stack -split-input-file -verify-diagnostics
+
+// expected-error @+1 {{model '@wide': a pattern of 2 pipeline stages is not supported yet}}
+mega.model @wide hidden 64 vocab 64 sequence 32 {
+  mega.pattern "A | A" depth 2
+  mega.family "A" = attention<heads = 4, head_dim = 16>
+}
+mega.train @step of @wide {
+  micro_batch = 2,
+  // expected-error @+1 {{a mesh of more than one device, dp = 2, is not supported yet}}
+  mesh = <dp = 2,
+          // expected-error @+1 {{a mesh of more than one device, tp = 4, is not supported yet}}
+          tp = 4>,
+  // expected-error @+1 {{recompute = full is not supported yet}}
+  recompute = full,
+  // expected-error @+1 {{psiv_cache = on is not supported yet}}
+  psiv_cache = on,
+  optimizer = adamw<lr = 1.0e-3>
+}
