@@ -10,7 +10,7 @@ using namespace llvm;
 namespace megacc::rt {
 
 StringRef getRoleName(Role role) {
-  static const StringRef names[] = {"out", "inout", "in", "opt", "workspace"};
+  static const StringRef names[] = {"out", "inout", "in", "opt", "optout", "workspace"};
   return names[size_t(role)];
 }
 
@@ -40,6 +40,7 @@ static Kernel readKernel(StringRef symbol, StringRef operands, StringRef ints, S
                               .Case("out", Role::Out)
                               .Case("inout", Role::InOut)
                               .Case("opt", Role::Optional)
+                              .Case("optout", Role::OptionalOut)
                               .Case("workspace", Role::Workspace)
                               .Default(Role::In),
                           name};

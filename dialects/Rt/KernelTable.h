@@ -8,7 +8,7 @@
 namespace megacc::rt {
 
 /// How a kernel uses an operand.
-enum class Role { Out, InOut, In, Optional, Workspace };
+enum class Role { Out, InOut, In, Optional, OptionalOut, Workspace };
 
 /// The word of kernels.def.
 llvm::StringRef getRoleName(Role role);

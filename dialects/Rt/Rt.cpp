@@ -192,7 +192,7 @@ LogicalResult CallOp::verify() {
   if (roles.size() != getRanges().size())
     return emitOpError("has ") << getRanges().size() << " operands, but " << getKernel() << " takes " << roles.size();
   for (auto [role, range] : llvm::zip(roles, getRanges()))
-    if (!isa<RangeAttr>(range) && role != Role::Optional)
+    if (!isa<RangeAttr>(range) && role != Role::Optional && role != Role::OptionalOut)
       return emitOpError("lacks an operand that is not optional");
   return success();
 }
@@ -204,7 +204,7 @@ SmallVector<Access> megacc::rt::getAccesses(CallOp call) {
   SmallVector<Access> accesses;
   for (auto [role, range] : llvm::zip(kernel->getRoles(call.getInts()), call.getRanges()))
     if (auto bytes = dyn_cast<RangeAttr>(range)) {
-      bool writes = role == Role::Out || role == Role::InOut || role == Role::Workspace;
+      bool writes = role == Role::Out || role == Role::InOut || role == Role::OptionalOut || role == Role::Workspace;
       bool state = bytes.getSegment() != MG_TEMPORARIES;
       accesses.push_back({bytes, role == Role::In || role == Role::InOut || role == Role::Optional || (writes && adds && state), writes});
     }

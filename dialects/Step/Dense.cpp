@@ -80,7 +80,13 @@ ShardingRule RmsNormOp::getShardingRule() {
 KernelQuery RmsNormOp::getKernelQuery() {
   KernelQuery query;
   query.kernel = "mg_rms_norm";
-  query.ints = {getDim(getX(), 0), getDim(getX(), 1)};
+  query.addResult(0), query.addResult(1);
+  if (getNonfinite())
+    query.addState(LaunchOperand::Kind::Metric, *getNonfinite(), 1);
+  else
+    query.addNull();
+  query.addOperand(0), query.addOperand(1);
+  query.ints = {getDim(getX(), 0), getDim(getX(), 1), 1};
   query.doubles = {getEps().convertToDouble()};
   return query;
 }

@@ -18,7 +18,8 @@ def Step_EmbeddingGradOp : Step_ComputeOp<"embedding_grad", [CostOpInterface]> {
 
 def Step_RmsNormOp : Step_ComputeOp<"rms_norm", [Step_Gradient, CostOpInterface]> {
   let summary = "y = x * rstd * weight, rstd = 1/sqrt(mean(x^2) + eps)";
-  let arguments = (ins Step_F32:$x, Step_F32:$weight, F64Attr:$eps);
+  let description = [{`nonfinite` names a metric that becomes 1 if x is not finite.}];
+  let arguments = (ins Step_F32:$x, Step_F32:$weight, F64Attr:$eps, OptionalAttr<StrAttr>:$nonfinite);
   let results = (outs Step_F32:$y, Step_F32:$rstd);
   let hasVerifier = 1;
 }

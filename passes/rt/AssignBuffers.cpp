@@ -211,8 +211,9 @@ public:
       auto block = launch.op->getAttrOfType<IntegerAttr>(kBlockAttr);
       auto costs = dyn_cast<CostOpInterface>(launch.op);
       OpCost cost = costs ? costs.getCost() : getMemoryCost(launch.op);
+      int64_t moved = cost.bytesRead + cost.bytesWritten + getStateBytes(query, ranges);
       rt::CallOp::create(inside, launch.op->getLoc(), query.kernel, inside.getArrayAttr(ranges), query.ints, query.doubles,
-                         block ? block.getInt() : -1, cost.flops, cost.bytesRead + cost.bytesWritten);
+                         block ? block.getInt() : -1, cost.flops, moved);
     }
     return success();
   }
@@ -223,6 +224,17 @@ private:
     KernelQuery query;
     int workspace = -1;
   };
+
+  /// Bytes of the operands that are no values of the op: the step's state, read and written where the kernel does both.
+  static int64_t getStateBytes(const KernelQuery &query, ArrayRef<Attribute> ranges) {
+    using Kind = LaunchOperand::Kind;
+    SmallVector<Role> roles = findKernel(query.kernel)->getRoles(query.ints);
+    int64_t bytes = 0;
+    for (auto [operand, role, range] : llvm::zip(query.operands, roles, ranges))
+      if (operand.kind != Kind::Result && operand.kind != Kind::Operand && operand.kind != Kind::Null)
+        bytes += cast<RangeAttr>(range).getBytes() * (role == Role::InOut ? 2 : 1);
+    return bytes;
+  }
 
   /// The accumulation that takes a result straight from its kernel, if there is one.
   static AccumulateOp getDirectAccumulate(Value result) {

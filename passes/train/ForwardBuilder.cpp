@@ -47,7 +47,10 @@ Value ForwardBuilder::linear(Value x, StringRef key) {
 
 Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key);
-  return RmsNormOp::create(builder, getLoc(key), x.getType(), getType({getDim(x, 0)}), x, weight, builder.getF64FloatAttr(kEpsilon)).getY();
+  StringAttr flag = watched.empty() ? StringAttr() : builder.getStringAttr("nonfinite." + watched);
+  watched.clear();
+  return RmsNormOp::create(builder, getLoc(key), x.getType(), getType({getDim(x, 0)}), x, weight, builder.getF64FloatAttr(kEpsilon), flag)
+      .getY();
 }
 
 Value ForwardBuilder::add(Value a, Value b, StringRef name) { return AddOp::create(builder, getLoc(name), a.getType(), a, b); }

@@ -32,6 +32,8 @@ public:
   /// x W^T and rms_w(x), with the parameter <key>.weight.
   mlir::Value linear(mlir::Value x, llvm::StringRef key);
   mlir::Value rmsNorm(mlir::Value x, llvm::StringRef key);
+  /// The next rmsNorm also notes in the metric nonfinite.<source> whether its input, which `source` made, is finite.
+  void watch(llvm::StringRef source) { watched = source.str(); }
   mlir::Value add(mlir::Value a, mlir::Value b, llvm::StringRef name);
   mlir::Value activation(mlir::Value x, llvm::StringRef kind);
   /// Rotates channels [offset, offset + width) of every head; nothing for width 0.
@@ -47,7 +49,7 @@ private:
   const llvm::StringMap<mlir::RankedTensorType> &parameters;
   Marks marks;
   mlir::OpBuilder builder;
-  std::string scope;
+  std::string scope, watched;
   int64_t batch;
   mlir::Value documents;
 };

@@ -135,25 +135,31 @@ private:
     return func;
   }
 
-  /// Everything up to the final norm.
-  Value addForward(ForwardBuilder &forward, bool withTaps) {
+  /// Everything up to the final norm. In training, norms watch for numbers that are not finite.
+  Value addForward(ForwardBuilder &forward, bool trains) {
     forward.setScope("embedding", -1);
     Value tokens = forward.input("tokens", {forward.getBatch(), forward.getSequence()});
     Value table = forward.read("weight", "table");
     Value x = EmbeddingOp::create(forward.getBuilder(), forward.getLoc("rows"), forward.getType({forward.getRows(), current->hidden}), table,
                                   tokens);
+    std::string source = "embedding"; // of the residual stream
     for (const mega::Block &block : current->blocks) {
       std::string name = "blocks." + std::to_string(block.slot);
       forward.setScope(name, block.slot);
+      if (trains)
+        forward.watch(source);
+      source = name;
       Value n = forward.rmsNorm(x, "norm");
       forward.setScope(name + ".mixer", block.slot);
       Value y = findFamilyBuilder(block.kind)(forward, block.keys, n);
       forward.setScope(name, block.slot);
       x = forward.add(x, y, "residual");
-      if (withTaps)
+      if (trains && taps)
         addOutput(forward, "hidden." + std::to_string(block.slot), x, {forward.getBatch(), forward.getSequence(), current->hidden});
     }
     forward.setScope("", -1);
+    if (trains)
+      forward.watch(source);
     return forward.rmsNorm(x, "final_norm");
   }
 
@@ -169,7 +175,7 @@ private:
   void addMicroBatch(FuncOp func) {
     ForwardBuilder forward(*current, types, func);
     OpBuilder &builder = forward.getBuilder();
-    Value x = addForward(forward, taps);
+    Value x = addForward(forward, /*trains=*/true);
     Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
     Value head = forward.read("head.weight", "head");
     double weight = 1.0;
@@ -184,7 +190,7 @@ private:
     OpBuilder &builder = forward.getBuilder();
     int64_t rows = forward.getBatch();
     IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());
-    Value x = addForward(forward, /*withTaps=*/false);
+    Value x = addForward(forward, /*trains=*/false);
     Value targets = forward.input("targets", {rows, forward.getSequence()});
     Value head = forward.read("head.weight", "head");
     auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getType({rows}), forward.getType({rows}), x,

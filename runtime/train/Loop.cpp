@@ -119,9 +119,6 @@ private:
       settings.final_lr = settings.lr / 10;
     if (settings.steps < 1)
       throw std::runtime_error("how many steps to train is not said; fix: --steps N, or `steps` in the declaration's schedule");
-    if (about.optimizer.schedule == "cosine" && settings.warmup >= settings.steps)
-      throw std::runtime_error("a warm-up of " + std::to_string(settings.warmup) + " steps does not end within " +
-                               std::to_string(settings.steps) + " steps; fix: a smaller --warmup or more --steps");
     if (state.step > settings.steps)
       throw std::runtime_error("the checkpoint stands after step " + std::to_string(state.step) + ", --steps is the total and says " +
                                std::to_string(settings.steps) + "; fix: more --steps");

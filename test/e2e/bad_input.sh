@@ -18,8 +18,8 @@ declares() {
   sed -E "$2" "$models/dense-tiny.mlir" >"$work/$1.mlir"
   refuses "$1" "$work/$1.so" "$3" "$bin/megacc" "$work/$1.mlir" -o "$work/$1.so"
 }
-declares unknown-letter 's/"AF"/"A1F"/' ':4:18: error'
-declares unbound-letter 's/"AF"/"AFQ"/' ':4:19: error'
+declares unknown-letter 's/"AF"/"A1F"/' ':3:18: error'
+declares unbound-letter 's/"AF"/"AFQ"/' ':3:19: error'
 declares unknown-key 's/kv_heads/kv_head/' 'kv_heads'
 declares float 's/3\.0e-3/3e-3/' '3\.0e-3'
 declares missing 's/, head_dim = 32//' 'head_dim'

@@ -11,5 +11,5 @@ for run in "1 one" "2 two" "2 again"; do
   set -- $run
   "$bin/megacc-run" "$work/a.so" --data "$here/../../models" "$here/goldens" --steps 3 --out "$work/$2" --threads "$1" >/dev/null 2>&1
 done
-cmp "$work/one/final.safetensors" "$work/two/final.safetensors"
-cmp "$work/two/final.safetensors" "$work/again/final.safetensors"
+cmp "$work/one/checkpoint.safetensors" "$work/two/checkpoint.safetensors"
+cmp "$work/two/checkpoint.safetensors" "$work/again/checkpoint.safetensors"

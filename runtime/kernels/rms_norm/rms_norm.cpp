@@ -2,6 +2,7 @@
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace megacc::runtime;
@@ -14,7 +15,8 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
   int64_t rows = launch->ints[0], cols = launch->ints[1];
   double eps = launch->doubles[0];
   float *y = output(launch, 0), *rstd = output(launch, 1);
-  const float *x = input(launch, 2), *weight = input(launch, 3);
+  float *nonfinite = output(launch, 2);
+  const float *x = input(launch, 3), *weight = input(launch, 4);
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float *row = x + t * cols;
@@ -34,6 +36,11 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
         y[t * cols + i] = row[i] * scale * weight[i];
     }
   });
+  if (nonfinite) {
+    bool before = addsToOutput(launch, launch->ints[2]) && *nonfinite != 0;
+    // A square that is infinite makes rstd 0, one that is no number makes it NaN.
+    *nonfinite = before || !std::all_of(rstd, rstd + rows, [](float scale) { return scale > 0; });
+  }
   return 0;
 }
 

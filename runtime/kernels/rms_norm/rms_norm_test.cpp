@@ -18,11 +18,30 @@ TEST(RmsNorm, MatchesFiniteDifferences) {
       }
       return result;
     };
-    ASSERT_EQ(call(mg_rms_norm, {y.data(), rstd.data(), x, weight}, {rows, cols}, {1e-5}), 0);
+    ASSERT_EQ(call(mg_rms_norm, {y.data(), rstd.data(), nullptr, x, weight}, {rows, cols, 0}, {1e-5}), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
     ASSERT_EQ(call(mg_rms_norm_grad, {gradient.data(), gradient.data() + rows * cols, d_y.data(), x, rstd.data(), weight, partial.data()},
                    {rows, cols, 0}),
               0);
     EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-5);
   }
+}
+
+TEST(RmsNorm, NotesWhatIsNotFinite) {
+  const int64_t rows = 70, cols = 5;
+  Values x = randomValues(rows * cols, 1), weight(cols, 1.0f), y(x.size()), rstd(rows);
+  float flag = NAN;
+  auto run = [&](int64_t micro_batch) {
+    return call(mg_rms_norm, {y.data(), rstd.data(), &flag, x.data(), weight.data()}, {rows, cols, 1}, {1e-5}, micro_batch);
+  };
+  for (float bad : {1.0f, NAN, INFINITY, 1e30f}) {
+    x[67 * cols + 2] = bad;
+    ASSERT_EQ(run(0), 0);
+    EXPECT_EQ(flag, bad == 1.0f ? 0.0f : 1.0f);
+  }
+  x[67 * cols + 2] = 0;
+  ASSERT_EQ(run(1), 0);
+  EXPECT_EQ(flag, 1.0f) << "an earlier micro-batch is forgotten";
+  ASSERT_EQ(run(0), 0);
+  EXPECT_EQ(flag, 0.0f);
 }

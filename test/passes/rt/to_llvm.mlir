@@ -1,0 +1,12 @@
+// Launches become stores into one MgLaunch and calls through the context; every status is checked.
+// RUN: megacc %models/dense-tiny.mlir --emit=llvm | cut -c1-100 | FileCheck %s
+
+// CHECK: @megacc_descriptor = constant [{{[0-9]+}} x i8] c"{\22abi\22:1,
+// CHECK-LABEL: define internal i32 @micro_batch_0(ptr %0)
+// CHECK: store ptr @ints_1
+// CHECK: call i32 %{{[0-9]+}}(ptr %0, ptr @mg_embedding, ptr
+// CHECK: br i1
+// CHECK-LABEL: define i32 @megacc_micro_batch(ptr %0)
+// CHECK: call i32 @micro_batch_0(ptr %0)
+// CHECK: br i1
+// CHECK: call i32 @micro_batch_1(ptr %0)
