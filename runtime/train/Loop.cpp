@@ -80,6 +80,7 @@ public:
     folder = options.out.empty() ? options.resume : options.out;
     prepareState();
     openData();
+    writeTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
     prepareFolder();
     MetricsLog log(folder / "metrics.jsonl", state.step);
     return loop(log);
@@ -171,7 +172,13 @@ private:
     };
     for (int64_t t = first; t <= last; ++t) {
       double lr = learningRate(state.settings, about.optimizer.schedule, t);
-      writeTrainingBatch(step, corpus.train, state.position);
+      try {
+        writeTrainingBatch(step, corpus.train, state.position);
+      } catch (const DataError &) {
+        progress.clear();
+        save();
+        throw;
+      }
       writeScalars(step, lr, t);
       for (int64_t m = 0; m < about.accumulate; ++m)
         step.runMicroBatch(m);

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# checkpoints.sh BIN: what a checkpoint is good for, and what is refused.
+set -u
+bin=$1 here=$(cd "$(dirname "$0")" && pwd); models=$here/../../models
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+status=0
+data="$here $models"
+fail() { echo "$1"; [ ! -e "$work/log" ] || cat "$work/log"; status=1; }
+
+# refuses NAME WORDS COMMAND...: exit status 1 and WORDS.
+refuses() {
+  local name=$1 words=$2; shift 2
+  "$@" >"$work/log" 2>&1
+  [ $? = 1 ] || fail "$name: was accepted"
+  grep -qE -- "$words" "$work/log" || fail "$name: expected '$words'"
+}
+train() { "$bin/megacc-run" "$work/step.so" --data $data "$@"; }
+"$bin/megacc" "$models/dense-tiny.mlir" -o "$work/step.so" --micro-batch 1 || exit 1
+sed 's/width = 512/width = 256/' "$models/dense-tiny.mlir" >"$work/other.mlir"
+"$bin/megacc" "$work/other.mlir" -o "$work/other.so" --micro-batch 1 || exit 1
+train --steps 4 --out "$work/run" >"$work/log" 2>&1 || fail 'training failed'
+checkpoint=$work/run/checkpoint.safetensors
+cp "$checkpoint" "$work/kept"
+
+refuses 'a second run in the folder' 'already holds the checkpoint of a run; fix: --resume' train --steps 4 --out "$work/run"
+refuses 'another model' "'blocks.1.mixer.up.weight' is F32 \(512, 128\) in @dense_tiny, the file has F32 \(1024, 128\)" \
+  "$bin/megacc-run" "$work/other.so" --data $data --steps 8 --resume "$work/run"
+mkdir "$work/empty"
+refuses 'an empty folder' 'holds no checkpoint.safetensors' train --steps 8 --resume "$work/empty"
+refuses 'fewer steps' 'stands after step 4, --steps is the total and says 3' train --steps 3 --resume "$work/run"
+
+mkdir "$work/short" "$work/changed"
+head -c 100000 "$work/kept" >"$work/short/checkpoint.safetensors"
+refuses 'a truncated checkpoint' 'truncated or altered' train --steps 8 --resume "$work/short"
+cp "$work/kept" "$work/changed/checkpoint.safetensors"
+printf '\x01\x02\x03\x04' | dd of="$work/changed/checkpoint.safetensors" bs=1 seek=500000 conv=notrunc 2>/dev/null
+refuses 'an altered checkpoint' 'is altered: its hash is' train --steps 8 --resume "$work/changed"
+
+# A full disk, as a limit on the size of files: the save fails, the old checkpoint stays.
+(trap '' XFSZ; ulimit -f 512; train --steps 8 --resume "$work/run") >"$work/log" 2>&1
+[ $? = 1 ] || fail 'a full disk was not noticed'
+grep -q 'cannot write' "$work/log" || fail 'a full disk: expected "cannot write"'
+cmp "$work/kept" "$checkpoint" || fail 'a full disk: the old checkpoint is gone'
+[ ! -e "$checkpoint.partial" ] || fail 'a full disk: half a checkpoint is left'
+
+# Values come from the checkpoint; what is given again is said.
+train --steps 8 --lr 1e-4 --resume "$work/run" >"$work/log" 2>&1 || fail 'resuming failed'
+grep -q 'warning: --lr .* replaces' "$work/log" || fail 'a changed learning rate was not said'
+
+# A step that is not finite changes nothing, names itself and its first bad block, and keeps the state before it.
+train --steps 8 --lr 1e30 --warmup 0 --out "$work/nan" >"$work/log" 2>&1
+[ $? = 1 ] || fail 'a step that is not finite went on'
+grep -qE 'step [0-9]+ is not finite, first in the output of (embedding|blocks\.[0-9])' "$work/log" || fail 'the first bad block is not named'
+
+# --init starts from parameters alone; sampling prints the prompt and goes on.
+train --steps 1 --init "$checkpoint" --out "$work/init" >"$work/log" 2>&1 || fail '--init failed'
+text=$("$bin/megacc-run" "$work/step.so" --sample 20 --prompt 'int main' --resume "$work/run" 2>"$work/log" | tr -d '\0' | head -c 28)
+[ "${text:0:8}" = 'int main' ] || fail 'sampling lost its prompt'
+
+# The profile names kernels and blocks, and the trace their paths.
+train --steps 2 --profile --out "$work/profile" >"$work/log" 2>&1 || fail '--profile failed'
+grep -qE 'mg_attention_grad +8 ' "$work/log" && grep -qE '^ *0 A attention' "$work/log" || fail 'the profile lacks rows'
+grep -q 'blocks.3.mixer/up' "$work/profile/trace.json" || fail 'the trace lacks paths'
+exit $status
