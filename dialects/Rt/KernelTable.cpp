@@ -33,7 +33,7 @@ static SmallVector<StringRef> splitWords(StringRef text) {
 }
 
 static Kernel readKernel(StringRef symbol, StringRef operands, StringRef ints, StringRef doubles) {
-  Kernel kernel{symbol, {}, splitWords(ints), splitWords(doubles)};
+  Kernel kernel{symbol, (operands + " | " + ints + " | " + doubles).str(), {}, splitWords(ints), splitWords(doubles)};
   for (StringRef word : splitWords(operands)) {
     auto [role, name] = word.split(':');
     KernelOperand operand{StringSwitch<Role>(role)

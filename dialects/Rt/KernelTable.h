@@ -5,6 +5,8 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 
+#include <string>
+
 namespace megacc::rt {
 
 /// How a kernel uses an operand.
@@ -22,6 +24,8 @@ struct KernelOperand {
 
 struct Kernel {
   llvm::StringRef symbol;
+  /// "operands | integers | doubles" as kernels.def has them: what a kernel library must agree with.
+  std::string signature;
   llvm::SmallVector<KernelOperand> operands;
   llvm::SmallVector<llvm::StringRef> ints, doubles;
 

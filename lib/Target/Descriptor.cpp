@@ -123,7 +123,10 @@ std::string buildDescriptor(ModuleOp module, StringRef target) {
     for (auto call : func.getBody().getOps<rt::CallOp>())
       kernels.insert(call.getKernel().str());
   }
-  root["kernels"] = json::Array(kernels);
+  json::Object signatures;
+  for (const std::string &kernel : kernels)
+    signatures[kernel] = rt::findKernel(kernel)->signature;
+  root["kernels"] = std::move(signatures);
   root["functions"] = std::move(functions);
   if (auto receipt = module->getAttrOfType<ArrayAttr>("megacc.receipt"))
     root["receipt"] = toJson(receipt);

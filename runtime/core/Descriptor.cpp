@@ -55,7 +55,7 @@ Descriptor readChecked(const json &root) {
   descriptor.inputs = readPlaces(root.at("inputs"));
   descriptor.metrics = readPlaces(root.at("metrics"));
   descriptor.outputs = readPlaces(root.at("outputs"));
-  descriptor.kernels = root.at("kernels").get<std::vector<std::string>>();
+  descriptor.kernels = root.at("kernels").get<std::map<std::string, std::string>>();
   for (auto &[name, launches] : root.at("functions").items())
     for (const json &launch : launches)
       descriptor.functions[name].push_back(

@@ -64,7 +64,7 @@ struct Descriptor {
   int64_t segments[MG_SEGMENT_COUNT] = {};
   std::vector<ParameterPlace> parameters;
   std::vector<Place> inputs, metrics, outputs;
-  std::vector<std::string> kernels;
+  std::map<std::string, std::string> kernels; // and their signatures, "operands | integers | doubles" of kernels.def
   std::map<std::string, std::vector<LaunchRecord>> functions;
   std::vector<ReceiptRow> receipt;
 

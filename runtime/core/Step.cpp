@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <filesystem>
+#include <map>
 
 namespace megacc::runtime {
 namespace {
@@ -25,12 +26,28 @@ template <typename Function> void find(void *library, const char *name, Function
     throw ArtifactError(path + ": lacks the function " + name + "; fix: compile the declaration again");
 }
 
+/// The kernels must take what the step was compiled to give them.
+void checkKernels(const Descriptor &about) {
+  static const std::map<std::string, std::string> known = {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, operands " | " ints " | " doubles},
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+  };
+  std::string mistakes;
+  for (const auto &[name, signature] : about.kernels)
+    if (auto found = known.find(name); found == known.end() || found->second != signature)
+      mistakes += (mistakes.empty() ? "" : ", ") + name;
+  if (!mistakes.empty())
+    throw ArtifactError("it was compiled for other kernels than this megacc-run has (" + mistakes + "); fix: compile the declaration again");
+}
+
 } // namespace
 
 Step::Step(const std::string &path) {
   std::string text = readArtifact(path);
   try {
     about = readDescriptor(text);
+    checkKernels(about);
   } catch (const ArtifactError &error) {
     throw ArtifactError(path + ": " + error.what());
   }

@@ -11,7 +11,7 @@ namespace megacc::runtime {
 //===- verify -------------------------------------------------------------===//
 
 Verifier::Verifier(const Step &step) : step(step) {
-  for (const std::string &name : step.descriptor().kernels)
+  for (const auto &[name, signature] : step.descriptor().kernels)
     kernels[name] = step.findKernel(name);
 }
 
