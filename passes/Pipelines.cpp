@@ -31,6 +31,7 @@ void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
 void buildLaunchPipeline(OpPassManager &passes) {
   passes.addPass(rt::createStepAssignBuffers());
   passes.addPass(rt::createRtCheckSchedule());
+  passes.addPass(rt::createRtCheckMemory());
   passes.addPass(rt::createRtBuildReceipt());
 }
 

@@ -498,6 +498,13 @@ private:
     Train train;
     train.micro_batch = keys.getInt("micro_batch"), train.accumulate = keys.getInt("accumulate"), train.seed = keys.getInt("seed");
     train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
+    train.memory = keys.getText("memory");
+    if (!train.memory.empty()) {
+      std::optional<int64_t> bytes = parseBytes(train.memory);
+      if (!bytes) // mega.train.c3
+        error(keyLocation(op, "memory")) << "memory = \"" << train.memory << "\" is no size; fix: write a number and B, KiB, MiB, GiB or TiB, such as \"132GiB\"";
+      train.memory_bytes = bytes.value_or(0);
+    }
     const KeyValues &adamw = tables["optimizer"].second;
     train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
     for (StringRef beta : {"beta1", "beta2"})
@@ -521,6 +528,19 @@ private:
 };
 
 } // namespace
+
+std::optional<int64_t> parseBytes(StringRef text) {
+  static const std::pair<StringRef, double> units[] = {{"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"KB", 1e3},
+                                                       {"MB", 1e6},     {"GB", 1e9},     {"TB", 1e12},    {"B", 1}};
+  for (auto [unit, factor] : units)
+    if (StringRef number = text; number.consume_back(unit)) {
+      double value;
+      if (number.trim().getAsDouble(value) || !(value * factor >= 1) || value * factor > 0x1p60)
+        return std::nullopt;
+      return int64_t(value * factor);
+    }
+  return std::nullopt;
+}
 
 FailureOr<std::vector<Model>> readModels(ModuleOp module) { return Checker(module).run(); }
 

@@ -32,6 +32,8 @@ struct Train {
   int64_t warmup = 0, steps = 0; // steps 0: the run's total
   double final_lr = -1;          // negative: lr / 10
   bool documents = false;
+  std::string memory;       // as written, "132GiB"; empty: no budget
+  int64_t memory_bytes = 0; // 0: no budget
 };
 
 struct Model {
@@ -45,6 +47,9 @@ struct Model {
 
   const Feature *find(llvm::StringRef kind) const;
 };
+
+/// Bytes of a text such as "132GiB" or "1.5GB"; nothing if it is none.
+std::optional<int64_t> parseBytes(llvm::StringRef text);
 
 /// Checks every declaration of a module, reporting all mistakes at their place, and returns the models in order.
 mlir::FailureOr<std::vector<Model>> readModels(mlir::ModuleOp module);

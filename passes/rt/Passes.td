@@ -31,6 +31,11 @@ def RtBuildReceipt : Pass<"rt-build-receipt", "::mlir::ModuleOp"> {
   }];
 }
 
+def RtCheckMemory : Pass<"rt-check-memory", "::mlir::ModuleOp"> {
+  let summary = "compares the planned bytes with the declared memory";
+  let description = [{The error names every segment, the function that sets the peak, and the smallest `memory` that fits. Changes nothing.}];
+}
+
 def RtToLLVM : Pass<"rt-to-llvm", "::mlir::ModuleOp"> {
   let summary = "turns launches into code: the three entries and the descriptor of step.so";
   let description = [{

@@ -98,7 +98,7 @@ private:
     integer("hidden", current->hidden), integer("vocab", current->vocab), integer("sequence", current->sequence);
     integer("depth", current->depth), integer("micro_batch", train.micro_batch), integer("accumulate", train.accumulate);
     integer("seed", train.seed), integer("warmup", train.warmup), integer("schedule_steps", train.steps);
-    integer("documents", train.documents);
+    integer("documents", train.documents), integer("memory", train.memory_bytes);
     number("clip", train.clip), number("lr", train.lr), number("beta1", train.beta1), number("beta2", train.beta2);
     number("eps", train.eps), number("decay", train.decay), number("final", train.final_lr);
     text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);

@@ -48,13 +48,23 @@ public:
     std::ifstream old(path);
     for (std::string line; resumed_step > 0 && std::getline(old, line);) {
       nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
-      if (entry.is_object() && entry.value("step", int64_t(0)) <= resumed_step)
-        kept += line + "\n";
+      if (!entry.is_object() || entry.value("step", int64_t(0)) > resumed_step)
+        continue;
+      kept += line + "\n";
+      if (entry.contains("loss") && entry["loss"].is_number())
+        note(entry["loss"]);
     }
     old.close();
     file.open(path, std::ios::trunc);
     file << kept;
     check();
+  }
+
+  /// The first and the last finite loss of the whole run, what was resumed included.
+  std::optional<double> first_loss, last_loss;
+  void note(double loss) {
+    first_loss = first_loss.value_or(loss);
+    last_loss = loss;
   }
 
   void add(const nlohmann::ordered_json &entry) {
@@ -164,7 +174,6 @@ private:
     int64_t first = state.step + 1, last = state.settings.steps, saved = options.resume.empty() ? -1 : state.step;
     int64_t tokens = about.accumulate * about.micro_batch * about.sequence;
     Progress progress(first, last, tokens);
-    std::optional<double> first_loss, last_loss;
     auto save = [&] {
       if (saved != state.step)
         saveCheckpoint(step, state, checkpointPath(folder));
@@ -190,10 +199,8 @@ private:
       bool finite = std::isfinite(losses.total) && std::isfinite(norm);
       std::string culprit = finite ? "" : findNonFinite(step);
       state.step = t, ++state.position;
-      if (finite) {
-        last_loss = losses.total;
-        first_loss = first_loss.value_or(losses.total);
-      }
+      if (finite)
+        log.note(losses.total);
       progress.show(t, losses.total);
       log.add(describeStep(t, lr, losses, norm, progress, tokens));
       if (!finite) {
@@ -220,12 +227,13 @@ private:
       }
     }
     progress.clear();
+    training_seconds = progress.seconds();
     save();
     std::optional<double> held_out;
     if (corpus.held_out)
       held_out = evaluateHeldOut(log, verifier);
     step.setObserver(nullptr);
-    printSummary(first_loss, last_loss, held_out, progress, tokens * (last - first + 1));
+    printSummary(log, held_out, tokens * (last - first + 1));
     if (options.verify)
       printf("launches: %lld, all as the receipt says\n", (long long)verifier.launches());
     if (options.profile) {
@@ -252,20 +260,19 @@ private:
     return loss;
   }
 
-  void printSummary(std::optional<double> first_loss, std::optional<double> last_loss, std::optional<double> held_out, const Progress &progress,
-                    int64_t tokens) {
+  void printSummary(const MetricsLog &log, std::optional<double> held_out, int64_t tokens) {
     auto text = [](std::optional<double> loss) {
       char buffer[32] = "none";
       if (loss)
         snprintf(buffer, sizeof buffer, "%.4f", *loss);
       return std::string(buffer);
     };
-    double seconds = progress.seconds();
-    printf("first loss %s, last loss %s, held-out loss %s (nats a token)\n", text(first_loss).c_str(), text(last_loss).c_str(),
+    printf("first loss %s, last loss %s, held-out loss %s (nats a token)\n", text(log.first_loss).c_str(), text(log.last_loss).c_str(),
            text(held_out).c_str());
     if (!held_out)
       printf("nothing was held out to evaluate on (a token file, or fewer than 8 files); name a source with --eval-data\n");
-    printf("%lld tokens in %s, %.0f tokens/s\n", (long long)tokens, durationText(seconds).c_str(), double(tokens) / seconds);
+    if (tokens)
+      printf("%lld tokens in %s, %.0f tokens/s\n", (long long)tokens, durationText(training_seconds).c_str(), double(tokens) / training_seconds);
     printf("files: %s, %s\n", checkpointPath(folder).c_str(), (folder / "metrics.jsonl").c_str());
   }
 
@@ -275,6 +282,7 @@ private:
   fs::path folder;
   RunState state;
   Corpus corpus;
+  double training_seconds = 0;
 };
 
 } // namespace

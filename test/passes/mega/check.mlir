@@ -148,7 +148,9 @@ mega.model @conflicts hidden 48 vocab 64 sequence 24 {
 mega.train @step of @conflicts {
   micro_batch = 2,
   // expected-error @+1 {{'beta1' must be below 1}}
-  optimizer = adamw<lr = 1.0e-3, beta1 = 1.0>
+  optimizer = adamw<lr = 1.0e-3, beta1 = 1.0>,
+  // expected-error @+1 {{memory = "132 gigs" is no size; fix: write a number and B, KiB, MiB, GiB or TiB}}
+  memory = "132 gigs"
 }
 
 // -----

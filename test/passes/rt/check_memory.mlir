@@ -1,0 +1,15 @@
+// RUN: not megacc %s --model tight --emit=rt 2>&1 | FileCheck %s
+// RUN: megacc %s --model roomy -o %t.so
+// RUN: megacc %s --model tight --emit=plan | FileCheck %s --check-prefix=PLAN
+// CHECK: error: the step needs [[BYTES:[0-9]+]] bytes, memory allows 16384: weights 7424, optimizer 14592, gradients 7424, temporaries {{[0-9]+}} (the peak is in @micro_batch), io {{[0-9]+}}; fix: memory = "1MiB", or a smaller micro_batch
+// PLAN: not planned: the step needs
+mega.model @tight hidden 16 vocab 32 sequence 8 {
+  mega.pattern "F" depth 1
+  mega.family "F" = mlp<width = 24>
+}
+mega.model @roomy hidden 16 vocab 32 sequence 8 {
+  mega.pattern "F" depth 1
+  mega.family "F" = mlp<width = 24>
+}
+mega.train @tight_step of @tight { micro_batch = 2, memory = "16KiB", optimizer = adamw<lr = 1.0e-3> }
+mega.train @roomy_step of @roomy { micro_batch = 2, memory = "1MiB", optimizer = adamw<lr = 1.0e-3> }
