@@ -75,6 +75,14 @@ int32_t mg_accumulate(const MgLaunch *launch) {
   return 0;
 }
 
+int32_t mg_accumulate_terms(const MgLaunch *launch) {
+  float *sum = output(launch, 0), total = 0;
+  for (int64_t term = 0; term < launch->ints[0]; ++term)
+    total += *input(launch, term + 1);
+  *sum = (addsToOutput(launch, launch->ints[1]) ? *sum : 0.0f) + float(launch->doubles[0]) * total;
+  return 0;
+}
+
 int32_t mg_fill_zero(const MgLaunch *launch) {
   if (!addsToOutput(launch, launch->ints[1]))
     std::memset(output(launch, 0), 0, launch->ints[0] * sizeof(float));

@@ -68,6 +68,14 @@ TEST(Accumulate, OverwritesFirstAndAddsLater) {
   EXPECT_EQ(sum, x);
 }
 
+TEST(Accumulate, SumsTheTermsOfALoss) {
+  Values sum(1, NAN), a = {1}, b = {2}, c = {4};
+  call(mg_accumulate_terms, {sum.data(), a.data(), b.data(), c.data()}, {3, 1}, {0.5}, 0);
+  EXPECT_EQ(sum[0], 3.5f);
+  call(mg_accumulate_terms, {sum.data(), b.data()}, {1, 1}, {0.5}, 1);
+  EXPECT_EQ(sum[0], 4.5f);
+}
+
 TEST(FastMath, ExponentialIsWithinTwoUlp) {
   for (float x = -86.5f; x < 88.5f; x += 0.0137f) {
     double exact = std::exp(double(x));

@@ -1,0 +1,80 @@
+// Between tokens and rows sorted by expert: copies of the tokens, and weighted sums of what the experts make of them.
+#include "runtime/core/Dot.h"
+#include "runtime/core/Launch.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <cstring>
+
+using namespace megacc::runtime;
+
+static constexpr int64_t tile_rows = 64;
+
+/// Zeros the rows after the last expert's.
+static void clearTail(float *rows, int64_t used, int64_t capacity, int64_t cols) {
+  parallelRanges(capacity - used, tile_rows, [&](int64_t begin, int64_t end) {
+    std::memset(rows + (used + begin) * cols, 0, (end - begin) * cols * sizeof(float));
+  });
+}
+
+extern "C" {
+
+int32_t mg_moe_dispatch(const MgLaunch *launch) {
+  int64_t tokens = launch->ints[0], cols = launch->ints[1], kept = launch->ints[2], experts = launch->ints[3];
+  float *rows = output(launch, 0);
+  const float *x = input(launch, 1);
+  const int32_t *position = integers(launch, 2);
+  parallelRanges(tokens, tile_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      for (int64_t k = 0; k < kept; ++k)
+        if (int64_t row = position[t * kept + k]; row >= 0)
+          std::memcpy(rows + row * cols, x + t * cols, cols * sizeof(float));
+  });
+  clearTail(rows, integers(launch, 3)[experts], tokens * kept, cols);
+  return 0;
+}
+
+int32_t mg_moe_combine(const MgLaunch *launch) {
+  int64_t tokens = launch->ints[0], cols = launch->ints[1], kept = launch->ints[2];
+  const float *rows = input(launch, 1), *weights = input(launch, 2);
+  const int32_t *position = integers(launch, 3);
+  parallelRanges(tokens, tile_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      float *y = output(launch, 0) + t * cols;
+      std::memset(y, 0, cols * sizeof(float));
+      for (int64_t k = 0; k < kept; ++k) {
+        int64_t pick = t * kept + k;
+        if (position[pick] < 0)
+          continue;
+        const float *row = rows + position[pick] * cols;
+        float weight = weights ? weights[pick] : 1.0f;
+        for (int64_t j = 0; j < cols; ++j)
+          y[j] += weight * row[j];
+      }
+    }
+  });
+  return 0;
+}
+
+int32_t mg_moe_combine_grad(const MgLaunch *launch) {
+  int64_t tokens = launch->ints[0], cols = launch->ints[1], kept = launch->ints[2], experts = launch->ints[3];
+  float *d_rows = output(launch, 0), *d_weights = output(launch, 1);
+  const float *d_y = input(launch, 2), *rows = input(launch, 3), *weights = input(launch, 4);
+  const int32_t *position = integers(launch, 5);
+  parallelRanges(tokens, tile_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t)
+      for (int64_t k = 0; k < kept; ++k) {
+        int64_t pick = t * kept + k, row = position[pick];
+        d_weights[pick] = 0.0f;
+        if (row < 0)
+          continue;
+        const float *g = d_y + t * cols;
+        d_weights[pick] = dot(g, rows + row * cols, cols); // before d_rows takes its place
+        float *d_row = d_rows + row * cols, weight = weights[pick];
+        for (int64_t j = 0; j < cols; ++j)
+          d_row[j] = weight * g[j];
+      }
+  });
+  clearTail(d_rows, integers(launch, 6)[experts], tokens * kept, cols);
+  return 0;
+}
+}

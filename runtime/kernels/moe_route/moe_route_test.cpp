@@ -1,0 +1,224 @@
+#include "runtime/kernels/TestSupport.h"
+
+#include <algorithm>
+
+using namespace megacc::test;
+
+namespace {
+
+struct Case {
+  int64_t rows, experts, slots, nulls;
+  bool sigmoid;
+  double scale, aux, z;
+};
+
+struct Route {
+  Case c;
+  int64_t columns, kept, tiles;
+  Values logits, bias, weights, losses;
+  std::vector<int32_t> choice, position, offsets;
+
+  explicit Route(const Case &c, float spread = 1.5f)
+      : c(c), columns(c.experts + (c.nulls > 0)), kept(std::min(c.slots, c.experts)), tiles((c.rows + 63) / 64),
+        logits(randomValues(c.rows * columns, 1, spread)), bias(randomValues(columns, 2, 0.1f)), weights(c.rows * kept, NAN), losses(2, NAN),
+        choice(c.rows * kept, -7), position(c.rows * kept, -7), offsets(c.experts + 1, -7) {}
+
+  std::vector<int64_t> ints() const { return {c.rows, c.experts, c.slots, c.nulls, c.sigmoid}; }
+
+  int32_t run() {
+    std::vector<char> scratch(tiles * (c.experts + 1) * 20, char(0xff));
+    return call(mg_moe_route, {weights.data(), choice.data(), position.data(), offsets.data(), &losses[0], &losses[1], logits.data(),
+                               c.sigmoid ? bias.data() : nullptr, scratch.data()}, ints(), {c.scale, c.aux, c.z});
+  }
+
+  Values gradient(Values &d_weights) {
+    Values d_logits(logits.size(), NAN);
+    EXPECT_EQ(call(mg_moe_route_grad, {d_logits.data(), d_weights.data(), logits.data(), choice.data(), offsets.data()}, ints(),
+                   {c.scale, c.aux, c.z}), 0);
+    return d_logits;
+  }
+
+  /// Logits of all slots of the pool, null copies last.
+  Doubles pool(const Doubles &x, int64_t t) const {
+    Doubles values(x.begin() + t * columns, x.begin() + t * columns + c.experts);
+    values.resize(c.experts + c.nulls, c.nulls ? x[t * columns + c.experts] : 0.0);
+    return values;
+  }
+
+  static Doubles softmax(const Doubles &x) {
+    double top = *std::max_element(x.begin(), x.end()), sum = 0;
+    Doubles y;
+    for (double value : x)
+      y.push_back(std::exp(value - top)), sum += y.back();
+    for (double &value : y)
+      value /= sum;
+    return y;
+  }
+
+  static Doubles sigmoids(Doubles x) {
+    for (double &value : x)
+      value = 1 / (1 + std::exp(-value));
+    return x;
+  }
+
+  Doubles scores(const Doubles &x, int64_t t) const { return c.sigmoid ? sigmoids(pool(x, t)) : softmax(pool(x, t)); }
+
+  /// Experts that each token picks, ascending.
+  std::vector<std::vector<int32_t>> chosen() const {
+    std::vector<std::vector<int32_t>> result;
+    for (int64_t t = 0; t < c.rows; ++t) {
+      Doubles preference = scores(widen(logits), t);
+      std::vector<int32_t> order;
+      for (size_t slot = 0; slot < preference.size(); ++slot) {
+        preference[slot] += c.sigmoid ? bias[std::min<int64_t>(slot, c.experts)] : 0;
+        order.push_back(int32_t(slot));
+      }
+      auto isBetter = [&](int32_t a, int32_t b) { return preference[a] != preference[b] ? preference[a] > preference[b] : a < b; };
+      std::sort(order.begin(), order.end(), isBetter);
+      order.resize(std::min<int64_t>(c.slots, order.size()));
+      std::erase_if(order, [&](int32_t slot) { return slot >= c.experts; });
+      std::sort(order.begin(), order.end());
+      result.push_back(order);
+    }
+    return result;
+  }
+
+  /// Weights, auxiliary loss and z loss for fixed picks.
+  Doubles reference(const Doubles &x, const std::vector<std::vector<int32_t>> &picks) const {
+    Doubles result(c.rows * kept + 2), probability(c.experts), count(c.experts);
+    double total = 0;
+    for (int64_t t = 0; t < c.rows; ++t) {
+      Doubles all = pool(x, t), score = scores(x, t), real(all.begin(), all.begin() + c.experts);
+      double sum = 1e-20, log_sum = 0, whole = 0;
+      for (int32_t e : picks[t])
+        sum += score[e], ++count[e], ++total;
+      for (size_t k = 0; k < picks[t].size(); ++k)
+        result[t * kept + k] = c.scale * score[picks[t][k]] / (c.slots > 1 ? sum : 1);
+      real = c.sigmoid ? sigmoids(real) : softmax(real);
+      for (double value : real)
+        whole += value;
+      for (int64_t e = 0; e < c.experts; ++e)
+        probability[e] += real[e] / whole / c.rows;
+      for (double value : all)
+        log_sum += std::exp(value);
+      result.back() += c.z * std::pow(std::log(log_sum), 2) / c.rows;
+    }
+    for (int64_t e = 0; e < c.experts; ++e)
+      result[c.rows * kept] += c.aux * c.experts * count[e] / std::max(total, 1.0) * probability[e];
+    return result;
+  }
+};
+
+class MoeRoute : public testing::TestWithParam<Case> {};
+
+} // namespace
+
+TEST_P(MoeRoute, MatchesTheReferenceAndFiniteDifferences) {
+  Route route(GetParam());
+  const Case &c = route.c;
+  ASSERT_EQ(route.run(), 0) << mg_last_error();
+  auto picks = route.chosen();
+  std::vector<int32_t> next(c.experts);
+  for (int64_t t = 0; t < c.rows; ++t)
+    for (int64_t k = 0; k < route.kept; ++k)
+      ASSERT_EQ(route.choice[t * route.kept + k], k < int64_t(picks[t].size()) ? picks[t][k] : -1) << t;
+  for (int64_t pick = 0; pick < c.rows * route.kept; ++pick) { // sorted by expert, then token
+    int32_t expert = route.choice[pick];
+    ASSERT_EQ(route.position[pick], expert < 0 ? -1 : route.offsets[expert] + next[expert]++) << pick;
+  }
+  ASSERT_EQ(route.offsets[0], 0);
+  for (int64_t e = 0; e < c.experts; ++e)
+    ASSERT_EQ(route.offsets[e + 1] - route.offsets[e], next[e]);
+
+  Doubles x = widen(route.logits), expected = route.reference(x, picks);
+  Doubles losses(expected.end() - 2, expected.end());
+  EXPECT_LT(relativeError(route.weights, Doubles(expected.begin(), expected.end() - 2)), 1e-6);
+  EXPECT_LT(relativeError({route.losses[0]}, {losses[0]}), 1e-6);
+  EXPECT_LT(relativeError({route.losses[1]}, {losses[1]}), 1e-6);
+
+  Values d_weights = randomValues(route.weights.size(), 3), seeds = d_weights;
+  seeds.insert(seeds.end(), {1.0f, 1.0f});
+  Doubles numeric = numericGradient([&](const Doubles &v) { return route.reference(v, picks); }, x, seeds);
+  EXPECT_LT(relativeError(route.gradient(d_weights), numeric), 2e-6);
+}
+
+INSTANTIATE_TEST_SUITE_P(Shapes, MoeRoute,
+                         testing::Values(Case{1, 3, 1, 0, false, 1.0, 0.1, 0.0}, Case{1, 7, 2, 0, false, 1.0, 0.1, 0.2},
+                                         Case{5, 5, 5, 0, false, 2.5, 0.1, 0.2}, Case{67, 6, 2, 0, false, 1.0, 0.3, 0.1},
+                                         Case{130, 5, 3, 2, false, 1.5, 0.3, 0.1}, Case{9, 4, 6, 1, false, 1.0, 0.3, 0.1},
+                                         Case{5, 4, 4, 9, false, 1.0, 0.3, 0.1}, Case{1, 3, 1, 0, true, 1.0, 0.1, 0.0},
+                                         Case{9, 1, 1, 0, true, 1.0, 0.1, 0.2}, Case{67, 6, 2, 0, true, 2.5, 0.3, 0.0},
+                                         Case{130, 5, 4, 6, true, 1.0, 0.3, 0.1}, Case{66, 4, 1, 4, true, 1.0, 0.3, 0.1}));
+
+TEST(MoeRoute, OfEqualScoresTheLowerIndexWins) {
+  for (bool sigmoid : {false, true}) {
+    Route route({3, 5, 3, 4, sigmoid, 1.0, 0.1, 0.0});
+    std::fill(route.bias.begin(), route.bias.end(), 0.0f);
+    std::fill(route.logits.begin(), route.logits.end(), 0.5f);
+    route.logits[6 + 4] = 0.75f;                            // token 1: expert 4 first
+    route.logits[12] = -0.0f, route.logits[13] = 0.0f;      // token 2: -0 equals +0, and the null expert comes second
+    route.logits[14] = route.logits[15] = -1.0f, route.logits[16] = 0.25f, route.logits[17] = -0.5f;
+    ASSERT_EQ(route.run(), 0);
+    EXPECT_EQ(route.choice, (std::vector<int32_t>{0, 1, 2, 0, 1, 4, 0, 1, 4}));
+    EXPECT_FLOAT_EQ(route.weights[0], 1.0f / 3);
+  }
+}
+
+TEST(MoeRoute, NullPicksLeaveNothing) {
+  for (bool sigmoid : {false, true}) {
+    Route route({3, 2, 2, 3, sigmoid, 1.0, 0.1, 0.1});
+    std::fill(route.bias.begin(), route.bias.end(), 0.0f);
+    for (int64_t t = 0; t < 3; ++t)
+      route.logits[3 * t + 2] = 300.0f;
+    ASSERT_EQ(route.run(), 0) << mg_last_error();
+    EXPECT_EQ(route.weights, Values(6, 0.0f));
+    EXPECT_EQ(route.position, std::vector<int32_t>(6, -1));
+    EXPECT_EQ(route.offsets, std::vector<int32_t>(3, 0));
+    EXPECT_EQ(route.losses[0], 0.0f);
+    Values d_weights(6, 1.0f), d_logits = route.gradient(d_weights);
+    EXPECT_EQ(d_logits[0], 0.0f);
+    EXPECT_NEAR(d_logits[2], 0.1 * 2 / 3 * (300 + std::log(3)), 1e-4); // of the z loss
+  }
+}
+
+TEST(MoeRoute, ScoreThatIsNotANumberIsAnError) {
+  for (bool sigmoid : {false, true}) {
+    Route route({70, 5, 2, 2, sigmoid, 1.0, 0.1, 0.0});
+    route.logits[66 * 6 + 5] = NAN;
+    EXPECT_NE(route.run(), 0);
+    EXPECT_STREQ(mg_last_error(), "a router score of token 66 of the micro-batch is not a number");
+  }
+}
+
+TEST(MoeRoute, GivesTheSameBitsAtAnyNumberOfThreads) {
+  Case c = {1000, 11, 3, 4, true, 1.0, 0.1, 0.1};
+  Route one(c);
+  Values d_weights = randomValues(one.weights.size(), 3);
+  mg_cpu_set_threads(1);
+  one.run();
+  Values gradient = one.gradient(d_weights);
+  for (int32_t threads : {3, 2}) {
+    Route other(c);
+    mg_cpu_set_threads(threads);
+    other.run();
+    EXPECT_EQ(other.weights, one.weights);
+    EXPECT_EQ(other.position, one.position);
+    EXPECT_EQ(other.losses, one.losses);
+    EXPECT_EQ(other.gradient(d_weights), gradient);
+  }
+}
+
+TEST(MoeBias, MovesTowardsExpertsThatLackPicks) {
+  std::vector<int32_t> offsets = {0, 3, 3, 5, 9};
+  Values picks(4, NAN), bias = {0.5f, 0, 0, 0, 7}, norm = {1.0f};
+  ASSERT_EQ(call(mg_moe_count_picks, {picks.data(), offsets.data()}, {4, 1}, {}, 0), 0);
+  EXPECT_EQ(picks, (Values{3, 0, 2, 4}));
+  offsets = {0, 0, 0, 1, 3};
+  ASSERT_EQ(call(mg_moe_count_picks, {picks.data(), offsets.data()}, {4, 1}, {}, 1), 0);
+  EXPECT_EQ(picks, (Values{3, 0, 3, 6})); // the mean is 3
+  ASSERT_EQ(call(mg_moe_bias_update, {bias.data(), picks.data(), norm.data()}, {4}, {0.25}), 0);
+  EXPECT_EQ(bias, (Values{0.5f, 0.25f, 0, -0.25f, 7}));
+  norm[0] = INFINITY;
+  ASSERT_EQ(call(mg_moe_bias_update, {bias.data(), picks.data(), norm.data()}, {4}, {0.25}), 0);
+  EXPECT_EQ(bias[1], 0.25f);
+}

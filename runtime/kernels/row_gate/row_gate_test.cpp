@@ -1,0 +1,20 @@
+#include "runtime/kernels/TestSupport.h"
+
+using namespace megacc::test;
+
+TEST(RowGate, MatchesFiniteDifferences) {
+  for (auto [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 13}, {67, 8}}) {
+    Values packed = randomValues(rows * cols + rows, 1), y(rows * cols, NAN), d_y = randomValues(y.size(), 2), gradient(packed.size(), NAN);
+    float *x = packed.data(), *gate = x + rows * cols;
+    auto f = [r = rows, c = cols](const Doubles &v) {
+      Doubles result(r * c);
+      for (int64_t i = 0; i < r * c; ++i)
+        result[i] = v[i] / (1 + std::exp(-v[r * c + i / c]));
+      return result;
+    };
+    ASSERT_EQ(call(mg_row_gate, {y.data(), x, gate}, {rows, cols}), 0);
+    EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
+    ASSERT_EQ(call(mg_row_gate_grad, {gradient.data(), gradient.data() + rows * cols, d_y.data(), x, gate}, {rows, cols}), 0);
+    EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-6);
+  }
+}
