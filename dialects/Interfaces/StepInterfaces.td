@@ -43,4 +43,13 @@ def KernelOpInterface : OpInterface<"KernelOpInterface"> {
   ];
 }
 
+def UpdateOpInterface : OpInterface<"UpdateOpInterface"> {
+  let description = [{An op of the micro-batch with something to do once a step, after the optimizer.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [
+    InterfaceMethod<"Appends it to @update; where `norm`, the gradient norm, is not finite, it must write nothing.",
+                    "void", "buildUpdate", (ins "::mlir::OpBuilder &":$builder, "::mlir::Value":$norm)>
+  ];
+}
+
 #endif

@@ -19,12 +19,6 @@ using Shape = std::vector<int64_t>;
 
 int64_t gates(const std::string &activation) { return activation == "swiglu" ? 2 : 1; }
 
-/// Copies of the null logit (conventions 7.9).
-int64_t nullExperts(const KeyValues &k) {
-  double experts = k.getInt("experts"), density = k.getFloat("density");
-  return density < 1 ? std::max<int64_t>(1, int64_t(experts * (1 - density) / density)) : 0;
-}
-
 std::vector<int64_t> ngramSizes(const KeyValues &k) {
   auto prime = [](int64_t n) {
     for (int64_t d = 2; d * d <= n; ++d)
@@ -243,6 +237,13 @@ private:
 } // namespace
 
 std::vector<Parameter> parameters(const Model &model) { return Collector(model).run(); }
+
+int64_t nullExperts(const KeyValues &k) {
+  double experts = k.getInt("experts"), density = k.getFloat("density");
+  return density < 1 ? std::max<int64_t>(1, int64_t(experts * (1 - density) / density)) : 0;
+}
+
+int64_t expertSlots(const KeyValues &k) { return int64_t(std::ceil(double(k.getInt("top_k")) / k.getFloat("density"))); }
 
 std::vector<Block> predictionBlocks(const Model &model) {
   const KeyValues &keys = model.find("mtp")->keys;

@@ -23,6 +23,10 @@ struct Parameter {
 /// All parameters, in the order of the forward pass.
 std::vector<Parameter> parameters(const Model &model);
 
+/// Copies of the null logit of a moe, and the slots a token picks from experts and copies (conventions 7.9).
+int64_t nullExperts(const KeyValues &keys);
+int64_t expertSlots(const KeyValues &keys);
+
 /// Forward FLOPs a token of one block: 2mnk a GEMM, the causal half of attention.
 double blockFlops(const Model &model, const Block &block);
 

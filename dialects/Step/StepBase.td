@@ -25,6 +25,7 @@ def Step_Any : StaticShapeTensorOf<[F32, I32]>;
 def Step_Gradient : DeclareOpInterfaceMethods<GradientOpInterface>;
 def Step_Sharding : DeclareOpInterfaceMethods<ShardingRuleOpInterface>;
 def Step_Kernel : DeclareOpInterfaceMethods<KernelOpInterface>;
+def Step_Update : DeclareOpInterfaceMethods<UpdateOpInterface>;
 def Step_Cost : DeclareOpInterfaceMethods<CostOpInterface, ["getCost"]>;
 
 class Step_Op<string mnemonic, list<Trait> traits = []> : Op<Step_Dialect, mnemonic, traits>;

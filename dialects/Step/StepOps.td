@@ -6,5 +6,6 @@ include "dialects/Step/StepStructure.td"
 include "dialects/Step/StepDense.td"
 include "dialects/Step/StepAttention.td"
 include "dialects/Step/StepLoss.td"
+include "dialects/Step/StepExperts.td"
 
 #endif

@@ -47,9 +47,9 @@ def Step_AccumulateOp : Step_Op<"accumulate", [DeclareOpInterfaceMethods<SymbolU
 }
 
 def Step_LossOp : Step_Op<"loss", [Step_Kernel]> {
-  let summary = "marks a term of the objective, recorded in the metric loss.<name>";
-  let arguments = (ins Step_F32:$value, StrAttr:$name, F64Attr:$weight);
-  let assemblyFormat = "$value attr-dict `:` type($value)";
+  let summary = "marks a term of the objective, the sum of its values, recorded in the metric loss.<name>";
+  let arguments = (ins Variadic<Step_F32>:$values, StrAttr:$name, F64Attr:$weight);
+  let assemblyFormat = "$values attr-dict `:` type($values)";
   let hasVerifier = 1;
 }
 

@@ -42,17 +42,18 @@ KernelQuery AccumulateOp::getKernelQuery() {
 }
 
 LogicalResult LossOp::verify() {
-  if (getCount(getValue()) != 1)
-    return emitOpError("takes one number");
+  if (getValues().empty() || !llvm::all_of(getValues(), [](Value value) { return getCount(value) == 1; }))
+    return emitOpError("takes numbers, at least one");
   return success();
 }
 
 KernelQuery LossOp::getKernelQuery() {
   KernelQuery query;
-  query.kernel = "mg_accumulate";
+  query.kernel = "mg_accumulate_terms";
   query.addState(LaunchOperand::Kind::Metric, ("loss." + getName()).str(), 1);
-  query.addOperand(0);
-  query.ints = {1, 1};
+  for (unsigned index = 0; index < getValues().size(); ++index)
+    query.addOperand(index);
+  query.ints = {int64_t(getValues().size()), 1};
   query.doubles = {1.0 / getConfigInteger(*this, "accumulate", 1)};
   query.accumulateIndex = 1;
   return query;

@@ -40,6 +40,12 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
         StringRef group = decays ? "decays" : "plain";
         AdamWOp::create(builder, getLoc(("optimizer/" + group).str()), norm, scalars, builder.getStringAttr(group));
       }
+    if (auto forward = module.lookupSymbol<FuncOp>("micro_batch"))
+      forward.walk([&](UpdateOpInterface op) {
+        auto block = op->getAttrOfType<IntegerAttr>(kBlockAttr);
+        marks.block = block ? block.getInt() : -1;
+        op.buildUpdate(builder, norm);
+      });
   }
 };
 

@@ -58,7 +58,7 @@ private:
 
   LogicalResult visit(Operation *op) {
     if (auto loss = dyn_cast<LossOp>(op)) {
-      losses.insert(loss.getValue());
+      losses.insert_range(loss.getValues());
       return success();
     }
     if (auto read = dyn_cast<ReadOp>(op)) {

@@ -10,8 +10,9 @@ namespace megacc::step {
 /// Of every RMSNorm (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
 
-ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<RankedTensorType> &parameters, FuncOp func)
-    : model(model), parameters(parameters), builder(func.getContext(), &marks), batch(model.train->micro_batch) {
+ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<RankedTensorType> &parameters, FuncOp func,
+                               bool training)
+    : model(model), parameters(parameters), builder(func.getContext(), &marks), batch(model.train->micro_batch), training(training) {
   marks.phase = "forward";
   builder.setInsertionPoint(func.getBody().front().getTerminator());
 }
@@ -34,7 +35,7 @@ Value ForwardBuilder::input(StringRef name, ArrayRef<int64_t> shape, bool intege
 }
 
 Value ForwardBuilder::read(StringRef key, StringRef name) {
-  std::string full = scope.empty() ? key.str() : scope + "." + key.str();
+  std::string full = getKey(key);
   RankedTensorType type = parameters.lookup(full);
   assert(type && "a builder reads a parameter that the declaration does not have");
   return ReadOp::create(builder, getLoc(name), type, FlatSymbolRefAttr::get(builder.getContext(), full));
@@ -51,6 +52,12 @@ Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   watched.clear();
   return RmsNormOp::create(builder, getLoc(key), x.getType(), getType({getDim(x, 0)}), x, weight, builder.getF64FloatAttr(kEpsilon), flag)
       .getY();
+}
+
+Value ForwardBuilder::groupedLinear(Value x, Value offsets, int64_t expectedRows, StringRef key) {
+  Value weight = read((key + ".weight").str(), key);
+  return GroupedLinearOp::create(builder, getLoc(key), getType({getDim(x, 0), getDim(weight, 1)}), x, weight, offsets,
+                                 builder.getI64IntegerAttr(expectedRows));
 }
 
 Value ForwardBuilder::add(Value a, Value b, StringRef name) { return AddOp::create(builder, getLoc(name), a.getType(), a, b); }
@@ -96,6 +103,11 @@ Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_
                              v, documents, number(batch), number(getSequence()), number(heads), number(kvHeads), number(qkDim), number(vDim),
                              builder.getF64FloatAttr(1.0 / std::sqrt(double(qkDim))))
       .getY();
+}
+
+void ForwardBuilder::emitLossTerms() {
+  for (auto &[name, values] : lossTerms)
+    LossOp::create(builder, getLoc("loss"), values, builder.getStringAttr(name), builder.getF64FloatAttr(1.0));
 }
 
 } // namespace megacc::step

@@ -6,6 +6,7 @@
 #include "dialects/Step/Step.h"
 #include "passes/train/Marks.h"
 
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace megacc::step {
@@ -14,14 +15,20 @@ namespace megacc::step {
 /// blocks.2.mixer.out_proj.weight and stands at blocks.2.mixer/out_proj.
 class ForwardBuilder {
 public:
-  ForwardBuilder(const mega::Model &model, const llvm::StringMap<mlir::RankedTensorType> &parameters, FuncOp func);
+  ForwardBuilder(const mega::Model &model, const llvm::StringMap<mlir::RankedTensorType> &parameters, FuncOp func, bool training);
 
   const mega::Model &getModel() const { return model; }
+  /// False in the evaluation, which has no losses, no backward and no update.
+  bool isTraining() const { return training; }
   int64_t getBatch() const { return batch; }
   int64_t getSequence() const { return model.sequence; }
   int64_t getRows() const { return batch * model.sequence; }
 
   void setScope(llvm::StringRef prefix, int64_t block);
+  /// The parameter `key` of this scope in full.
+  std::string getKey(llvm::StringRef key) const { return scope.empty() ? key.str() : scope + "." + key.str(); }
+  /// The number of this block; outside the stack the scope.
+  std::string getPlace() const { return marks.block < 0 ? scope : std::to_string(marks.block); }
   mlir::OpBuilder &getBuilder() { return builder; }
   mlir::Location getLoc(llvm::StringRef name);
   mlir::RankedTensorType getType(llvm::ArrayRef<int64_t> shape, bool integer = false);
@@ -34,6 +41,8 @@ public:
   mlir::Value rmsNorm(mlir::Value x, llvm::StringRef key);
   /// The next rmsNorm also notes in the metric nonfinite.<source> whether its input, which `source` made, is finite.
   void watch(llvm::StringRef source) { watched = source.str(); }
+  /// Rows of each expert times its matrix of the parameter <key>.weight; `expectedRows` of the rows are used on average.
+  mlir::Value groupedLinear(mlir::Value x, mlir::Value offsets, int64_t expectedRows, llvm::StringRef key);
   mlir::Value add(mlir::Value a, mlir::Value b, llvm::StringRef name);
   mlir::Value activation(mlir::Value x, llvm::StringRef kind);
   /// Rotates channels [offset, offset + width) of every head; nothing for width 0.
@@ -44,6 +53,11 @@ public:
   /// Causal attention with scale 1/sqrt(qkDim), inside documents where the model has them.
   mlir::Value attention(mlir::Value q, mlir::Value k, mlir::Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim);
 
+  /// Adds a number, already weighted, to the term `name` of the objective.
+  void addLossTerm(llvm::StringRef name, mlir::Value value) { lossTerms[name].push_back(value); }
+  /// Emits one `step.loss` for each term, in the order of their first values.
+  void emitLossTerms();
+
 private:
   const mega::Model &model;
   const llvm::StringMap<mlir::RankedTensorType> &parameters;
@@ -51,7 +65,9 @@ private:
   mlir::OpBuilder builder;
   std::string scope, watched;
   int64_t batch;
+  bool training;
   mlir::Value documents;
+  llvm::MapVector<llvm::StringRef, llvm::SmallVector<mlir::Value>> lossTerms;
 };
 
 /// mixer(n) of one block family.
@@ -64,6 +80,7 @@ FamilyBuilder findFamilyBuilder(llvm::StringRef kind);
 mlir::Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+mlir::Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 
 } // namespace megacc::step
 

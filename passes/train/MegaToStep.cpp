@@ -173,7 +173,7 @@ private:
   }
 
   void addMicroBatch(FuncOp func) {
-    ForwardBuilder forward(*current, types, func);
+    ForwardBuilder forward(*current, types, func, /*training=*/true);
     OpBuilder &builder = forward.getBuilder();
     Value x = addForward(forward, /*trains=*/true);
     Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
@@ -183,10 +183,11 @@ private:
                                                 targets, builder.getI64IntegerAttr(getChunk(forward)),
                                                 builder.getF64FloatAttr(weight / current->train->accumulate));
     LossOp::create(builder, forward.getLoc("loss"), entropy.getLoss(), builder.getStringAttr("main"), builder.getF64FloatAttr(weight));
+    forward.emitLossTerms();
   }
 
   void addEvaluate(FuncOp func) {
-    ForwardBuilder forward(*current, types, func);
+    ForwardBuilder forward(*current, types, func, /*training=*/false);
     OpBuilder &builder = forward.getBuilder();
     int64_t rows = forward.getBatch();
     IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());

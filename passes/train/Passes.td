@@ -28,8 +28,11 @@ def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
 }
 
 def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
-  let summary = "writes @update: gradient norm, clip and AdamW";
-  let description = [{One `step.adamw` for the parameters that decay and one for those that do not, where there are any.}];
+  let summary = "writes @update: gradient norm, clip, AdamW and what ops of the micro-batch want done after it";
+  let description = [{
+    One `step.adamw` for the parameters that decay and one for those that do not, where there are any. Then the ops of @micro_batch with the
+    update interface append theirs, in order.
+  }];
   let dependentDialects = ["::megacc::step::StepDialect"];
 }
 

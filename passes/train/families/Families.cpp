@@ -10,6 +10,7 @@ FamilyBuilder findFamilyBuilder(llvm::StringRef kind) {
       .Case("attention", buildAttention)
       .Case("mla", buildMla)
       .Case("mlp", buildMlp)
+      .Case("moe", buildMoe)
       .Default(nullptr);
 }
 

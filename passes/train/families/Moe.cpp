@@ -1,0 +1,54 @@
+//===- Moe.cpp - routed and shared experts (conventions section 7) --------===//
+#include "dialects/Mega/Parameters.h"
+#include "passes/train/ForwardBuilder.h"
+
+using namespace mlir;
+
+namespace megacc::step {
+
+/// Scores, picks and losses of the router.
+static MoeRouteOp buildRoute(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
+  OpBuilder &ops = builder.getBuilder();
+  bool sigmoid = keys.getText("router") == "sigmoid";
+  int64_t rows = getDim(n, 0), experts = keys.getInt("experts"), slots = mega::expertSlots(keys), kept = std::min(slots, experts);
+  auto number = [&](int64_t value) { return ops.getI64IntegerAttr(value); };
+  auto real = [&](StringRef key) { return ops.getF64FloatAttr(keys.getFloat(key)); };
+  auto picks = [&](bool integer) { return builder.getType({rows, kept}, integer); };
+
+  Value logits = builder.linear(n, "router"), bias = sigmoid ? builder.read("router.bias", "router_bias") : Value();
+  auto route = MoeRouteOp::create(ops, builder.getLoc("route"), picks(false), picks(true), picks(true), builder.getType({experts + 1}, true),
+                                  builder.getType({1}), builder.getType({1}), logits, bias, number(experts), number(slots),
+                                  number(mega::nullExperts(keys)), sigmoid ? ops.getUnitAttr() : UnitAttr(), real("scale"), real("aux"),
+                                  real("z"));
+  builder.addLossTerm("moe_aux", route.getAuxLoss());
+  if (keys.getFloat("z") != 0)
+    builder.addLossTerm("moe_z", route.getZLoss());
+  if (builder.isTraining()) {
+    auto parameter = sigmoid ? FlatSymbolRefAttr::get(ops.getContext(), builder.getKey("router.bias")) : FlatSymbolRefAttr();
+    MoeCountPicksOp::create(ops, builder.getLoc("router_bias"), route.getOffsets(), ops.getStringAttr("picks." + builder.getPlace()), parameter,
+                            real("bias_rate"));
+  }
+  return route;
+}
+
+Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
+  OpBuilder &ops = builder.getBuilder();
+  StringRef activation = keys.getText("activation");
+  MoeRouteOp route = buildRoute(builder, keys, n);
+  Value offsets = route.getOffsets(), position = route.getPosition();
+
+  int64_t rows = getCount(position), expected = getDim(n, 0) * keys.getInt("top_k");
+  Value x = MoeDispatchOp::create(ops, builder.getLoc("dispatch"), builder.getType({rows, getDim(n, 1)}), n, position, offsets);
+  x = builder.activation(builder.groupedLinear(x, offsets, expected, "experts.up"), activation);
+  x = builder.groupedLinear(x, offsets, expected, "experts.down");
+  Value y = MoeCombineOp::create(ops, builder.getLoc("combine"), n.getType(), x, route.getWeights(), position, offsets);
+
+  if (!keys.getInt("shared"))
+    return y;
+  Value shared = builder.linear(builder.activation(builder.linear(n, "shared.up"), activation), "shared.down");
+  if (keys.getBool("shared_gate"))
+    shared = RowGateOp::create(ops, builder.getLoc("shared_gate"), shared.getType(), shared, builder.linear(n, "shared.gate"));
+  return builder.add(y, shared, "shared");
+}
+
+} // namespace megacc::step
