@@ -1,0 +1,73 @@
+// Routed experts: one loss term for all layers, picks counted a micro-batch, biases moved once a step.
+// RUN: megacc-opt %s -mega-to-step -step-differentiate -step-add-optimizer -step-check-global --verify-roundtrip -o %t
+// RUN: FileCheck %s < %t
+// RUN: megacc-opt %t -step-print-sharding-rules 2>&1 | FileCheck %s --check-prefix=RULES
+// RUN: megacc %s --emit=plan | FileCheck %s --check-prefix=PLAN
+// RUN: megacc %s --emit=rt | FileCheck %s --check-prefix=RT
+
+mega.model @moe hidden 32 vocab 61 sequence 20 {
+  mega.pattern "EG" depth 2
+  mega.family "E" = moe<experts = 5, top_k = 2, width = 12, shared = 16, activation = swiglu, router = sigmoid, aux = 1.0e-2, scale = 2.5, bias_rate = 1.0e-2, shared_gate = true>
+  mega.family "G" = moe<experts = 6, top_k = 2, width = 16, activation = relu2, aux = 1.0e-2, z = 1.0e-3, density = 0.3>
+}
+
+mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr = 3.0e-3> }
+
+// CHECK: step.parameter @blocks.0.mixer.router.weight : tensor<5x32xf32>
+// CHECK: step.parameter @blocks.0.mixer.router.bias : tensor<5xf32> {block = 0 : i64, init = "constant", init_a = 0.000000e+00 : f64}
+// CHECK: step.parameter @blocks.0.mixer.experts.up.weight : tensor<5x24x32xf32>
+// CHECK: step.parameter @blocks.1.mixer.router.weight : tensor<7x32xf32>
+
+// CHECK-LABEL: step.func @micro_batch
+// CHECK: %[[N:.*]], %{{.*}} = step.rms_norm
+// CHECK: %[[LOGITS:.*]] = step.linear %[[N]]
+// CHECK: %[[BIAS:.*]] = step.read @blocks.0.mixer.router.bias
+// CHECK: %[[W:.*]], %[[CHOICE:.*]], %[[P:.*]], %[[O:.*]], %[[AUX0:.*]], %{{.*}} = step.moe_route %[[LOGITS]], %[[BIAS]] {{.*}}nulls = 0 {{.*}}scale = 2.500000e+00 : f64, sigmoid, slots = 2
+// CHECK: step.moe_count_picks %[[O]] {bias = @blocks.0.mixer.router.bias, block = 0 : i64, name = "picks.0", {{.*}}rate = 1.000000e-02
+// CHECK: %[[ROWS:.*]] = step.moe_dispatch %[[N]], %[[P]], %[[O]] {{.*}} -> tensor<80x32xf32>
+// CHECK: %[[UP:.*]] = step.grouped_linear %[[ROWS]], %{{.*}}, %[[O]] {{.*}}expected_rows = 80
+// CHECK: %[[ACT:.*]] = step.activation %[[UP]]
+// CHECK: %[[DOWN:.*]] = step.grouped_linear %[[ACT]], %{{.*}}, %[[O]]
+// CHECK: %[[Y:.*]] = step.moe_combine %[[DOWN]], %[[W]], %[[P]], %[[O]]
+// CHECK: %[[S:.*]] = step.linear
+// CHECK: %[[GATE:.*]] = step.linear %[[N]], {{.*}} -> tensor<40x1xf32>
+// CHECK: %[[GATED:.*]] = step.row_gate %{{.*}}, %[[GATE]]
+// CHECK: step.add %[[Y]], %[[GATED]]
+// 7 slots of 6 experts and 13 null experts; 6 real picks at most, 2 expected.
+// CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %[[O1:.*]], %[[AUX1:.*]], %[[Z1:.*]] = step.moe_route %{{[^,]*}} {{.*}}nulls = 13 {{.*}}slots = 7 {{.*}} -> (tensor<40x6xf32>
+// CHECK: step.moe_count_picks %[[O1]] {block = 1 : i64, name = "picks.1"
+// CHECK: step.grouped_linear {{.*}}expected_rows = 80 {{.*}} -> tensor<240x16xf32>
+// CHECK: step.loss {{.*}}name = "main"
+// CHECK: step.loss %[[AUX0]], %[[AUX1]] {{.*}}name = "moe_aux"
+// CHECK: step.loss %[[Z1]] {{.*}}name = "moe_z"
+// CHECK: step.moe_route_grad
+// CHECK: step.row_gate_grad
+// CHECK: %[[DDOWN:.*]], %[[DW:.*]] = step.moe_combine_grad %{{.*}}, %[[DOWN]], %[[W]], %[[P]], %[[O]]
+// CHECK: step.grouped_linear_grad_input %[[DDOWN]]
+// CHECK: %[[DWEIGHT:.*]] = step.grouped_linear_grad_weight %[[DDOWN]], %[[ACT]], %[[O]]
+// CHECK: step.accumulate @blocks.0.mixer.experts.down.weight, %[[DWEIGHT]]
+// CHECK: step.moe_dispatch_grad
+// CHECK: step.moe_route_grad %[[DW]], %[[LOGITS]], %[[CHOICE]], %[[O]]
+
+// CHECK-LABEL: step.func @update
+// CHECK: step.adamw {{.*}}"plain"
+// CHECK-NEXT: step.moe_bias_update @blocks.0.mixer.router.bias, {{.*}}block = 0 : i64, experts = 5 : i64, phase = "update", picks = "picks.0", rate = 1.000000e-02
+// CHECK-NEXT: {{^ *}}}
+
+// CHECK-LABEL: step.func @evaluate
+// CHECK-NOT: step.moe_count_picks
+// CHECK-NOT: step.loss
+
+// RULES: remark: ([t, e], [e]) -> ([t, k], [t, k], [t, k], [o], [], []) reduce{t} replicate{e k o}
+// RULES: remark: ([t, d], [t, k], [o]) -> ([t k, d]) replicate{k o}
+// RULES: remark: ([r, i], [e, o, i], [s]) -> ([r, o]) reduce{i} replicate{e s}
+
+// Active experts only: 2*32*5 + 2*32*3*(2*12 + 16) + 2*32 a token forward, and 2*32*7 + 2*32*2*2*16.
+// PLAN: 0 E moe {{.*}} 24.192 KFLOP
+// PLAN: 1 G moe {{.*}} 13.632 KFLOP
+
+// RT-DAG: rt.metric "picks.0" : tensor<5xf32>
+// RT-DAG: rt.metric "loss.moe_aux" : tensor<1xf32> {{.*}}weight = 1.000000e+00
+// RT: rt.call @mg_grouped_linear_grad_weight(out gradients[
+// RT-SAME: accumulate = 1
+// RT: rt.call @mg_moe_bias_update(inout weights[{{.*}}], in io[
