@@ -1,10 +1,10 @@
 // Elementwise kernels: addition, copies, accumulation and activations (conventions 5.4).
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/NormalCdf.h"
 #include "runtime/core/Status.h"
 #include "runtime/core/ThreadPool.h"
 
-#include <cmath>
 #include <cstring>
 
 using namespace megacc::runtime;
@@ -15,30 +15,35 @@ constexpr int64_t grain = 32768;
 
 enum Activation : int64_t { gelu, gelu_tanh, relu2, swiglu };
 
-constexpr float sqrt_half = 0.70710678f, inverse_sqrt_two_pi = 0.39894228f, sqrt_two_over_pi = 0.79788456f, cubic = 0.044715f;
+/// Value and slope of each activation of one input.
+struct Gelu {
+  static float value(float x) { return x * normalCdf(x); }
+  static float slope(float x) { return normalCdf(x) + x * 0.39894228f * fastExp(-0.5f * x * x); }
+};
 
-float activate(int64_t kind, float x) {
-  switch (kind) {
-  case gelu:
-    return 0.5f * x * (1.0f + std::erf(x * sqrt_half));
-  case gelu_tanh:
-    return 0.5f * x * (1.0f + std::tanh(sqrt_two_over_pi * (x + cubic * x * x * x)));
-  default:
-    return x > 0 ? x * x : 0.0f * x;
+/// 0.5 x (1 + tanh u) = x sigmoid(2 u), u = sqrt(2/pi) (x + 0.044715 x^3)
+struct GeluTanh {
+  static constexpr float linear = 1.5957691f, cubic = 0.071354816f;
+  static float value(float x) { return x * sigmoid(x * (linear + cubic * x * x)); }
+  static float slope(float x) {
+    float s = sigmoid(x * (linear + cubic * x * x));
+    return s + x * s * (1.0f - s) * (linear + 3.0f * cubic * x * x);
   }
-}
+};
 
-float slope(int64_t kind, float x) {
-  switch (kind) {
-  case gelu:
-    return 0.5f * (1.0f + std::erf(x * sqrt_half)) + x * inverse_sqrt_two_pi * std::exp(-0.5f * x * x);
-  case gelu_tanh: {
-    float t = std::tanh(sqrt_two_over_pi * (x + cubic * x * x * x));
-    return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * sqrt_two_over_pi * (1.0f + 3.0f * cubic * x * x);
-  }
-  default:
-    return x > 0 ? 2.0f * x : 0.0f * x;
-  }
+struct Relu2 {
+  static float value(float x) { return x > 0 ? x * x : 0.0f * x; }
+  static float slope(float x) { return x > 0 ? 2.0f * x : 0.0f * x; }
+};
+
+/// Calls body with the activation of a kind other than swiglu.
+template <typename Body> void withActivation(int64_t kind, Body &&body) {
+  if (kind == gelu)
+    body(Gelu());
+  else if (kind == gelu_tanh)
+    body(GeluTanh());
+  else
+    body(Relu2());
 }
 
 int64_t rowGrain(int64_t width) { return width >= grain ? 1 : grain / width; }
@@ -97,8 +102,10 @@ int32_t mg_activation(const MgLaunch *launch) {
     return mg_fail("mg_activation: unknown kind %ld", long(kind));
   parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {
     if (kind != swiglu) {
-      for (int64_t i = begin * width; i < end * width; ++i)
-        y[i] = activate(kind, x[i]);
+      withActivation(kind, [&](auto activation) {
+        for (int64_t i = begin * width; i < end * width; ++i)
+          y[i] = activation.value(x[i]);
+      });
       return;
     }
     for (int64_t t = begin; t < end; ++t) {
@@ -110,6 +117,7 @@ int32_t mg_activation(const MgLaunch *launch) {
   return 0;
 }
 
+// d_x may take the place of an operand: each element is read before it is written, so the loops may be vectorised.
 int32_t mg_activation_grad(const MgLaunch *launch) {
   int64_t rows = launch->ints[0], width = launch->ints[1], kind = launch->ints[2];
   float *d_x = output(launch, 0);
@@ -118,13 +126,17 @@ int32_t mg_activation_grad(const MgLaunch *launch) {
     return mg_fail("mg_activation_grad: unknown kind %ld", long(kind));
   parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {
     if (kind != swiglu) {
-      for (int64_t i = begin * width; i < end * width; ++i)
-        d_x[i] = d_y[i] * slope(kind, x[i]);
+      withActivation(kind, [&](auto activation) {
+#pragma clang loop vectorize(assume_safety)
+        for (int64_t i = begin * width; i < end * width; ++i)
+          d_x[i] = d_y[i] * activation.slope(x[i]);
+      });
       return;
     }
     for (int64_t t = begin; t < end; ++t) {
       const float *gate = x + 2 * t * width, *up = gate + width, *g = d_y + t * width;
       float *d_gate = d_x + 2 * t * width, *d_up = d_gate + width;
+#pragma clang loop vectorize(assume_safety)
       for (int64_t j = 0; j < width; ++j) {
         float s = sigmoid(gate[j]), silu = gate[j] * s;
         d_gate[j] = g[j] * up[j] * (s + silu * (1.0f - s));

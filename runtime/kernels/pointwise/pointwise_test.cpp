@@ -1,4 +1,5 @@
 #include "runtime/core/FastMath.h"
+#include "runtime/core/NormalCdf.h"
 #include "runtime/kernels/TestSupport.h"
 
 using namespace megacc::test;
@@ -84,4 +85,12 @@ TEST(FastMath, ExponentialIsWithinTwoUlp) {
   EXPECT_EQ(megacc::runtime::fastExp(-INFINITY), 0.0f);
   EXPECT_EQ(megacc::runtime::fastExp(INFINITY), INFINITY);
   EXPECT_TRUE(std::isnan(megacc::runtime::fastExp(NAN)));
+}
+
+TEST(NormalCdf, IsWithinOneUlpOfOne) {
+  for (float x = -12.0f; x < 12.0f; x += 0.00137f)
+    EXPECT_NEAR(megacc::runtime::normalCdf(x), 0.5 * std::erfc(-double(x) / std::sqrt(2.0)), 0x1p-23) << x;
+  EXPECT_EQ(megacc::runtime::normalCdf(-INFINITY), 0.0f);
+  EXPECT_EQ(megacc::runtime::normalCdf(INFINITY), 1.0f);
+  EXPECT_TRUE(std::isnan(megacc::runtime::normalCdf(NAN)));
 }
