@@ -136,7 +136,7 @@ private:
   }
 
   /// Everything up to the final norm. In training, norms watch for numbers that are not finite.
-  Value addForward(ForwardBuilder &forward, bool trains) {
+  Value addForward(ForwardBuilder &forward) {
     forward.setScope("embedding", -1);
     Value tokens = forward.input("tokens", {forward.getBatch(), forward.getSequence()});
     Value table = forward.read("weight", "table");
@@ -146,7 +146,7 @@ private:
     for (const mega::Block &block : current->blocks) {
       std::string name = "blocks." + std::to_string(block.slot);
       forward.setScope(name, block.slot);
-      if (trains)
+      if (forward.isTraining())
         forward.watch(source);
       source = name;
       Value n = forward.rmsNorm(x, "norm");
@@ -154,11 +154,11 @@ private:
       Value y = findFamilyBuilder(block.kind)(forward, block.keys, n);
       forward.setScope(name, block.slot);
       x = forward.add(x, y, "residual");
-      if (trains && taps)
+      if (forward.isTraining() && taps)
         addOutput(forward, "hidden." + std::to_string(block.slot), x, {forward.getBatch(), forward.getSequence(), current->hidden});
     }
     forward.setScope("", -1);
-    if (trains)
+    if (forward.isTraining())
       forward.watch(source);
     return forward.rmsNorm(x, "final_norm");
   }
@@ -175,7 +175,7 @@ private:
   void addMicroBatch(FuncOp func) {
     ForwardBuilder forward(*current, types, func, /*training=*/true);
     OpBuilder &builder = forward.getBuilder();
-    Value x = addForward(forward, /*trains=*/true);
+    Value x = addForward(forward);
     Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
     Value head = forward.read("head.weight", "head");
     double weight = 1.0;
@@ -191,7 +191,7 @@ private:
     OpBuilder &builder = forward.getBuilder();
     int64_t rows = forward.getBatch();
     IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());
-    Value x = addForward(forward, /*trains=*/false);
+    Value x = addForward(forward);
     Value targets = forward.input("targets", {rows, forward.getSequence()});
     Value head = forward.read("head.weight", "head");
     auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getType({rows}), forward.getType({rows}), x,

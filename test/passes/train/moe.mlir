@@ -1,5 +1,5 @@
 // Routed experts: one loss term for all layers, picks counted a micro-batch, biases moved once a step.
-// RUN: megacc-opt %s -mega-to-step -step-differentiate -step-add-optimizer -step-check-global --verify-roundtrip -o %t
+// RUN: megacc-opt %s -model-pipeline -mega-to-step -step-differentiate -step-add-optimizer -step-check-global --verify-roundtrip -o %t
 // RUN: FileCheck %s < %t
 // RUN: megacc-opt %t -step-print-sharding-rules 2>&1 | FileCheck %s --check-prefix=RULES
 // RUN: megacc %s --emit=plan | FileCheck %s --check-prefix=PLAN
