@@ -107,7 +107,7 @@ Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_
 
 void ForwardBuilder::emitLossTerms() {
   for (auto &[name, values] : lossTerms)
-    LossOp::create(builder, getLoc("loss"), values, builder.getStringAttr(name), builder.getF64FloatAttr(1.0));
+    LossOp::create(builder, getLoc("loss"), values, name, builder.getF64FloatAttr(1.0));
 }
 
 } // namespace megacc::step

@@ -54,7 +54,7 @@ public:
   mlir::Value attention(mlir::Value q, mlir::Value k, mlir::Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim);
 
   /// Adds a number, already weighted, to the term `name` of the objective.
-  void addLossTerm(llvm::StringRef name, mlir::Value value) { lossTerms[name].push_back(value); }
+  void addLossTerm(llvm::StringRef name, mlir::Value value) { lossTerms[builder.getStringAttr(name)].push_back(value); }
   /// Emits one `step.loss` for each term, in the order of their first values.
   void emitLossTerms();
 
@@ -67,7 +67,7 @@ private:
   int64_t batch;
   bool training;
   mlir::Value documents;
-  llvm::MapVector<llvm::StringRef, llvm::SmallVector<mlir::Value>> lossTerms;
+  llvm::MapVector<mlir::StringAttr, llvm::SmallVector<mlir::Value>> lossTerms;
 };
 
 /// mixer(n) of one block family.

@@ -27,12 +27,12 @@ struct Router {
 
 /// Softmax statistics of a row of logits, over the experts alone and over the pool: the experts and all copies of the null expert.
 struct Softmax {
-  float top;         // largest logit of an expert
-  double sum;        // of exp(logit - top) over the experts
-  double null;       // exp(null logit - top of the pool)
-  double share;      // exp(logit - top) * share = probability in the pool
-  double log_sum;    // log-sum-exp of the pool
-  double pool_sum;
+  float top;       // largest logit of an expert
+  double sum;      // of exp(logit - top) over the experts
+  double null;     // exp(null logit - largest logit of the pool)
+  double pool_sum; // of exp(logit - largest logit of the pool) over the pool
+  double share;    // exp(logit - top) * share = probability in the pool
+  double log_sum;  // log-sum-exp of the pool
 
   /// Leaves exp(logit - top) of the experts in `values`.
   Softmax(const Router &router, const float *logits, float *values) : top(logits[0]), sum(0), null(0) {
