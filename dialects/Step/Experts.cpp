@@ -24,7 +24,8 @@ LogicalResult MoeRouteOp::verify() {
     return emitOpError("makes ") << getWeights().getType() << ", " << getChoice().getType() << " and " << getPosition().getType()
                                  << ", expected " << kept << " picks for each of " << rows << " rows";
   if (getCount(getOffsets()) != experts + 1 || getCount(getAuxLoss()) != 1 || getCount(getZLoss()) != 1)
-    return emitOpError("makes ") << getCount(getOffsets()) << " offsets for " << experts << " experts; expected one more, and two losses of one number";
+    return emitOpError("makes ") << getCount(getOffsets()) << " offsets for " << experts
+                                 << " experts; expected one more, and two losses of one number";
   return success();
 }
 

@@ -67,7 +67,9 @@ def Step_MoeCombineGradOp : Step_ComputeOp<"moe_combine_grad", [CostOpInterface]
 
 def Step_GroupedLinearOp : Step_ComputeOp<"grouped_linear", [Step_Gradient, Step_Cost]> {
   let summary = "y = x weight[expert]^T for rows sorted by expert";
-  let description = [{x [rows, in], weight [experts, out, in]; `expected_rows` of the rows are used on average, which is what the cost counts.}];
+  let description = [{
+    x [rows, in], weight [experts, out, in]; `expected_rows` of the rows are used on average, which is what the cost counts.
+  }];
   let arguments = (ins Step_F32:$x, Step_F32:$weight, Step_I32:$offsets, I64Attr:$expected_rows);
   let results = (outs Step_F32:$y);
   let hasVerifier = 1;

@@ -25,8 +25,8 @@ static MoeRouteOp buildRoute(ForwardBuilder &builder, const mega::KeyValues &key
     builder.addLossTerm("moe_z", route.getZLoss());
   if (builder.isTraining()) {
     auto parameter = sigmoid ? FlatSymbolRefAttr::get(ops.getContext(), builder.getKey("router.bias")) : FlatSymbolRefAttr();
-    MoeCountPicksOp::create(ops, builder.getLoc("router_bias"), route.getOffsets(), ops.getStringAttr("picks." + builder.getPlace()), parameter,
-                            real("bias_rate"));
+    MoeCountPicksOp::create(ops, builder.getLoc("router_bias"), route.getOffsets(), ops.getStringAttr("picks." + builder.getPlace()),
+                            parameter, real("bias_rate"));
   }
   return route;
 }

@@ -31,8 +31,8 @@ TEST(MoeCombine, MatchesFiniteDifferences) {
 
   Values d_y = randomValues(y.size(), 3), gradient(packed.size(), NAN);
   std::vector<int64_t> ints = {tokens, cols, kept, experts};
-  ASSERT_EQ(call(mg_moe_combine_grad, {gradient.data(), gradient.data() + 6 * cols, d_y.data(), out, weights, position.data(), offsets.data()},
-                 ints), 0);
+  float *d_rows = gradient.data();
+  ASSERT_EQ(call(mg_moe_combine_grad, {d_rows, d_rows + 6 * cols, d_y.data(), out, weights, position.data(), offsets.data()}, ints), 0);
   EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-6);
   Values d_weights(6, NAN); // in place
   ASSERT_EQ(call(mg_moe_combine_grad, {out, d_weights.data(), d_y.data(), out, weights, position.data(), offsets.data()}, ints), 0);
