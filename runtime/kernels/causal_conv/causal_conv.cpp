@@ -1,0 +1,132 @@
+// Depthwise causal convolution with an optional bias and silu, conventions 2 and 13.2: the last tap is the current token; what is before
+// the row or in another document counts as zero.
+#include "runtime/core/FastMath.h"
+#include "runtime/core/Launch.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <algorithm>
+#include <cstring>
+
+using namespace megacc::runtime;
+
+namespace {
+
+struct Sizes {
+  explicit Sizes(const MgLaunch *launch)
+      : batch(launch->ints[0]), sequence(launch->ints[1]), channels(launch->ints[2]), width(launch->ints[3]), silu(launch->ints[4]) {}
+  int64_t batch, sequence, channels, width;
+  bool silu;
+};
+
+/// How many tokens back (direction -1) or ahead (1) of t, itself included, a filter reaches.
+int64_t countTaps(const Sizes &size, const int32_t *documents, int64_t t, int64_t direction) {
+  int64_t taps = 1;
+  for (int64_t at = t + direction; taps < size.width && at >= 0 && at < size.sequence; at += direction, ++taps)
+    if (documents && documents[at] != documents[at - direction])
+      break;
+  return taps;
+}
+
+/// to[tap, channel], the current token's tap first.
+void reverseTaps(const Sizes &size, const float *weight, float *to) {
+  for (int64_t c = 0; c < size.channels; ++c)
+    for (int64_t j = 0; j < size.width; ++j)
+      to[j * size.channels + c] = weight[c * size.width + size.width - 1 - j];
+}
+
+/// y of channels [begin, end) before the activation; x points to the token's row.
+void filter(const Sizes &size, const float *taps, const float *bias, const float *x, int64_t count, int64_t begin, int64_t end, float *y) {
+  for (int64_t c = begin; c < end; ++c)
+    y[c] = bias ? bias[c] : 0.0f;
+  for (int64_t j = 0; j < count; ++j)
+    for (int64_t c = begin; c < end; ++c)
+      y[c] += taps[j * size.channels + c] * x[c - j * size.channels];
+}
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_causal_conv(const MgLaunch *launch) {
+  Sizes size(launch);
+  float *y = output(launch, 0), *taps = output(launch, 5);
+  const float *x = input(launch, 1), *bias = input(launch, 3);
+  const int32_t *documents = integers(launch, 4);
+  reverseTaps(size, input(launch, 2), taps);
+  parallelRanges(size.batch * size.sequence, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      int64_t t = row % size.sequence;
+      float *to = y + row * size.channels;
+      int64_t count = countTaps(size, documents ? documents + row - t : nullptr, t, -1);
+      filter(size, taps, bias, x + row * size.channels, count, 0, size.channels, to);
+      if (size.silu)
+        for (int64_t c = 0; c < size.channels; ++c)
+          to[c] = silu(to[c]);
+    }
+  });
+  return 0;
+}
+
+int32_t mg_causal_conv_grad(const MgLaunch *launch) {
+  Sizes size(launch);
+  bool add = addsToOutput(launch, launch->ints[5]);
+  float *d_x = output(launch, 0), *d_weight = output(launch, 1), *d_bias = output(launch, 2), *taps = output(launch, 8);
+  const float *d_y = input(launch, 3), *x = input(launch, 4), *bias = input(launch, 6);
+  const int32_t *documents = integers(launch, 7);
+  float *d_taps = taps + size.width * size.channels;
+  reverseTaps(size, input(launch, 5), taps);
+  std::memset(d_taps, 0, size.width * size.channels * sizeof(float));
+  constexpr int64_t tile_channels = 16, tile_rows = 64;
+  // A tile owns channels, over all tokens: its sums need no second pass.
+  parallelRanges(size.channels, tile_channels, [&](int64_t begin, int64_t end) {
+    std::fill(d_bias + begin, d_bias + end, 0.0f);
+    for (int64_t b = 0; b < size.batch; ++b) {
+      const int32_t *ids = documents ? documents + b * size.sequence : nullptr;
+      int64_t first = b * size.sequence;
+      // The gradient before the activation, in place of d_x, and its sums.
+      for (int64_t start = 0; start < size.sequence; start += tile_rows) {
+        int64_t stop = std::min(start + tile_rows, size.sequence), counts[tile_rows];
+        float part[tile_channels] = {};
+        for (int64_t t = start; t < stop; ++t) {
+          int64_t offset = (first + t) * size.channels;
+          counts[t - start] = countTaps(size, ids, t, -1);
+          if (size.silu)
+            filter(size, taps, bias, x + offset, counts[t - start], begin, end, d_x + offset);
+          for (int64_t c = begin; c < end; ++c) {
+            float &d = d_x[offset + c];
+            d = size.silu ? d_y[offset + c] * siluSlope(d) : d_y[offset + c];
+            part[c - begin] += d;
+          }
+        }
+        for (int64_t c = begin; c < end; ++c)
+          d_bias[c] += part[c - begin];
+        for (int64_t j = 0; j < size.width; ++j) {
+          std::fill(part, part + tile_channels, 0.0f);
+          for (int64_t t = start; t < stop; ++t)
+            if (int64_t offset = (first + t) * size.channels; j < counts[t - start])
+              for (int64_t c = begin; c < end; ++c)
+                part[c - begin] += d_x[offset + c] * x[offset - j * size.channels + c];
+          for (int64_t c = begin; c < end; ++c)
+            d_taps[j * size.channels + c] += part[c - begin];
+        }
+      }
+      // A token reads gradients at and after its own, which are still in place when it is written.
+      for (int64_t t = 0; t < size.sequence; ++t) {
+        int64_t count = countTaps(size, ids, t, 1);
+        float *to = d_x + (first + t) * size.channels;
+        for (int64_t c = begin; c < end; ++c)
+          to[c] *= taps[c];
+        for (int64_t j = 1; j < count; ++j)
+          for (int64_t c = begin; c < end; ++c)
+            to[c] += taps[j * size.channels + c] * to[j * size.channels + c];
+      }
+    }
+    for (int64_t c = begin; c < end; ++c)
+      for (int64_t j = 0; j < size.width; ++j) {
+        float &d = d_weight[c * size.width + size.width - 1 - j];
+        d = (add ? d : 0.0f) + d_taps[j * size.channels + c];
+      }
+  });
+  return 0;
+}
+}

@@ -1,0 +1,299 @@
+// The M2RNN recurrence, conventions section 9: per batch row and head, with a state h[key, value],
+//   z = tanh(h W + k v^T), h <- f h + (1-f) z, y = h^T q, f = exp(-exp(A_log) softplus(f_in + dt_bias)).
+// Inside, both directions of the state are padded to multiples of 8; padding stays zero. Time is cut in blocks: the forward leaves the
+// state before each, the backward recomputes one block at a time.
+#include "runtime/core/FastMath.h"
+#include "runtime/core/Gemm.h"
+#include "runtime/core/Launch.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+using namespace megacc::runtime;
+
+namespace {
+
+constexpr int64_t simd = 8;
+/// Heads are dealt to at most this many slots, each with its own scratch.
+constexpr int64_t most_slots = 32;
+
+struct Sizes {
+  explicit Sizes(const MgLaunch *launch)
+      : batch(launch->ints[0]), sequence(launch->ints[1]), heads(launch->ints[2]), key(launch->ints[3]), value(launch->ints[4]),
+        block(launch->ints[5]) {}
+  int64_t batch, sequence, heads, key, value, block;
+  int64_t blocks = (sequence + block - 1) / block, tiles = batch * heads, slots = std::min(tiles, most_slots);
+  int64_t rows = (key + simd - 1) / simd * simd, cols = (value + simd - 1) / simd * simd, state = rows * cols;
+};
+
+/// f = keep, 1 - f = take: the difference comes from the exponent, f may be close to 1.
+struct Decay {
+  Decay(float f, float rate, float dt_bias) {
+    float x = f + dt_bias;
+    exponent = rate * (std::max(x, 0.0f) + std::log1p(std::exp(-std::fabs(x))));
+    keep = std::exp(-exponent);
+    take = -std::expm1(-exponent);
+    slope = rate / (1.0f + std::exp(-x));
+  }
+  float exponent, keep, take;
+  float slope; // derivative of the exponent by f
+};
+
+bool startsDocument(const int32_t *documents, int64_t t) { return t == 0 || (documents && documents[t] != documents[t - 1]); }
+
+Float8 load(const float *from) {
+  Float8 value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
+void store(float *to, Float8 value) { std::memcpy(to, &value, sizeof value); }
+
+float sum(Float8 value) {
+  float total = 0;
+  for (int64_t c = 0; c < simd; ++c)
+    total += value[c];
+  return total;
+}
+
+/// The sums of eight vectors, as one.
+Float8 sumEach(const Float8 (&v)[simd]) {
+  Float8 pairs[4], fours[2];
+  for (int i = 0; i < 4; ++i)
+    pairs[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14) +
+               __builtin_shufflevector(v[2 * i], v[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  for (int i = 0; i < 2; ++i)
+    fours[i] = __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
+               __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+  return __builtin_shufflevector(fours[0], fours[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+         __builtin_shufflevector(fours[0], fours[1], 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
+/// Rows of `cols` values to rows of `padded_cols`, the rest zero up to `padded_rows`.
+void copyPadded(float *to, int64_t padded_rows, int64_t padded_cols, const float *from, int64_t rows, int64_t cols) {
+  std::memset(to, 0, padded_rows * padded_cols * sizeof(float));
+  for (int64_t i = 0; i < rows; ++i)
+    std::memcpy(to + i * padded_cols, from + i * cols, cols * sizeof(float));
+}
+
+/// What one slot works with; everything is padded.
+struct Scratch {
+  Scratch(const Sizes &size, float *base)
+      : weight(base), q(weight + size.cols * size.cols), k(q + size.rows), v(k + size.rows), rest(v + size.cols) {}
+  static int64_t floats(const Sizes &size) { return size.cols * size.cols + 2 * size.rows + size.cols; }
+  float *weight, *q, *k, *v, *rest;
+};
+
+/// out[rows,cols] of eight rows and columns from (i, j): start + in[rows,cols] weight[cols,cols].
+void product(const Sizes &size, const float *in, const float *weight, int64_t i, int64_t j, Float8 (&out)[simd]) {
+  const float *from = in + i * size.cols;
+  for (int64_t l = 0; l < size.value; ++l) {
+    Float8 row = load(weight + l * size.cols + j);
+    for (int64_t r = 0; r < simd; ++r)
+      out[r] += from[r * size.cols + l] * row;
+  }
+}
+
+/// One step of the state: next = f h + (1-f) z, and z unless null.
+void advance(const Sizes &size, const Scratch &scratch, const Decay &decay, const float *h, float *next, float *z) {
+  for (int64_t j = 0; j < size.cols; j += simd)
+    for (int64_t i = 0; i < size.rows; i += simd) {
+      Float8 value[simd];
+      for (int64_t r = 0; r < simd; ++r)
+        value[r] = scratch.k[i + r] * load(scratch.v + j);
+      product(size, h, scratch.weight, i, j, value);
+      for (int64_t r = 0; r < simd; ++r) {
+        int64_t at = (i + r) * size.cols + j;
+        value[r] = fastTanh(value[r]);
+        if (z)
+          store(z + at, value[r]);
+        store(next + at, decay.keep * load(h + at) + decay.take * value[r]);
+      }
+    }
+}
+
+/// The operands that forward and backward share.
+struct Inputs {
+  Inputs(const MgLaunch *launch, int64_t first)
+      : q(input(launch, first)), k(input(launch, first + 1)), v(input(launch, first + 2)), f(input(launch, first + 3)),
+        a_log(input(launch, first + 4)), dt_bias(input(launch, first + 5)), weight(input(launch, first + 6)),
+        documents(integers(launch, first + 7)) {}
+  const float *q, *k, *v, *f, *a_log, *dt_bias, *weight;
+  const int32_t *documents;
+};
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_m2rnn_scan(const MgLaunch *launch) {
+  Sizes size(launch);
+  Inputs in(launch, 2);
+  float *y = output(launch, 0), *states = output(launch, 1), *workspace = output(launch, 10);
+  int64_t slot_floats = Scratch::floats(size) + 2 * size.state;
+  parallelFor(size.slots, [&](int64_t slot) {
+    Scratch scratch(size, workspace + slot * slot_floats);
+    for (int64_t tile = slot; tile < size.tiles; tile += size.slots) {
+      int64_t first = tile / size.heads * size.sequence, head = tile % size.heads;
+      const int32_t *documents = in.documents ? in.documents + first : nullptr;
+      float *h = scratch.rest, *next = h + size.state, rate = std::exp(in.a_log[head]);
+      copyPadded(scratch.weight, size.cols, size.cols, in.weight + head * size.value * size.value, size.value, size.value);
+      std::memset(h, 0, size.state * sizeof(float));
+      for (int64_t t = 0; t < size.sequence; ++t) {
+        int64_t row = first + t, at = (row * size.heads + head) * size.value;
+        if (t % size.block == 0)
+          for (int64_t i = 0; i < size.key; ++i)
+            std::memcpy(states + ((tile * size.blocks + t / size.block) * size.key + i) * size.value, h + i * size.cols,
+                        size.value * sizeof(float));
+        if (startsDocument(documents, t))
+          std::memset(h, 0, size.state * sizeof(float));
+        copyPadded(scratch.q, 1, size.rows, in.q + row * size.key, 1, size.key);
+        copyPadded(scratch.k, 1, size.rows, in.k + row * size.key, 1, size.key);
+        copyPadded(scratch.v, 1, size.cols, in.v + at, 1, size.value);
+        advance(size, scratch, Decay(in.f[row * size.heads + head], rate, in.dt_bias[head]), h, next, nullptr);
+        std::swap(h, next);
+        for (int64_t j = 0; j < size.cols; j += simd) {
+          Float8 total = {};
+          for (int64_t i = 0; i < size.rows; ++i)
+            total += scratch.q[i] * load(h + i * size.cols + j);
+          std::memcpy(y + at + j, &total, std::min(simd, size.value - j) * sizeof(float));
+        }
+      }
+    }
+  });
+  return 0;
+}
+
+// Backwards in time, with A = dL/dh: A += q dy^T, dq = h dy, df = sum A (h_before - z), X = (1-f) A (1-z^2), dk = X v, dv = X^T k,
+// dW += h_before^T X, A <- f A + X W^T. q and k belong to all heads: their shares wait in the workspace until a block of time is done.
+int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
+  Sizes size(launch);
+  Inputs in(launch, 9);
+  bool add = addsToOutput(launch, launch->ints[6]);
+  float *d_q = output(launch, 0), *d_k = output(launch, 1), *d_v = output(launch, 2), *d_f = output(launch, 3);
+  float *d_a_log = output(launch, 4), *d_dt_bias = output(launch, 5), *d_weight = output(launch, 6), *workspace = output(launch, 17);
+  const float *d_y = input(launch, 7), *states = input(launch, 8);
+
+  // Of a slot: transposed weight, d_y, the states before each step of a block and after it, and z, which becomes X.
+  int64_t square = size.cols * size.cols, slot_floats = Scratch::floats(size) + square + size.cols + (2 * size.block + 1) * size.state;
+  // Of a tile: A, d_weight, d_a_log and d_dt_bias; and a block of d_q and d_k.
+  int64_t tile_floats = size.state + square + 2, share = size.block * size.rows;
+  float *tiles = workspace + size.slots * slot_floats, *q_shares = tiles + size.tiles * tile_floats, *k_shares = q_shares + size.tiles * share;
+  std::memset(tiles, 0, size.tiles * tile_floats * sizeof(float));
+
+  for (int64_t block = size.blocks - 1; block >= 0; --block) {
+    int64_t begin = block * size.block, steps = std::min(size.block, size.sequence - begin);
+    parallelFor(size.slots, [&](int64_t slot) {
+      Scratch scratch(size, workspace + slot * slot_floats);
+      float *transposed = scratch.rest, *gradient = transposed + square, *before = gradient + size.cols;
+      float *squashed = before + (size.block + 1) * size.state;
+      std::memset(gradient, 0, size.cols * sizeof(float));
+      for (int64_t tile = slot; tile < size.tiles; tile += size.slots) {
+        int64_t first = tile / size.heads * size.sequence, head = tile % size.heads;
+        const int32_t *documents = in.documents ? in.documents + first : nullptr;
+        float rate = std::exp(in.a_log[head]);
+        float *adjoint = tiles + tile * tile_floats, *tile_weight = adjoint + size.state, *sums = tile_weight + square;
+        copyPadded(scratch.weight, size.cols, size.cols, in.weight + head * size.value * size.value, size.value, size.value);
+        for (int64_t l = 0; l < size.cols; ++l)
+          for (int64_t j = 0; j < size.cols; ++j)
+            transposed[l * size.cols + j] = scratch.weight[j * size.cols + l];
+        auto fetch = [&](int64_t row) {
+          copyPadded(scratch.k, 1, size.rows, in.k + row * size.key, 1, size.key);
+          copyPadded(scratch.v, 1, size.cols, in.v + (row * size.heads + head) * size.value, 1, size.value);
+          return Decay(in.f[row * size.heads + head], rate, in.dt_bias[head]);
+        };
+
+        copyPadded(before, size.rows, size.cols, states + (tile * size.blocks + block) * size.key * size.value, size.key, size.value);
+        for (int64_t s = 0; s < steps; ++s) {
+          if (startsDocument(documents, begin + s))
+            std::memset(before + s * size.state, 0, size.state * sizeof(float));
+          Decay decay = fetch(first + begin + s);
+          advance(size, scratch, decay, before + s * size.state, before + (s + 1) * size.state, squashed + s * size.state);
+        }
+
+        double sum_a_log = 0, sum_dt_bias = 0;
+        for (int64_t s = steps - 1; s >= 0; --s) {
+          int64_t row = first + begin + s, at = (row * size.heads + head) * size.value;
+          Decay decay = fetch(row);
+          copyPadded(scratch.q, 1, size.rows, in.q + row * size.key, 1, size.key);
+          std::memcpy(gradient, d_y + at, size.value * sizeof(float));
+          const float *h = before + s * size.state;
+          float *z = squashed + s * size.state;
+          float *q_share = q_shares + tile * share + s * size.rows, *k_share = k_shares + tile * share + s * size.rows;
+          Float8 through_decay = {};
+          for (int64_t j = 0; j < size.cols; j += simd) {
+            Float8 through_v = {}, dy = load(gradient + j), v = load(scratch.v + j);
+            for (int64_t i = 0; i < size.rows; i += simd) {
+              Float8 through_q[simd], through_k[simd];
+              for (int64_t r = 0; r < simd; ++r) {
+                int64_t e = (i + r) * size.cols + j;
+                Float8 a = load(adjoint + e) + scratch.q[i + r] * dy, h_before = load(h + e), tanh = load(z + e);
+                Float8 x = decay.take * a * (1.0f - tanh * tanh);
+                store(adjoint + e, a);
+                store(z + e, x);
+                through_decay += a * (h_before - tanh);
+                through_v += x * scratch.k[i + r];
+                through_q[r] = (decay.keep * h_before + decay.take * tanh) * dy;
+                through_k[r] = x * v;
+              }
+              store(q_share + i, j ? load(q_share + i) + sumEach(through_q) : sumEach(through_q));
+              store(k_share + i, j ? load(k_share + i) + sumEach(through_k) : sumEach(through_k));
+            }
+            std::memcpy(d_v + at + j, &through_v, std::min(simd, size.value - j) * sizeof(float));
+          }
+          float d_exponent = -sum(through_decay) * decay.keep, d_input = d_exponent * decay.slope;
+          d_f[row * size.heads + head] = d_input;
+          sum_dt_bias += d_input;
+          sum_a_log += d_exponent * decay.exponent;
+          if (startsDocument(documents, begin + s)) {
+            std::memset(adjoint, 0, size.state * sizeof(float));
+            continue;
+          }
+          for (int64_t j = 0; j < size.cols; j += simd)
+            for (int64_t i = 0; i < size.rows; i += simd) {
+              Float8 value[simd];
+              for (int64_t r = 0; r < simd; ++r)
+                value[r] = decay.keep * load(adjoint + (i + r) * size.cols + j);
+              product(size, z, transposed, i, j, value);
+              for (int64_t r = 0; r < simd; ++r)
+                store(adjoint + (i + r) * size.cols + j, value[r]);
+            }
+        }
+        gemm(Transpose::left, size.cols, size.cols, steps * size.rows, 1.0f, before, size.cols, squashed, size.cols, 1.0f, tile_weight,
+             size.cols);
+        sums[0] += float(sum_a_log);
+        sums[1] += float(sum_dt_bias);
+      }
+    });
+    parallelRanges(size.batch * steps, 8, [&](int64_t from, int64_t to) {
+      for (int64_t t = from; t < to; ++t) {
+        int64_t b = t / steps, s = t % steps, row = b * size.sequence + begin + s;
+        for (auto [shares, total] : {std::pair(q_shares, d_q), std::pair(k_shares, d_k)}) {
+          std::memset(total + row * size.key, 0, size.key * sizeof(float));
+          for (int64_t head = 0; head < size.heads; ++head)
+            for (int64_t i = 0; i < size.key; ++i)
+              total[row * size.key + i] += shares[(b * size.heads + head) * share + s * size.rows + i];
+        }
+      }
+    });
+  }
+
+  for (int64_t head = 0; head < size.heads; ++head) {
+    d_a_log[head] = d_dt_bias[head] = 0;
+    float *total = d_weight + head * size.value * size.value;
+    if (!add)
+      std::memset(total, 0, size.value * size.value * sizeof(float));
+    for (int64_t b = 0; b < size.batch; ++b) {
+      const float *part = tiles + (b * size.heads + head) * tile_floats + size.state;
+      for (int64_t l = 0; l < size.value; ++l)
+        for (int64_t j = 0; j < size.value; ++j)
+          total[l * size.value + j] += part[l * size.cols + j];
+      d_a_log[head] += part[square];
+      d_dt_bias[head] += part[square + 1];
+    }
+  }
+  return 0;
+}
+}
