@@ -19,21 +19,6 @@ using Shape = std::vector<int64_t>;
 
 int64_t gates(const std::string &activation) { return activation == "swiglu" ? 2 : 1; }
 
-std::vector<int64_t> ngramSizes(const KeyValues &k) {
-  auto prime = [](int64_t n) {
-    for (int64_t d = 2; d * d <= n; ++d)
-      if (n % d == 0)
-        return false;
-    return n > 1;
-  };
-  std::vector<int64_t> sizes;
-  size_t tables = k.getInts("orders").size() * k.getInt("heads");
-  for (int64_t n = k.getInt("rows") - k.getInt("rows") / 2500; sizes.size() < tables; ++n)
-    if (prime(n))
-      sizes.push_back(n);
-  return sizes;
-}
-
 std::vector<int64_t> structureSizes(const KeyValues &k) {
   static const std::pair<const char *, int64_t> components[] = {
       {"structure", 9}, {"dep_level", 16}, {"ast_depth", 64}, {"sibling_index", 64}, {"ast_node_type", 256}};
@@ -207,7 +192,7 @@ private:
     constant(p + "conv.bias", {channels}, 0);
     add(p + "A_log", {H}, Initializer::a_log, 0).fp32 = true;
     add(p + "dt_bias", {H}, Initializer::dt_bias, 0).fp32 = true;
-    add(p + "state_weight", {H, V, V}, Initializer::identity, 0);
+    add(p + "state_weight", {H, V, V}, Initializer::identity, double(V));
     constant(p + "D", {H, V}, 1).decays = false;
     constant(p + "norm.weight", {H * V}, 1);
     normal(p + "out_proj.weight", {D, H * V}, down_std);
@@ -235,6 +220,21 @@ private:
 };
 
 } // namespace
+
+std::vector<int64_t> ngramSizes(const KeyValues &k) {
+  auto prime = [](int64_t n) {
+    for (int64_t d = 2; d * d <= n; ++d)
+      if (n % d == 0)
+        return false;
+    return n > 1;
+  };
+  std::vector<int64_t> sizes;
+  size_t tables = k.getInts("orders").size() * k.getInt("heads");
+  for (int64_t n = k.getInt("rows") - k.getInt("rows") / 2500; sizes.size() < tables; ++n)
+    if (prime(n))
+      sizes.push_back(n);
+  return sizes;
+}
 
 std::vector<Parameter> parameters(const Model &model) { return Collector(model).run(); }
 

@@ -4,7 +4,8 @@
 
 namespace megacc::mega {
 
-/// How a parameter starts (conventions section 3); `a` is the value, the standard deviation or the bound.
+/// How a parameter starts (conventions section 3); `a` is the value, the standard deviation, the bound or the
+/// width of an identity.
 enum class Initializer { constant, normal, uniform, dt_bias, a_log, identity, mhc };
 
 struct Parameter {
@@ -32,6 +33,9 @@ double blockFlops(const Model &model, const Block &block);
 
 /// Forward FLOPs a token of everything outside the blocks: input features, heads, extra prediction depths.
 double outerFlops(const Model &model);
+
+/// Rows of each n-gram table: successive primes (conventions 11.2).
+std::vector<int64_t> ngramSizes(const KeyValues &keys);
 
 /// The blocks of one multi-token-prediction depth: the family of letter `block`, then an mlp.
 std::vector<Block> predictionBlocks(const Model &model);

@@ -34,6 +34,7 @@ static SmallVector<StringRef> splitWords(StringRef text) {
 
 static Kernel readKernel(StringRef symbol, StringRef operands, StringRef ints, StringRef doubles) {
   Kernel kernel{symbol, (operands + " | " + ints + " | " + doubles).str(), {}, splitWords(ints), splitWords(doubles)};
+  kernel.repeatsInt = !kernel.ints.empty() && kernel.ints.back().consume_back("...");
   for (StringRef word : splitWords(operands)) {
     auto [role, name] = word.split(':');
     KernelOperand operand{StringSwitch<Role>(role)

@@ -28,6 +28,8 @@ struct Kernel {
   std::string signature;
   llvm::SmallVector<KernelOperand> operands;
   llvm::SmallVector<llvm::StringRef> ints, doubles;
+  /// The last of `ints` stands for any number of integers.
+  bool repeatsInt = false;
 
   /// Index of an integer parameter, -1 without it.
   int findInt(llvm::StringRef name) const;

@@ -111,8 +111,15 @@ void CallOp::print(OpAsmPrinter &printer) {
     }
   });
   printer << ") {";
-  llvm::interleaveComma(llvm::zip(kernel->ints, getInts()), printer,
-                        [&](auto pair) { printer << std::get<0>(pair) << " = " << std::get<1>(pair); });
+  ArrayRef<int64_t> values = getInts();
+  llvm::interleaveComma(kernel->ints, printer, [&](StringRef name) {
+    bool repeats = kernel->repeatsInt && name == kernel->ints.back();
+    ArrayRef<int64_t> own = repeats ? values : values.take_front(1);
+    printer << name << (repeats ? " = [" : " = ");
+    llvm::interleaveComma(own, printer);
+    printer << (repeats ? "]" : "");
+    values = values.drop_front(own.size());
+  });
   if (!kernel->ints.empty() && !kernel->doubles.empty())
     printer << ", ";
   llvm::interleaveComma(llvm::zip(kernel->doubles, getDoubles()), printer, [&](auto pair) {
@@ -148,7 +155,7 @@ ParseResult CallOp::parse(OpAsmParser &parser, OperationState &result) {
   };
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOperand) || parser.parseLBrace())
     return failure();
-  SmallVector<int64_t> ints(kernel->ints.size());
+  SmallVector<int64_t> ints;
   SmallVector<double> doubles(kernel->doubles.size());
   bool first = true;
   auto parseName = [&](StringRef name) -> ParseResult {
@@ -157,9 +164,12 @@ ParseResult CallOp::parse(OpAsmParser &parser, OperationState &result) {
     first = false;
     return failure(parser.parseKeyword(name) || parser.parseEqual());
   };
-  for (auto [name, value] : llvm::zip(kernel->ints, ints))
-    if (parseName(name) || parser.parseInteger(value))
+  auto parseInt = [&]() { return parser.parseInteger(ints.emplace_back()); };
+  for (auto [index, name] : llvm::enumerate(kernel->ints)) {
+    bool repeats = kernel->repeatsInt && index + 1 == kernel->ints.size();
+    if (parseName(name) || (repeats ? parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseInt) : parseInt()))
       return failure();
+  }
   for (auto [name, value] : llvm::zip(kernel->doubles, doubles))
     if (parseName(name) || parser.parseFloat(value))
       return failure();
@@ -185,7 +195,8 @@ LogicalResult CallOp::verify() {
   const Kernel *kernel = findKernel(getKernel());
   if (!kernel)
     return emitOpError("names no kernel of kernels.def: ") << getKernel();
-  if (getInts().size() != kernel->ints.size() || getDoubles().size() != kernel->doubles.size())
+  bool fits = kernel->repeatsInt ? getInts().size() + 1 >= kernel->ints.size() : getInts().size() == kernel->ints.size();
+  if (!fits || getDoubles().size() != kernel->doubles.size())
     return emitOpError("has ") << getInts().size() << " integers and " << getDoubles().size() << " numbers, but " << getKernel() << " takes "
                                << kernel->ints.size() << " and " << kernel->doubles.size();
   SmallVector<Role> roles = kernel->getRoles(getInts());

@@ -13,7 +13,7 @@ static bool lacksGradient(ValueRange resultGradients) { return resultGradients.e
 //===- embedding ----------------------------------------------------------===//
 
 LogicalResult EmbeddingOp::verify() {
-  if (getDim(getY(), 0) != getCount(getTokens()) || getDim(getY(), 1) != getDim(getTable(), 1))
+  if (getCount(getY()) != getCount(getTokens()) * getDim(getTable(), 1) || getDim(getY(), 1) % getDim(getTable(), 1))
     return emitOpError("has a result of ") << getY().getType() << " for tokens of " << getTokens().getType() << " and a table of "
                                            << getTable().getType();
   return success();
@@ -28,9 +28,14 @@ Gradients EmbeddingOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
   return SmallVector<Value>{grad.getDTable(), Value()};
 }
 
+/// One id a row of the result, or several side by side.
+static ShardingRule getLookupRule(StringRef one, StringRef several, Value rows, Value ids, Value table) {
+  return ShardingRule::get(getDim(rows, 0) == getCount(ids) ? one : several, {{"v", getDim(table, 0)}, {"d", getDim(table, 1)},
+                                                                              {"b", getDim(ids, 0)}, {"s", getDim(ids, 1)}});
+}
+
 ShardingRule EmbeddingOp::getShardingRule() {
-  return ShardingRule::get("([v, d], [b, s]) -> ([b s, d]) reduce{v}", {{"v", getDim(getTable(), 0)}, {"d", getDim(getTable(), 1)},
-                                                                       {"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)}});
+  return getLookupRule("([v, d], [b, s]) -> ([b s, d]) reduce{v}", "([v, d], [b, s]) -> ([b, s d]) reduce{v}", getY(), getTokens(), getTable());
 }
 
 KernelQuery EmbeddingOp::getKernelQuery() {
@@ -41,8 +46,8 @@ KernelQuery EmbeddingOp::getKernelQuery() {
 }
 
 ShardingRule EmbeddingGradOp::getShardingRule() {
-  return ShardingRule::get("([b s, d], [b, s]) -> ([v, d]) reduce{b s}", {{"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)},
-                                                                         {"d", getDim(getDY(), 1)}, {"v", getDim(getDTable(), 0)}});
+  return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s}", "([b, s d], [b, s]) -> ([v, d]) reduce{b s}", getDY(), getTokens(),
+                       getDTable());
 }
 
 KernelQuery EmbeddingGradOp::getKernelQuery() {

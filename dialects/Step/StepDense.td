@@ -6,6 +6,7 @@ include "dialects/Step/StepBase.td"
 
 def Step_EmbeddingOp : Step_ComputeOp<"embedding", [Step_Gradient, CostOpInterface]> {
   let summary = "rows of a table by token";
+  let description = [{tokens [batch, sequence] give y [T, cols]; several ids a token, [T, ids], give y [T, ids*cols], side by side.}];
   let arguments = (ins Step_F32:$table, Step_I32:$tokens);
   let results = (outs Step_F32:$y);
   let hasVerifier = 1;

@@ -18,7 +18,8 @@ def Step_ReturnOp : Step_Op<"return", [Pure, Terminator, HasParent<"FuncOp">]> {
 
 def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
   let summary = "a tensor of the model's state";
-  let description = [{`init` is "constant" (value init_a), "normal" (standard deviation init_a) or "uniform" (bound init_a).}];
+  let description = [{`init` is "constant" (value init_a), "normal" (standard deviation init_a), "uniform" (bound init_a), "dt_bias", "a_log"
+    or "identity" (init_a = width of the stacked matrices).}];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_F32>:$type, UnitAttr:$decays, UnitAttr:$trained, StrAttr:$init,
                        F64Attr:$init_a, I64Attr:$block);
   let assemblyFormat = "$sym_name `:` $type attr-dict";

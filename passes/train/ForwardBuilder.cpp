@@ -1,6 +1,7 @@
 //===- ForwardBuilder.cpp -------------------------------------------------===//
 #include "passes/train/ForwardBuilder.h"
 
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -9,6 +10,8 @@ namespace megacc::step {
 
 /// Of every RMSNorm (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
+/// Logits of at most this many elements and rows exist at a time.
+static constexpr int64_t kLogitElements = 4194304, kLogitRows = 1024;
 
 ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<RankedTensorType> &parameters, FuncOp func,
                                bool training)
@@ -32,6 +35,12 @@ RankedTensorType ForwardBuilder::getType(ArrayRef<int64_t> shape, bool integer) 
 
 Value ForwardBuilder::input(StringRef name, ArrayRef<int64_t> shape, bool integer) {
   return InputOp::create(builder, getLoc(name), getType(shape, integer), builder.getStringAttr(name));
+}
+
+Value ForwardBuilder::getDocuments() {
+  if (model.train->documents && !documents)
+    documents = input("documents", {batch, getSequence()});
+  return documents;
 }
 
 Value ForwardBuilder::read(StringRef key, StringRef name) {
@@ -96,18 +105,45 @@ Value ForwardBuilder::repeatGroups(Value x, int64_t groups, StringRef name) {
 }
 
 Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim) {
-  if (model.train->documents && !documents)
-    documents = input("documents", {batch, getSequence()});
   auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
   return AttentionOp::create(builder, getLoc("attention"), getType({getRows(), heads * vDim}), getType({batch, heads, getSequence()}), q, k,
-                             v, documents, number(batch), number(getSequence()), number(heads), number(kvHeads), number(qkDim), number(vDim),
+                             v, getDocuments(), number(batch), number(getSequence()), number(heads), number(kvHeads), number(qkDim), number(vDim),
                              builder.getF64FloatAttr(1.0 / std::sqrt(double(qkDim))))
       .getY();
 }
 
+Value ForwardBuilder::causalConv(Value x, StringRef key, bool bias, bool silu) {
+  Value weight = read((key + ".weight").str(), key), offset = bias ? read((key + ".bias").str(), key) : Value();
+  return CausalConvOp::create(builder, getLoc(key), x.getType(), x, weight, offset, getDocuments(), builder.getI64IntegerAttr(batch),
+                              builder.getI64IntegerAttr(getSequence()), silu ? builder.getUnitAttr() : UnitAttr());
+}
+
+Value ForwardBuilder::shift(Value x, int64_t distance, StringRef name) {
+  return ShiftOp::create(builder, getLoc(name), x.getType(), x, getDocuments(), builder.getI64IntegerAttr(batch),
+                         builder.getI64IntegerAttr(getSequence()), builder.getI64IntegerAttr(distance));
+}
+
+int64_t ForwardBuilder::getLogitRows() const {
+  return std::clamp<int64_t>(kLogitElements / model.vocab, 1, std::min(getRows(), kLogitRows));
+}
+
+Value ForwardBuilder::crossEntropy(Value x, Value targets, double weight) {
+  Value head = read("head.weight", "head");
+  return LinearCrossEntropyOp::create(builder, getLoc("head"), getType({1}), x.getType(), head.getType(), x, head, targets,
+                                      builder.getI64IntegerAttr(getLogitRows()), builder.getF64FloatAttr(weight / model.train->accumulate))
+      .getLoss();
+}
+
+void ForwardBuilder::addLossTerm(StringRef name, Value value, double weight) {
+  LossTerm &term = lossTerms[builder.getStringAttr(name)];
+  assert((term.values.empty() || term.weight == weight) && "the values of a term share its weight");
+  term.values.push_back(value);
+  term.weight = weight;
+}
+
 void ForwardBuilder::emitLossTerms() {
-  for (auto &[name, values] : lossTerms)
-    LossOp::create(builder, getLoc("loss"), values, name, builder.getF64FloatAttr(1.0));
+  for (auto &[name, term] : lossTerms)
+    LossOp::create(builder, getLoc("loss"), term.values, name, builder.getF64FloatAttr(term.weight));
 }
 
 } // namespace megacc::step

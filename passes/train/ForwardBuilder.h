@@ -34,6 +34,8 @@ public:
   mlir::RankedTensorType getType(llvm::ArrayRef<int64_t> shape, bool integer = false);
 
   mlir::Value input(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, bool integer = true);
+  /// The input "documents", null where the model has none.
+  mlir::Value getDocuments();
   /// The value of the parameter `key` of this scope.
   mlir::Value read(llvm::StringRef key, llvm::StringRef name);
   /// x W^T and rms_w(x), with the parameter <key>.weight.
@@ -52,13 +54,27 @@ public:
   mlir::Value repeatGroups(mlir::Value x, int64_t groups, llvm::StringRef name);
   /// Causal attention with scale 1/sqrt(qkDim), inside documents where the model has them.
   mlir::Value attention(mlir::Value q, mlir::Value k, mlir::Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim);
+  /// Depthwise causal convolution with the parameters <key>.weight and, where `bias`, <key>.bias.
+  mlir::Value causalConv(mlir::Value x, llvm::StringRef key, bool bias, bool silu);
+  /// The rows `distance` tokens ahead, zero outside the row and the document.
+  mlir::Value shift(mlir::Value x, int64_t distance, llvm::StringRef name);
 
-  /// Adds a number, already weighted, to the term `name` of the objective.
-  void addLossTerm(llvm::StringRef name, mlir::Value value) { lossTerms[builder.getStringAttr(name)].push_back(value); }
+  /// Rows of logits that exist at a time.
+  int64_t getLogitRows() const;
+  /// Mean cross-entropy of the head, which enters the objective with `weight`.
+  mlir::Value crossEntropy(mlir::Value x, mlir::Value targets, double weight);
+
+  /// Adds weight * value to the term `name` of the objective, whose values share their weight; weight 0: recorded only.
+  void addLossTerm(llvm::StringRef name, mlir::Value value, double weight = 1.0);
   /// Emits one `step.loss` for each term, in the order of their first values.
   void emitLossTerms();
 
 private:
+  struct LossTerm {
+    llvm::SmallVector<mlir::Value> values;
+    double weight = 1.0;
+  };
+
   const mega::Model &model;
   const llvm::StringMap<mlir::RankedTensorType> &parameters;
   Marks marks;
@@ -67,7 +83,7 @@ private:
   int64_t batch;
   bool training;
   mlir::Value documents;
-  llvm::MapVector<mlir::StringAttr, llvm::SmallVector<mlir::Value>> lossTerms;
+  llvm::MapVector<mlir::StringAttr, LossTerm> lossTerms;
 };
 
 /// mixer(n) of one block family.
@@ -78,9 +94,28 @@ FamilyBuilder findFamilyBuilder(llvm::StringRef kind);
 
 // One file a family, in families/.
 mlir::Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+mlir::Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+
+/// What a placement on the input adds to the embedding.
+using InputBuilder = mlir::Value (*)(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value tokens);
+
+/// What placements on the objective read: the input embedding, the output of the final norm, and the targets.
+struct Forward {
+  mlir::Value embedding, hidden, targets;
+};
+/// Adds loss terms.
+using ObjectiveBuilder = void (*)(ForwardBuilder &builder, const mega::KeyValues &keys, const Forward &forward);
+
+/// The builder of a kind of placement, null where there is none yet.
+InputBuilder findInputBuilder(llvm::StringRef kind);
+ObjectiveBuilder findObjectiveBuilder(llvm::StringRef kind);
+
+// One file a placement, in placements/.
+mlir::Value buildNgramHash(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value tokens);
+void buildMtp(ForwardBuilder &builder, const mega::KeyValues &keys, const Forward &forward);
 
 } // namespace megacc::step
 

@@ -17,9 +17,6 @@ namespace megacc::step {
 
 namespace {
 
-/// Logits of at most this many elements and rows exist at a time.
-constexpr int64_t kLogitElements = 4194304, kLogitRows = 1024;
-
 struct MegaToStep : impl::MegaToStepBase<MegaToStep> {
   using Base::Base;
 
@@ -66,6 +63,9 @@ private:
     std::set<std::string> used;
     for (const mega::Block &block : chosen.blocks)
       used.insert(std::string(1, block.letter));
+    for (const mega::Feature &placement : chosen.placements) // its first sublayer is of a letter's family
+      if (placement.keys.has("block"))
+        used.insert(StringRef(placement.keys.getText("block")).upper());
     llvm::DenseSet<Location> reported; // a placement stands on several blocks
     auto refuse = [&](Location where, const Twine &what) {
       if (reported.insert(where).second)
@@ -79,7 +79,8 @@ private:
         if (used.count(family.getLetter().str()) && !findFamilyBuilder(family.getKind().getWord()))
           refuse(mega::opLocation(family), "'mega.family' \"" + family.getLetter() + "\": " + family.getKind().getWord());
       for (auto place : stack.getBody().getOps<mega::PlaceOp>())
-        refuse(mega::opLocation(place), "'mega.place' on \"" + place.getTarget() + "\": " + place.getKind().getWord());
+        if (!findInputBuilder(place.getKind().getWord()) && !findObjectiveBuilder(place.getKind().getWord()))
+          refuse(mega::opLocation(place), "'mega.place' on \"" + place.getTarget() + "\": " + place.getKind().getWord());
       for (auto block : stack.getBody().getOps<mega::BlockOp>())
         for (Attribute feature : block.getFeatures()) {
           StringRef kind = cast<mega::KindAttr>(feature).getWord();
@@ -113,12 +114,15 @@ private:
     getOperation()->setAttr(kSlotsAttr, builder.getArrayAttr(slots));
   }
 
+  static StringRef getInitializerName(mega::Initializer initializer) {
+    static const StringRef names[] = {"constant", "normal", "uniform", "dt_bias", "a_log", "identity", "mhc"};
+    return names[size_t(initializer)];
+  }
+
   void addParameters(OpBuilder &builder) {
     types.clear();
     for (const mega::Parameter &parameter : mega::parameters(*current)) {
-      StringRef init = parameter.initializer == mega::Initializer::constant ? "constant"
-                       : parameter.initializer == mega::Initializer::normal ? "normal"
-                                                                            : "uniform";
+      StringRef init = getInitializerName(parameter.initializer);
       auto type = RankedTensorType::get(parameter.shape, builder.getF32Type());
       types[parameter.name] = type;
       ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name),
@@ -135,13 +139,20 @@ private:
     return func;
   }
 
-  /// Everything up to the final norm. In training, norms watch for numbers that are not finite.
-  Value addForward(ForwardBuilder &forward) {
+  /// Everything up to the final norm, and the targets. In training, norms watch for numbers that are not finite.
+  Forward addForward(ForwardBuilder &forward) {
     forward.setScope("embedding", -1);
     Value tokens = forward.input("tokens", {forward.getBatch(), forward.getSequence()});
     Value table = forward.read("weight", "table");
     Value x = EmbeddingOp::create(forward.getBuilder(), forward.getLoc("rows"), forward.getType({forward.getRows(), current->hidden}), table,
                                   tokens);
+    for (const mega::Feature &placement : current->placements)
+      if (InputBuilder build = findInputBuilder(placement.kind)) {
+        Value y = build(forward, placement.keys, tokens);
+        forward.setScope("embedding", -1);
+        x = forward.add(x, y, placement.kind);
+      }
+    Value embedding = x;
     std::string source = "embedding"; // of the residual stream
     for (const mega::Block &block : current->blocks) {
       std::string name = "blocks." + std::to_string(block.slot);
@@ -160,7 +171,8 @@ private:
     forward.setScope("", -1);
     if (forward.isTraining())
       forward.watch(source);
-    return forward.rmsNorm(x, "final_norm");
+    Value hidden = forward.rmsNorm(x, "final_norm");
+    return {embedding, hidden, forward.input("targets", {forward.getBatch(), forward.getSequence()})};
   }
 
   void addOutput(ForwardBuilder &forward, StringRef name, Value value, ArrayRef<int64_t> shape) {
@@ -168,22 +180,16 @@ private:
     OutputOp::create(builder, forward.getLoc(name), builder.getStringAttr(name), value, builder.getDenseI64ArrayAttr(shape));
   }
 
-  int64_t getChunk(ForwardBuilder &forward) {
-    return std::clamp<int64_t>(kLogitElements / current->vocab, 1, std::min(forward.getRows(), kLogitRows));
-  }
-
   void addMicroBatch(FuncOp func) {
-    ForwardBuilder forward(*current, types, func, /*training=*/true);
-    OpBuilder &builder = forward.getBuilder();
-    Value x = addForward(forward);
-    Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
-    Value head = forward.read("head.weight", "head");
-    double weight = 1.0;
-    auto entropy = LinearCrossEntropyOp::create(builder, forward.getLoc("head"), forward.getType({1}), x.getType(), head.getType(), x, head,
-                                                targets, builder.getI64IntegerAttr(getChunk(forward)),
-                                                builder.getF64FloatAttr(weight / current->train->accumulate));
-    LossOp::create(builder, forward.getLoc("loss"), entropy.getLoss(), builder.getStringAttr("main"), builder.getF64FloatAttr(weight));
-    forward.emitLossTerms();
+    ForwardBuilder builder(*current, types, func, /*training=*/true);
+    Forward forward = addForward(builder);
+    Value loss = builder.crossEntropy(forward.hidden, forward.targets, /*weight=*/1.0);
+    LossOp::create(builder.getBuilder(), builder.getLoc("loss"), loss, "main", APFloat(1.0));
+    for (const mega::Feature &placement : current->placements)
+      if (ObjectiveBuilder build = findObjectiveBuilder(placement.kind))
+        build(builder, placement.keys, forward);
+    builder.setScope("", -1);
+    builder.emitLossTerms();
   }
 
   void addEvaluate(FuncOp func) {
@@ -191,11 +197,10 @@ private:
     OpBuilder &builder = forward.getBuilder();
     int64_t rows = forward.getBatch();
     IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());
-    Value x = addForward(forward);
-    Value targets = forward.input("targets", {rows, forward.getSequence()});
+    auto [embedding, x, targets] = addForward(forward);
     Value head = forward.read("head.weight", "head");
     auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getType({rows}), forward.getType({rows}), x,
-                                                     head, targets, batch, sequence, builder.getI64IntegerAttr(getChunk(forward)));
+                                                     head, targets, batch, sequence, builder.getI64IntegerAttr(forward.getLogitRows()));
     Value positions = forward.input("positions", {rows});
     Value logits = LogitsAtOp::create(builder, forward.getLoc("head"), forward.getType({rows, current->vocab}), x, head, positions, batch,
                                       sequence);

@@ -8,6 +8,7 @@ namespace megacc::step {
 FamilyBuilder findFamilyBuilder(llvm::StringRef kind) {
   return llvm::StringSwitch<FamilyBuilder>(kind)
       .Case("attention", buildAttention)
+      .Case("m2rnn", buildM2rnn)
       .Case("mla", buildMla)
       .Case("mlp", buildMlp)
       .Case("moe", buildMoe)

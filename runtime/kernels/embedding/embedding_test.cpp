@@ -22,3 +22,13 @@ TEST(Embedding, RefusesATokenOutsideTheVocabulary) {
   EXPECT_NE(call(mg_embedding, {y.data(), table.data(), tokens.data()}, {1, 3, 4}), 0);
   EXPECT_NE(std::strstr(mg_last_error(), "token id 4"), nullptr);
 }
+
+TEST(Embedding, SeveralIdsARowStandSideBySide) {
+  Values table = randomValues(9 * 2, 1), y(2 * 3 * 2, NAN), d_y = randomValues(12, 2), d_table(18, NAN);
+  std::vector<int32_t> ids = {0, 4, 8, 4, 4, 1}; // two rows of three
+  ASSERT_EQ(call(mg_embedding, {y.data(), table.data(), ids.data()}, {6, 2, 9}), 0);
+  EXPECT_EQ(Values(y.begin() + 2, y.begin() + 4), Values(table.begin() + 8, table.begin() + 10));
+  ASSERT_EQ(call(mg_embedding_grad, {d_table.data(), d_y.data(), ids.data()}, {6, 2, 9, 0}), 0);
+  EXPECT_FLOAT_EQ(d_table[8], d_y[2] + d_y[6] + d_y[8]);
+  EXPECT_EQ(d_table[4], 0.0f);
+}

@@ -1,7 +1,7 @@
 // The M2RNN recurrence, conventions section 9: per batch row and head, with a state h[key, value],
 //   z = tanh(h W + k v^T), h <- f h + (1-f) z, y = h^T q, f = exp(-exp(A_log) softplus(f_in + dt_bias)).
-// Inside, both directions of the state are padded to multiples of 8; padding stays zero. Time is cut in blocks: the forward leaves the
-// state before each, the backward recomputes one block at a time.
+// Inside, both directions of the state are padded to multiples of 8; padding stays zero. Time is cut in blocks of `interval` tokens: the
+// forward leaves the state before each, the backward recomputes one block at a time.
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
@@ -22,9 +22,9 @@ constexpr int64_t most_slots = 32;
 struct Sizes {
   explicit Sizes(const MgLaunch *launch)
       : batch(launch->ints[0]), sequence(launch->ints[1]), heads(launch->ints[2]), key(launch->ints[3]), value(launch->ints[4]),
-        block(launch->ints[5]) {}
-  int64_t batch, sequence, heads, key, value, block;
-  int64_t blocks = (sequence + block - 1) / block, tiles = batch * heads, slots = std::min(tiles, most_slots);
+        interval(launch->ints[5]) {}
+  int64_t batch, sequence, heads, key, value, interval;
+  int64_t blocks = (sequence + interval - 1) / interval, tiles = batch * heads, slots = std::min(tiles, most_slots);
   int64_t rows = (key + simd - 1) / simd * simd, cols = (value + simd - 1) / simd * simd, state = rows * cols;
 };
 
@@ -143,9 +143,9 @@ int32_t mg_m2rnn_scan(const MgLaunch *launch) {
       std::memset(h, 0, size.state * sizeof(float));
       for (int64_t t = 0; t < size.sequence; ++t) {
         int64_t row = first + t, at = (row * size.heads + head) * size.value;
-        if (t % size.block == 0)
+        if (t % size.interval == 0)
           for (int64_t i = 0; i < size.key; ++i)
-            std::memcpy(states + ((tile * size.blocks + t / size.block) * size.key + i) * size.value, h + i * size.cols,
+            std::memcpy(states + ((tile * size.blocks + t / size.interval) * size.key + i) * size.value, h + i * size.cols,
                         size.value * sizeof(float));
         if (startsDocument(documents, t))
           std::memset(h, 0, size.state * sizeof(float));
@@ -177,18 +177,18 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
   const float *d_y = input(launch, 7), *states = input(launch, 8);
 
   // Of a slot: transposed weight, d_y, the states before each step of a block and after it, and z, which becomes X.
-  int64_t square = size.cols * size.cols, slot_floats = Scratch::floats(size) + square + size.cols + (2 * size.block + 1) * size.state;
+  int64_t square = size.cols * size.cols, slot_floats = Scratch::floats(size) + square + size.cols + (2 * size.interval + 1) * size.state;
   // Of a tile: A, d_weight, d_a_log and d_dt_bias; and a block of d_q and d_k.
-  int64_t tile_floats = size.state + square + 2, share = size.block * size.rows;
+  int64_t tile_floats = size.state + square + 2, share = size.interval * size.rows;
   float *tiles = workspace + size.slots * slot_floats, *q_shares = tiles + size.tiles * tile_floats, *k_shares = q_shares + size.tiles * share;
   std::memset(tiles, 0, size.tiles * tile_floats * sizeof(float));
 
   for (int64_t block = size.blocks - 1; block >= 0; --block) {
-    int64_t begin = block * size.block, steps = std::min(size.block, size.sequence - begin);
+    int64_t begin = block * size.interval, steps = std::min(size.interval, size.sequence - begin);
     parallelFor(size.slots, [&](int64_t slot) {
       Scratch scratch(size, workspace + slot * slot_floats);
       float *transposed = scratch.rest, *gradient = transposed + square, *before = gradient + size.cols;
-      float *squashed = before + (size.block + 1) * size.state;
+      float *squashed = before + (size.interval + 1) * size.state;
       std::memset(gradient, 0, size.cols * sizeof(float));
       for (int64_t tile = slot; tile < size.tiles; tile += size.slots) {
         int64_t first = tile / size.heads * size.sequence, head = tile % size.heads;

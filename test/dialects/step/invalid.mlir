@@ -15,7 +15,7 @@ step.func @f {
 
 // -----
 
-// expected-error @+1 {{'init' is "ones"; expected "constant", "normal" or "uniform"}}
+// expected-error @+1 {{'init' is "ones"; expected "constant", "normal", "uniform", "dt_bias", "a_log" or "identity"}}
 step.parameter @w : tensor<4xf32> {block = -1 : i64, trained, init = "ones", init_a = 1.0 : f64}
 
 // -----

@@ -1,0 +1,92 @@
+//===- Tokens.cpp - what a token takes from its neighbours ----------------===//
+#include "dialects/Step/Step.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+#include <numeric>
+
+using namespace mlir;
+using namespace megacc;
+using namespace megacc::step;
+
+/// Results, operands, and null for absent documents.
+template <typename Op>
+static KernelQuery getQuery(StringRef kernel, Op op, ArrayRef<int64_t> ints) {
+  KernelQuery query;
+  query.kernel = kernel.str();
+  query.ints.assign(ints.begin(), ints.end());
+  query.addResult(0);
+  for (unsigned index = 0; index < op->getNumOperands(); ++index)
+    query.addOperand(index);
+  if (!op.getDocuments())
+    query.addNull();
+  return query;
+}
+
+//===- ngram_rows ---------------------------------------------------------===//
+
+LogicalResult NgramRowsOp::verify() {
+  int64_t tables = getSizes().size();
+  if (!tables || int64_t(getOrders().size()) != tables || getDim(getRows(), 0) != getCount(getTokens()) || getDim(getRows(), 1) != tables)
+    return emitOpError("has ") << getOrders().size() << " orders and " << tables << " sizes for tokens of " << getTokens().getType()
+                               << " and rows of " << getRows().getType();
+  if (std::accumulate(getSizes().begin(), getSizes().end(), int64_t(0)) > INT32_MAX)
+    return emitOpError("has tables of more rows than an i32 can count");
+  if (llvm::any_of(getOrders(), [](int64_t order) { return order < 1; }))
+    return emitOpError("has an order below 1");
+  return success();
+}
+
+ShardingRule NgramRowsOp::getShardingRule() {
+  return ShardingRule::get(getDocuments() ? "([b, s], [b, s]) -> ([b s, n]) replicate{s n}" : "([b, s]) -> ([b s, n]) replicate{s n}",
+                           {{"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)}, {"n", getDim(getRows(), 1)}});
+}
+
+KernelQuery NgramRowsOp::getKernelQuery() {
+  KernelQuery query = getQuery("mg_ngram_rows", *this, {getDim(getTokens(), 0), getDim(getTokens(), 1), int64_t(getSeed()),
+                                                        *llvm::max_element(getOrders())});
+  for (auto [order, size] : llvm::zip(getOrders(), getSizes()))
+    query.ints.append({order, size});
+  return query;
+}
+
+//===- shift --------------------------------------------------------------===//
+
+LogicalResult ShiftOp::verify() {
+  int64_t rows = getBatch() * getSequence();
+  if (getY().getType() != getX().getType() || getDim(getX(), 0) != rows || (getDocuments() && getCount(getDocuments()) != rows))
+    return emitOpError("turns ") << getX().getType() << " into " << getY().getType() << "; expected " << rows << " rows of both";
+  return success();
+}
+
+SmallVector<Value> ShiftOp::getSavedValues() {
+  return getDocuments() ? SmallVector<Value>{getDocuments()} : SmallVector<Value>();
+}
+
+FailureOr<SmallVector<Value>> ShiftOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  Value d_x = ShiftOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved.empty() ? Value() : saved[0], getBatchAttr(),
+                              getSequenceAttr(), builder.getI64IntegerAttr(-int64_t(getDistance())));
+  SmallVector<Value> gradients = {d_x};
+  gradients.resize(getNumOperands());
+  return gradients;
+}
+
+ShardingRule ShiftOp::getShardingRule() {
+  return ShardingRule::get(getDocuments() ? "([b s, d], [b, s]) -> ([b s, d]) replicate{s}" : "([b s, d]) -> ([b s, d]) replicate{s}",
+                           {{"b", getBatch()}, {"s", getSequence()}, {"d", getDim(getX(), 1)}});
+}
+
+KernelQuery ShiftOp::getKernelQuery() {
+  return getQuery("mg_shift", *this, {int64_t(getBatch()), int64_t(getSequence()), getDim(getX(), 1), int64_t(getDistance())});
+}
+
+ShardingRule ShiftTargetsOp::getShardingRule() {
+  return ShardingRule::get(getDocuments() ? "([b, s], [b, s]) -> ([b, s]) replicate{s}" : "([b, s]) -> ([b, s]) replicate{s}",
+                           {{"b", getDim(getTargets(), 0)}, {"s", getDim(getTargets(), 1)}});
+}
+
+KernelQuery ShiftTargetsOp::getKernelQuery() {
+  return getQuery("mg_shift_targets", *this, {getDim(getTargets(), 0), getDim(getTargets(), 1), int64_t(getDistance())});
+}

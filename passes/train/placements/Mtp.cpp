@@ -1,0 +1,39 @@
+//===- Mtp.cpp - multi-token prediction (conventions 12.3 to 12.5) --------===//
+#include "dialects/Mega/Parameters.h"
+#include "passes/train/ForwardBuilder.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace megacc::step {
+
+void buildMtp(ForwardBuilder &builder, const mega::KeyValues &keys, const Forward &forward) {
+  OpBuilder &ops = builder.getBuilder();
+  int64_t depth = keys.getInt("depth"), hidden = builder.getModel().hidden;
+  double weight = keys.getFloat("weight") / depth;
+  Value h = forward.hidden;
+  for (int64_t ahead = 1; ahead <= depth; ++ahead) {
+    std::string scope = "mtp." + std::to_string(ahead - 1);
+    builder.setScope(scope, -1);
+    Value e = builder.rmsNorm(builder.shift(forward.embedding, ahead, "embedding"), "embed_norm");
+    Value x = builder.linear(builder.concat({e, builder.rmsNorm(h, "hidden_norm")}, 1, {hidden, hidden}, "embedding_hidden"), "eh_proj");
+    for (const auto &[index, block] : llvm::enumerate(mega::predictionBlocks(builder.getModel()))) {
+      std::string name = scope + ".blocks." + std::to_string(index);
+      builder.setScope(name, -1);
+      Value n = builder.rmsNorm(x, "norm");
+      builder.setScope(name + ".mixer", -1);
+      Value y = findFamilyBuilder(block.kind)(builder, block.keys, n);
+      builder.setScope(name, -1);
+      x = builder.add(x, y, "residual");
+    }
+    builder.setScope(scope, -1);
+    h = builder.rmsNorm(x, "final_norm");
+    Value targets = ShiftTargetsOp::create(ops, builder.getLoc("targets"), forward.targets.getType(), forward.targets, builder.getDocuments(),
+                                           ops.getI64IntegerAttr(ahead));
+    builder.setScope("", -1);
+    builder.addLossTerm("mtp", builder.crossEntropy(h, targets, weight), weight);
+  }
+}
+
+} // namespace megacc::step

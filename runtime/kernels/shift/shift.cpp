@@ -1,0 +1,53 @@
+// Rows and targets of tokens further ahead or back, within the row and the document (conventions 12.3, 12.4, 13.2).
+#include "runtime/core/Launch.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <cstring>
+
+using namespace megacc::runtime;
+
+namespace {
+
+/// Whether t + distance is in the row and in the same run of equal ids.
+bool reaches(const int32_t *documents, int64_t sequence, int64_t t, int64_t distance) {
+  if (t + distance < 0 || t + distance >= sequence)
+    return false;
+  int64_t direction = distance < 0 ? -1 : 1;
+  for (int64_t at = t; documents && at != t + distance; at += direction)
+    if (documents[at] != documents[at + direction])
+      return false;
+  return true;
+}
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_shift(const MgLaunch *launch) {
+  int64_t batch = launch->ints[0], sequence = launch->ints[1], cols = launch->ints[2], distance = launch->ints[3];
+  float *y = output(launch, 0);
+  const float *x = input(launch, 1);
+  const int32_t *documents = integers(launch, 2);
+  parallelRanges(batch * sequence, 64, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      int64_t t = row % sequence;
+      if (reaches(documents ? documents + row - t : nullptr, sequence, t, distance))
+        std::memcpy(y + row * cols, x + (row + distance) * cols, cols * sizeof(float));
+      else
+        std::memset(y + row * cols, 0, cols * sizeof(float));
+    }
+  });
+  return 0;
+}
+
+int32_t mg_shift_targets(const MgLaunch *launch) {
+  int64_t batch = launch->ints[0], sequence = launch->ints[1], distance = launch->ints[2];
+  int32_t *shifted = static_cast<int32_t *>(launch->operands[0]);
+  const int32_t *targets = integers(launch, 1), *documents = integers(launch, 2);
+  for (int64_t row = 0; row < batch * sequence; ++row) {
+    int64_t t = row % sequence;
+    shifted[row] = reaches(documents ? documents + row - t : nullptr, sequence, t, distance) ? targets[row + distance] : -1;
+  }
+  return 0;
+}
+}
