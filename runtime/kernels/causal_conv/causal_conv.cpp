@@ -76,7 +76,7 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
   float *d_taps = taps + size.width * size.channels;
   reverseTaps(size, input(launch, 5), taps);
   std::memset(d_taps, 0, size.width * size.channels * sizeof(float));
-  constexpr int64_t tile_channels = 16, tile_rows = 64;
+  constexpr int64_t tile_channels = 32, tile_rows = 64;
   // A tile owns channels, over all tokens: its sums need no second pass.
   parallelRanges(size.channels, tile_channels, [&](int64_t begin, int64_t end) {
     std::fill(d_bias + begin, d_bias + end, 0.0f);
