@@ -43,4 +43,4 @@ mega.train @step of @ahead { micro_batch = 2, accumulate = 5, optimizer = adamw<
 // RT-LABEL: rt.func @micro_batch
 // RT: rt.call @mg_shift(out temporaries{{.*}}, in temporaries{{.*}}, opt io{{.*}}) {batch = 2, sequence = 12, cols = 16, distance = 1}
 // RT: rt.call @mg_shift_targets(out temporaries{{.*}}, in io{{.*}}, opt io{{.*}}) {batch = 2, sequence = 12, distance = 1}
-// RT: rt.call @mg_accumulate_terms(out io{{.*}}, in temporaries{{.*}}, in temporaries{{.*}}) {parts = 2, accumulate = 1, scale = 0.2
+// RT: rt.call @mg_accumulate_terms(out io{{.*}}, in temporaries{{.*}}, in temporaries{{.*}}) {parts = 2, accumulate = 1, scale = 2.000000e-01}

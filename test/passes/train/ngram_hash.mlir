@@ -1,6 +1,6 @@
 // Hashed n-grams add to the embedding, in training and evaluation; documents bound the n-grams.
 // RUN: megacc-opt %s -model-pipeline -mega-to-step -step-differentiate -step-add-optimizer -step-check-global | FileCheck %s
-// RUN: megacc %s --documents --emit=rt | FileCheck %s --check-prefix=RT
+// RUN: megacc %s --documents --emit=rt | megacc-opt --verify-roundtrip | FileCheck %s --check-prefix=RT
 
 mega.model @hashed hidden 16 vocab 61 sequence 12 {
   mega.pattern "F" depth 1
