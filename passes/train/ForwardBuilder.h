@@ -64,8 +64,10 @@ public:
   /// Mean cross-entropy of the head, which enters the objective with `weight`.
   mlir::Value crossEntropy(mlir::Value x, mlir::Value targets, double weight);
 
-  /// Adds weight * value to the term `name` of the objective, whose values share their weight; weight 0: recorded only.
+  /// Adds weight * value to the term `name` of the objective; the values of a term share their weight.
   void addLossTerm(llvm::StringRef name, mlir::Value value, double weight = 1.0);
+  /// Records a value as <term>.<part>; it is no part of the objective.
+  void recordLossPart(llvm::StringRef term, llvm::StringRef part, mlir::Value value) { addLossTerm((term + "." + part).str(), value, 0.0); }
   /// Emits one `step.loss` for each term, in the order of their first values.
   void emitLossTerms();
 

@@ -50,9 +50,11 @@ Losses readLosses(Step &step) {
   Losses losses;
   for (const Place &metric : step.descriptor().metrics)
     if (metric.name.starts_with("loss.")) {
-      double value = metric.weight * step.values(metric)[0];
-      losses.terms.push_back({metric.name.substr(5), value});
-      losses.total += value;
+      std::string name = metric.name.substr(5);
+      bool part = name.find('.') != std::string::npos; // of a term: shown as it is
+      double value = step.values(metric)[0], weighted = metric.weight * value;
+      losses.terms.push_back({name, part ? value : weighted});
+      losses.total += part ? 0 : weighted;
     }
   return losses;
 }

@@ -32,7 +32,9 @@ void buildMtp(ForwardBuilder &builder, const mega::KeyValues &keys, const Forwar
     Value targets = ShiftTargetsOp::create(ops, builder.getLoc("targets"), forward.targets.getType(), forward.targets, builder.getDocuments(),
                                            ops.getI64IntegerAttr(ahead));
     builder.setScope("", -1);
-    builder.addLossTerm("mtp", builder.crossEntropy(h, targets, weight), weight);
+    Value loss = builder.crossEntropy(h, targets, weight);
+    builder.addLossTerm("mtp", loss, weight);
+    builder.recordLossPart("mtp", std::to_string(ahead), loss);
   }
 }
 

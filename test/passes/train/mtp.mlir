@@ -18,6 +18,7 @@ mega.train @step of @ahead { micro_batch = 2, accumulate = 5, optimizer = adamw<
 // CHECK: %[[H:.*]], %{{.*}} = step.rms_norm
 // CHECK: %[[TARGETS:.*]] = step.input "targets"
 // CHECK: %[[MAIN:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %[[H0:.*]], %{{.*}}, %[[TARGETS]] {{.*}}scale = 2.000000e-01
+// CHECK: step.loss %[[MAIN]] {{.*}}name = "main", {{.*}}weight = 1.000000e+00
 // CHECK: %[[E1:.*]] = step.shift %[[E]] {{.*}}distance = 1 : i64
 // CHECK: %[[E1N:.*]], %{{.*}} = step.rms_norm %[[E1]]
 // CHECK: %[[H0N:.*]], %{{.*}} = step.rms_norm %[[H0]]
@@ -32,8 +33,9 @@ mega.train @step of @ahead { micro_batch = 2, accumulate = 5, optimizer = adamw<
 // CHECK: step.rms_norm %[[H1]]
 // CHECK: %[[T2:.*]] = step.shift_targets %[[TARGETS]] {{.*}}distance = 2 : i64
 // CHECK: %[[L2:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %{{.*}}, %{{.*}}, %[[T2]] {{.*}}scale = 5.000000e-02
-// CHECK: step.loss %[[MAIN]] {{.*}}name = "main", {{.*}}weight = 1.000000e+00
-// CHECK-NEXT: step.loss %[[L1]], %[[L2]] {{.*}}name = "mtp", {{.*}}weight = 2.500000e-01
+// CHECK: step.loss %[[L1]], %[[L2]] {{.*}}name = "mtp", {{.*}}weight = 2.500000e-01
+// CHECK-NEXT: step.loss %[[L1]] {{.*}}name = "mtp.1"
+// CHECK-NEXT: step.loss %[[L2]] {{.*}}name = "mtp.2"
 // CHECK: step.shift %{{.*}} {{.*}}distance = -2 : i64
 // CHECK: step.shift %{{.*}} {{.*}}distance = -1 : i64
 // CHECK: step.accumulate @embedding.weight
