@@ -2,7 +2,6 @@
 // the picks of a step do to the bias of a sigmoid router.
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
-#include "runtime/core/Status.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -86,7 +85,7 @@ struct Scratch {
   double *sums;      // experts + 1: probability of each expert, square of the log-sum-exp
   float *values;     // experts + 1
   float *preference; // experts + 1
-  int32_t *counts;   // experts + 1: picks of each expert, then 1 + the first token whose score is NaN
+  int32_t *counts;   // experts + 1: picks of each expert, then the tokens with a score that is NaN
 
   Scratch(void *workspace, const Router &router, int64_t tile) {
     int64_t width = router.experts + 1, tiles = (router.rows + tile_rows - 1) / tile_rows;
@@ -133,9 +132,9 @@ int32_t mg_moe_route(const MgLaunch *launch) {
         std::copy(logits, logits + router.columns, scratch.preference);
       }
       if (broken) {
-        if (!scratch.counts[experts])
-          scratch.counts[experts] = int32_t(t + 1);
+        ++scratch.counts[experts];
         std::fill(choice + t * kept, choice + (t + 1) * kept, -1);
+        std::fill(weights + t * kept, weights + (t + 1) * kept, 0.0f);
         continue;
       }
       for (int64_t e = 0; e < experts; ++e)
@@ -171,13 +170,14 @@ int32_t mg_moe_route(const MgLaunch *launch) {
     balance += (row - offsets[e]) * probability;
   }
   offsets[experts] = row;
+  int64_t broken = 0;
   for (int64_t tile = 0; tile < tiles; ++tile) {
     Scratch scratch(workspace, router, tile);
-    if (scratch.counts[experts])
-      return mg_fail("a router score of token %d of the micro-batch is not a number", scratch.counts[experts] - 1);
+    broken += scratch.counts[experts];
     square += scratch.sums[experts];
   }
-  *output(launch, 4) = float(router.aux * experts * balance / std::max(row, 1) / router.rows);
+  // A token without a score picks nothing; the loss says so, and the step ends as one that is not finite.
+  *output(launch, 4) = broken ? NAN : float(router.aux * experts * balance / std::max(row, 1) / router.rows);
   *output(launch, 5) = float(router.z * square / router.rows);
 
   parallelRanges(router.rows, tile_rows, [&](int64_t begin, int64_t end) {
