@@ -8,6 +8,7 @@ include "dialects/Step/StepAttention.td"
 include "dialects/Step/StepLoss.td"
 include "dialects/Step/StepExperts.td"
 include "dialects/Step/StepM2rnn.td"
+include "dialects/Step/StepMamba3.td"
 include "dialects/Step/StepTokens.td"
 
 #endif

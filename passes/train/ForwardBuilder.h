@@ -97,6 +97,7 @@ FamilyBuilder findFamilyBuilder(llvm::StringRef kind);
 // One file a family, in families/.
 mlir::Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
+mlir::Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
 mlir::Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);

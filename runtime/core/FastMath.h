@@ -31,6 +31,43 @@ inline float fastExp(float x) {
   return x == x ? inside : x;
 }
 
+/// log(1 + e^x) = max(x, 0) + 2 atanh(u / (2 + u)), u = e^-|x|.
+inline float softplus(float x) {
+  float u = fastExp(-__builtin_fabsf(x));
+  float s = u / (2.0f + u), z = s * s;
+  float p = 1.0f / 15;
+  p = __builtin_fmaf(p, z, 1.0f / 13);
+  p = __builtin_fmaf(p, z, 1.0f / 11);
+  p = __builtin_fmaf(p, z, 1.0f / 9);
+  p = __builtin_fmaf(p, z, 1.0f / 7);
+  p = __builtin_fmaf(p, z, 1.0f / 5);
+  p = __builtin_fmaf(p, z, 1.0f / 3);
+  return (x > 0.0f ? x : 0.0f) + 2.0f * __builtin_fmaf(p * z, s, s);
+}
+
+/// Sine and cosine for |x| <= 1000, NaN for NaN: x = n pi/2 + r, |r| <= pi/4, Taylor polynomials in r.
+inline void sinCos(float x, float &sine, float &cosine) {
+  float n = __builtin_rintf(x * 0.636619772f);
+  float r = __builtin_fmaf(n, -1.57079637f, x);
+  r = __builtin_fmaf(n, 4.37113883e-8f, r);
+  float z = r * r;
+  float s = 1.0f / 362880;
+  s = __builtin_fmaf(s, z, -1.0f / 5040);
+  s = __builtin_fmaf(s, z, 1.0f / 120);
+  s = __builtin_fmaf(s, z, -1.0f / 6);
+  s = __builtin_fmaf(s * z, r, r);
+  float c = -1.0f / 3628800;
+  c = __builtin_fmaf(c, z, 1.0f / 40320);
+  c = __builtin_fmaf(c, z, -1.0f / 720);
+  c = __builtin_fmaf(c, z, 1.0f / 24);
+  c = __builtin_fmaf(c, z, -0.5f);
+  c = __builtin_fmaf(c, z, 1.0f);
+  int32_t quadrant = static_cast<int32_t>(n == n ? n : 0.0f);
+  float first = quadrant & 1 ? c : s, second = quadrant & 1 ? s : c;
+  sine = quadrant & 2 ? -first : first;
+  cosine = (quadrant + 1) & 2 ? -second : second;
+}
+
 /// 1 / (1 + e^-x)
 inline float sigmoid(float x) { return 1.0f / (1.0f + fastExp(-x)); }
 

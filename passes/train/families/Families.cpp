@@ -9,6 +9,7 @@ FamilyBuilder findFamilyBuilder(llvm::StringRef kind) {
   return llvm::StringSwitch<FamilyBuilder>(kind)
       .Case("attention", buildAttention)
       .Case("m2rnn", buildM2rnn)
+      .Case("mamba3", buildMamba3)
       .Case("mla", buildMla)
       .Case("mlp", buildMlp)
       .Case("moe", buildMoe)

@@ -4,7 +4,6 @@
 mega.model @mixed hidden 64 vocab 64 sequence 32 {
   mega.pattern "AME" depth 3
   mega.family "A" = attention<heads = 4, head_dim = 16>
-  // expected-error @+1 {{'mega.family' "M": mamba3 is not supported yet}}
   mega.family "M" = mamba3<head_dim = 16, state = 16, groups = 1, rank = 2, chunk = 8>
   mega.family "E" = moe<experts = 4, top_k = 2, width = 32>
   // expected-error @+1 {{'mega.place' on "objective": stp is not supported yet}}
