@@ -39,8 +39,8 @@ LogicalResult Mamba3ScanOp::verify() {
   for (auto [index, parameter, size] : llvm::enumerate(getParameters(), sizes))
     if (getCount(parameter) != size)
       return emitOpError("has parameter ") << index << " of " << parameter.getType() << ", expected " << size << " elements";
-  int64_t windows = llvm::divideCeil(getSequence(), getWindow());
-  if (getDim(getY(), 0) != rows || getDim(getY(), 1) != inner || getCount(getStates()) != int64_t(getBatch()) * heads * windows * state * dim)
+  int64_t windows = llvm::divideCeil(getSequence(), getWindow()), states = getBatch() * heads * windows * state * dim;
+  if (getDim(getY(), 0) != rows || getDim(getY(), 1) != inner || getCount(getStates()) != states)
     return emitOpError("has results of ") << getY().getType() << " and " << getStates().getType() << ", expected " << rows << " x " << inner
                                           << " and " << windows << " states a head";
   if (getDocuments() && getCount(getDocuments()) != rows)

@@ -6,8 +6,8 @@ include "dialects/Step/StepBase.td"
 
 def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost, AttrSizedOperandSegments]> {
   let summary = "Mamba-3 between its projections: norms, rotation, scan, gate (conventions section 8)";
-  let description = [{projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias, B_norm,
-    C_norm, of variant mimo then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1), and the weight of the norm of y where
+  let description = [{projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias,
+    B_norm, C_norm, of variant mimo then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1), and the weight of the norm of y where
     there is one. Results: y [T, heads*head_dim], and what the backward replays from: the states [batch, heads, windows, state, head_dim]
     that enter every window of `window` tokens, a multiple of 64. `chunk` is the declared one; it counts FLOPs and changes no value. State,
     previous token and angles restart where a document starts.}];

@@ -1,4 +1,4 @@
-// exp and tanh that a compiler can vectorise, within a few ulp on the range of normal results.
+// Transcendental functions that a compiler can vectorise, within a few ulp on the range of normal results.
 #pragma once
 #include <bit>
 #include <cstdint>

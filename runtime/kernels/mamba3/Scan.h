@@ -1,8 +1,8 @@
 // What the forward and the backward of the Mamba-3 scan share: shapes, scratch, and the rows of a chunk.
 //
 // A chunk is at most Shape::chunk tokens of one document; row i of its matrices is token i / rank, rank i % rank. Q, K are the rotated
-// output and input projections, U = x * psi. Rows are padded with zeros to multiples of 8. The rotation always pairs channels (j, j + state/2):
-// without mimo parameters the even channels come first inside the kernel, which no result can see.
+// output and input projections, U = x * psi. Rows are padded with zeros to multiples of 8. The rotation always pairs channels
+// (j, j + state/2): without mimo parameters the even channels come first inside the kernel, which no result can see.
 #pragma once
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
@@ -114,7 +114,8 @@ struct Shape {
     return L * (5 * N + 6 * P + 3 * L) + N * P + 8 * (L + N + P) + (5 + 2 * angles) * padded(sequence);
   }
   int64_t backwardLane() const {
-    return L * (7 * N + 11 * P + 5 * L) + (windowChunks() + 5) * N * P + 8 * (L + N + P) + padded(angles) + (9 + 2 * angles) * padded(sequence);
+    return L * (7 * N + 11 * P + 5 * L) + (windowChunks() + 5) * N * P + 8 * (L + N + P) + padded(angles) +
+           (9 + 2 * angles) * padded(sequence);
   }
   int64_t parameterSums() const { return rank * (2 * N + 3 * P) + P + 8; }
 

@@ -151,7 +151,8 @@ private:
     decayGradients(window_begin);
     scaleRows(rows, s.rank, s.P, chunk.leaving, lane.dU, lane.dU);
     forPanels(s, chunk, [&](int64_t first, int64_t count, int64_t, int64_t) {
-      tileProduct(count, s.P, rows - first, {lane.M + first * s.L + first, 1, s.L}, lane.E + first * s.P, s.P, lane.dU + first * s.P, s.P, true);
+      tileProduct(count, s.P, rows - first, {lane.M + first * s.L + first, 1, s.L}, lane.E + first * s.P, s.P, lane.dU + first * s.P, s.P,
+                  true);
     });
     for (int64_t i = 0; i < chunk.tokens; ++i)
       inputToken(i);
@@ -187,7 +188,8 @@ private:
     for (int64_t r = 0; r < s.rank; ++r) {
       const float *y = lane.Y + (i * s.rank + r) * s.P;
       float scale = s.norm ? 1.0f / std::sqrt(dot(y, y, s.head_dim) / float(s.head_dim) + s.eps) : 1.0f;
-      gateRank(r, scale, y, s.projection + t * s.width + h * s.head_dim, to.d_y + t * s.inner + h * s.head_dim, lane.E + (i * s.rank + r) * s.P, d_z);
+      gateRank(r, scale, y, s.projection + t * s.width + h * s.head_dim, to.d_y + t * s.inner + h * s.head_dim,
+               lane.E + (i * s.rank + r) * s.P, d_z);
     }
   }
 
