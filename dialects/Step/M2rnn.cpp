@@ -101,8 +101,8 @@ Gradients SkipGateOp::buildGradient(OpBuilder &builder, ValueRange resultGradien
   if (lacksGradient(resultGradients))
     return failure();
   Type type = getX().getType();
-  auto grad = SkipGateGradOp::create(builder, getLoc(), type, type, type, getSkip().getType(), resultGradients[0], saved[0], saved[1], saved[2],
-                                     saved[3]);
+  auto grad = SkipGateGradOp::create(builder, getLoc(), type, type, type, getSkip().getType(), resultGradients[0], saved[0], saved[1],
+                                     saved[2], saved[3]);
   return SmallVector<Value>(grad.getResults());
 }
 
@@ -115,7 +115,8 @@ ShardingRule SkipGateOp::getShardingRule() {
 }
 
 ShardingRule SkipGateGradOp::getShardingRule() {
-  return getGateRule("([t, h v], [t, h v], [t, h v], [t, h v], [h, v]) -> ([t, h v], [t, h v], [t, h v], [h, v]) reduce{t}", getX(), getSkip());
+  return getGateRule("([t, h v], [t, h v], [t, h v], [t, h v], [h, v]) -> ([t, h v], [t, h v], [t, h v], [h, v]) reduce{t}", getX(),
+                     getSkip());
 }
 
 KernelQuery SkipGateOp::getKernelQuery() {
@@ -188,8 +189,8 @@ Gradients M2rnnScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
   if (lacksGradient(resultGradients) || resultGradients[1])
     return failure();
   ValueTypeRange<OperandRange> types = getOperands().take_front(7).getTypes();
-  auto grad = M2rnnScanGradOp::create(builder, getLoc(), types, resultGradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5],
-                                      saved[6], saved[7], saved.size() > 8 ? saved[8] : Value(), getBatchAttr(), getSequenceAttr(),
+  auto grad = M2rnnScanGradOp::create(builder, getLoc(), types, resultGradients[0], saved[0], saved[1], saved[2], saved[3], saved[4],
+                                      saved[5], saved[6], saved[7], saved.size() > 8 ? saved[8] : Value(), getBatchAttr(), getSequenceAttr(),
                                       getIntervalAttr());
   SmallVector<Value> gradients(grad.getResults());
   gradients.resize(getNumOperands());

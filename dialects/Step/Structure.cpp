@@ -7,7 +7,8 @@ using namespace megacc::step;
 
 LogicalResult ParameterOp::verify() {
   if (!llvm::is_contained({"constant", "normal", "uniform", "dt_bias", "a_log", "identity"}, getInit()))
-    return emitOpError("'init' is \"") << getInit() << "\"; expected \"constant\", \"normal\", \"uniform\", \"dt_bias\", \"a_log\" or \"identity\"";
+    return emitOpError("'init' is \"") << getInit()
+                                       << "\"; expected \"constant\", \"normal\", \"uniform\", \"dt_bias\", \"a_log\" or \"identity\"";
   return success();
 }
 

@@ -17,7 +17,8 @@ Value buildNgramHash(ForwardBuilder &builder, const mega::KeyValues &keys, Value
                                    builder.getDocuments(), ops.getDenseI64ArrayAttr(orders), ops.getDenseI64ArrayAttr(sizes),
                                    ops.getI64IntegerAttr(keys.getInt("seed")));
   Value table = builder.read("table.weight", "table");
-  Value found = EmbeddingOp::create(ops, builder.getLoc("table"), builder.getType({builder.getRows(), tables * keys.getInt("dim")}), table, rows);
+  RankedTensorType type = builder.getType({builder.getRows(), tables * keys.getInt("dim")});
+  Value found = EmbeddingOp::create(ops, builder.getLoc("table"), type, table, rows);
   return builder.linear(found, "proj");
 }
 

@@ -180,7 +180,8 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
   int64_t square = size.cols * size.cols, slot_floats = Scratch::floats(size) + square + size.cols + (2 * size.interval + 1) * size.state;
   // Of a tile: A, d_weight, d_a_log and d_dt_bias; and a block of d_q and d_k.
   int64_t tile_floats = size.state + square + 2, share = size.interval * size.rows;
-  float *tiles = workspace + size.slots * slot_floats, *q_shares = tiles + size.tiles * tile_floats, *k_shares = q_shares + size.tiles * share;
+  float *tiles = workspace + size.slots * slot_floats;
+  float *q_shares = tiles + size.tiles * tile_floats, *k_shares = q_shares + size.tiles * share;
   std::memset(tiles, 0, size.tiles * tile_floats * sizeof(float));
 
   for (int64_t block = size.blocks - 1; block >= 0; --block) {
