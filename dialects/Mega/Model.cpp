@@ -498,6 +498,8 @@ private:
     Train train;
     train.micro_batch = keys.getInt("micro_batch"), train.accumulate = keys.getInt("accumulate"), train.seed = keys.getInt("seed");
     train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
+    if (keys.has("psiv_cache"))
+      train.psiv_cache = keys.getText("psiv_cache");
     train.memory = keys.getText("memory");
     if (!train.memory.empty()) {
       std::optional<int64_t> bytes = parseBytes(train.memory);

@@ -32,6 +32,7 @@ struct Train {
   int64_t warmup = 0, steps = 0; // steps 0: the run's total
   double final_lr = -1;          // negative: lr / 10
   bool documents = false;
+  std::string psiv_cache = "off"; // "off", "auto" or "on"
   std::string memory;       // as written, "132GiB"; empty: no budget
   int64_t memory_bytes = 0; // 0: no budget
 };

@@ -55,6 +55,8 @@ Train readSettings(KindAttr settings) {
   train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
   train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
   train.eps = adamw.getFloat("eps"), train.decay = adamw.getFloat("decay");
+  if (keys.has("psiv_cache"))
+    train.psiv_cache = keys.getText("psiv_cache");
   train.memory = keys.getText("memory");
   train.memory_bytes = parseBytes(train.memory).value_or(0);
   train.schedule = schedule.getWord().str();

@@ -43,6 +43,9 @@ LogicalResult Mamba3ScanOp::verify() {
   if (getDim(getY(), 0) != rows || getDim(getY(), 1) != inner || getCount(getStates()) != states)
     return emitOpError("has results of ") << getY().getType() << " and " << getStates().getType() << ", expected " << rows << " x " << inner
                                           << " and " << windows << " states a head";
+  if (getPsiV() && (!isMimo(*this) || getCount(getPsiV()) != rows * inner * int64_t(getRank())))
+    return emitOpError("caches PsiV as ") << getPsiV().getType() << ", expected " << rows << " x " << inner * getRank()
+                                          << " numbers of variant mimo";
   if (getDocuments() && getCount(getDocuments()) != rows)
     return emitOpError("has documents of ") << getDocuments().getType() << " for " << rows << " rows";
   return success();
@@ -50,16 +53,19 @@ LogicalResult Mamba3ScanOp::verify() {
 
 SmallVector<Value> Mamba3ScanOp::getSavedValues() {
   SmallVector<Value> saved = {getStates()};
+  if (getPsiV())
+    saved.push_back(getPsiV());
   llvm::append_range(saved, getOperands());
   return saved;
 }
 
 Gradients Mamba3ScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
-  if (!resultGradients[0] || resultGradients[1])
+  if (!resultGradients[0] || llvm::any_of(resultGradients.drop_front(), [](Value gradient) { return bool(gradient); }))
     return failure();
-  ValueRange parameters = saved.slice(2, getParameters().size());
-  auto grad = Mamba3ScanGradOp::create(builder, getLoc(), getProjection().getType(), getParameters().getTypes(), resultGradients[0], saved[0],
-                                       saved[1], parameters, getDocuments() ? saved.back() : Value(), getBatchAttr(), getSequenceAttr(),
+  Value psiV = getPsiV() ? saved[1] : Value();
+  ValueRange operands = saved.drop_front(getPsiV() ? 2 : 1), parameters = operands.slice(1, getParameters().size());
+  auto grad = Mamba3ScanGradOp::create(builder, getLoc(), getProjection().getType(), getParameters().getTypes(), resultGradients[0], saved[0], psiV,
+                                       operands[0], parameters, getDocuments() ? operands.back() : Value(), getBatchAttr(), getSequenceAttr(),
                                        getHeadsAttr(), getGroupsAttr(), getRankAttr(), getHeadDimAttr(), getStateAttr(), getAnglesAttr(),
                                        getChunkAttr(), getWindowAttr(), getHeavyAttr(), getEpsAttr());
   SmallVector<Value> gradients(grad.getResults());
@@ -76,6 +82,8 @@ template <typename Op> static ShardingRule getScanRule(Op op, bool backward) {
   if (hasNorm(op))
     parameters += ", [g m p]";
   std::string inputs = projection + ", " + parameters + (op.getDocuments() ? ", [b, s]" : "");
+  if (op.getPsiV())
+    states += ", [b s, g m, r, p]";
   std::string text = backward ? "(" + y + ", " + states + ", " + inputs + ") -> (" + projection + ", " + parameters + ") reduce{b g m}"
                               : "(" + inputs + ") -> (" + y + ", " + states + ")";
   int64_t windows = llvm::divideCeil(op.getSequence(), op.getWindow());
@@ -116,8 +124,13 @@ template <typename Op> static KernelQuery getScanQuery(StringRef kernel, Op op, 
   query.doubles = {op.getEps().convertToDouble()};
   for (unsigned index = 0; index < op->getNumResults(); ++index)
     query.addResult(index);
-  for (unsigned index = 0; index < op->getNumOperands(); ++index)
+  if (!backward && !op.getPsiV())
+    query.addNull();
+  for (unsigned index = 0; index < op->getNumOperands(); ++index) {
+    if (backward && index == 2 && !op.getPsiV()) // after d_y and the states
+      query.addNull();
     query.addOperand(index);
+  }
   if (!op.getDocuments())
     query.addNull();
   query.workspaceBytes = 4 * getScratch(op, backward);

@@ -18,6 +18,7 @@ namespace megacc::step {
 constexpr llvm::StringLiteral kModelAttr = "megacc.model";
 constexpr llvm::StringLiteral kConfigAttr = "megacc.config";
 constexpr llvm::StringLiteral kSlotsAttr = "megacc.slots";
+constexpr llvm::StringLiteral kDecisionsAttr = "megacc.decisions";
 /// Names of the attributes of every op inside a function.
 constexpr llvm::StringLiteral kBlockAttr = "block";
 constexpr llvm::StringLiteral kPhaseAttr = "phase";

@@ -180,6 +180,13 @@ void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &o
     os << "  activations   not planned: part of the model is not supported yet\n";
   }
 
+  if (launches)
+    if (auto decisions = launches->getAttrOfType<mlir::ArrayAttr>("megacc.decisions")) {
+      os << "\ndecisions\n";
+      for (mlir::Attribute decision : decisions)
+        os << "  " << mlir::cast<mlir::StringAttr>(decision).getValue() << "\n";
+    }
+
   os << "\nslot letter family           parameters            active     training/token";
   os << (launches ? "  kernels of a micro-batch\n" : "\n");
   for (const Block &block : model.blocks) {

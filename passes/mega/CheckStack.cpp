@@ -35,11 +35,9 @@ private:
   template <typename Refuse> void checkSetting(TrainOp train, StringRef name, KindAttr value, Refuse refuse) {
     if (name == "recompute" && value.getWord() == "full") // mega.stack.c2
       refuse(keyLocation(train, name), "recompute = full");
-    if (name == "psiv_cache" && value.getWord() == "on") // mega.stack.c3
-      refuse(keyLocation(train, name), "psiv_cache = on");
     if (name == "mesh")
       for (NamedAttribute axis : value.getKeys())
-        if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1) // mega.stack.c4
+        if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1) // mega.stack.c3
           refuse(keyLocation(train, ("mesh." + axis.getName().strref()).str()), "a mesh of more than one device, " + axis.getName().strref() + " = " +
                                                                                     Twine(size.getInt()) + ",");
   }

@@ -134,6 +134,10 @@ Value ForwardBuilder::crossEntropy(Value x, Value targets, double weight) {
       .getLoss();
 }
 
+void ForwardBuilder::recordDecision(StringRef name, const Twine &decision) {
+  decisions.push_back((scope + "/" + name + ": " + decision).str());
+}
+
 void ForwardBuilder::addLossTerm(StringRef name, Value value, double weight) {
   LossTerm &term = lossTerms[builder.getStringAttr(name)];
   assert((term.values.empty() || term.weight == weight) && "the values of a term share its weight");

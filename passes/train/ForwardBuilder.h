@@ -64,6 +64,10 @@ public:
   /// Mean cross-entropy of the head, which enters the objective with `weight`.
   mlir::Value crossEntropy(mlir::Value x, mlir::Value targets, double weight);
 
+  /// Records what was decided about this scope and why, for people.
+  void recordDecision(llvm::StringRef name, const llvm::Twine &decision);
+  llvm::ArrayRef<std::string> getDecisions() const { return decisions; }
+
   /// Adds weight * value to the term `name` of the objective; the values of a term share their weight.
   void addLossTerm(llvm::StringRef name, mlir::Value value, double weight = 1.0);
   /// Records a value as <term>.<part>; it is no part of the objective.
@@ -85,6 +89,7 @@ private:
   int64_t batch;
   bool training;
   mlir::Value documents;
+  std::vector<std::string> decisions;
   llvm::MapVector<mlir::StringAttr, LossTerm> lossTerms;
 };
 

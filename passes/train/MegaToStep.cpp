@@ -190,6 +190,9 @@ private:
         build(builder, placement.keys, forward);
     builder.setScope("", -1);
     builder.emitLossTerms();
+    SmallVector<StringRef> decisions(builder.getDecisions().begin(), builder.getDecisions().end());
+    if (!decisions.empty())
+      getOperation()->setAttr(kDecisionsAttr, builder.getBuilder().getStrArrayAttr(decisions));
   }
 
   void addEvaluate(FuncOp func) {

@@ -28,7 +28,7 @@ struct Options {
   std::string input, output;
   Level emit = kSo;
   int64_t micro_batch = 0, accumulate = 0; // 0: as declared
-  std::string precision;                   // empty: as declared
+  std::string precision, psiv_cache;       // empty: as declared
   bool documents = false;
   megacc::StepOptions step;
 };
@@ -85,6 +85,8 @@ void applyOverrides(ModuleOp module, const Options &options) {
     set("accumulate", builder.getI64IntegerAttr(options.accumulate));
   if (!options.precision.empty())
     set("precision", megacc::mega::KindAttr::get(module.getContext(), options.precision, {}));
+  if (!options.psiv_cache.empty())
+    set("psiv_cache", megacc::mega::KindAttr::get(module.getContext(), options.psiv_cache, {}));
   if (options.documents)
     set("documents", builder.getBoolAttr(true));
 }
@@ -207,6 +209,10 @@ int main(int argc, char **argv) {
   app.add_option("--micro-batch", options.micro_batch, "rows of a micro-batch (as declared)")->check(CLI::PositiveNumber)->group("Step");
   app.add_option("--accumulate", options.accumulate, "micro-batches of a step (as declared)")->check(CLI::PositiveNumber)->group("Step");
   app.add_option("--precision", options.precision, "fp32 or bf16 (as declared)")->check(CLI::IsMember({"fp32", "bf16"}))->group("Step");
+  app.add_option("--psiv-cache", options.psiv_cache,
+                 "Mamba-3: keep x * mimo_x for the backward: off, auto or on (as declared; on where CPPMEGA_MAMBA3_P2_PSIV_CACHE is 1)")
+      ->check(CLI::IsMember({"off", "auto", "on"}))
+      ->group("Step");
   app.add_flag("--documents", options.documents, "the step takes document ids")->group("Step");
   app.add_option("--taps", taps, "hidden: also output the residual stream after every block")
       ->check(CLI::IsMember({"hidden"}))
@@ -216,6 +222,9 @@ int main(int argc, char **argv) {
   app.allow_extras();
   CLI11_PARSE(app, argc, argv);
   options.step.taps = !taps.empty();
+  const char *gate = std::getenv("CPPMEGA_MAMBA3_P2_PSIV_CACHE");
+  if (gate && options.psiv_cache.empty() && llvm::is_contained({"1", "true", "True"}, StringRef(gate)))
+    options.psiv_cache = "on";
   if (!readMlirFlags(app.remaining()))
     return 1;
   return run(std::move(options));

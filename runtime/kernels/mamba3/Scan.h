@@ -39,6 +39,8 @@ struct Shape {
   const float *projection;
   const float *dt_bias, *skip, *bias[2], *norm_weight[2], *mimo_x, *mimo_z, *mimo_o, *out_norm;
   const int32_t *documents;
+  float *psi_v = nullptr;    // the cache of U, where there is one
+  bool reads_psi_v = false;  // in the backward
 
   int64_t inner, width;               // columns of y and of the projection
   int64_t column_x, column_key[2];    // z is at 0; keys: B, then C
@@ -77,6 +79,10 @@ struct Shape {
     N = padded(state), P = padded(head_dim), L = padded(rows);
   }
 
+  /// Row r of U of a token in the cache.
+  float *cachedRow(int64_t b, int64_t t, int64_t h, int64_t r) const {
+    return psi_v + (((b * sequence + t) * heads + h) * rank + r) * head_dim;
+  }
   /// Columns of B, and of C.
   int64_t keyColumns() const { return rank * groups * state; }
   int64_t group(int64_t head) const { return head / (heads / groups); }

@@ -403,7 +403,8 @@ void finishKeys(const Shape &s, const Tokens &tokens, int64_t parts, const float
 
 extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
   int64_t parameters = launch->ints[10];
-  const Shape s(launch, parameters + 3);
+  Shape s(launch, parameters + 4);
+  s.psi_v = output(launch, parameters + 3), s.reads_psi_v = s.psi_v != nullptr;
   const float *d_y = input(launch, parameters + 1), *states = input(launch, parameters + 2);
   float *d_projection = output(launch, 0);
   int64_t count = s.batch * s.sequence, parts = s.parts(), part_heads = s.heads / s.groups / parts;

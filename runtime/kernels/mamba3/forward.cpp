@@ -76,7 +76,8 @@ void runHead(const Shape &s, const Tokens &tokens, Lane &lane, int64_t b, int64_
 } // namespace
 
 extern "C" int32_t mg_mamba3_scan(const MgLaunch *launch) {
-  const Shape s(launch, 2);
+  Shape s(launch, 3);
+  s.psi_v = output(launch, 2);
   Scratch scratch(output(launch, launch->operand_count - 1));
   Tokens tokens(s, scratch);
   tokens.compute(s);

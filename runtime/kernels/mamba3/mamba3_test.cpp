@@ -145,12 +145,12 @@ Doubles reference(const Case &c, const std::vector<Doubles> &in) {
 }
 
 struct Results {
-  Values y;
+  Values y, psi_v;
   Tensors gradients;
 };
 
-/// Both kernels, with scratch of exactly the promised size.
-Results run(const Case &c, Tensors inputs, Values d_y) {
+/// Both kernels, with scratch of exactly the promised size; `cached`: the variant that keeps PsiV.
+Results run(const Case &c, Tensors inputs, Values d_y, bool cached = false) {
   Results results;
   results.y.assign(c.rows() * c.inner(), NAN);
   Values states(c.batch * c.heads * c.windows() * c.state * c.head_dim, NAN);
@@ -165,7 +165,9 @@ Results run(const Case &c, Tensors inputs, Values d_y) {
       ASSERT_EQ(values[i], 12345.0f) << "written past the workspace";
   };
   Values forward = withGuard(c.workspace(false)), backward = withGuard(c.workspace(true));
-  std::vector<void *> operands = {results.y.data(), states.data()};
+  results.psi_v.assign(cached ? c.rows() * c.inner() * c.rank : 0, NAN);
+  float *psi_v = cached ? results.psi_v.data() : nullptr;
+  std::vector<void *> operands = {results.y.data(), states.data(), psi_v};
   for (Values &values : inputs)
     operands.push_back(values.data());
   operands.insert(operands.end(), {documents.empty() ? nullptr : documents.data(), forward.data()});
@@ -176,7 +178,7 @@ Results run(const Case &c, Tensors inputs, Values d_y) {
     results.gradients.emplace_back(values.size(), NAN);
   for (Values &values : results.gradients)
     operands.push_back(values.data());
-  operands.insert(operands.end(), {d_y.data(), states.data()});
+  operands.insert(operands.end(), {d_y.data(), states.data(), psi_v});
   for (Values &values : inputs)
     operands.push_back(values.data());
   operands.insert(operands.end(), {documents.empty() ? nullptr : documents.data(), backward.data()});
@@ -327,6 +329,23 @@ TEST(Mamba3, SameBitsAtAnyNumberOfThreadsAndWindow) {
   EXPECT_EQ(run(c, inputs, d_y).gradients, one.gradients);
 }
 
+TEST(Mamba3, CachedVariantHasTheSameBits) {
+  Case c = {.batch = 2, .sequence = 75, .heads = 4, .groups = 2, .rank = 3, .head_dim = 10, .state = 16};
+  Tensors inputs = randomInputs(c, 12);
+  Values d_y = randomValues(c.rows() * c.inner(), 13);
+  Results plain = run(c, inputs, d_y), cached = run(c, inputs, d_y, /*cached=*/true);
+  EXPECT_EQ(plain.y, cached.y);
+  EXPECT_EQ(plain.gradients, cached.gradients);
+  const Values &projection = inputs[0], &mimo_x = inputs[7];
+  int64_t width = int64_t(projection.size()) / c.rows();
+  for (int64_t t = 0; t < c.rows(); ++t)
+    for (int64_t h = 0; h < c.heads; ++h)
+      for (int64_t r = 0; r < c.rank; ++r)
+        for (int64_t p = 0; p < c.head_dim; ++p)
+          ASSERT_EQ(cached.psi_v[((t * c.heads + h) * c.rank + r) * c.head_dim + p],
+                    projection[t * width + c.inner() + h * c.head_dim + p] * mimo_x[(h * c.rank + r) * c.head_dim + p]);
+}
+
 TEST(FastMath, SoftplusSineAndCosineAreAccurate) {
   double softplus_error = 0, sine_error = 0;
   for (int i = -400000; i <= 400000; ++i) {
@@ -378,10 +397,10 @@ TEST(Mamba3, DISABLED_Speed) {
     Values d_y = randomValues(c.rows() * c.inner(), 2), y(d_y.size()), states(c.batch * c.heads * c.windows() * c.state * c.head_dim);
     Values forward(c.workspace(false)), backward(c.workspace(true));
     Tensors gradients = inputs;
-    std::vector<void *> scan = {y.data(), states.data()}, grad;
+    std::vector<void *> scan = {y.data(), states.data(), nullptr}, grad;
     for (Values &values : gradients)
       grad.push_back(values.data());
-    grad.insert(grad.end(), {d_y.data(), states.data()});
+    grad.insert(grad.end(), {d_y.data(), states.data(), nullptr});
     for (std::vector<void *> *operands : {&scan, &grad}) {
       for (Values &values : inputs)
         operands->push_back(values.data());

@@ -133,8 +133,14 @@ void Chunk::load(const Shape &s, const Tokens &all, const Head &head, int64_t fi
                 Q + to * s.N);
       float *u = U + to * s.P;
       const float *psi = head.psi + r * s.P;
-      for (int64_t p = 0; p < s.head_dim; ++p)
-        u[p] = x[p] * psi[p];
+      if (s.reads_psi_v) {
+        std::memcpy(u, s.cachedRow(head.b, t, head.h, r), s.head_dim * sizeof(float));
+      } else {
+        for (int64_t p = 0; p < s.head_dim; ++p)
+          u[p] = x[p] * psi[p];
+        if (s.psi_v)
+          std::memcpy(s.cachedRow(head.b, t, head.h, r), u, s.head_dim * sizeof(float));
+      }
       for (int64_t p = s.head_dim; p < s.P; ++p)
         u[p] = 0.0f;
     }

@@ -133,3 +133,18 @@ step.func @f {
            : (tensor<6x34xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2x1x4xf32>, tensor<2x1x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<2x4xi32>)
            -> (tensor<6x10xf32>, tensor<2x2x1x4x5xf32>)
 }
+
+// -----
+
+step.func @f {
+  %x = step.input "x" : tensor<6x34xf32>
+  %h = step.input "h" : tensor<2xf32>
+  %b = step.input "b" : tensor<2x1x4xf32>
+  %n = step.input "n" : tensor<4xf32>
+  // expected-error @+1 {{caches PsiV as 'tensor<6x2x1x5xf32>', expected 6 x 10 numbers of variant mimo}}
+  %y, %s, %p = step.mamba3_scan %x, %h, %h, %b, %b, %n, %n {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, groups = 1 : i64,
+               rank = 1 : i64, head_dim = 5 : i64, state = 4 : i64, angles = 0 : i64, chunk = 4 : i64, window = 64 : i64, eps = 1.0e-5 : f64,
+               operandSegmentSizes = array<i32: 1, 6, 0>}
+               : (tensor<6x34xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2x1x4xf32>, tensor<2x1x4xf32>, tensor<4xf32>, tensor<4xf32>)
+               -> (tensor<6x10xf32>, tensor<2x2x1x4x5xf32>, tensor<6x2x1x5xf32>)
+}

@@ -14,7 +14,5 @@ mega.train @step of @wide {
           tp = 4>,
   // expected-error @+1 {{recompute = full is not supported yet}}
   recompute = full,
-  // expected-error @+1 {{psiv_cache = on is not supported yet}}
-  psiv_cache = on,
   optimizer = adamw<lr = 1.0e-3>
 }
