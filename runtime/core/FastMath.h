@@ -7,6 +7,9 @@ namespace megacc::runtime {
 
 /// Eight floats, one register of x86-64-v3.
 using Float8 = float __attribute__((vector_size(32)));
+using Int8 = int32_t __attribute__((vector_size(32)));
+inline int32_t asIntegers(float x) { return std::bit_cast<int32_t>(x); }
+inline Int8 asIntegers(Float8 x) { return std::bit_cast<Int8>(x); }
 
 /// e^x: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor polynomial of degree 7 in r. Results under 2^-126 become 0, NaN stays NaN.
 inline float fastExp(float x) {
@@ -78,20 +81,31 @@ inline float siluSlope(float x) {
   return s + x * s * (1.0f - s);
 }
 
-/// tanh x = x P(x^2) / Q(x^2), the minimax quotient of degrees 4 and 4 on |x| <= 7.9, constant beyond; NaN stays NaN. T: float or Float8.
+/// (1 - e) / (1 + e) with e = e^(-2|x|), and the Taylor polynomial of degree 13 where that would cancel; NaN stays NaN. T: float or Float8.
 template <typename T> inline T fastTanh(T x) {
-  T limit = T{} + 7.9f, low = -limit, clamped = x > limit ? limit : x;
-  clamped = clamped < low ? low : clamped;
-  T s = clamped * clamped;
-  T p = 1.54287905e-8f * s + 2.20238440e-5f;
-  p = p * s + 3.57902888e-3f;
-  p = p * s + 1.34506518e-1f;
-  p = p * s + 1.0f;
-  T q = 8.59911722e-7f * s + 3.42371048e-4f;
-  q = q * s + 2.61923787e-2f;
-  q = q * s + 4.67839798e-1f;
-  q = q * s + 1.0f;
-  return clamped * p / q;
+  using Integer = decltype(asIntegers(x));
+  T magnitude = x < -x ? -x : x;
+  T w = magnitude > 10.0f ? T{} - 20.0f : -2.0f * magnitude; // beyond, e is lost beside 1
+  T shifted = w * 1.44269504f + 12582912.0f;                 // the sum's last bits are the nearest integer n
+  T n = shifted - 12582912.0f;
+  T r = n * -0.693145752f + w;
+  r = n * -1.42860677e-6f + r;
+  T p = r * (1.0f / 5040) + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  Integer exponent = (asIntegers(shifted) << 23) + (127 << 23);
+  T e = p * std::bit_cast<T>(exponent), far = (1.0f - e) / (1.0f + e);
+  T s = x * x;
+  T q = s * (21844.0f / 6081075) - 1382.0f / 155925;
+  q = q * s + 62.0f / 2835;
+  q = q * s - 17.0f / 315;
+  q = q * s + 2.0f / 15;
+  q = q * s - 1.0f / 3;
+  return magnitude < 0.4f ? q * s * x + x : (x < 0.0f ? -far : far);
 }
 
 } // namespace megacc::runtime
