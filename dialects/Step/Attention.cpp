@@ -220,12 +220,7 @@ static KernelQuery getAttentionQuery(StringRef kernel, Op op) {
   query.ints = {int64_t(op.getBatch()),   int64_t(op.getSequence()), int64_t(op.getHeads()),
                 int64_t(op.getKvHeads()), int64_t(op.getQkDim()),    int64_t(op.getVDim())};
   query.doubles = {op.getScale().convertToDouble()};
-  for (unsigned index = 0; index < op->getNumResults(); ++index)
-    query.addResult(index);
-  for (unsigned index = 0; index < op->getNumOperands(); ++index)
-    query.addOperand(index);
-  if (!op.getDocuments())
-    query.addNull();
+  addValues(query, op, !op.getDocuments());
   return query;
 }
 

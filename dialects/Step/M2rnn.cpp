@@ -222,12 +222,7 @@ static KernelQuery getScanQuery(StringRef kernel, Op op) {
   KernelQuery query;
   query.kernel = kernel.str();
   query.ints = {size.batch, size.sequence, size.heads, size.key, size.value, size.interval};
-  for (unsigned index = 0; index < op->getNumResults(); ++index)
-    query.addResult(index);
-  for (unsigned index = 0; index < op->getNumOperands(); ++index)
-    query.addOperand(index);
-  if (!op.getDocuments())
-    query.addNull();
+  addValues(query, op, !op.getDocuments());
   return query;
 }
 

@@ -34,6 +34,15 @@ double megacc::step::getConfigDouble(Operation *op, StringRef key, double missin
   return value ? value.getValueAsDouble() : missing;
 }
 
+void megacc::step::addValues(KernelQuery &query, Operation *op, bool lastIsAbsent) {
+  for (unsigned index = 0; index < op->getNumResults(); ++index)
+    query.addResult(index);
+  for (unsigned index = 0; index < op->getNumOperands(); ++index)
+    query.addOperand(index);
+  if (lastIsAbsent)
+    query.addNull();
+}
+
 int64_t megacc::step::getDim(Value value, unsigned dim) { return cast<RankedTensorType>(value.getType()).getDimSize(dim); }
 
 int64_t megacc::step::getCount(Value value) { return cast<RankedTensorType>(value.getType()).getNumElements(); }

@@ -27,6 +27,9 @@ constexpr llvm::StringLiteral kPhaseAttr = "phase";
 int64_t getConfigInteger(mlir::Operation *op, llvm::StringRef key, int64_t missing = 0);
 double getConfigDouble(mlir::Operation *op, llvm::StringRef key, double missing = 0.0);
 
+/// Adds the op's results, then its operands, then null where its last operand is optional and absent.
+void addValues(KernelQuery &query, mlir::Operation *op, bool lastIsAbsent);
+
 /// Size of a dimension of a tensor value.
 int64_t getDim(mlir::Value value, unsigned dim);
 int64_t getCount(mlir::Value value);

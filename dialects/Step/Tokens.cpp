@@ -15,11 +15,7 @@ static KernelQuery getQuery(StringRef kernel, Op op, ArrayRef<int64_t> ints) {
   KernelQuery query;
   query.kernel = kernel.str();
   query.ints.assign(ints.begin(), ints.end());
-  query.addResult(0);
-  for (unsigned index = 0; index < op->getNumOperands(); ++index)
-    query.addOperand(index);
-  if (!op.getDocuments())
-    query.addNull();
+  addValues(query, op, !op.getDocuments());
   return query;
 }
 

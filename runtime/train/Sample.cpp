@@ -10,6 +10,7 @@ namespace megacc::runtime {
 namespace {
 
 constexpr double temperature = 0.7;
+constexpr int64_t bytes = 256;
 
 /// The token at `share` of the way through the distribution.
 int32_t draw(std::span<const float> logits, double share) {
@@ -27,8 +28,8 @@ int32_t draw(std::span<const float> logits, double share) {
 
 void sample(Step &step, const std::string &prompt, int64_t count) {
   const Descriptor &descriptor = step.descriptor();
-  if (descriptor.vocab != 256)
-    throw std::runtime_error("sampling prints bytes and needs a vocab of 256, the model has " + std::to_string(descriptor.vocab));
+  if (descriptor.vocab < bytes)
+    throw std::runtime_error("sampling prints bytes and needs a vocab of at least 256, the model has " + std::to_string(descriptor.vocab));
   if (prompt.empty())
     throw std::runtime_error("sampling needs at least one byte to start from; fix: --prompt TEXT");
   const Place *tokens = descriptor.findInput("tokens"), *targets = descriptor.findInput("targets"), *positions = descriptor.findInput("positions");
@@ -49,7 +50,7 @@ void sample(Step &step, const std::string &prompt, int64_t count) {
       step.integers(*tokens)[t] = uint8_t(text[text.size() - length + t]);
     step.integers(*positions)[0] = int32_t(length - 1);
     step.runEvaluate();
-    text += char(draw(step.values(*logits).first(descriptor.vocab), unit(key, n)));
+    text += char(draw(step.values(*logits).first(bytes), unit(key, n)));
     fputc(text.back(), stdout);
     fflush(stdout);
   }

@@ -52,6 +52,17 @@ train --steps 8 --lr 1e30 --warmup 0 --out "$work/nan" >"$work/log" 2>&1
 [ $? = 1 ] || fail 'a step that is not finite went on'
 grep -qE 'step [0-9]+ is not finite, first in the output of (embedding|blocks\.[0-9])' "$work/log" || fail 'the first bad block is not named'
 
+# Evaluation: during the run where it was asked for, of another source where one is named; refused where nothing is held out.
+train --steps 4 --eval-every 2 --out "$work/eval" >"$work/log" 2>&1 || fail '--eval-every failed'
+grep -q '^step 2: held-out loss' "$work/log" || fail 'no evaluation at step 2'
+[ "$(grep -c held_out_loss "$work/eval/metrics.jsonl")" = 2 ] || fail 'metrics.jsonl has not two evaluations'
+cp "$models/dense-tiny.mlir" "$work/one.txt"
+refuses 'nothing held out' '--eval-every needs held-out data' \
+  "$bin/megacc-run" "$work/step.so" --data "$work/one.txt" --steps 4 --eval-every 2 --out "$work/none"
+"$bin/megacc-run" "$work/step.so" --data "$work/one.txt" --eval-data "$models/nam56r.mlir" --steps 2 --out "$work/other-eval" >"$work/log" 2>&1 ||
+  fail '--eval-data failed'
+grep -qE 'held-out loss [0-9]' "$work/log" || fail '--eval-data was not evaluated'
+
 # --init starts from parameters alone; sampling prints the prompt and goes on.
 train --steps 1 --init "$checkpoint" --out "$work/init" >"$work/log" 2>&1 || fail '--init failed'
 text=$("$bin/megacc-run" "$work/step.so" --sample 20 --prompt 'int main' --resume "$work/run" 2>"$work/log" | tr -d '\0' | head -c 28)

@@ -1,5 +1,7 @@
 // RMSNorm with a weight, conventions section 5: y = x * rstd * weight, rstd = 1/sqrt(mean(x^2) + eps).
+#include "runtime/core/Dot.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/SumTiles.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -20,17 +22,7 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float *row = x + t * cols;
-      float sum[8] = {};
-      int64_t j = 0;
-      for (; j + 8 <= cols; j += 8)
-        for (int lane = 0; lane < 8; ++lane)
-          sum[lane] += row[j + lane] * row[j + lane];
-      double total = 0;
-      for (int lane = 0; lane < 8; ++lane)
-        total += sum[lane];
-      for (; j < cols; ++j)
-        total += row[j] * row[j];
-      float scale = float(1.0 / std::sqrt(total / cols + eps));
+      float scale = float(1.0 / std::sqrt(double(dot(row, row, cols)) / cols + eps));
       rstd[t] = scale;
       for (int64_t i = 0; i < cols; ++i)
         y[t * cols + i] = row[i] * scale * weight[i];
@@ -56,25 +48,15 @@ int32_t mg_rms_norm_grad(const MgLaunch *launch) {
       sum[j] = 0;
     for (int64_t t = begin; t < end; ++t) {
       const float *g = d_y + t * cols, *row = x + t * cols;
-      double dot = 0;
-      for (int64_t j = 0; j < cols; ++j)
-        dot += g[j] * weight[j] * row[j];
-      float r = rstd[t], shift = float(dot / cols) * r * r;
+      float product = sumOf(cols, [&](int64_t j) { return g[j] * weight[j] * row[j]; });
+      float r = rstd[t], shift = product / float(cols) * r * r;
       for (int64_t j = 0; j < cols; ++j) {
         sum[j] += g[j] * row[j] * r;
         d_x[t * cols + j] = r * (g[j] * weight[j] - row[j] * shift);
       }
     }
   });
-  int64_t tiles = (rows + tile_rows - 1) / tile_rows;
-  parallelRanges(cols, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; ++j) {
-      float sum = add ? d_weight[j] : 0.0f;
-      for (int64_t tile = 0; tile < tiles; ++tile)
-        sum += partial[tile * cols + j];
-      d_weight[j] = sum;
-    }
-  });
+  sumTiles(partial, (rows + tile_rows - 1) / tile_rows, cols, add, d_weight);
   return 0;
 }
 }

@@ -1,6 +1,7 @@
 // A skip connection and a gate together, conventions 9.3: y = (x + skip v) silu(gate).
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/SumTiles.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -42,15 +43,7 @@ int32_t mg_skip_gate_grad(const MgLaunch *launch) {
         sum[j] += d_inner * v[at];
       }
   });
-  int64_t tiles = (rows + tile_rows - 1) / tile_rows;
-  parallelRanges(cols, 64, [&](int64_t begin, int64_t end) {
-    for (int64_t j = begin; j < end; ++j) {
-      float sum = add ? d_skip[j] : 0.0f;
-      for (int64_t tile = 0; tile < tiles; ++tile)
-        sum += partial[tile * cols + j];
-      d_skip[j] = sum;
-    }
-  });
+  sumTiles(partial, (rows + tile_rows - 1) / tile_rows, cols, add, d_skip);
   return 0;
 }
 }
