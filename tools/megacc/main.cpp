@@ -196,13 +196,12 @@ bool readMlirFlags(const std::vector<std::string> &flags) {
 int main(int argc, char **argv) {
   CLI::App app("megacc: compiles the declaration of a hybrid language model into its training step", "megacc");
   Options options;
-  std::string taps;
-  std::map<std::string, Level> levels = {{"mega", kMega}, {"stack", kStack}, {"plan", kPlan}, {"step", kStep},
-                                         {"rt", kRt},     {"llvm", kLLVM},   {"obj", kObj},   {"so", kSo}};
+  std::string taps, emit = "so";
+  const std::vector<std::string> levels = {"mega", "stack", "plan", "step", "rt", "llvm", "obj", "so"}; // as Level has them
   app.add_option("FILE", options.input, "the declaration, an .mlir file")->required();
   app.add_option("-o", options.output, "where to write (FILE's name with .so; texts: the standard output)")->group("Output");
-  app.add_option("--emit", options.emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so")
-      ->transform(CLI::CheckedTransformer(levels).description("LEVEL"))
+  app.add_option("--emit", emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so (so)")
+      ->check(CLI::IsMember(levels).description("LEVEL"))
       ->group("Output");
   app.add_option("--target", options.step.target, "where the step runs")->check(CLI::IsMember({"cpu"}))->group("Step");
   app.add_option("--model", options.step.model, "the model to compile, where FILE declares several")->group("Step");
@@ -221,6 +220,7 @@ int main(int argc, char **argv) {
   app.set_version_flag("--version", "megacc " MEGACC_VERSION);
   app.allow_extras();
   CLI11_PARSE(app, argc, argv);
+  options.emit = Level(llvm::find(levels, emit) - levels.begin());
   options.step.taps = !taps.empty();
   const char *gate = std::getenv("CPPMEGA_MAMBA3_P2_PSIV_CACHE");
   if (gate && options.psiv_cache.empty() && llvm::is_contained({"1", "true", "True"}, StringRef(gate)))
