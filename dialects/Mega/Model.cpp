@@ -250,14 +250,15 @@ private:
       model.families.try_emplace(name, "", KeyValues());
       return;
     }
-    bool were_errors = failed;
-    failed = false;
     KeyValues values = resolve(op, kind, *spec, "");
-    if (!failed)
-      completeFamily(op, kind.getWord(), values, model.hidden);
-    failed |= were_errors;
+    completeFamily(op, kind.getWord(), values, model.hidden);
     if (!model.families.try_emplace(name, kind.getWord().str(), values).second) // mega.family.c3
       error(keyLocation(op, "letter")) << "letter \"" << letter << "\" is bound twice; fix: use another letter";
+  }
+
+  /// Whether all of these keys have a value; one that is missing or wrong has been reported and takes no part in further rules.
+  static bool haveAll(const KeyValues &keys, std::initializer_list<StringRef> names) {
+    return llvm::all_of(names, [&](StringRef name) { return keys.has(name); });
   }
 
   /// Sizes that follow from others, and the rules between keys.
@@ -265,47 +266,49 @@ private:
     auto at = [&](StringRef key) { return keyLocation(op, key); };
     if (kind == "attention") {
       int64_t heads = keys.getInt("heads"), head_dim = keys.getInt("head_dim");
-      if (!keys.has("kv_heads"))
+      if (!keys.has("kv_heads") && keys.has("heads"))
         keys.set("kv_heads", heads);
-      if (!keys.has("rope"))
+      if (!keys.has("rope") && keys.has("head_dim"))
         keys.set("rope", head_dim);
       int64_t kv_heads = keys.getInt("kv_heads"), rope = keys.getInt("rope");
-      if (keys.getFloat("theta") <= 0) // mega.attention.c4
+      if (keys.has("theta") && keys.getFloat("theta") <= 0) // mega.attention.c4
         error(at("theta")) << "theta must be above 0";
-      if (heads % kv_heads) // mega.attention.c1
+      if (haveAll(keys, {"heads", "kv_heads"}) && heads % kv_heads) // mega.attention.c1
         error(at("kv_heads")) << "heads = " << heads << " is not divisible by kv_heads = " << kv_heads << "; fix: use a divisor of " << heads;
-      if (rope > head_dim) // mega.attention.c2
+      if (keys.has("head_dim") && rope > head_dim) // mega.attention.c2
         error(at("rope")) << "rope = " << rope << " exceeds head_dim = " << head_dim << "; fix: rotate at most the whole head";
       if (rope % 2) // mega.attention.c3
         error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
     } else if (kind == "mla") {
-      if (keys.getFloat("theta") <= 0) // mega.mla.c2
+      if (keys.has("theta") && keys.getFloat("theta") <= 0) // mega.mla.c2
         error(at("theta")) << "theta must be above 0";
       if (int64_t rope = keys.getInt("rope"); rope % 2) // mega.mla.c1
         error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
     } else if (kind == "moe") {
-      if (keys.getInt("top_k") > keys.getInt("experts")) // mega.moe.c1
+      if (keys.has("experts") && keys.getInt("top_k") > keys.getInt("experts")) // mega.moe.c1
         error(at("top_k")) << "top_k = " << keys.getInt("top_k") << " exceeds experts = " << keys.getInt("experts") << "; fix: pick at most all";
-      if (double density = keys.getFloat("density"); !(density > 0 && density <= 1)) // mega.moe.c2
+      if (double density = keys.getFloat("density"); keys.has("density") && !(density > 0 && density <= 1)) // mega.moe.c2
         error(at("density")) << "density = " << density << " is outside (0, 1]";
-      if (keys.getBool("shared_gate") && !keys.getInt("shared")) // mega.moe.c3
+      if (keys.getBool("shared_gate") && keys.has("shared") && !keys.getInt("shared")) // mega.moe.c3
         error(at("shared_gate")) << "shared_gate needs a shared expert, shared = 0; fix: give its width";
     } else if (kind == "mamba3") {
       completeMamba(op, keys, hidden);
     } else if (kind == "m2rnn") {
-      if (!keys.has("heads"))
+      if (!keys.has("heads") && haveAll(keys, {"key", "value"}))
         keys.set("heads", hidden / (keys.getInt("key") + keys.getInt("value")));
-      if (keys.getInt("heads") < 1) // mega.m2rnn.c1
+      if (keys.has("heads") && keys.getInt("heads") < 1) // mega.m2rnn.c1
         error(opLocation(op)) << "hidden = " << hidden << " is less than key + value = " << keys.getInt("key") + keys.getInt("value")
                               << ", which leaves no head; fix: give heads";
     } else if (kind == "concept") {
-      if (hidden % keys.getInt("heads")) // mega.concept.c1
+      if (keys.has("heads") && hidden % keys.getInt("heads")) // mega.concept.c1
         error(at("heads")) << "hidden = " << hidden << " is not divisible by heads = " << keys.getInt("heads");
     }
   }
 
   void completeMamba(FamilyOp op, KeyValues &keys, int64_t hidden) {
     auto at = [&](StringRef key) { return keyLocation(op, key); };
+    if (!haveAll(keys, {"expand", "head_dim", "rank", "chunk", "groups", "state", "rope_fraction", "variant"}))
+      return;
     int64_t inner = keys.getInt("expand") * hidden, head_dim = keys.getInt("head_dim"), rank = keys.getInt("rank"), chunk = keys.getInt("chunk");
     int64_t groups = keys.getInt("groups"), heads = inner / head_dim;
     double fraction = keys.getFloat("rope_fraction");
@@ -364,12 +367,8 @@ private:
       error(opLocation(op)) << "there is no placement '" << kind.getWord() << "'; " << nearest(kind.getWord(), names);
       return;
     }
-    bool were_errors = failed;
-    failed = false;
     Feature feature = {spec->word, resolve(op, kind, *spec, ""), 0};
-    if (!failed)
-      checkFeature(op, feature, model);
-    failed |= were_errors;
+    checkFeature(op, feature, model);
     StringRef wanted = spec->role == Role::input ? "input" : spec->role == Role::objective ? "objective" : "a letter";
     if ((spec->role == Role::block) != op.getOnLetter() || (spec->role != Role::block && op.getTarget() != wanted)) { // mega.place.c2
       error(opLocation(op)) << "'" << spec->word << "' is placed on " << wanted << ", not on \"" << op.getTarget() << "\"";
@@ -384,7 +383,7 @@ private:
         if (!feature.keys.has("width"))
           feature.keys.set("width", 4 * model.hidden);
         StringRef letter = feature.keys.getText("block");
-        if (letter.size() != 1 || !model.families.count(llvm::toUpper(letter[0]))) // mega.mtp.c1
+        if (feature.keys.has("block") && (letter.size() != 1 || !model.families.count(llvm::toUpper(letter[0])))) // mega.mtp.c1
           error(keyLocation(op, "block")) << "mtp's first sublayer is letter \"" << letter << "\", which has no family; fix: bind it or write block = \"...\"";
       }
       model.placements.push_back(feature);
@@ -402,12 +401,12 @@ private:
         if (layer >= model.depth && model.depth > 0) // mega.stp.c1
           error(at("layers")) << "layer " << layer << " is out of range: the model has " << model.depth << " blocks, 0 to " << model.depth - 1;
     } else if (feature.kind == "mod") {
-      if (double capacity = keys.getFloat("capacity"); !(capacity > 0 && capacity <= 1)) // mega.mod.c1
+      if (double capacity = keys.getFloat("capacity"); keys.has("capacity") && !(capacity > 0 && capacity <= 1)) // mega.mod.c1
         error(at("capacity")) << "capacity = " << llvm::formatv("{0}", capacity).str() << " is outside (0, 1]";
     } else if (feature.kind == "engram") {
       if (keys.getBool("gated") && keys.getInt("conv") && !keys.getBool("conv_residual")) // mega.engram.c1
         error(at("conv_residual")) << "a gated engram with a convolution and without its residual cannot learn its gate; fix: write conv_residual = true";
-    } else if (feature.kind == "structure") {
+    } else if (feature.kind == "structure" && keys.has("components")) {
       checkStructure(op, keys);
     }
   }

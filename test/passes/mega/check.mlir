@@ -160,3 +160,22 @@ mega.model @deep hidden 48 vocab 64 sequence 24 {
   mega.pattern "F" depth 9000000000000
   mega.family "F" = mlp<width = 8>
 }
+
+// -----
+
+// A wrong key hides no other mistake of its family or placement.
+mega.model @several hidden 48 vocab 64 sequence 24 {
+  mega.pattern "AEM" depth 3
+  // expected-error @+2 {{'attention' has no key 'widht'}}
+  // expected-error @+1 {{heads = 4 is not divisible by kv_heads = 3}}
+  mega.family "A" = attention<heads = 4, kv_heads = 3, head_dim = 12, widht = 3>
+  // expected-error @+2 {{'moe' needs 'width', an integer}}
+  // expected-error @+1 {{top_k = 3 exceeds experts = 2}}
+  mega.family "E" = moe<experts = 2, top_k = 3>
+  // expected-error @+2 {{'expand' of 'mamba3' is 0, it must be at least 1}}
+  // expected-error @+1 {{'decay' cannot be 'hevy'; did you mean 'heavy'?}}
+  mega.family "M" = mamba3<expand = 0, decay = hevy>
+  // expected-error @+2 {{'depth' of 'mtp' must be an integer}}
+  // expected-error @+1 {{mtp's first sublayer is letter "Q", which has no family}}
+  mega.place mtp<depth = 1.0, block = "Q"> on objective
+}
