@@ -384,7 +384,8 @@ private:
           feature.keys.set("width", 4 * model.hidden);
         StringRef letter = feature.keys.getText("block");
         if (feature.keys.has("block") && (letter.size() != 1 || !model.families.count(llvm::toUpper(letter[0])))) // mega.mtp.c1
-          error(keyLocation(op, "block")) << "mtp's first sublayer is letter \"" << letter << "\", which has no family; fix: bind it or write block = \"...\"";
+          error(keyLocation(op, "block")) << "mtp's first sublayer is letter \"" << letter
+                                          << "\", which has no family; fix: bind it or write block = \"...\"";
       }
       model.placements.push_back(feature);
       return;
@@ -503,7 +504,8 @@ private:
     if (!train.memory.empty()) {
       std::optional<int64_t> bytes = parseBytes(train.memory);
       if (!bytes) // mega.train.c3
-        error(keyLocation(op, "memory")) << "memory = \"" << train.memory << "\" is no size; fix: write a number and B, KiB, MiB, GiB or TiB, such as \"132GiB\"";
+        error(keyLocation(op, "memory")) << "memory = \"" << train.memory
+                                         << "\" is no size; fix: write a number and B, KiB, MiB, GiB or TiB, such as \"132GiB\"";
       train.memory_bytes = bytes.value_or(0);
     }
     const KeyValues &adamw = tables["optimizer"].second;

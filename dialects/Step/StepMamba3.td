@@ -21,9 +21,10 @@ def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost,
 
 def Step_Mamba3ScanGradOp : Step_ComputeOp<"mamba3_scan_grad", [Step_Cost, AttrSizedOperandSegments]> {
   let summary = "gradients of the projection and of every parameter";
-  let arguments = (ins Step_F32:$d_y, Step_F32:$states, Optional<Step_F32>:$psi_v, Step_F32:$projection, Variadic<Step_F32>:$parameters, Optional<Step_I32>:$documents,
-                       I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim, I64Attr:$state,
-                       I64Attr:$angles, I64Attr:$chunk, I64Attr:$window, UnitAttr:$heavy, F64Attr:$eps);
+  let arguments = (ins Step_F32:$d_y, Step_F32:$states, Optional<Step_F32>:$psi_v, Step_F32:$projection,
+                       Variadic<Step_F32>:$parameters, Optional<Step_I32>:$documents, I64Attr:$batch, I64Attr:$sequence,
+                       I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim, I64Attr:$state, I64Attr:$angles,
+                       I64Attr:$chunk, I64Attr:$window, UnitAttr:$heavy, F64Attr:$eps);
   let results = (outs Step_F32:$d_projection, Variadic<Step_F32>:$d_parameters);
 }
 

@@ -108,7 +108,11 @@ void Profiler::writeTrace(const std::filesystem::path &path) const {
                     {"tid", 1},
                     {"ts", microseconds(event.begin)},
                     {"dur", microseconds(event.end) - microseconds(event.begin)},
-                    {"args", {{"kernel", event.record->kernel}, {"block", event.record->block}, {"flops", event.record->flops}, {"bytes", event.record->bytes}}}});
+                    {"args",
+                     {{"kernel", event.record->kernel},
+                      {"block", event.record->block},
+                      {"flops", event.record->flops},
+                      {"bytes", event.record->bytes}}}});
   }
   std::ofstream file(path);
   file << nlohmann::json{{"traceEvents", std::move(list)}};
