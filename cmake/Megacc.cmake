@@ -1,5 +1,7 @@
 # One precompiled header serves every file that uses MLIR.
-file(WRITE ${PROJECT_BINARY_DIR}/pch.cpp "")
+if(NOT EXISTS ${PROJECT_BINARY_DIR}/pch.cpp)
+  file(WRITE ${PROJECT_BINARY_DIR}/pch.cpp "")
+endif()
 add_library(megacc_pch OBJECT ${PROJECT_BINARY_DIR}/pch.cpp)
 target_include_directories(megacc_pch SYSTEM PUBLIC ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
 target_compile_options(megacc_pch PRIVATE -fno-exceptions)

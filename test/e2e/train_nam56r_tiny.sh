@@ -2,7 +2,7 @@
 # README's first command: its 120 steps of nam56r-tiny on the C++ headers take at most 5 minutes and fall under 1.8 nats a byte held out.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
-rm -rf "$root/out/nam56r-tiny"
+mkdir -p "$root/out"; rm -rf "$root/out/nam56r-tiny"
 "$root/tools/quickstart.sh" | tee "$root/out/quickstart.log"
 held_out=$(grep -oE 'held-out loss [0-9.]+' "$root/out/quickstart.log" | grep -oE '[0-9.]+$')
 seconds=$(sed -nE 's/^[0-9]+ tokens in (([0-9]+) min )?([0-9]+) s,.*/\2 \3/p' "$root/out/quickstart.log" | awk '{ print NF == 2 ? 60 * $1 + $2 : $1 }')
