@@ -63,11 +63,12 @@ Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment) {
   std::sort(byUse.begin(), byUse.end(), [&](size_t a, size_t b) {
     return std::tuple(buffers[a].first, -buffers[a].bytes, a) < std::tuple(buffers[b].first, -buffers[b].bytes, b);
   });
+  int64_t lowerBound = mostAlive(buffers, alignment);
   Packing best = place(buffers, bySize, alignment);
-  Packing other = place(buffers, byUse, alignment);
-  if (other.bytes < best.bytes)
-    best = std::move(other);
-  best.lowerBound = mostAlive(buffers, alignment);
+  if (best.bytes > lowerBound)
+    if (Packing other = place(buffers, byUse, alignment); other.bytes < best.bytes)
+      best = std::move(other);
+  best.lowerBound = lowerBound;
   return best;
 }
 

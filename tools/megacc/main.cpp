@@ -16,6 +16,7 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
+#include "mlir/Support/Timing.h"
 
 using namespace mlir;
 
@@ -39,6 +40,7 @@ LogicalResult runPipeline(ModuleOp module, Pipeline build) {
   PassManager passes(module.getContext());
   if (failed(applyPassManagerCLOptions(passes)))
     return failure();
+  applyDefaultTimingPassManagerCLOptions(passes);
   build(passes);
   return passes.run(module);
 }
@@ -180,6 +182,7 @@ bool readMlirFlags(const std::vector<std::string> &flags) {
   registerAsmPrinterCLOptions();
   registerMLIRContextCLOptions();
   registerPassManagerCLOptions();
+  registerDefaultTimingManagerCLOptions();
   std::vector<const char *> arguments = {"megacc"};
   for (const std::string &flag : flags) {
     if (!StringRef(flag).ltrim('-').starts_with("mlir-")) {
