@@ -179,6 +179,7 @@ int run(Options options) {
 
 /// MLIR's own flags (--mlir-print-ir-after-all and the like) are LLVM options. False after an error.
 bool readMlirFlags(const std::vector<std::string> &flags) {
+  megacc::registerPassesAndPipelines(); // flags name passes
   registerAsmPrinterCLOptions();
   registerMLIRContextCLOptions();
   registerPassManagerCLOptions();
