@@ -4,8 +4,6 @@
 
 #include "llvm/ADT/STLExtras.h"
 
-
-
 using namespace mlir;
 
 namespace megacc::rt {
@@ -19,7 +17,7 @@ constexpr size_t kLaunchesPerFunction = 128;
 
 /// Fields of MgContext and MgLaunch, in the order of StepABI.h.
 enum ContextField { kSegments, kContextMicroBatch, kContextStream, kLaunchFunction };
-enum LaunchField { kOperands, kOperandCount, kInts, kIntCount, kDoubles, kDoubleCount, kMicroBatch, kCallIndex, kStream };
+enum LaunchField { kOperands, kOperandCount, kInts, kIntCount, kDoubles, kDoubleCount, kMicroBatch, kCallIndex, kStream, kLaunchFields };
 
 /// Writes the code of a module.
 class CodeWriter {
@@ -93,9 +91,7 @@ private:
     return LLVM::LoadOp::create(builder, loc, type, field(loc, contextType, contextValue, index));
   }
 
-  void storeLaunch(Location loc, LaunchField index, Value value) {
-    LLVM::StoreOp::create(builder, loc, value, field(loc, launchType, launchValue, index));
-  }
+  void storeLaunch(Location loc, LaunchField index, Value value) { LLVM::StoreOp::create(builder, loc, value, fieldValues[index]); }
 
   void addPart(StringRef name, ArrayRef<CallOp> calls, int64_t first) {
     Location loc = CallOp(calls.front()).getLoc();
@@ -105,8 +101,15 @@ private:
     for (CallOp call : calls)
       most = std::max(most, call.getRanges().size());
     Value one = constant(loc, 1);
-    operandsValue = LLVM::AllocaOp::create(builder, loc, pointer, pointer, constant(loc, most));
-    launchValue = LLVM::AllocaOp::create(builder, loc, pointer, launchType, one);
+    Value operandsValue = LLVM::AllocaOp::create(builder, loc, pointer, pointer, constant(loc, most));
+    Value launchValue = LLVM::AllocaOp::create(builder, loc, pointer, launchType, one);
+    // Addresses are made once; launches only store.
+    slotValues.clear();
+    for (size_t slot = 0; slot < most; ++slot)
+      slotValues.push_back(LLVM::GEPOp::create(builder, loc, pointer, pointer, operandsValue, ArrayRef<LLVM::GEPArg>{int32_t(slot)}));
+    for (int32_t index = 0; index < kLaunchFields; ++index)
+      fieldValues[index] = field(loc, launchType, launchValue, index);
+    launchArgument = launchValue;
     for (int32_t segment = 0; segment < MG_SEGMENT_COUNT; ++segment)
       segmentValues[segment] = LLVM::LoadOp::create(builder, loc, pointer,
                                                     LLVM::GEPOp::create(builder, loc, pointer, contextType, contextValue,
@@ -123,10 +126,8 @@ private:
 
   void addLaunch(CallOp call, int64_t index, Value launchFunction) {
     Location loc = call.getLoc();
-    for (auto [place, range] : llvm::enumerate(call.getRanges())) {
-      Value slot = LLVM::GEPOp::create(builder, loc, pointer, pointer, operandsValue, ArrayRef<LLVM::GEPArg>{int32_t(place)});
+    for (auto [slot, range] : llvm::zip(slotValues, call.getRanges()))
       LLVM::StoreOp::create(builder, loc, getAddress(loc, range), slot);
-    }
     storeLaunch(loc, kOperandCount, constant(loc, call.getRanges().size()));
     storeLaunch(loc, kInts, getTable(loc, call.getIntsAttr(), i64, call.getInts().size()));
     storeLaunch(loc, kIntCount, constant(loc, call.getInts().size()));
@@ -134,7 +135,7 @@ private:
     storeLaunch(loc, kDoubleCount, constant(loc, call.getDoubles().size()));
     storeLaunch(loc, kCallIndex, constant(loc, index));
     Value kernel = LLVM::AddressOfOp::create(builder, loc, pointer, getKernel(call.getKernel()));
-    auto status = LLVM::CallOp::create(builder, loc, launchFunctionType, ValueRange{launchFunction, contextValue, kernel, launchValue});
+    auto status = LLVM::CallOp::create(builder, loc, launchFunctionType, ValueRange{launchFunction, contextValue, kernel, launchArgument});
     returnUnlessZero(loc, status.getResult());
   }
 
@@ -191,7 +192,9 @@ private:
   // Of the function that is being written.
   OpBuilder::InsertPoint end;
   LLVM::LLVMFuncOp current;
-  Value contextValue, operandsValue, launchValue, microBatchValue;
+  Value contextValue, launchArgument, microBatchValue;
+  SmallVector<Value> slotValues;
+  Value fieldValues[kLaunchFields];
   Value segmentValues[MG_SEGMENT_COUNT];
 };
 
