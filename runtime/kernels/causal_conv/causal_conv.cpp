@@ -1,5 +1,6 @@
 // Depthwise causal convolution with an optional bias and silu, conventions 2 and 13.2: the last tap is the current token; what is before
 // the row or in another document counts as zero.
+#include "runtime/core/Documents.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
@@ -17,15 +18,6 @@ struct Sizes {
   int64_t batch, sequence, channels, width;
   bool silu;
 };
-
-/// How many tokens back (direction -1) or ahead (1) of t, itself included, a filter reaches.
-int64_t countTaps(const Sizes &size, const int32_t *documents, int64_t t, int64_t direction) {
-  int64_t taps = 1;
-  for (int64_t at = t + direction; taps < size.width && at >= 0 && at < size.sequence; at += direction, ++taps)
-    if (documents && documents[at] != documents[at - direction])
-      break;
-  return taps;
-}
 
 /// to[tap, channel], the current token's tap first.
 void reverseTaps(const Sizes &size, const float *weight, float *to) {
@@ -57,7 +49,7 @@ int32_t mg_causal_conv(const MgLaunch *launch) {
     for (int64_t row = begin; row < end; ++row) {
       int64_t t = row % size.sequence;
       float *to = y + row * size.channels;
-      int64_t count = countTaps(size, documents ? documents + row - t : nullptr, t, -1);
+      int64_t count = countReach(documents ? documents + row - t : nullptr, size.sequence, t, -1, size.width);
       filter(size, taps, bias, x + row * size.channels, count, 0, size.channels, to);
       if (size.silu)
         for (int64_t c = 0; c < size.channels; ++c)
@@ -89,7 +81,7 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
         float part[tile_channels] = {};
         for (int64_t t = start; t < stop; ++t) {
           int64_t offset = (first + t) * size.channels;
-          counts[t - start] = countTaps(size, ids, t, -1);
+          counts[t - start] = countReach(ids, size.sequence, t, -1, size.width);
           if (size.silu)
             filter(size, taps, bias, x + offset, counts[t - start], begin, end, d_x + offset);
           for (int64_t c = begin; c < end; ++c) {
@@ -112,7 +104,7 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
       }
       // A token reads gradients at and after its own, which are still in place when it is written.
       for (int64_t t = 0; t < size.sequence; ++t) {
-        int64_t count = countTaps(size, ids, t, 1);
+        int64_t count = countReach(ids, size.sequence, t, 1, size.width);
         float *to = d_x + (first + t) * size.channels;
         for (int64_t c = begin; c < end; ++c)
           to[c] *= taps[c];

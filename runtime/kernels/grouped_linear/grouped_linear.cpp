@@ -1,4 +1,5 @@
 // Linear layers of experts: rows sorted by expert, each group times its own weight, and the two gradients.
+#include "runtime/core/ClearTail.h"
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
@@ -24,13 +25,6 @@ template <typename Body> void forEachRowBlock(const int32_t *offsets, int64_t ex
       block -= countBlocks(expert);
     int64_t begin = offsets[expert] + block * block_rows;
     body(expert, begin, std::min<int64_t>(begin + block_rows, offsets[expert + 1]));
-  });
-}
-
-/// Zeros the rows after the last expert's.
-void clearTail(float *rows, int64_t used, int64_t capacity, int64_t cols) {
-  parallelRanges(capacity - used, block_rows, [&](int64_t begin, int64_t end) {
-    std::memset(rows + (used + begin) * cols, 0, (end - begin) * cols * sizeof(float));
   });
 }
 

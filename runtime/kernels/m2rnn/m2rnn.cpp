@@ -2,6 +2,7 @@
 //   z = tanh(h W + k v^T), h <- f h + (1-f) z, y = h^T q, f = exp(-exp(A_log) softplus(f_in + dt_bias)).
 // Inside, both directions of the state are padded to multiples of 8; padding stays zero. Time is cut in blocks of `interval` tokens: the
 // forward leaves the state before each, the backward recomputes one block at a time.
+#include "runtime/core/Documents.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
@@ -40,8 +41,6 @@ struct Decay {
   float exponent, keep, take;
   float slope; // derivative of the exponent by f
 };
-
-bool startsDocument(const int32_t *documents, int64_t t) { return t == 0 || (documents && documents[t] != documents[t - 1]); }
 
 Float8 load(const float *from) {
   Float8 value;

@@ -4,6 +4,7 @@
 // output and input projections, U = x * psi. Rows are padded with zeros to multiples of 8. The rotation always pairs channels
 // (j, j + state/2): without mimo parameters the even channels come first inside the kernel, which no result can see.
 #pragma once
+#include "runtime/core/Documents.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
@@ -89,7 +90,7 @@ struct Shape {
   const float *row(int64_t b, int64_t t) const { return projection + (b * sequence + t) * width; }
 
   bool startsDocument(int64_t b, int64_t t) const {
-    return t == 0 || (documents && documents[b * sequence + t] != documents[b * sequence + t - 1]);
+    return runtime::startsDocument(documents ? documents + b * sequence : nullptr, t);
   }
   /// Chunks end on multiples of `chunk` and before documents.
   int64_t chunkEnd(int64_t b, int64_t begin) const {

@@ -1,4 +1,5 @@
 // Between tokens and rows sorted by expert: copies of the tokens, and weighted sums of what the experts make of them.
+#include "runtime/core/ClearTail.h"
 #include "runtime/core/Dot.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
@@ -8,13 +9,6 @@
 using namespace megacc::runtime;
 
 static constexpr int64_t tile_rows = 64;
-
-/// Zeros the rows after the last expert's.
-static void clearTail(float *rows, int64_t used, int64_t capacity, int64_t cols) {
-  parallelRanges(capacity - used, tile_rows, [&](int64_t begin, int64_t end) {
-    std::memset(rows + (used + begin) * cols, 0, (end - begin) * cols * sizeof(float));
-  });
-}
 
 extern "C" {
 

@@ -1,4 +1,5 @@
 // Rows of hashed n-gram tables, conventions 11.3 and 11.4.
+#include "runtime/core/Documents.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
 #include "runtime/state/Random.h"
@@ -16,10 +17,8 @@ extern "C" int32_t mg_ngram_rows(const MgLaunch *launch) {
   parallelRanges(batch * sequence, tile_rows, [&](int64_t begin, int64_t end) {
     int64_t known[tile_rows]; // tokens of the row and the document, the current one included, up to `longest`
     for (int64_t row = begin; row < end; ++row) {
-      int64_t t = row % sequence, reach = 1;
-      while (reach < longest && reach <= t && (!documents || documents[row - reach] == documents[row - reach + 1]))
-        ++reach;
-      known[row - begin] = reach;
+      int64_t t = row % sequence;
+      known[row - begin] = countReach(documents ? documents + row - t : nullptr, sequence, t, -1, longest);
     }
     int64_t offset = 0;
     for (int64_t table = 0; table < count; offset += tables[2 * table++ + 1]) {

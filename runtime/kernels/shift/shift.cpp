@@ -1,4 +1,5 @@
 // Rows and targets of tokens further ahead or back, within the row and the document (conventions 12.3, 12.4, 13.2).
+#include "runtime/core/Documents.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
 
@@ -10,13 +11,8 @@ namespace {
 
 /// Whether t + distance is in the row and in the same run of equal ids.
 bool reaches(const int32_t *documents, int64_t sequence, int64_t t, int64_t distance) {
-  if (t + distance < 0 || t + distance >= sequence)
-    return false;
-  int64_t direction = distance < 0 ? -1 : 1;
-  for (int64_t at = t; documents && at != t + distance; at += direction)
-    if (documents[at] != documents[at + direction])
-      return false;
-  return true;
+  int64_t wanted = (distance < 0 ? -distance : distance) + 1;
+  return countReach(documents, sequence, t, distance < 0 ? -1 : 1, wanted) == wanted;
 }
 
 } // namespace
