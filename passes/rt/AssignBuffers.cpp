@@ -4,7 +4,6 @@
 #include "passes/rt/Passes.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/SmallBitVector.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -238,12 +237,13 @@ private:
 
   /// The accumulation that takes a result straight from its kernel, if there is one.
   static AccumulateOp getDirectAccumulate(Value result) {
+    if (!result.hasOneUse())
+      return {};
+    auto accumulate = dyn_cast<AccumulateOp>(*result.getUsers().begin());
     auto kernel = dyn_cast<KernelOpInterface>(result.getDefiningOp());
-    if (!kernel || !result.hasOneUse())
+    if (!accumulate || !kernel || kernel.getKernelQuery().gradientResult != int(cast<OpResult>(result).getResultNumber()))
       return {};
-    if (kernel.getKernelQuery().gradientResult != int(cast<OpResult>(result).getResultNumber()))
-      return {};
-    return dyn_cast<AccumulateOp>(*result.getUsers().begin());
+    return accumulate;
   }
 
   static bool isFused(Operation *op) {
@@ -266,7 +266,7 @@ private:
       for (unsigned index = 0; index < launch.op->getNumOperands(); ++index)
         launch.query.addOperand(index);
     }
-    llvm::SmallBitVector taken(buffers.size() + launch.op->getNumResults());
+    SmallVector<int> taken; // buffers of operands that results of this launch took over
     for (OpResult result : launch.op->getResults()) {
       if (AccumulateOp accumulate = getDirectAccumulate(result)) {
         launch.query.ints[launch.query.accumulateIndex] = 1;
@@ -277,7 +277,7 @@ private:
       int64_t last = getLastUse(result, position);
       int reused = findReusable(launch, result, position, taken);
       if (reused >= 0) {
-        taken.set(reused);
+        taken.push_back(reused);
         buffers[reused].last = last;
         places[result] = reused;
       } else {
@@ -292,13 +292,13 @@ private:
   }
 
   /// The buffer of an operand that dies here and whose place the result may take, -1 without one.
-  int findReusable(const Launch &launch, OpResult result, int64_t position, const llvm::SmallBitVector &taken) {
+  int findReusable(const Launch &launch, OpResult result, int64_t position, ArrayRef<int> taken) {
     for (auto [index, operand] : launch.query.inPlace) {
       if (index != result.getResultNumber())
         continue;
       Value value = launch.op->getOperand(operand);
       auto place = places.find(value);
-      if (place == places.end() || taken.test(place->second) || getBytes(value.getType()) != getBytes(result.getType()))
+      if (place == places.end() || llvm::is_contained(taken, place->second) || getBytes(value.getType()) != getBytes(result.getType()))
         continue;
       if (getLastUse(value, position) != position || llvm::count(launch.op->getOperands(), value) != 1)
         continue;
