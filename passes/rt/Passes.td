@@ -4,13 +4,21 @@
 
 include "mlir/Pass/PassBase.td"
 
+def StepSelectKernels : Pass<"step-select-kernels", "::mlir::ModuleOp"> {
+  let summary = "binds every launch to a record of lib/Kernels";
+  let description = [{
+    Sets the attribute `record` to the first record of the module's target that serves the op, or checks the one that is there. Errors list the
+    families without any record, once, and for the others the nearest records with the field that failed.
+  }];
+}
+
 def StepAssignBuffers : Pass<"step-assign-buffers", "::mlir::ModuleOp"> {
   let summary = "gives every value its bytes in the arena and turns ops into launches";
   let description = [{
-    Needs the module that step-check-global accepts. State first: weights, gradients and moments share one element order (decaying parameters,
-    then plain ones, then those that are not trained, which have neither gradients nor moments), so the optimizer is a few linear sweeps.
-    A gradient used by its `step.accumulate` alone is written there by its kernel. Then lifetimes, in-place reuse where a kernel allows it, and offsets
-    for each function; the functions share the temporaries, whose size is the largest of their peaks.
+    Needs a `record` on every launch. State first: weights, masters, gradients and moments share one element order (parameters by type and
+    decay, untrained last, each padded to 128 elements), so the optimizer is a few linear sweeps. Then the lifetimes of lib/Lifetimes, with
+    in-place reuse where the record allows it, and offsets for each function; the functions share the temporaries, whose size is the largest of
+    their peaks.
   }];
   let dependentDialects = ["::megacc::rt::RtDialect"];
 }
