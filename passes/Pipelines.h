@@ -25,7 +25,7 @@ void buildTrainPipeline(mlir::OpPassManager &passes, const StepOptions &options)
 /// Checked training step -> checked launches with a receipt.
 void buildLaunchPipeline(mlir::OpPassManager &passes);
 /// Launches -> the LLVM dialect.
-void buildCodePipeline(mlir::OpPassManager &passes, const StepOptions &options);
+void buildCodePipeline(mlir::OpPassManager &passes);
 
 /// Makes all passes, and the four pipelines as --model-pipeline, --train-pipeline, --launch-pipeline and --code-pipeline, known to megacc-opt.
 void registerPassesAndPipelines();
