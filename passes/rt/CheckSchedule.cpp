@@ -5,6 +5,7 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 using namespace mlir;
@@ -77,6 +78,11 @@ public:
     return begin >= end || (next != intervals.begin() && std::prev(next)->second >= end);
   }
 
+  bool touches(int64_t begin, int64_t end) const {
+    auto next = intervals.lower_bound(end);
+    return begin < end && next != intervals.begin() && std::prev(next)->second > begin;
+  }
+
 private:
   std::map<int64_t, int64_t> intervals;
 };
@@ -108,13 +114,14 @@ public:
 
   LogicalResult check(FuncOp func) {
     contents = Contents();
+    std::fill(std::begin(summed), std::end(summed), Bytes());
     bool good = true;
     for (auto call : func.getBody().getOps<CallOp>()) {
       SmallVector<Access> accesses = getAccesses(call);
       good &= succeeded(check(call, accesses, func.getSymName() == "update"));
       for (const Access &access : accesses)
         if (access.writes)
-          note(access.range);
+          note(access);
     }
     return success(good);
   }
@@ -148,7 +155,8 @@ private:
 
   LogicalResult check(CallOp call, ArrayRef<Access> accesses, bool inUpdate) {
     for (const Access &access : accesses)
-      if (failed(checkInside(call, access.range)) || failed(checkConstant(call, access)) || failed(checkRead(call, access, inUpdate)))
+      if (failed(checkInside(call, access.range)) || failed(checkConstant(call, access)) || failed(checkRead(call, access, inUpdate)) ||
+          failed(checkSum(call, access)))
         return failure();
     for (const auto &[index, access] : llvm::enumerate(accesses))
       for (const Access &other : accesses.drop_front(index + 1)) {
@@ -170,9 +178,11 @@ private:
       return call.emitOpError("writes constants at byte ") << range.getOffset();
     if (access.role != Role::Table)
       return success();
-    for (auto table : module.getOps<TableOp>())
-      if (range.getSegment() == MG_CONSTANTS && table.getRange().getOffset() <= range.getOffset() && getEnd(range) <= getEnd(table.getRange()))
+    for (auto table : module.getOps<TableOp>()) {
+      RangeAttr whole = table.getRange();
+      if (range.getSegment() == MG_CONSTANTS && whole.getOffset() <= range.getOffset() && getEnd(range) <= getEnd(whole))
         return success();
+    }
     return call.emitOpError("reads a table at bytes ") << range.getOffset() << " to " << getEnd(range) << " of "
                                                        << getSegmentName(range.getSegment()) << ", where no rt.table lies";
   }
@@ -196,13 +206,32 @@ private:
     return success();
   }
 
+  /// Of several sums into one place of the state the first overwrites at micro-batch 0, the others add.
+  LogicalResult checkSum(CallOp call, const Access &access) {
+    RangeAttr range = access.range;
+    if (access.role != Role::Sum || range.getSegment() == MG_TEMPORARIES)
+      return success();
+    int64_t accumulate = call.getInts()[findKernel(call.getKernel())->findInt("accumulate")];
+    const Bytes &before = summed[range.getSegment()];
+    bool good = accumulate == 2 ? before.covers(range.getOffset(), getEnd(range)) : !before.touches(range.getOffset(), getEnd(range));
+    if (good)
+      return success();
+    return call.emitOpError(accumulate == 2 ? "adds to bytes " : "overwrites bytes ")
+           << range.getOffset() << " to " << getEnd(range) << " of " << getSegmentName(range.getSegment())
+           << (accumulate == 2 ? ", which the function has not summed; accumulate must be 1"
+                               : ", which the function has summed already; accumulate must be 2");
+  }
+
   /// Whether the bytes that `place` has in `range` have been written.
   bool isWritten(RangeAttr place, RangeAttr range) const {
     return place.getSegment() != range.getSegment() ||
            written[range.getSegment()].covers(std::max(place.getOffset(), range.getOffset()), std::min(getEnd(place), getEnd(range)));
   }
 
-  void note(RangeAttr range) {
+  void note(const Access &access) {
+    RangeAttr range = access.range;
+    if (access.role == Role::Sum)
+      summed[range.getSegment()].add(range.getOffset(), getEnd(range));
     if (range.getSegment() == MG_TEMPORARIES)
       contents.write(range.getOffset(), getEnd(range), range.getValue());
     else
@@ -214,6 +243,8 @@ private:
   int64_t microBatches = 1;
   /// Of the temporaries, within a function.
   Contents contents;
+  /// Where the function has summed so far.
+  Bytes summed[MG_SEGMENT_COUNT];
   /// What the functions so far have written of the state, at micro-batch 0.
   Bytes written[MG_SEGMENT_COUNT];
 };

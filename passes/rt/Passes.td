@@ -20,8 +20,8 @@ def RtCheckSchedule : Pass<"rt-check-schedule", "::mlir::ModuleOp"> {
   let description = [{
     Replays the functions, in their order, over byte intervals: a range of temporaries that is read holds, whole, the value that its
     producer wrote; ranges of launches and state lie inside their segments at every micro-batch; a launch's own operands overlap only where
-    an output takes the place of an input exactly; a gradient or metric that @update reads has been written; a table is one of the module's,
-    and nothing writes constants. Changes nothing.
+    an output takes the place of an input exactly; of several sums into one gradient or metric the first overwrites and the others add; a
+    gradient or metric that @update reads has been written; a table is one of the module's, and nothing writes constants. Changes nothing.
   }];
 }
 

@@ -135,6 +135,22 @@ rt.func @sums_read_what_they_add_to {
 
 // -----
 
+rt.segment "gradients" bytes 256
+rt.segment "io" bytes 256
+rt.func @micro_batch {
+  rt.call @mg_accumulate(sum gradients[0 : 64], in io[0 : 64]) {count = 16, accumulate = 1, scale = 1.0} block -1 cost 0 0
+  rt.call @mg_accumulate(sum gradients[0 : 64], in io[64 : 64]) {count = 16, accumulate = 2, scale = 1.0} block -1 cost 0 0
+  // expected-error @+1 {{overwrites bytes 32 to 96 of gradients, which the function has summed already; accumulate must be 2}}
+  rt.call @mg_accumulate(sum gradients[32 : 64], in io[64 : 64]) {count = 16, accumulate = 1, scale = 1.0} block -1 cost 0 0
+  // expected-error @+1 {{adds to bytes 128 to 192 of gradients, which the function has not summed; accumulate must be 1}}
+  rt.call @mg_accumulate(sum gradients[128 : 64], in io[64 : 64]) {count = 16, accumulate = 2, scale = 1.0} block -1 cost 0 0
+}
+rt.func @another_function_begins_again {
+  rt.call @mg_accumulate(sum gradients[0 : 64], in io[0 : 64]) {count = 16, accumulate = 1, scale = 1.0} block -1 cost 0 0
+}
+
+// -----
+
 rt.segment "weights" bytes 128
 rt.segment "gradients" bytes 128
 rt.segment "temporaries" bytes 8
