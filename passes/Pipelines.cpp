@@ -44,11 +44,7 @@ void buildLaunchPipeline(OpPassManager &passes) {
   passes.addPass(rt::createRtBuildReceipt());
 }
 
-void buildCodePipeline(OpPassManager &passes, const StepOptions &options) {
-  rt::RtToLLVMOptions lowering;
-  lowering.target = options.target;
-  passes.addPass(rt::createRtToLLVM(lowering));
-}
+void buildCodePipeline(OpPassManager &passes) { passes.addPass(rt::createRtToLLVM()); }
 
 void registerPassesAndPipelines() {
   mega::registerMegaPasses();
@@ -60,8 +56,7 @@ void registerPassesAndPipelines() {
                                           [](OpPassManager &passes) { buildTrainPipeline(passes, {}); });
   static PassPipelineRegistration<> memory("memory-pipeline", "checked training step -> fused, with its caches", buildMemoryPipeline);
   static PassPipelineRegistration<> launch("launch-pipeline", "checked training step -> checked launches with a receipt", buildLaunchPipeline);
-  static PassPipelineRegistration<> code("code-pipeline", "launches -> the LLVM dialect",
-                                         [](OpPassManager &passes) { buildCodePipeline(passes, {}); });
+  static PassPipelineRegistration<> code("code-pipeline", "launches -> the LLVM dialect", buildCodePipeline);
 }
 
 } // namespace megacc

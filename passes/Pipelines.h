@@ -27,7 +27,7 @@ void buildMemoryPipeline(mlir::OpPassManager &passes);
 /// Checked training step -> checked launches with a receipt; the memory pipeline is its first part.
 void buildLaunchPipeline(mlir::OpPassManager &passes);
 /// Launches -> the LLVM dialect.
-void buildCodePipeline(mlir::OpPassManager &passes, const StepOptions &options);
+void buildCodePipeline(mlir::OpPassManager &passes);
 
 /// Makes all passes, and the pipelines as --model-pipeline, --train-pipeline, --memory-pipeline, --launch-pipeline and --code-pipeline, known to megacc-opt.
 void registerPassesAndPipelines();
