@@ -88,9 +88,10 @@ public:
 
   int run() {
     folder = options.out.empty() ? options.resume : options.out;
+    checkInputs(step);
     prepareState();
     openData();
-    writeTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
+    stageTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
     prepareFolder();
     MetricsLog log(folder / "metrics.jsonl", state.step);
     return loop(log);
@@ -182,16 +183,14 @@ private:
     for (int64_t t = first; t <= last; ++t) {
       double lr = learningRate(state.settings, about.optimizer.schedule, t);
       try {
-        writeTrainingBatch(step, corpus.train, state.position);
+        stageTrainingBatch(step, corpus.train, state.position);
       } catch (const DataError &) {
         progress.clear();
         save();
         throw;
       }
-      writeScalars(step, lr, t);
-      for (int64_t m = 0; m < about.accumulate; ++m)
-        step.runMicroBatch(m);
-      step.runUpdate();
+      stageScalars(step, lr, t);
+      runStep(step);
       if (options.verify)
         verifier.checkStep();
       Losses losses = readLosses(step);
