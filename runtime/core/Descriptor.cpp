@@ -38,8 +38,8 @@ std::vector<int64_t> readShape(const json &entry) {
 std::vector<Place> readPlaces(const json &list) {
   std::vector<Place> places;
   for (const json &entry : list)
-    places.push_back({entry.at("name"), readType(entry), readShape(entry), entry.at("offset"), entry.at("stride"), entry.value("weight", 0.0),
-                      entry.value("function", "")});
+    places.push_back({entry.at("name"), readType(entry), readShape(entry), entry.at("offset"), entry.at("stride"),
+                      entry.value("weight", 0.0), entry.value("function", "")});
   return places;
 }
 
@@ -47,7 +47,8 @@ void checkParameter(const ParameterPlace &parameter, bool whole) {
   if (parameter.type != MG_F32 && parameter.type != MG_BF16)
     refuse("parameter '" + parameter.name + "' has dtype " + typeName(parameter.type) + "; expected f32 or bf16");
   if ((parameter.type == MG_BF16) != parameter.master.has_value())
-    refuse("parameter '" + parameter.name + "' is " + typeName(parameter.type) + (parameter.master ? " and has" : " and lacks") + " a master");
+    refuse("parameter '" + parameter.name + "' is " + typeName(parameter.type) + (parameter.master ? " and has" : " and lacks") +
+           " a master");
   if (!parameter.ranges.empty() && parameter.ranges.size() != parameter.shape.size())
     refuse("parameter '" + parameter.name + "' has " + std::to_string(parameter.shape.size()) + " dimensions and ranges for " +
            std::to_string(parameter.ranges.size()));
@@ -71,10 +72,20 @@ void checkParameter(const ParameterPlace &parameter, bool whole) {
 std::vector<ParameterPlace> readParameters(const json &list, bool whole) {
   std::vector<ParameterPlace> parameters;
   for (const json &entry : list) {
-    ParameterPlace parameter{entry.at("name"),   entry.at("init"),    readType(entry),   readShape(entry),
-                             {},                 entry.at("init_a"),  entry.at("decays"), entry.at("trained"),
-                             entry.at("block"),  entry.at("offset"),  entry.value("gradient", int64_t(0)),
-                             entry.value("m", int64_t(0)), entry.value("v", int64_t(0)), std::nullopt};
+    ParameterPlace parameter{entry.at("name"),
+                             entry.at("init"),
+                             readType(entry),
+                             readShape(entry),
+                             {},
+                             entry.at("init_a"),
+                             entry.at("decays"),
+                             entry.at("trained"),
+                             entry.at("block"),
+                             entry.at("offset"),
+                             entry.value("gradient", int64_t(0)),
+                             entry.value("m", int64_t(0)),
+                             entry.value("v", int64_t(0)),
+                             std::nullopt};
     if (entry.contains("ranges"))
       entry["ranges"].get_to(parameter.ranges);
     if (entry.contains("master"))
@@ -95,7 +106,7 @@ Descriptor readChecked(const json &root) {
       refuse("a size of the model is " + std::to_string(number));
   descriptor.seed = uint64_t(root.at("seed").get<int64_t>());
   const json &optimizer = root.at("optimizer");
-  descriptor.optimizer = {optimizer.at("lr"),     optimizer.at("beta1"),    optimizer.at("beta2"), optimizer.at("final"),
+  descriptor.optimizer = {optimizer.at("lr"),       optimizer.at("beta1"),  optimizer.at("beta2"), optimizer.at("final"),
                           optimizer.at("schedule"), optimizer.at("warmup"), optimizer.at("steps")};
   if (root.at("segments").size() != MG_SEGMENT_COUNT)
     refuse(std::to_string(root.at("segments").size()) + " segments, expected " + std::to_string(MG_SEGMENT_COUNT));
@@ -196,9 +207,9 @@ Descriptor readDescriptor(std::string_view text) {
     refuse("it is no JSON object");
   int64_t abi = root.value("abi", int64_t(0));
   if (abi != MEGACC_ABI_VERSION)
-    throw ArtifactError("it was compiled for ABI version " + std::to_string(abi) + ", this megacc-run has " +
-                        std::to_string(MEGACC_ABI_VERSION) + "; fix: " +
-                        (abi < MEGACC_ABI_VERSION ? "compile the declaration again with this release's megacc" : "use a newer megacc-run"));
+    throw ArtifactError(
+        "it was compiled for ABI version " + std::to_string(abi) + ", this megacc-run has " + std::to_string(MEGACC_ABI_VERSION) +
+        "; fix: " + (abi < MEGACC_ABI_VERSION ? "compile the declaration again with this release's megacc" : "use a newer megacc-run"));
   try {
     return readChecked(root);
   } catch (const json::exception &error) {

@@ -10,17 +10,21 @@
 namespace megacc::runtime {
 namespace {
 
+/// Every architecture of NVIDIA cards is a target of its own; their kernels share a library.
+std::string libraryName(const std::string &target) { return "libmegacc_" + (target.starts_with("sm_") ? "cuda" : target) + ".so"; }
+
 /// The kernel library of a target, which stays open until the program ends.
 const MgTarget *openTarget(const std::string &target) {
-  if (target.empty() || !std::ranges::all_of(target, [](unsigned char letter) { return std::isalnum(letter); }))
+  if (target.empty() || !std::ranges::all_of(target, [](unsigned char letter) { return std::isalnum(letter) || letter == '_'; }))
     throw ArtifactError("'" + target + "' is no name of a target; fix: compile the declaration again");
-  std::string name = "libmegacc_" + target + ".so";
+  std::string name = libraryName(target);
   std::error_code error;
   std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / name;
   // Global: the kernels that step.so imports are resolved from it.
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (!library)
-    throw ArtifactError("the kernels of target " + target + " cannot be opened: " + dlerror() + "; fix: keep " + name + " beside megacc-run");
+    throw ArtifactError("the kernels of target " + target + " cannot be opened: " + dlerror() + "; fix: keep " + name +
+                        " beside megacc-run");
   auto find = reinterpret_cast<const MgTarget *(*)()>(dlsym(library, "mg_target"));
   if (!find)
     throw ArtifactError(path.string() + ": lacks the function mg_target; fix: use the library of the same release");
@@ -45,7 +49,7 @@ Device::Device(const std::string &name, const std::map<std::string, std::string>
     if (const MgKernelEntry *entry = findEntry(target, kernel); !entry || entry->signature != signature)
       mistakes += (mistakes.empty() ? "" : ", ") + kernel;
   if (!mistakes.empty())
-    throw ArtifactError("it was compiled for other kernels than libmegacc_" + name + ".so has (" + mistakes +
+    throw ArtifactError("it was compiled for other kernels than " + libraryName(name) + " has (" + mistakes +
                         "); fix: compile the declaration again with the megacc of the same release");
 }
 

@@ -23,8 +23,8 @@ Descriptor describe(const std::string &path) {
       mesh += std::string(axis ? ", " : "") + axisName(axis) + " = " + std::to_string(about.mesh[axis]);
     }
     if (ranks != 1)
-      throw ArtifactError("was compiled for " + std::to_string(ranks) + " ranks (" + mesh + "), megacc-run is one; fix: compile it with mesh = " +
-                          "<dp = 1, tp = 1, ep = 1>");
+      throw ArtifactError("was compiled for " + std::to_string(ranks) + " ranks (" + mesh +
+                          "), megacc-run is one; fix: compile it with mesh = " + "<dp = 1, tp = 1, ep = 1>");
     return about;
   } catch (const ArtifactError &error) {
     throw ArtifactError(path + ": " + error.what());
@@ -104,10 +104,11 @@ void Step::mirrorInputsAndMetrics() {
   auto [inputs_begin, inputs_end] = spanOf(about.inputs, about.accumulate, size);
   auto [metrics_begin, metrics_end] = spanOf(about.metrics, 1, size);
   auto [outputs_begin, outputs_end] = spanOf(about.outputs, about.accumulate, size);
-  if ((!about.metrics.empty() && inputs_end > metrics_begin) || (!about.outputs.empty() && std::max(inputs_end, metrics_end) > outputs_begin))
-    throw ArtifactError("the io segment has inputs up to " + std::to_string(inputs_end) + ", metrics from " + std::to_string(metrics_begin) +
-                        " to " + std::to_string(metrics_end) + " and outputs from " + std::to_string(outputs_begin) +
-                        ", not one after the other; fix: compile the declaration again");
+  if ((!about.metrics.empty() && inputs_end > metrics_begin) ||
+      (!about.outputs.empty() && std::max(inputs_end, metrics_end) > outputs_begin))
+    throw ArtifactError("the io segment has inputs up to " + std::to_string(inputs_end) + ", metrics from " +
+                        std::to_string(metrics_begin) + " to " + std::to_string(metrics_end) + " and outputs from " +
+                        std::to_string(outputs_begin) + ", not one after the other; fix: compile the declaration again");
   inputs = {inputs_begin, std::vector<std::byte>(inputs_end - inputs_begin)};
   metrics = {metrics_begin, std::vector<std::byte>(metrics_end - metrics_begin)};
 }
@@ -239,7 +240,8 @@ void Step::initialize(const ParameterPlace &parameter, int64_t kind, uint64_t ke
     int64_t ints[number_mg_initialize::integer_count];
     double doubles[real_mg_initialize::real_count];
     operands[at_mg_initialize::y] = {MG_WEIGHTS, parameter.offset + run.begin * width, run.count * width, parameter.type};
-    operands[at_mg_initialize::master] = {parameter.master ? MG_OPTIMIZER : -1, parameter.master.value_or(0) + run.begin * 4, run.count * 4, MG_F32};
+    operands[at_mg_initialize::master] = {parameter.master ? MG_OPTIMIZER : -1, parameter.master.value_or(0) + run.begin * 4, run.count * 4,
+                                          MG_F32};
     ints[number_mg_initialize::count] = run.count;
     ints[number_mg_initialize::first] = run.first;
     ints[number_mg_initialize::kind] = kind;

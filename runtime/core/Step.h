@@ -49,8 +49,8 @@ public:
   /// An output of one micro-batch, as fp32.
   std::vector<float> readOutput(const Place &output, int64_t micro_batch = 0);
 
-  /// Elements [first, first + values.size()) of a part of a parameter's state, counted row-major in the whole tensor and widened or rounded to
-  /// nearest even where it is bf16. Elements that another rank has stay as they are.
+  /// Elements [first, first + values.size()) of a part of a parameter's state, counted row-major in the whole tensor and widened or rounded
+  /// to nearest even where it is bf16. Elements that another rank has stay as they are.
   void readState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values);
   void writeState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<const float> values);
   /// A whole tensor.
@@ -59,8 +59,8 @@ public:
   void initialize(const ParameterPlace &parameter, int64_t kind, uint64_t key);
   /// Zeros everywhere in weights, optimizer state and gradients.
   void clearState();
-  /// Fills what a step must not read before it has written it with 0xFF, a NaN in every float: temporaries, io, and gradients, whose padding
-  /// stays zero.
+  /// Fills what a step must not read before it has written it with 0xFF, a NaN in every float: temporaries, io, and gradients, whose
+  /// padding stays zero.
   void poison();
 
   /// Raw bytes of a segment.
@@ -93,7 +93,8 @@ private:
   Range findRange(const ParameterPlace &parameter, StatePart part) const;
   std::vector<float> readFloats(const Range &range, int64_t count);
   template <typename T> std::span<T> staged(const Place &place, int64_t micro_batch) {
-    return {reinterpret_cast<T *>(inputs.bytes.data() + (place.offset + micro_batch * place.stride - inputs.begin)), size_t(place.elements())};
+    return {reinterpret_cast<T *>(inputs.bytes.data() + (place.offset + micro_batch * place.stride - inputs.begin)),
+            size_t(place.elements())};
   }
 
   Descriptor about;

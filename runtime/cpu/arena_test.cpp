@@ -1,6 +1,6 @@
-#include "runtime/cpu/Arena.h"
 #include "megacc/StepABI.h"
 #include "runtime/core/Status.h"
+#include "runtime/cpu/Arena.h"
 
 #include <algorithm>
 #include <cstddef>

@@ -74,7 +74,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path &where) : path(wher
   if (error)
     fail(path, "cannot open: " + error.message());
   if (size < 8 || !file.read(reinterpret_cast<char *>(&length), 8) || length > size - 8)
-    fail(path, "is no safetensors file: " + std::to_string(size) + " bytes, its header needs " + std::to_string(length) + " after the first 8");
+    fail(path,
+         "is no safetensors file: " + std::to_string(size) + " bytes, its header needs " + std::to_string(length) + " after the first 8");
   header.resize(length);
   file.read(header.data(), length);
   nlohmann::json root = nlohmann::json::parse(header, nullptr, false);
@@ -112,8 +113,12 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path &where) : path(wher
     fail(path, "holds " + std::to_string(data) + " bytes of tensors, its header describes " + std::to_string(last) + "; it is altered");
 }
 
-TensorSource viewOf(std::span<const float> values, std::vector<int64_t> shape) { return viewOf("F32", std::as_bytes(values), std::move(shape)); }
-TensorSource viewOf(std::span<const int64_t> values, std::vector<int64_t> shape) { return viewOf("I64", std::as_bytes(values), std::move(shape)); }
+TensorSource viewOf(std::span<const float> values, std::vector<int64_t> shape) {
+  return viewOf("F32", std::as_bytes(values), std::move(shape));
+}
+TensorSource viewOf(std::span<const int64_t> values, std::vector<int64_t> shape) {
+  return viewOf("I64", std::as_bytes(values), std::move(shape));
+}
 
 const SafetensorsFile::Entry &SafetensorsFile::find(const std::string &name) const {
   auto found = tensors.find(name);
@@ -132,8 +137,8 @@ void SafetensorsFile::readBytes(const std::string &name, uint64_t begin, std::sp
 void SafetensorsFile::read(const std::string &name, const std::string &dtype, std::span<std::byte> target) {
   const Entry &entry = find(name);
   if (entry.dtype != dtype || entry.bytes != target.size())
-    fail(path, "'" + name + "' is " + entry.dtype + " " + shapeText(entry.shape) + " of " + std::to_string(entry.bytes) + " bytes, expected " +
-                   dtype + " of " + std::to_string(target.size()));
+    fail(path, "'" + name + "' is " + entry.dtype + " " + shapeText(entry.shape) + " of " + std::to_string(entry.bytes) +
+                   " bytes, expected " + dtype + " of " + std::to_string(target.size()));
   readBytes(name, entry.begin, target);
 }
 

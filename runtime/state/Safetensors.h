@@ -51,7 +51,8 @@ public:
   void verify();
   /// Reads a tensor of this dtype and exactly as many bytes as `target`. Throws FileError for a missing one or another size.
   void read(const std::string &name, const std::string &dtype, std::span<std::byte> target);
-  /// Reads elements [first, first + values.size()) of a tensor of dtype F32 or BF16 that has them. Throws FileError for a missing or another one.
+  /// Reads elements [first, first + values.size()) of a tensor of dtype F32 or BF16 that has them. Throws FileError for a missing or
+  /// another one.
   void readFloats(const std::string &name, int64_t first, std::span<float> values);
 
 private:
@@ -69,8 +70,8 @@ private:
 inline constexpr size_t part_bytes = 16 << 20;
 
 /// Writes to a temporary file beside `path`, syncs it and renames it, so that `path` is always whole. Throws FileError; an older
-/// file at `path` then stays as it was. The header's metadata get the key xxh3_128: a hash of the header, with zeros in its own place, and of
-/// all tensors.
+/// file at `path` then stays as it was. The header's metadata get the key xxh3_128: a hash of the header, with zeros in its own place, and
+/// of all tensors.
 void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata = {});
 
 } // namespace megacc::runtime

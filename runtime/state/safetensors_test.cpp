@@ -1,5 +1,5 @@
-#include "runtime/state/Safetensors.h"
 #include "runtime/core/Bfloat16.h"
+#include "runtime/state/Safetensors.h"
 
 #include <cmath>
 #include <cstdlib>

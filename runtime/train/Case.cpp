@@ -1,5 +1,6 @@
 #include "runtime/train/Case.h"
 #include "runtime/state/Safetensors.h"
+#include "runtime/train/Batches.h"
 #include "runtime/train/State.h"
 
 #include <algorithm>
@@ -21,8 +22,8 @@ void checkCase(const Step &step, const SafetensorsFile &file, const std::filesys
     if (found == file.entries().end())
       mistakes += "\n  '" + name + "' is missing";
     else if (found->second.dtype != dtype || found->second.shape != shape)
-      mistakes += "\n  '" + name + "' is " + found->second.dtype + " " + shapeText(found->second.shape) + ", the step takes " + dtype + " " +
-                  shapeText(shape);
+      mistakes += "\n  '" + name + "' is " + found->second.dtype + " " + shapeText(found->second.shape) + ", the step takes " + dtype +
+                  " " + shapeText(shape);
   };
   const Descriptor &descriptor = step.descriptor();
   for (const ParameterPlace &parameter : descriptor.parameters)
@@ -46,7 +47,8 @@ void checkCase(const Step &step, const SafetensorsFile &file, const std::filesys
 }
 
 /// Tokens are in the model's vocab; targets too, or negative. `values` is of all micro-batches.
-void checkVocabulary(const Descriptor &descriptor, const Place &place, const std::vector<int32_t> &values, const std::filesystem::path &path) {
+void checkVocabulary(const Descriptor &descriptor, const Place &place, const std::vector<int32_t> &values,
+                     const std::filesystem::path &path) {
   bool targets = place.name == "targets";
   if (place.name != "tokens" && !targets)
     return;
@@ -63,6 +65,7 @@ void checkVocabulary(const Descriptor &descriptor, const Place &place, const std
 
 void runCase(Step &step, const std::filesystem::path &input, const std::filesystem::path &output) {
   SafetensorsFile file(input);
+  checkInputs(step);
   checkCase(step, file, input);
   const Descriptor &descriptor = step.descriptor();
   step.clearState();

@@ -29,8 +29,8 @@ void checkKeys(const Step &step, const SafetensorsFile &file, const std::filesys
     bool half = may_be_half && found != file.entries().end() && found->second.dtype == "BF16";
     std::string has = found == file.entries().end() ? "no such tensor" : found->second.dtype + " " + shapeText(found->second.shape);
     if (has != (half ? "BF16 " : "F32 ") + shapeText(shape))
-      throw FileError(path.string() + ": is of another model: '" + name + "' is F32 " + shapeText(shape) + " in @" + step.descriptor().model +
-                      ", the file has " + has + "; fix: use the step.so this run was started with");
+      throw FileError(path.string() + ": is of another model: '" + name + "' is F32 " + shapeText(shape) + " in @" +
+                      step.descriptor().model + ", the file has " + has + "; fix: use the step.so this run was started with");
     return half;
   };
   for (const ParameterPlace &parameter : step.descriptor().parameters) {
@@ -128,8 +128,8 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
     throw FileError(path.string() + ": was trained with seed " + seed + ", the step has seed " + std::to_string(step.descriptor().seed) +
                     ", and would read other data; fix: use the step.so this run was started with");
   if (std::string variant = find(about, "kernels", path); variant != step.kernelVariant())
-    fprintf(stderr, "warning: %s was computed with %s kernels, this machine uses %s: the run goes on, but not to the same bits\n", path.c_str(),
-            variant.c_str(), step.kernelVariant().c_str());
+    fprintf(stderr, "warning: %s was computed with %s kernels, this machine uses %s: the run goes on, but not to the same bits\n",
+            path.c_str(), variant.c_str(), step.kernelVariant().c_str());
   for (const ParameterPlace &parameter : step.descriptor().parameters) {
     loadValue(step, parameter, file);
     if (!parameter.trained)

@@ -79,7 +79,9 @@ std::string Profiler::table() const {
     return format("  %-32s %9lld %11.1f %5.1f%% %10.1f %10.1f\n", name.c_str(), (long long)sum.launches, 1e3 * sum.seconds,
                   100 * sum.seconds / std::max(all, 1e-30), sum.flops / sum.seconds / 1e9, sum.bytes / sum.seconds / 1e9);
   };
-  auto head = [](const char *name) { return format("  %-32s %9s %11s %6s %10s %10s\n", name, "launches", "ms", "share", "GFLOP/s", "GB/s"); };
+  auto head = [](const char *name) {
+    return format("  %-32s %9s %11s %6s %10s %10s\n", name, "launches", "ms", "share", "GFLOP/s", "GB/s");
+  };
   std::vector<std::pair<std::string, Sum>> ordered(kernels.begin(), kernels.end());
   std::ranges::sort(ordered, [](const auto &a, const auto &b) { return a.second.seconds > b.second.seconds; });
   std::string text = head("kernel");

@@ -33,7 +33,8 @@ void sample(Step &step, const std::string &prompt, int64_t count) {
     throw std::runtime_error("sampling prints bytes and needs a vocab of at least 256, the model has " + std::to_string(descriptor.vocab));
   if (prompt.empty())
     throw std::runtime_error("sampling needs at least one byte to start from; fix: --prompt TEXT");
-  const Place *tokens = descriptor.findInput("tokens"), *targets = descriptor.findInput("targets"), *positions = descriptor.findInput("positions");
+  const Place *tokens = descriptor.findInput("tokens"), *targets = descriptor.findInput("targets"),
+              *positions = descriptor.findInput("positions");
   const Place *logits = descriptor.findOutput("logits"), *documents = descriptor.findInput("documents");
   if (!tokens || !targets || !positions || !logits)
     throw ArtifactError("the step has no inputs to sample with; fix: compile the declaration again");

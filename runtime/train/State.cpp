@@ -53,8 +53,9 @@ void runStep(Step &step) {
   step.fetchMetrics();
   for (const Place &metric : descriptor.metrics)
     if (metric.name.starts_with("invalid.") && step.metric(metric) != 0)
-      throw std::runtime_error(metric.name.substr(8) + " met a token or target outside the model's vocab " + std::to_string(descriptor.vocab) +
-                               " (" + metric.name + "), though the data was checked; fix: start again from the last checkpoint");
+      throw std::runtime_error(metric.name.substr(8) + " met a token or target outside the model's vocab " +
+                               std::to_string(descriptor.vocab) + " (" + metric.name +
+                               "), though the data was checked; fix: start again from the last checkpoint");
 }
 
 Losses readLosses(const Step &step) {

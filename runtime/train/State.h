@@ -21,8 +21,8 @@ void initializeState(Step &step);
 /// Sets what changes from step to step in the inputs: lr(t), 1 - beta1^t, 1 - beta2^t.
 void stageScalars(Step &step, double lr, int64_t t);
 
-/// One optimizer step on the inputs as they are staged; its metrics are fetched. Throws std::runtime_error where a kernel fails or met a number
-/// outside its range (a metric invalid.*).
+/// One optimizer step on the inputs as they are staged; its metrics are fetched. Throws std::runtime_error where a kernel fails or met a
+/// number outside its range (a metric invalid.*).
 void runStep(Step &step);
 
 /// A weighted term of the loss, e.g. "main", and the weighted sum of all.
