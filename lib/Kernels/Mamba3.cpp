@@ -77,16 +77,15 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
     ScanSizes size(query);
     return llvm::SmallVector<int64_t>{size.batch, size.heads, size.countWindows(), size.state, size.headDim};
   })};
-  // Without mimo, psi_v is x itself.
-  Record siso = scan;
-  siso.name += "_siso";
-  siso.refuses = [](const KernelQuery &query) { return query.getInt("mimo") ? "mimo is 1, expected 0" : refuse(query); };
-  scan.refuses = [](const KernelQuery &query) { return query.getInt("mimo") ? refuse(query) : "mimo is 0, expected 1"; };
-  scan.caches.push_back(makeCache("psi_v", [](const KernelQuery &query) {
+  Cache psiV = makeCache("psi_v", [](const KernelQuery &query) {
     ScanSizes size(query);
     return llvm::SmallVector<int64_t>{size.rows(), size.heads, size.rank, size.headDim};
-  }, /*kept=*/false));
+  }, /*kept=*/false);
+  psiV.type = [always = psiV.type](const KernelQuery &query) { return query.getInt("mimo") ? always(query) : mlir::RankedTensorType(); };
+  psiV.setting = "psiv_cache";
+  psiV.trade = "is written and read to save one multiplication a number";
+  psiV.nothing = "variant siso has no mimo_x"; // psi_v would be x itself
+  scan.caches.push_back(psiV);
   records.push_back(scan);
-  records.push_back(siso);
   records.push_back(grad);
 }
