@@ -49,9 +49,13 @@ struct ScanSizes {
 
 } // namespace
 
+static int64_t countParameters(const KernelQuery &query) {
+  return llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "parameter"; });
+}
+
 static std::string refuse(const KernelQuery &query) {
   int64_t mimo = query.getInt("mimo"), rank = query.getInt("rank"), state = query.getInt("state"), angles = query.getInt("angles");
-  int64_t expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = query.findInt("parts").value_or(expected);
+  int64_t expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = countParameters(query);
   if (parts != expected)
     return "parts is " + std::to_string(parts) + ", expected " + std::to_string(expected);
   if (!mimo && rank != 1)
@@ -65,8 +69,7 @@ static std::string refuse(const KernelQuery &query) {
 
 void megacc::addMamba3Records(std::vector<Record> &records) {
   auto tuning = [](const KernelQuery &query) {
-    int64_t parts = llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "parameter"; });
-    return std::vector<std::pair<std::string, int64_t>>{{"window", kWindow}, {"parts", parts}};
+    return std::vector<std::pair<std::string, int64_t>>{{"window", kWindow}, {"parts", countParameters(query)}};
   };
   Record scan = makeRecord("mamba3_scan"), grad = makeRecord("mamba3_scan_grad");
   scan.tuning = grad.tuning = tuning;
