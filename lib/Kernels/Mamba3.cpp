@@ -11,8 +11,8 @@ static constexpr int64_t kWindow = 256;
 
 namespace {
 
-/// The sizes of a scan. The kernel works on chunks of at most 32 rows, pads to multiples of 8 floats, and has `lanes` heads (backward: tasks,
-/// which are parts of a group's heads) at a time.
+/// The sizes of a scan. The kernel works on chunks of at most 32 rows, pads to multiples of 8 floats, and has up to 32 heads at a time; the
+/// backward as many tasks, which are parts of a group's heads.
 struct ScanSizes {
   explicit ScanSizes(const KernelQuery &query)
       : batch(query.getInt("batch")), sequence(query.getInt("sequence")), heads(query.getInt("heads")), groups(query.getInt("groups")),

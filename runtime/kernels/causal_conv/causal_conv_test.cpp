@@ -44,7 +44,8 @@ Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Val
   Result result{Values(c.count(), NAN), gradients.empty() ? Values(all.size(), NAN) : gradients};
   int64_t taps = c.channels * c.width;
   float *x = all.data(), *weight = x + c.count(), *bias = c.bias ? weight + taps : nullptr, *d = result.gradients.data();
-  std::vector<Operand> inputs = {{"x", x, c.count()}, {"weight", weight, taps}, {"bias", bias, c.channels}, Operand::documents(c.documents)};
+  std::vector<Operand> inputs = {{"x", x, c.count()}, {"weight", weight, taps}, {"bias", bias, c.channels}};
+  inputs.push_back(Operand::documents(c.documents));
   std::vector<Operand> operands = inputs;
   operands.push_back({"y", result.y});
   Ints ints = {{"batch", c.batch}, {"sequence", c.sequence}, {"channels", c.channels}, {"taps", c.width}, {"silu", c.silu}};

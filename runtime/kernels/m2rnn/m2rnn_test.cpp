@@ -64,7 +64,8 @@ struct Result {
 };
 
 /// `cached`: the states before every block are kept for the backward.
-Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, bool cached = true, int64_t accumulate = 1) {
+Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, bool cached = true,
+           int64_t accumulate = 1) {
   Result result{Values(d_y.size(), NAN), gradients.empty() ? Values(all.size(), NAN) : gradients};
   Values states(c.batch * c.heads * ((c.sequence + c.block - 1) / c.block) * c.key * c.value, NAN);
   Operand cache = cached ? Operand("states", states) : Operand("states", nullptr);
