@@ -1,4 +1,5 @@
 #include "dialects/Mega/Stack.h"
+#include "dialects/Mega/Spec.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -13,11 +14,8 @@ KindAttr makeWord(MLIRContext *context, StringRef word) { return KindAttr::get(c
 
 /// Words and quoted strings are both text; the key table tells them apart.
 bool isQuoted(StringRef kind, StringRef key) {
-  const KindSpec *spec = findKind(kind);
-  if (!spec)
-    return false;
-  auto found = llvm::find_if(spec->keys, [&](const KeySpec &candidate) { return candidate.name == key; });
-  return found != spec->keys.end() && found->type == KeyType::string;
+  const std::vector<KeySpec> *specs = findKeys(kind);
+  return specs && llvm::any_of(*specs, [&](const KeySpec &spec) { return spec.name == key && spec.type == KeyType::string; });
 }
 
 Attribute makeValue(Builder &builder, const Value &value, bool quoted) {
