@@ -34,11 +34,12 @@ std::vector<Settings> makeSettings() {
   KeySpec optimizer = {"optimizer", KeyType::table, std::nullopt, true, {"adamw"}, 0};
   KeySpec memory = {"memory", KeyType::string, std::nullopt, false, {}, 0};
   return {
-      {"train", {required("micro_batch"), integer("accumulate", 1), word("precision", {"fp32", "bf16"}), seed(), number("clip", 1.0), optimizer,
-                 table("mesh", {""}), memory, flag("documents", false), word("recompute", {"auto", "none", "full"}),
-                 word("psiv_cache", {"off", "auto", "on"})}},
-      {"adamw", {lr, number("beta1", 0.9), number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1),
-                 table("schedule", {"constant", "cosine"})}},
+      {"train",
+       {required("micro_batch"), integer("accumulate", 1), word("precision", {"fp32", "bf16"}), seed(), number("clip", 1.0), optimizer,
+        table("mesh", {""}), memory, flag("documents", false), word("recompute", {"auto", "none", "full"}),
+        word("psiv_cache", {"off", "auto", "on"})}},
+      {"adamw",
+       {lr, number("beta1", 0.9), number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1), table("schedule", {"constant", "cosine"})}},
       {"constant", {}},
       {"cosine", {integer("warmup", 0, 0), derived("steps"), final_lr}},
       {"", {integer("dp", 1), integer("tp", 1), integer("ep", 1)}},

@@ -4,8 +4,8 @@
 #include "dialects/Mega/Pattern.h"
 #include "dialects/Mega/Spec.h"
 
-#include "llvm/ADT/StringExtras.h"
 #include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 
@@ -169,7 +169,8 @@ private:
         diagnostic << "; fix: write " << cast<IntegerAttr>(given).getInt() << ".0";
       return;
     }
-    if (auto *text = std::get_if<std::string>(&*value); text && !key.words.empty() && !llvm::is_contained(key.words, *text)) { // mega.keys.c7
+    if (auto *text = std::get_if<std::string>(&*value);
+        text && !key.words.empty() && !llvm::is_contained(key.words, *text)) { // mega.keys.c7
       SmallVector<StringRef> words(key.words.begin(), key.words.end());
       error(location) << "'" << key.name << "' cannot be '" << *text << "'; " << suggest(*text, words);
       return;
@@ -193,7 +194,8 @@ private:
       }
       for (int64_t item : *list)
         if (item < key.least || item > key.most) {
-          error(location) << "'" << key.name << "' of '" << kind_name << "' has " << item << ", it must be " << key.least << " to " << key.most;
+          error(location) << "'" << key.name << "' of '" << kind_name << "' has " << item << ", it must be " << key.least << " to "
+                          << key.most;
           return;
         }
     }
@@ -206,7 +208,8 @@ private:
     model.hidden = op.getHidden(), model.vocab = op.getVocab(), model.sequence = op.getSequence(), model.depth = 0;
     for (auto [name, value] : {std::pair<StringRef, int64_t>{"hidden", model.hidden}, {"vocab", model.vocab}, {"sequence", model.sequence}})
       if (value < 1 || value > largestSize) // mega.model.c2
-        error(keyLocation(op, name)) << "'" << name << "' is " << value << ", it must be " << (value < 1 ? "at least 1" : "at most 2147483647");
+        error(keyLocation(op, name)) << "'" << name << "' is " << value << ", it must be "
+                                     << (value < 1 ? "at least 1" : "at most 2147483647");
     for (auto family : op.getBody().getOps<FamilyOp>())
       readFamily(family, model);
     PatternOp pattern_op;
@@ -318,9 +321,10 @@ private:
       error(keyLocation(op, "target")) << "letter \"" << op.getTarget() << "\" has no family";
       return;
     }
-    if (!spec.families.empty() && !family->second.first.empty() && !llvm::is_contained(spec.families, family->second.first)) { // mega.place.c5
-      error(opLocation(op)) << "'" << spec.word << "' fits " << llvm::join(spec.families, " or ") << ", but \"" << op.getTarget() << "\" is "
-                            << family->second.first;
+    if (!spec.families.empty() && !family->second.first.empty() &&
+        !llvm::is_contained(spec.families, family->second.first)) { // mega.place.c5
+      error(opLocation(op)) << "'" << spec.word << "' fits " << llvm::join(spec.families, " or ") << ", but \"" << op.getTarget()
+                            << "\" is " << family->second.first;
       return;
     }
     complete(op, spec, feature, model, family->second.second);

@@ -11,7 +11,7 @@ struct Parameter {
   /// or the width of an identity.
   std::string initializer = "normal";
   double a = 0.02;
-  bool fp32 = false;         // whatever the precision
+  bool fp32 = false; // whatever the precision
   bool decays = true;
   bool trained = true;
   double active_share = 1.0; // of a token's use; top_k / experts for routed experts

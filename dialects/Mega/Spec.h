@@ -9,8 +9,8 @@ namespace megacc::mega {
 /// Begins an error at the place of a key; the empty key is the kind itself.
 using ErrorAt = llvm::function_ref<mlir::InFlightDiagnostic(llvm::StringRef key)>;
 
-/// A kind of block. A rule between keys has an id (mega.<kind>.c<n>); keys that are missing or wrong have been reported, have no value and take
-/// no part in further rules.
+/// A kind of block. A rule between keys has an id (mega.<kind>.c<n>); keys that are missing or wrong have been reported, have no value and
+/// take no part in further rules.
 struct FamilySpec {
   std::string word = {};
   std::vector<KeySpec> keys = {};
@@ -35,8 +35,8 @@ struct PlacementSpec {
   std::vector<KeySpec> keys = {};
   /// Reports broken rules between its own keys.
   void (*check)(const KeyValues &keys, const Model &model, ErrorAt error) = nullptr;
-  /// Where it fits its target: sets the keys that follow from other sizes and reports broken rules with others. `family` has the keys of the
-  /// blocks it stands on, none on the input and the objective.
+  /// Where it fits its target: sets the keys that follow from other sizes and reports broken rules with others. `family` has the keys of
+  /// the blocks it stands on, none on the input and the objective.
   void (*complete)(KeyValues &keys, const Model &model, const KeyValues &family, ErrorAt error) = nullptr;
 
   /// On the input and the objective: its parameters and its forward FLOPs a token.

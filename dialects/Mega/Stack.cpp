@@ -1,9 +1,9 @@
 #include "dialects/Mega/Stack.h"
 #include "dialects/Mega/Spec.h"
 
+#include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include "mlir/IR/Builders.h"
 
 using namespace mlir;
 
@@ -100,8 +100,12 @@ KeyValues readKeys(KindAttr kind) {
 KindAttr makeSettings(MLIRContext *context, const Train &train, KindAttr given) {
   Builder builder(context);
   SmallVector<NamedAttribute> curve, adamw, keys;
-  auto integer = [&](auto &to, StringRef name, int64_t value) { to.emplace_back(builder.getStringAttr(name), builder.getI64IntegerAttr(value)); };
-  auto number = [&](auto &to, StringRef name, double value) { to.emplace_back(builder.getStringAttr(name), builder.getF64FloatAttr(value)); };
+  auto integer = [&](auto &to, StringRef name, int64_t value) {
+    to.emplace_back(builder.getStringAttr(name), builder.getI64IntegerAttr(value));
+  };
+  auto number = [&](auto &to, StringRef name, double value) {
+    to.emplace_back(builder.getStringAttr(name), builder.getF64FloatAttr(value));
+  };
   auto other = [&](auto &to, StringRef name, Attribute value) { to.emplace_back(builder.getStringAttr(name), value); };
   if (train.schedule == "cosine") {
     integer(curve, "warmup", train.warmup);

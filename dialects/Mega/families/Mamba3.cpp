@@ -12,7 +12,8 @@ namespace {
 void complete(KeyValues &keys, const Model &model, ErrorAt error) {
   if (!keys.hasAll({"expand", "head_dim", "rank", "chunk", "groups", "state", "rope_fraction", "variant"}))
     return;
-  int64_t inner = keys.getInt("expand") * model.hidden, head_dim = keys.getInt("head_dim"), rank = keys.getInt("rank"), chunk = keys.getInt("chunk");
+  int64_t inner = keys.getInt("expand") * model.hidden, head_dim = keys.getInt("head_dim"), rank = keys.getInt("rank"),
+          chunk = keys.getInt("chunk");
   int64_t groups = keys.getInt("groups"), heads = inner / head_dim;
   double fraction = keys.getFloat("rope_fraction");
   if (inner % head_dim) // mega.mamba3.c1
@@ -54,7 +55,8 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
 }
 
 double flops(const Model &model, const KeyValues &keys) {
-  double hidden = model.hidden, heads = keys.getInt("heads"), rank = keys.getInt("rank"), state = keys.getInt("state"), dim = keys.getInt("head_dim");
+  double hidden = model.hidden, heads = keys.getInt("heads"), rank = keys.getInt("rank"), state = keys.getInt("state"),
+         dim = keys.getInt("head_dim");
   double length = keys.getInt("chunk") * rank, inner = keys.getInt("inner");
   double projection = 2 * inner + 2 * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles");
   return 2 * hidden * projection + 2 * hidden * inner + heads * (2 * rank * length * (state + dim) + 4 * rank * state * dim);

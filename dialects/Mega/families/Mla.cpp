@@ -24,9 +24,11 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
 }
 
 double flops(const Model &model, const KeyValues &keys) {
-  double hidden = model.hidden, half = model.sequence / 2.0, heads = keys.getInt("heads"), nope = keys.getInt("nope"), rope = keys.getInt("rope");
+  double hidden = model.hidden, half = model.sequence / 2.0, heads = keys.getInt("heads"), nope = keys.getInt("nope"),
+         rope = keys.getInt("rope");
   double qk = nope + rope, value = keys.getInt("value"), q_rank = keys.getInt("q_rank"), kv_rank = keys.getInt("kv_rank");
-  double projections = hidden * q_rank + q_rank * heads * qk + hidden * (kv_rank + rope) + kv_rank * heads * (nope + value) + heads * value * hidden;
+  double projections =
+      hidden * q_rank + q_rank * heads * qk + hidden * (kv_rank + rope) + kv_rank * heads * (nope + value) + heads * value * hidden;
   return 2 * projections + 2 * half * heads * (qk + value);
 }
 
@@ -34,8 +36,8 @@ double flops(const Model &model, const KeyValues &keys) {
 
 FamilySpec mlaFamily() {
   return {.word = "mla",
-          .keys = {keys::required("heads"), keys::required("q_rank"), keys::required("kv_rank"), keys::required("nope"), keys::required("rope"),
-                   keys::required("value"), keys::number("theta", 10000.0)},
+          .keys = {keys::required("heads"), keys::required("q_rank"), keys::required("kv_rank"), keys::required("nope"),
+                   keys::required("rope"), keys::required("value"), keys::number("theta", 10000.0)},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops};

@@ -42,7 +42,8 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
 }
 
 double flops(const Model &model, const KeyValues &keys) {
-  double hidden = model.hidden, matrices = 1 + upMatrices(keys.getText("activation")), rows = keys.getInt("experts") + (nullExperts(keys) > 0);
+  double hidden = model.hidden, matrices = 1 + upMatrices(keys.getText("activation")),
+         rows = keys.getInt("experts") + (nullExperts(keys) > 0);
   double width = double(keys.getInt("top_k")) * double(keys.getInt("width")) + double(keys.getInt("shared"));
   return 2 * hidden * rows + 2 * hidden * matrices * width + (keys.getBool("shared_gate") ? 2 * hidden : 0);
 }
@@ -51,9 +52,10 @@ double flops(const Model &model, const KeyValues &keys) {
 
 FamilySpec moeFamily() {
   return {.word = "moe",
-          .keys = {keys::required("experts"), keys::required("top_k"), keys::required("width"), keys::integer("shared", 0, 0), keys::activation(),
-                   keys::word("router", {"softmax", "sigmoid"}), keys::number("aux", 1e-4), keys::number("z", 0.0), keys::number("scale", 1.0),
-                   keys::number("bias_rate", 1e-3), keys::number("density", 1.0), keys::flag("shared_gate", false)},
+          .keys = {keys::required("experts"), keys::required("top_k"), keys::required("width"), keys::integer("shared", 0, 0),
+                   keys::activation(), keys::word("router", {"softmax", "sigmoid"}), keys::number("aux", 1e-4), keys::number("z", 0.0),
+                   keys::number("scale", 1.0), keys::number("bias_rate", 1e-3), keys::number("density", 1.0),
+                   keys::flag("shared_gate", false)},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops};

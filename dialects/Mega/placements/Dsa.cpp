@@ -34,13 +34,14 @@ double flops(const Model &model, const Block &block, const Feature &feature, dou
 } // namespace
 
 PlacementSpec dsaPlacement() {
-  return {.word = "dsa",
-          .families = {"mla"},
-          .keys = {keys::required("heads"), keys::required("dim"), keys::required("top_k"), keys::number("kl", 0.0), keys::integer("share", 1)},
-          .complete = complete,
-          .part = BlockPart::mixer,
-          .addBlockParameters = addParameters,
-          .blockFlops = flops};
+  return {
+      .word = "dsa",
+      .families = {"mla"},
+      .keys = {keys::required("heads"), keys::required("dim"), keys::required("top_k"), keys::number("kl", 0.0), keys::integer("share", 1)},
+      .complete = complete,
+      .part = BlockPart::mixer,
+      .addBlockParameters = addParameters,
+      .blockFlops = flops};
 }
 
 } // namespace megacc::mega

@@ -8,7 +8,8 @@ namespace {
 
 void check(const KeyValues &keys, const Model &, ErrorAt error) {
   if (keys.getBool("gated") && keys.getInt("conv") && !keys.getBool("conv_residual")) // mega.engram.c1
-    error("conv_residual") << "a gated engram with a convolution and without its residual cannot learn its gate; fix: write conv_residual = true";
+    error("conv_residual")
+        << "a gated engram with a convolution and without its residual cannot learn its gate; fix: write conv_residual = true";
 }
 
 void complete(KeyValues &keys, const Model &model, const KeyValues &, ErrorAt) {

@@ -52,7 +52,8 @@ double flops(const Model &model, const KeyValues &keys) {
 PlacementSpec mtpPlacement() {
   return {.word = "mtp",
           .role = Role::objective,
-          .keys = {keys::integer("depth", 1), keys::derived("width"), keys::activation(), keys::number("weight", 0.1), keys::text("block", "A")},
+          .keys = {keys::integer("depth", 1), keys::derived("width"), keys::activation(), keys::number("weight", 0.1),
+                   keys::text("block", "A")},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,

@@ -39,7 +39,8 @@ double flops(const Model &model, const KeyValues &keys) {
 PlacementSpec ngramHashPlacement() {
   return {.word = "ngram_hash",
           .role = Role::input,
-          .keys = {keys::list("orders", {2, 3}), keys::integer("heads", 8), keys::integer("rows", 500000), keys::integer("dim", 16), keys::seed()},
+          .keys = {keys::list("orders", {2, 3}), keys::integer("heads", 8), keys::integer("rows", 500000), keys::integer("dim", 16),
+                   keys::seed()},
           .addParameters = addParameters,
           .flops = flops};
 }
