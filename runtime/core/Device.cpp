@@ -93,6 +93,20 @@ void Device::fill(int segment, int64_t offset, int64_t bytes, int byte) {
   check(target->fill(&about, locate(segment, offset, bytes), byte, bytes));
 }
 
+Device::Captured Device::capture(const std::function<void()> &work) {
+  void *captured = nullptr;
+  check(target->begin_capture(&about));
+  try {
+    work();
+  } catch (...) {
+    if (target->end_capture(&about, &captured) == 0)
+      target->discard(captured);
+    throw;
+  }
+  check(target->end_capture(&about, &captured));
+  return {captured, target->discard};
+}
+
 MgKernel Device::findKernel(const std::string &name) const {
   const MgKernelEntry *entry = findEntry(target, name);
   return entry ? entry->function : nullptr;

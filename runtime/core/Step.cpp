@@ -143,6 +143,26 @@ void Step::run(std::string_view name, int64_t micro_batch) {
   device.check(status);
 }
 
+void Step::replay(std::optional<Device::Captured> &graph, const std::function<void()> &work) {
+  if (observer || !device.captures())
+    return work();
+  if (!graph)
+    graph = device.capture(work);
+  device.replay(*graph);
+}
+
+void Step::runStep() {
+  replay(step_graph, [this] {
+    for (int64_t m = 0; m < about.accumulate; ++m)
+      run("micro_batch", m);
+    run("update");
+  });
+}
+
+void Step::runEvaluation() {
+  replay(evaluation_graph, [this] { run("evaluate"); });
+}
+
 void Step::sendInputs() { device.write(MG_IO, inputs.begin, inputs.bytes); }
 void Step::fetchMetrics() { device.read(MG_IO, metrics.begin, metrics.bytes); }
 

@@ -100,7 +100,7 @@ protected:
     stageInputs(step);
     runStep(step), runStep(step);
     EXPECT_EQ(findNonFinite(step), "");
-    step.run("evaluate");
+    step.runEvaluation();
     std::vector<float> results;
     auto add = [&](const std::vector<float> &values) { results.insert(results.end(), values.begin(), values.end()); };
     for (const ParameterPlace &parameter : step.descriptor().parameters)
@@ -201,11 +201,11 @@ TEST_P(Arenas, AllocatesNothingDuringAStep) {
   initializeState(step);
   stageInputs(step);
   runStep(step); // libraries may set themselves up
-  step.run("evaluate");
+  step.runEvaluation();
   findOpenBlas();
   int64_t before = allocations;
   runStep(step);
-  step.run("evaluate");
+  step.runEvaluation();
   EXPECT_EQ(allocations, before);
 }
 
