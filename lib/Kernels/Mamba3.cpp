@@ -63,6 +63,20 @@ static std::string refuse(const KernelQuery &query) {
   return "";
 }
 
+/// x * mimo_x of every token.
+static Cache makePsiV() {
+  auto getShape = [](const KernelQuery &query) {
+    ScanSizes size(query);
+    return llvm::SmallVector<int64_t>{size.rows(), size.heads, size.rank, size.headDim};
+  };
+  Cache cache = makeCache("psi_v", getShape, /*kept=*/false);
+  cache.type = [type = cache.type](const KernelQuery &query) { return query.getInt("mimo") ? type(query) : mlir::RankedTensorType(); };
+  cache.setting = "psiv_cache";
+  cache.trade = "is written and read to save one multiplication a number";
+  cache.nothing = "variant siso has no mimo_x";
+  return cache;
+}
+
 void megacc::addMamba3Records(std::vector<Record> &records) {
   auto tuning = [](const KernelQuery &query) {
     int64_t parts = llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "parameter"; });
@@ -73,20 +87,11 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
   scan.refuses = grad.refuses = refuse;
   scan.scratch = [](const KernelQuery &query) { return ScanSizes(query).getForwardScratch(); };
   grad.scratch = [](const KernelQuery &query) { return ScanSizes(query).getBackwardScratch(query.has("states")); };
-  scan.caches = {makeCache("states", [](const KernelQuery &query) {
+  Cache states = makeCache("states", [](const KernelQuery &query) {
     ScanSizes size(query);
     return llvm::SmallVector<int64_t>{size.batch, size.heads, size.countWindows(), size.state, size.headDim};
-  })};
-  // Without mimo, psi_v is x itself.
-  Record siso = scan;
-  siso.name += "_siso";
-  siso.refuses = [](const KernelQuery &query) { return query.getInt("mimo") ? "mimo is 1, expected 0" : refuse(query); };
-  scan.refuses = [](const KernelQuery &query) { return query.getInt("mimo") ? refuse(query) : "mimo is 0, expected 1"; };
-  scan.caches.push_back(makeCache("psi_v", [](const KernelQuery &query) {
-    ScanSizes size(query);
-    return llvm::SmallVector<int64_t>{size.rows(), size.heads, size.rank, size.headDim};
-  }, /*kept=*/false));
+  });
+  scan.caches = {states, makePsiV()};
   records.push_back(scan);
-  records.push_back(siso);
   records.push_back(grad);
 }

@@ -184,7 +184,7 @@ TEST(Kernels, SaysWhichFieldDoesNotFit) {
   expectRefusal("cpu", ask(split, widths, {}, 2), "operand part is given 2 times, but parts is 3");
   expectRefusal("cpu", ask(*findRecord("cpu.mamba3_scan"), makeMamba3(1, 8, 2, 1, 2, 1), {}, 7), "cpu.mamba3_scan: parts is 7, expected 9");
   expectRefusal("cpu", ask(*findRecord("cpu.mamba3_scan"), makeMamba3(1, 8, 2, 1, 2, 0), {}, 6),
-                "cpu.mamba3_scan_siso: rank is 2 without mimo, expected 1");
+                "cpu.mamba3_scan: rank is 2 without mimo, expected 1");
 }
 
 TEST(Kernels, AGradientMayBeAccumulatedAtOnce) {
@@ -237,7 +237,9 @@ TEST(Kernels, CachesHaveTypes) {
   expectShape(scan, 0, scanQuery, {2, 4, 2, 12, 10}, true);
   expectShape(scan, 1, scanQuery, {600, 4, 3, 10}, false);
   EXPECT_EQ(getLaunchInt(scan, scanQuery, "parts"), 9);
-  EXPECT_EQ(find("cpu.mamba3_scan_siso", makeMamba3(2, 300, 4, 2, 1, 0), 6).first.caches.size(), 1u);
+  EXPECT_EQ(scan.caches[1].setting, "psiv_cache");
+  auto [siso, sisoQuery] = find("cpu.mamba3_scan", makeMamba3(2, 300, 4, 2, 1, 0), 6);
+  EXPECT_FALSE(siso.caches[1].type(sisoQuery));
 }
 
 TEST(Kernels, LogitsExistForAFewRowsAtATime) {
@@ -291,7 +293,7 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
     check("cpu.mamba3_scan_grad", ints, {"states", "psi_v"}, 9);
     check("cpu.mamba3_scan_grad", ints, {}, 9);
   }
-  check("cpu.mamba3_scan_siso", makeMamba3(2, 300, 4, 2, 1, 0), {}, 6);
+  check("cpu.mamba3_scan", makeMamba3(2, 300, 4, 2, 1, 0), {}, 6);
 }
 
 TEST(Kernels, NgramTablesFollowTheConventions) {
