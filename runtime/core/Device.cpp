@@ -49,7 +49,7 @@ Device::Device(const std::string &name, const std::map<std::string, std::string>
     if (const MgKernelEntry *entry = findEntry(target, kernel); !entry || entry->signature != signature)
       mistakes += (mistakes.empty() ? "" : ", ") + kernel;
   if (!mistakes.empty())
-    throw ArtifactError("it was compiled for other kernels than " + libraryName(name) + " has (" + mistakes +
+    throw ArtifactError("the step was compiled for other kernels than " + libraryName(name) + " has (" + mistakes +
                         "); fix: compile the declaration again with the megacc of the same release");
 }
 

@@ -24,7 +24,7 @@ Descriptor describe(const std::string &path) {
     }
     if (ranks != 1)
       throw ArtifactError("was compiled for " + std::to_string(ranks) + " ranks (" + mesh +
-                          "), megacc-run is one; fix: compile it with mesh = " + "<dp = 1, tp = 1, ep = 1>");
+                          "), megacc-run is one; fix: compile it with mesh = <dp = 1, tp = 1, ep = 1>");
     return about;
   } catch (const ArtifactError &error) {
     throw ArtifactError(path + ": " + error.what());
@@ -89,14 +89,14 @@ Step::Step(const std::string &path) : about(describe(path)), device(about.target
   for (const Function &function : about.functions)
     functions.push_back(reinterpret_cast<MgStepFunction>(find(function.symbol)));
   mirrorInputsAndMetrics();
-  device.reserve(about.segments);
-  if (int64_t bytes = about.segments[MG_CONSTANTS])
-    device.write(MG_CONSTANTS, 0, {static_cast<const std::byte *>(find("megacc_constants")), size_t(bytes)});
   MgContext &context = device.context();
   for (MgAxis &axis : context.axes)
     axis = {.rank = 0, .size = 1, .communicator = nullptr};
   context.user = this;
   setObserver(nullptr);
+  device.reserve(about.segments);
+  if (int64_t bytes = about.segments[MG_CONSTANTS])
+    device.write(MG_CONSTANTS, 0, {static_cast<const std::byte *>(find("megacc_constants")), size_t(bytes)});
 }
 
 void Step::mirrorInputsAndMetrics() {

@@ -46,8 +46,8 @@ const KernelSignature &getSignature(llvm::StringRef symbol) {
 }
 
 /// A query for a record: every required operand of its kernel, the optional ones that `optional` names, and the parameters given.
-KernelQuery ask(const Record &record, const std::vector<std::pair<std::string, int64_t>> &ints, llvm::ArrayRef<llvm::StringRef> optional = {},
-                int64_t parts = 0) {
+KernelQuery ask(const Record &record, const std::vector<std::pair<std::string, int64_t>> &ints,
+                llvm::ArrayRef<llvm::StringRef> optional = {}, int64_t parts = 0) {
   KernelQuery query(record.family);
   const KernelSignature &signature = getSignature(record.symbol);
   for (llvm::StringRef word : splitWords(signature.operands)) {
@@ -237,9 +237,8 @@ TEST(Kernels, CachesHaveTypes) {
   expectShape(scan, 0, scanQuery, {2, 4, 2, 12, 10}, true);
   expectShape(scan, 1, scanQuery, {600, 4, 3, 10}, false);
   EXPECT_EQ(getLaunchInt(scan, scanQuery, "parts"), 9);
-  EXPECT_EQ(scan.caches[1].setting, "psiv_cache");
   auto [siso, sisoQuery] = find("cpu.mamba3_scan", makeMamba3(2, 300, 4, 2, 1, 0), 6);
-  EXPECT_FALSE(siso.caches[1].type(sisoQuery));
+  EXPECT_FALSE(siso.caches[1].type(sisoQuery)) << "psi_v would be x itself";
 }
 
 TEST(Kernels, LogitsExistForAFewRowsAtATime) {
@@ -260,7 +259,8 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
     ASSERT_EQ(match("cpu", query, &why), &record) << why;
     EXPECT_EQ(getKernelScratch(record, query), record.getScratch(query)) << record.name;
   };
-  Ints lookup = {{"rows", 5}, {"cols", 3}, {"vocab", 7}, {"vocab_axis", -1}}, product = {{"rows", 5}, {"in", 3}, {"out", 7}}, experts = product;
+  Ints lookup = {{"rows", 5}, {"cols", 3}, {"vocab", 7}, {"vocab_axis", -1}};
+  Ints product = {{"rows", 5}, {"in", 3}, {"out", 7}}, experts = product;
   experts.emplace_back("experts", 3);
   check("cpu.embedding_grad", lookup);
   for (const char *name : {"cpu.linear", "cpu.linear_grad_input", "cpu.linear_grad_weight"})
