@@ -148,7 +148,7 @@ KernelQuery ZeroOp::getKernelQuery() { return KernelQuery("zero").add("y", getY(
 
 LogicalResult FusedOp::verify() {
   Block &body = getBody().front();
-  auto yield = body.empty() ? YieldOp() : dyn_cast<YieldOp>(body.back());
+  auto yield = dyn_cast<YieldOp>(body.back());
   if (!yield || body.getOperations().size() < 3)
     return emitOpError("needs at least two ops and a step.yield");
   if (yield.getValues().getTypes() != getResultTypes())

@@ -169,6 +169,7 @@ step.func @add_of_two_types {
 
 step.func @activation_of_no_kind {
   %x = step.zero : tensor<6x4xf32>
+  // expected-error @+2 {{failed to parse Step_ActivationAttr}}
   // expected-error @+1 {{expected ::megacc::step::Activation to be one of: gelu, gelu_tanh, relu2, swiglu}}
   %y = step.activation tanh %x : (tensor<6x4xf32>) -> tensor<6x4xf32>
 }

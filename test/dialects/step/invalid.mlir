@@ -24,6 +24,7 @@ step.func @read_of_another_type {
 
 // -----
 
+// expected-error @+2 {{failed to parse Step_InitializerAttr}}
 // expected-error @+1 {{expected ::megacc::step::Initializer to be one of: constant, normal, uniform, dt_bias, a_log, identity}}
 step.parameter @w : tensor<4xf32> init ones {block = -1 : i64, trained, init_a = 1.0 : f64}
 
@@ -77,6 +78,7 @@ step.func @output_of_another_shape {
 // -----
 
 step.func @square_sum_of_no_group {
+  // expected-error @+2 {{failed to parse Step_GroupAttr}}
   // expected-error @+1 {{expected ::megacc::step::Group to be one of: f32_decays, f32_plain, bf16_decays, bf16_plain, untrained}}
   %x = step.square_sum decays : tensor<1xf64>
 }
@@ -99,7 +101,7 @@ step.func @dynamic_shape {
 // -----
 
 step.func @fused_of_nothing {
-  // expected-error @+1 {{needs at least two ops and a step.yield}}
+  // expected-error @+1 {{expects a non-empty block}}
   step.fused {
   }
 }

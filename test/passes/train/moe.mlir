@@ -28,7 +28,7 @@ mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr
 // CHECK: step.moe_count_picks %[[O]] {bias = @blocks.0.mixer.router.bias, block = 0 : i64, name = "picks.0", {{.*}}rate = 1.000000e-02
 // CHECK: %[[ROWS:.*]] = step.moe_dispatch %[[N]], %[[P]], %[[O]] {{.*}} -> tensor<80x32xf32>
 // CHECK: %[[UP:.*]] = step.grouped_linear %[[ROWS]], %{{.*}}, %[[O]] {{.*}}expected_rows = 80
-// CHECK: %[[ACT:.*]] = step.activation %[[UP]]
+// CHECK: %[[ACT:.*]] = step.activation swiglu %[[UP]]
 // CHECK: %[[DOWN:.*]] = step.grouped_linear %[[ACT]], %{{.*}}, %[[O]]
 // CHECK: %[[Y:.*]] = step.moe_combine %[[DOWN]], %[[W]], %[[P]], %[[O]]
 // CHECK: %[[S:.*]] = step.linear
