@@ -88,16 +88,18 @@ __device__ inline uint4 repack(const Pack<bf16> &pack) {
   return {pairOf(pack[0], pack[1]), pairOf(pack[2], pack[3]), pairOf(pack[4], pack[5]), pairOf(pack[6], pack[7])};
 }
 
-/// A pack of which `left` elements exist (the rest reads 0); in one access where `wide` says that the address allows it.
-template <typename T> __device__ Pack<T> loadPack(const T *from, int64_t left, bool wide) {
+/// A pack of which `left` elements exist (the rest reads 0), not yet as floats; in one access where `wide` says that the address allows it.
+template <typename T> __device__ uint4 loadRaw(const T *from, int64_t left, bool wide) {
   if (wide && left >= Pack<T>::size)
-    return unpack(*reinterpret_cast<const uint4 *>(from), T());
+    return *reinterpret_cast<const uint4 *>(from);
   Pack<T> pack;
 #pragma unroll
   for (int i = 0; i < Pack<T>::size; ++i)
     pack[i] = i < left ? toFloat(from[i]) : 0.0f;
-  return pack;
+  return repack(pack);
 }
+
+template <typename T> __device__ Pack<T> loadPack(const T *from, int64_t left, bool wide) { return unpack(loadRaw(from, left, wide), T()); }
 
 template <typename T> __device__ void storePack(T *to, const Pack<T> &pack, int64_t left, bool wide) {
   if (wide && left >= Pack<T>::size) {
