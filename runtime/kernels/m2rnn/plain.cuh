@@ -82,8 +82,8 @@ __global__ void __launch_bounds__(plain_threads)
   extern __shared__ float memory[];
   __shared__ PlainToken token;
   __shared__ float sums[plain_threads / 32];
-  int count = size.key * size.value, square = size.value * size.value, head = blockIdx.x % size.heads, thread = threadIdx.x;
-  int64_t tile = blockIdx.x, first = tile / size.heads * size.sequence;
+  int count = size.key * size.value, square = size.value * size.value, head = int(blockIdx.x) % size.heads, thread = threadIdx.x;
+  int64_t tile = blockIdx.x, first = int64_t(int(blockIdx.x) / size.heads) * size.sequence;
   const int32_t *documents = in.documents ? in.documents + first : nullptr;
   float *weight = memory, *d_weight = weight + square, *adjoint = d_weight + square, *x = adjoint + count;
   float *before = room + tile * (2 * size.interval + 1) * count, *squashed = before + (size.interval + 1) * count;
