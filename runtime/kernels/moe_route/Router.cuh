@@ -6,7 +6,7 @@
 
 namespace megacc::runtime {
 
-constexpr int max_experts = 1024;
+constexpr int max_experts = 512;
 constexpr int tile_tokens = 64, tile_warps = 8; // a block's tokens
 constexpr double tiny = 1e-20;                  // of every normalisation (conventions 7.3 and 7.6)
 

@@ -92,11 +92,11 @@ __global__ void __launch_bounds__(tile_warps * 32)
   float *d_logits = all_gradients + t * columns;
   Softmax<chunks> softmax(logits, g.experts, g.nulls);
   const double push = 2 * g.z * softmax.log_sum / double(g.tokens), share = g.sigmoid ? 1.0 : softmax.share;
-  float exponential[chunks], d_weight[chunks]; // of the experts that were picked
+  float d_weight[chunks]; // of the experts that were picked
   uint32_t picked = 0;
 #pragma unroll
   for (int c = 0; c < chunks; ++c) {
-    exponential[c] = softmax.value[c], d_weight[c] = 0.0f;
+    d_weight[c] = 0.0f;
     for (int k = 0; k < g.kept; ++k)
       if (choice[t * g.kept + k] == lane + 32 * c)
         picked |= 1u << c, d_weight[c] = d_weights[t * g.kept + k];
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(tile_warps * 32)
   if (g.slots > 1) {
     double chosen = 0;
 #pragma unroll
-  for (int c = 0; c < chunks; ++c)
+    for (int c = 0; c < chunks; ++c)
       if (picked >> c & 1) {
         chosen += softmax.value[c] * share;
         mean += softmax.value[c] * share * d_weight[c];
@@ -133,7 +133,7 @@ __global__ void __launch_bounds__(tile_warps * 32)
   double flow = 0;
   if (!g.sigmoid) {
 #pragma unroll
-  for (int c = 0; c < chunks; ++c)
+    for (int c = 0; c < chunks; ++c)
       if (picked >> c & 1)
         flow += softmax.value[c] * share * inverse * (d_weight[c] - mean);
     flow = sumWarp(flow);
@@ -145,7 +145,7 @@ __global__ void __launch_bounds__(tile_warps * 32)
       continue;
     const double value = softmax.value[c], d_score = picked >> c & 1 ? inverse * (d_weight[c] - mean) : 0.0;
     const double d_probability = aux * (statistics[e] - shift) / total;
-    d_logits[e] = float(g.sigmoid ? (d_probability + d_score) * value * (1 - value) + push * softmax.share * exponential[c]
+    d_logits[e] = float(g.sigmoid ? (d_probability + d_score) * value * (1 - value) + push * softmax.share * expf(logits[e] - softmax.top)
                                   : value * (share * (push - flow + d_score) + d_probability));
   }
   if (g.nulls && lane == 0)
