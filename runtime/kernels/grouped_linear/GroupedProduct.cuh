@@ -59,14 +59,14 @@ template <Product product, int n> class Schedule {
 public:
   __device__ explicit Schedule(const GroupedProblem &problem) : problem(problem) { enter(0); }
 
-  __device__ bool find(int64_t number, Tile &tile) {
+  __device__ bool find(int number, Tile &tile) {
     while (number >= first + tiles) {
       if (expert + 1 >= problem.experts)
         return false;
       first += tiles;
       enter(expert + 1);
     }
-    int local = int(number - first), pairs = countPairs(), columns = (problem.width + n - 1) / n;
+    int local = number - first, pairs = countPairs(), columns = (problem.width + n - 1) / n;
     int strip = local / (pairs * band), within = local % (pairs * band), strip_columns = min(band, columns - strip * band);
     tile = {expert, begin, end - begin, within / strip_columns * pair_height, (strip * band + within % strip_columns) * n};
     return true;
@@ -80,12 +80,12 @@ private:
     expert = next;
     begin = __ldg(problem.offsets + expert);
     end = __ldg(problem.offsets + expert + 1);
-    tiles = int64_t(countPairs()) * ((problem.width + n - 1) / n);
+    tiles = countPairs() * ((problem.width + n - 1) / n);
   }
 
   const GroupedProblem &problem;
   int expert, begin, end;
-  int64_t first = 0, tiles; // of the expert
+  int first = 0, tiles; // of the expert
 };
 
 /// Writes zeros from row `valid` on to a panel: rows of 128 bytes; the caller is one of 128 threads.
@@ -99,38 +99,37 @@ __device__ inline uint32_t pack(float low, float high) {
   return reinterpret_cast<uint32_t &>(pair);
 }
 
-/// Stores the sums of a thread whose first is at (row, column) of an expert's result, see multiply().
-template <int n> __device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, const float (&sum)[n / 2]) {
+/// Stores the sums of a thread whose first is at (row, column) of an expert's result, see multiply(). transposed: the result is
+/// [width, height].
+template <int n, bool transposed>
+__device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, const float (&sum)[n / 2]) {
   constexpr int batch = 4; // loads in flight before the first store
-  const int64_t row_step = problem.transposed ? 1 : problem.width, column_step = problem.transposed ? problem.height : 1;
+  const int64_t step = transposed ? problem.height : 1;
 #pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    if (row + 8 * h >= problem.height)
+  for (int h = 0; h < 2; ++h, row += 8) {
+    if (row >= problem.height)
       break;
-    float *start = result + (row + 8 * h) * row_step + column * column_step;
+    float *place = result + (transposed ? column * step + row : int64_t(row) * problem.width + column);
+    int left = problem.width - column;
 #pragma unroll
-    for (int first = 0; first < n / 8; first += batch) {
-      float2 old[batch];
+    for (int first = 0; first < n / 8; first += batch, place += 8 * batch * step, left -= 8 * batch) {
+      float2 old[batch] = {};
+      if (problem.add) {
 #pragma unroll
-      for (int i = 0; i < batch; ++i) {
-        old[i] = float2();
-        float *place = start + 8 * (first + i) * column_step;
-        if (first + i >= n / 8 || !problem.add || column + 8 * (first + i) >= problem.width)
-          continue;
-        old[i] = problem.transposed ? float2{place[0], place[column_step]} : *reinterpret_cast<float2 *>(place);
+        for (int i = 0; i < batch; ++i)
+          if (first + i < n / 8 && 8 * i < left)
+            old[i] = transposed ? float2{place[8 * i * step], place[(8 * i + 1) * step]} : *reinterpret_cast<float2 *>(place + 8 * i);
       }
 #pragma unroll
-      for (int i = 0; i < batch; ++i) {
-        float *place = start + 8 * (first + i) * column_step;
-        if (first + i >= n / 8 || column + 8 * (first + i) >= problem.width)
-          continue;
-        const float *part = sum + 4 * (first + i) + 2 * h;
-        float2 value = {old[i].x + part[0], old[i].y + part[1]};
-        if (problem.transposed)
-          place[0] = value.x, place[column_step] = value.y;
-        else
-          *reinterpret_cast<float2 *>(place) = value;
-      }
+      for (int i = 0; i < batch; ++i)
+        if (first + i < n / 8 && 8 * i < left) {
+          const float *part = sum + 4 * (first + i) + 2 * h;
+          float2 value = {old[i].x + part[0], old[i].y + part[1]};
+          if constexpr (transposed)
+            place[8 * i * step] = value.x, place[(8 * i + 1) * step] = value.y;
+          else
+            *reinterpret_cast<float2 *>(place + 8 * i) = value;
+        }
     }
   }
 }
@@ -144,7 +143,7 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
   char *staging = shared + T::stages * T::stage_bytes;
   const uint32_t full = sharedAddress(staging + T::staging_bytes), empty = full + 8 * T::stages;
   const int thread = threadIdx.x, group = thread / 128, warp = thread / 32 % 4, lane = thread % 32, rank = int(clusterRank());
-  const int64_t cluster = blockIdx.x / 2, clusters = gridDim.x / 2;
+  const int cluster = blockIdx.x / 2, clusters = gridDim.x / 2;
 
   if (thread == 0) {
     for (int stage = 0; stage < T::stages; ++stage) {
@@ -158,7 +157,6 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
   auto countBlocks = [&](const Tile &tile) {
     return ((product == Product::grad_weight ? tile.count : problem.depth) + tile_depth - 1) / tile_depth;
   };
-  Schedule<product, n> schedule(problem);
   Tile tile;
   int stage = 0, parity = 0;
   auto advance = [&] {
@@ -167,9 +165,10 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
   };
 
   if (group == 2) { // copies
-    giveRegisters<40>();
+    giveRegisters<56>();
     if (warp == 0 && lane == 0) {
-      for (int64_t number = cluster; schedule.find(number, tile); number += clusters) {
+      Schedule<product, n> schedule(problem);
+      for (int number = cluster; schedule.find(number, tile); number += clusters) {
         for (int block = 0, blocks = countBlocks(tile); block < blocks; ++block, advance()) {
           const int k = block * tile_depth, m = tile.m + rank * tile_height;
           const uint32_t a = sharedAddress(shared + stage * T::stage_bytes), b = a + T::a_bytes, barrier = full + 8 * stage;
@@ -198,13 +197,14 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
     }
     __syncwarp();
   } else { // products
-    takeRegisters<240>();
+    takeRegisters<224>();
     auto release = [&](int released) {
       if (lane < 2)
         arriveAt(empty + 8 * released, lane);
     };
     int last = -1;
-    for (int64_t number = cluster; schedule.find(number, tile); number += clusters) {
+    Schedule<product, n> schedule(problem);
+    for (int number = cluster; schedule.find(number, tile); number += clusters) {
       float sum[n / 2];
       const int blocks = countBlocks(tile);
       for (int block = 0; block < blocks; ++block, advance()) {
@@ -247,7 +247,10 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
             sum[i] = 0.0f;
         }
         float *result = static_cast<float *>(problem.result) + int64_t(tile.expert) * problem.height * problem.width;
-        storeSums<n>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+        if (problem.transposed)
+          storeSums<n, true>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+        else
+          storeSums<n, false>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
       } else {
         char *buffer = staging + group * T::buffers * T::buffer_bytes;
         const int rows = min(64, tile.count - m);

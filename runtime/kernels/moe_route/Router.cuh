@@ -7,7 +7,7 @@
 namespace megacc::runtime {
 
 constexpr int max_experts = 512;
-constexpr int tile_tokens = 64, tile_warps = 8; // a block's tokens
+constexpr int tile_tokens = 64, tile_warps = 16; // of a block
 constexpr double tiny = 1e-20;                  // of every normalisation (conventions 7.3 and 7.6)
 
 /// Sums in the same order on every lane.
@@ -34,7 +34,7 @@ template <int chunks> struct Softmax {
   double null;         // exp(null logit - largest logit of the pool)
   double pool_sum;     // of exp(logit - largest logit of the pool) over the pool
   double share;        // value * share = probability in the pool
-  double log_sum;      // log-sum-exp of the pool
+  float pool_top;      // largest logit of the pool
 
   __device__ Softmax(const float *logits, int experts, int nulls) : top(-INFINITY), null(0) {
     const int lane = threadIdx.x % 32;
@@ -50,14 +50,16 @@ template <int chunks> struct Softmax {
       part += value[c];
     }
     sum = sumWarp(part);
-    float pool_top = nulls ? fmaxf(top, logits[experts]) : top;
+    pool_top = nulls ? fmaxf(top, logits[experts]) : top;
     share = expf(top - pool_top);
     if (nulls)
       null = expf(logits[experts] - pool_top);
     pool_sum = sum * share + double(nulls) * null;
     share /= pool_sum;
-    log_sum = pool_top + log(pool_sum);
   }
+
+  /// Log-sum-exp of the pool; NaN where pool_sum is.
+  __device__ double logSum() const { return pool_top + log(pool_sum); }
 };
 
 /// Sigmoids of a row; lanes without an expert have 0.

@@ -20,7 +20,8 @@ __global__ void __launch_bounds__(tile_warps * 32)
       break;
     const float *logits = all_logits + t * (experts + (nulls > 0));
     Softmax<chunks> softmax(logits, experts, nulls);
-    square += softmax.log_sum * softmax.log_sum;
+    const double log_sum = softmax.logSum();
+    square += log_sum * log_sum;
     double whole = softmax.sum;
     if (sigmoid) {
       writeSigmoids(logits, experts, softmax.value);
@@ -80,18 +81,20 @@ struct Gradient {
   double scale, aux, z;
 };
 
+constexpr int gradient_warps = 8; // a warp a token
+
 template <int chunks>
-__global__ void __launch_bounds__(tile_warps * 32)
+__global__ void __launch_bounds__(gradient_warps * 32)
     differentiate(Gradient g, float *all_gradients, const float *d_weights, const float *all_logits, const int32_t *choice, const double *statistics) {
   const int lane = threadIdx.x % 32;
-  const int64_t t = int64_t(blockIdx.x) * tile_warps + threadIdx.x / 32;
+  const int64_t t = int64_t(blockIdx.x) * gradient_warps + threadIdx.x / 32;
   if (t >= g.rows)
     return;
   const int columns = g.experts + (g.nulls > 0);
   const float *logits = all_logits + t * columns;
   float *d_logits = all_gradients + t * columns;
   Softmax<chunks> softmax(logits, g.experts, g.nulls);
-  const double push = 2 * g.z * softmax.log_sum / double(g.tokens), share = g.sigmoid ? 1.0 : softmax.share;
+  const double push = 2 * g.z * softmax.logSum() / double(g.tokens), share = g.sigmoid ? 1.0 : softmax.share;
   float d_weight[chunks]; // of the experts that were picked
   uint32_t picked = 0;
 #pragma unroll
@@ -184,7 +187,7 @@ int32_t mg_moe_statistics(const MgLaunch *launch) {
   if (int32_t status = scratch.check(kernel))
     return status;
   int32_t status = withChunks(kernel, experts, [&](auto chunks) {
-    sumTokens<chunks><<<unsigned(tiles), tile_warps * 32, 0, streamOf(launch)>>>(sums, operand<float>(launch, at::logits), rows, experts, nulls,
+    sumTokens<chunks><<<unsigned(tiles), gradient_warps * 32, 0, streamOf(launch)>>>(sums, operand<float>(launch, at::logits), rows, experts, nulls,
                                                                                  launch->ints[number::sigmoid] != 0);
   });
   if (status)
@@ -209,7 +212,7 @@ int32_t mg_moe_route_grad(const MgLaunch *launch) {
                        int(ints[number::kept]),      int(ints[number::nulls]),  ints[number::sigmoid] != 0, launch->doubles[real::scale],
                        launch->doubles[real::aux],   launch->doubles[real::z]};
   return withChunks("mg_moe_route_grad", gradient.experts, [&](auto chunks) {
-    differentiate<chunks><<<unsigned(divideUp(gradient.rows, tile_warps)), tile_warps * 32, 0, streamOf(launch)>>>(
+    differentiate<chunks><<<unsigned(divideUp(gradient.rows, gradient_warps)), gradient_warps * 32, 0, streamOf(launch)>>>(
         gradient, operand<float>(launch, at::d_logits), operand<float>(launch, at::d_weights), operand<float>(launch, at::logits),
         integers(launch, at::choice), operand<double>(launch, at::statistics));
   });

@@ -89,7 +89,7 @@ __global__ void __launch_bounds__(tile_warps * 32)
     } else { // the softmax keeps the order of the logits
       for (int c = 0; c < chunks; ++c)
         preference[c] = lane + 32 * c < router.experts ? logits[lane + 32 * c] : -INFINITY;
-      broken = isnan(softmax.log_sum);
+      broken = isnan(softmax.pool_sum);
     }
     const uint32_t chosen = broken ? 0 : choose(router, preference, null_preference);
     double part = 0;
@@ -121,37 +121,48 @@ __global__ void __launch_bounds__(tile_warps * 32)
   }
 }
 
-constexpr int scan_threads = 1024;
+constexpr int scan_threads = 512;
 
-/// counts[experts, tiles] become the sums of all before them.
-__global__ void __launch_bounds__(scan_threads) sumCounts(int32_t *counts, int32_t *offsets, int experts, int64_t tiles) {
-  __shared__ int32_t warp_sums[32];
+/// Sum over the block's threads up to and including this one; the second number is that of all threads.
+__device__ int2 scanBlock(int32_t value) {
+  __shared__ int32_t warp_sums[scan_threads / 32];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int64_t count = experts * tiles, share = divideUp(count, scan_threads);
-  const int64_t begin = min(count, threadIdx.x * share), end = min(count, begin + share);
-  int32_t own = 0;
-  for (int64_t i = begin; i < end; ++i)
-    own += counts[i];
-  int32_t before = own; // sums of the lanes up to this one, then of all threads before
   for (int offset = 1; offset < 32; offset *= 2) {
-    int32_t other = __shfl_up_sync(~0u, before, offset);
-    before += lane >= offset ? other : 0;
+    int32_t other = __shfl_up_sync(~0u, value, offset);
+    value += lane >= offset ? other : 0;
   }
-  if (lane == 31)
-    warp_sums[warp] = before;
   __syncthreads();
-  before -= own;
-  for (int w = 0; w < warp; ++w)
-    before += warp_sums[w];
-  for (int64_t i = begin; i < end; ++i) {
-    int32_t here = counts[i];
-    counts[i] = before;
-    if (i % tiles == 0)
-      offsets[i / tiles] = before;
-    before += here;
+  if (lane == 31)
+    warp_sums[warp] = value;
+  __syncthreads();
+  int32_t total = 0;
+  for (int w = 0; w < scan_threads / 32; ++w) {
+    value += w < warp ? warp_sums[w] : 0;
+    total += warp_sums[w];
   }
-  if (threadIdx.x == scan_threads - 1)
-    offsets[experts] = before;
+  return {value, total};
+}
+
+/// first[experts, tiles]: the sum of all counts[experts, tiles] before; a block an expert.
+__global__ void __launch_bounds__(scan_threads) sumCounts(int32_t *first, int32_t *offsets, const int32_t *counts, int64_t tiles) {
+  const int64_t begin = blockIdx.x * tiles;
+  int32_t before = 0;
+#pragma unroll 8
+  for (int64_t i = threadIdx.x; i < begin; i += scan_threads)
+    before += counts[i];
+  int32_t row = scanBlock(before).y;
+  if (threadIdx.x == 0)
+    offsets[blockIdx.x] = row;
+  for (int64_t start = 0; start < tiles; start += scan_threads) {
+    const int64_t tile = start + threadIdx.x;
+    const int32_t count = tile < tiles ? counts[begin + tile] : 0;
+    const int2 sums = scanBlock(count);
+    if (tile < tiles)
+      first[begin + tile] = row + sums.x - count;
+    row += sums.y;
+  }
+  if (blockIdx.x == gridDim.x - 1 && threadIdx.x == 0)
+    offsets[gridDim.x] = row;
 }
 
 __global__ void placePicks(int32_t *position, const int32_t *choice, const unsigned long long *picked, const int32_t *first, int64_t picks, int kept,
@@ -175,6 +186,7 @@ extern "C" int32_t mg_moe_route(const MgLaunch *launch) {
   Scratch scratch(launch, at::scratch);
   auto *picked = scratch.take<unsigned long long>(tiles * router.experts);
   auto *counts = scratch.take<int32_t>(tiles * router.experts);
+  auto *first = scratch.take<int32_t>(tiles * router.experts);
   if (int32_t status = scratch.check(kernel))
     return status;
   cudaStream_t stream = streamOf(launch);
@@ -186,9 +198,9 @@ extern "C" int32_t mg_moe_route(const MgLaunch *launch) {
   });
   if (status)
     return status;
-  sumCounts<<<1, scan_threads, 0, stream>>>(counts, offsets, router.experts, tiles);
+  sumCounts<<<unsigned(router.experts), scan_threads, 0, stream>>>(first, offsets, counts, tiles);
   MG_CUDA(kernel, cudaGetLastError());
-  placePicks<<<unsigned(divideUp(picks, 256)), 256, 0, stream>>>(operand<int32_t>(launch, at::position), choice, picked, counts, picks, router.kept,
+  placePicks<<<unsigned(divideUp(picks, 256)), 256, 0, stream>>>(operand<int32_t>(launch, at::position), choice, picked, first, picks, router.kept,
                                                                  router.experts, tiles);
   return checkCuda(cudaGetLastError(), kernel);
 }

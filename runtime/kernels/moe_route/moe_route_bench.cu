@@ -13,7 +13,7 @@ static void bench(int64_t tokens, int64_t cols, int64_t experts, int64_t slots, 
   for (int64_t i = 0; i < copies; ++i)
     logits.emplace_back(MG_F32, tokens * experts, uint32_t(i), 2.0f);
   Buffer weights(MG_F32, picks), choice(MG_I32, picks), position(MG_I32, picks), offsets(MG_I32, experts + 1), bias(MG_F32, experts, 99, 0.1f);
-  Buffer scratch(MG_RAW, roundUp(tiles * experts * 8) + roundUp(tiles * experts * 4)), sums(MG_RAW, roundUp(tiles * (experts + 1) * 8));
+  Buffer scratch(MG_RAW, roundUp(tiles * experts * 8) + 2 * roundUp(tiles * experts * 4)), sums(MG_RAW, roundUp(tiles * (experts + 1) * 8));
   Buffer statistics(MG_F64, 2 * experts + 1), aux(MG_F32, 1), z(MG_F32, 1), d_logits(MG_F32, tokens * experts), d_weights(MG_F32, picks, 5);
   std::vector<int64_t> grad_ints = {tokens, tokens, experts, slots, kept, 0, sigmoid};
   printRate("  route", medianMs([&](int i) {

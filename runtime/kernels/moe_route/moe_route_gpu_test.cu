@@ -31,7 +31,7 @@ struct Route {
     Device<float> weights(c.rows * kept), logits(this->logits), bias(this->bias), aux(1), z(1);
     Device<int32_t> choice(c.rows * kept), position(c.rows * kept), offsets(c.experts + 1);
     Device<double> statistics(2 * c.experts + 1);
-    Device<char> scratch(roundUp(tiles * c.experts * 8, 64) + roundUp(tiles * c.experts * 4, 64)), sums(roundUp(tiles * (c.experts + 1) * 8, 64));
+    Device<char> scratch(roundUp(tiles * c.experts * 8, 64) + 2 * roundUp(tiles * c.experts * 4, 64)), sums(roundUp(tiles * (c.experts + 1) * 8, 64));
     Operand bias_operand = bias;
     ASSERT_EQ(megacc::test::run(mg_moe_route, {weights, choice, position, offsets, logits, c.sigmoid ? bias_operand : Operand(), scratch},
                                 {c.rows, c.experts, c.slots, kept, c.nulls, c.sigmoid}, {c.scale}),
@@ -248,7 +248,7 @@ TEST_F(OnDevice, MoeBiasMovesTowardsExpertsThatLackPicks) {
 
 TEST_F(OnDevice, MoeRouteRefusesTooManyExperts) {
   Device<float> logits(600);
-  Device<char> scratch(roundUp(600 * 8, 64) + roundUp(600 * 4, 64));
+  Device<char> scratch(roundUp(600 * 8, 64) + 2 * roundUp(600 * 4, 64));
   EXPECT_NE(run(mg_moe_route, {{}, {}, {}, {}, logits, {}, scratch}, {1, 600, 2, 2, 0, 0}, {1.0}), 0);
   EXPECT_STREQ(mg_last_error(), "mg_moe_route: experts is 600, at most 512");
 }
