@@ -65,6 +65,12 @@ __device__ inline float fastTanh(float x) {
   return y;
 }
 
+/// Both halves, within 2^-11 absolutely.
+__device__ inline uint32_t fastTanhF16(uint32_t pair) {
+  asm("tanh.approx.f16x2 %0, %0;" : "+r"(pair));
+  return pair;
+}
+
 /// 16 bytes to shared memory in the background; zeros where `is_there` is not.
 __device__ inline void copyLater(void *to, const void *from, bool is_there) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(is_there ? 16 : 0) : "memory");

@@ -18,64 +18,77 @@ struct Sizes {
   __host__ __device__ int64_t tiles(int64_t tile) const { return batch * ((sequence + tile - 1) / tile); }
 };
 
-/// `width` neighbouring channels, loaded and stored in one access.
-template <typename T, int width> __device__ void loadFew(const T *from, float (&to)[width]) {
-  if constexpr (width == 1) {
-    to[0] = toFloat(*from);
-  } else if constexpr (sizeof(T) == 2) {
-    uint2 raw = *reinterpret_cast<const uint2 *>(from);
-    to[0] = __uint_as_float(raw.x << 16), to[1] = __uint_as_float(raw.x & 0xffff0000u);
-    to[2] = __uint_as_float(raw.y << 16), to[3] = __uint_as_float(raw.y & 0xffff0000u);
-  } else {
-    float4 raw = *reinterpret_cast<const float4 *>(from);
-    to[0] = raw.x, to[1] = raw.y, to[2] = raw.z, to[3] = raw.w;
-  }
-}
-
-template <typename T, int width> __device__ void storeFew(T *to, const float (&from)[width]) {
-  if constexpr (width == 1)
-    *to = fromFloat<T>(from[0]);
-  else if constexpr (sizeof(T) == 2)
-    *reinterpret_cast<uint2 *>(to) = {pairOf(from[0], from[1]), pairOf(from[2], from[3])};
-  else
-    *reinterpret_cast<float4 *>(to) = {from[0], from[1], from[2], from[3]};
-}
+/// `width` neighbouring channels as they lie in memory.
+template <typename T, int width> struct Few;
+template <> struct Few<float, 1> {
+  float raw;
+  __device__ void widen(float (&to)[1]) const { to[0] = raw; }
+  __device__ static Few narrow(const float (&from)[1]) { return {from[0]}; }
+};
+template <> struct Few<float, 2> {
+  float2 raw;
+  __device__ void widen(float (&to)[2]) const { to[0] = raw.x, to[1] = raw.y; }
+  __device__ static Few narrow(const float (&from)[2]) { return {{from[0], from[1]}}; }
+};
+template <> struct Few<bf16, 1> {
+  bf16 raw;
+  __device__ void widen(float (&to)[1]) const { to[0] = toFloat(raw); }
+  __device__ static Few narrow(const float (&from)[1]) { return {fromFloat<bf16>(from[0])}; }
+};
+template <> struct Few<bf16, 2> {
+  uint32_t raw;
+  __device__ void widen(float (&to)[2]) const { to[0] = __uint_as_float(raw << 16), to[1] = __uint_as_float(raw & 0xffff0000u); }
+  __device__ static Few narrow(const float (&from)[2]) { return {pairOf(from[0], from[1])}; }
+};
 
 /// What a thread works on: its channels, the tokens [begin, end) of its tile, and the filter with the current token's tap first; taps that
-/// the filter does not have are 0.
+/// the filter does not have are 0. Tokens come one by one, each read while the one before is at work.
 template <typename T, int width, int taps> struct Strip {
-  __device__ Strip(const Sizes &size, const T *weight, const T *bias, const int32_t *ids, int tile_rows) {
-    int64_t units = size.channels / width, index = int64_t(blockIdx.x) * threads + threadIdx.x;
+  using Piece = Few<T, width>;
+
+  __device__ Strip(const Sizes &size, const T *x, const T *weight, const T *bias, const int32_t *ids, int tile_rows) : known(int(size.taps)) {
+    uint32_t units = uint32_t(size.channels / width), index = blockIdx.x * threads + threadIdx.x;
     tile = index / units;
     channel = index % units * width;
     is_there = tile < size.tiles(tile_rows);
     if (!is_there)
       return;
-    int64_t in_row = (size.sequence + tile_rows - 1) / tile_rows, row = tile / in_row;
-    begin = tile % in_row * tile_rows;
-    end = min(begin + tile_rows, size.sequence);
-    first = row * size.sequence;
+    int in_row = int((size.sequence + tile_rows - 1) / tile_rows), sequence = int(size.sequence);
+    begin = int(tile % in_row) * tile_rows;
+    end = min(begin + tile_rows, sequence);
+    last = sequence;
+    first = int64_t(tile / in_row) * sequence;
     documents = ids ? ids + first : nullptr;
 #pragma unroll
     for (int c = 0; c < width; ++c) {
       shift[c] = bias ? toFloat(bias[channel + c]) : 0.0f;
 #pragma unroll
       for (int j = 0; j < taps; ++j) {
-        factor[j][c] = j < size.taps ? toFloat(weight[(channel + c) * size.taps + size.taps - 1 - j]) : 0.0f;
+        factor[j][c] = j < known ? toFloat(weight[(channel + c) * known + known - 1 - j]) : 0.0f;
         window[j][c] = 0;
       }
     }
+    // What lies further back than the filter reaches does not matter: counting may begin at 1.
+    token = max(begin - (known - 1), 0);
+    from = reinterpret_cast<const Piece *>(x + (first + token) * size.channels + channel);
+    stride = size.channels / width;
+    coming = *from;
+    while (token < begin)
+      advance();
   }
 
-  /// Makes token t the newest of the window; older ones that t does not see stay, `count` says how many it sees.
-  __device__ void advance(const Sizes &size, const T *x, int64_t t) {
+  /// Makes the next token the newest of the window; `count` says how many tokens it sees, itself included.
+  __device__ void advance() {
 #pragma unroll
     for (int j = taps - 1; j > 0; --j)
 #pragma unroll
       for (int c = 0; c < width; ++c)
         window[j][c] = window[j - 1][c];
-    loadFew(x + (first + t) * size.channels + channel, window[0]);
-    count = int(countReach(documents, size.sequence, t, -1, size.taps));
+    coming.widen(window[0]);
+    count = startsDocument(documents, token) ? 1 : min(count + 1, known);
+    from += stride;
+    if (++token < last)
+      coming = *from;
   }
 
   __device__ void filter(float (&y)[width]) const {
@@ -90,30 +103,31 @@ template <typename T, int width, int taps> struct Strip {
   }
 
   bool is_there;
-  int64_t tile, channel, begin, end, first;
+  int known, tile, channel, begin, end, last, token, count = 0;
+  int64_t first, stride;
   const int32_t *documents;
+  const Piece *from;
+  Piece coming;
   float factor[taps][width], shift[width], window[taps][width];
-  int count;
 };
 
 template <typename T, int width, int taps>
 __global__ void __launch_bounds__(threads) convKernel(T *__restrict__ y, const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias,
                                                       const int32_t *__restrict__ ids, Sizes size) {
-  Strip<T, width, taps> strip(size, weight, bias, ids, forward_tile);
+  Strip<T, width, taps> strip(size, x, weight, bias, ids, forward_tile);
   if (!strip.is_there)
     return;
-  for (int64_t t = max(strip.begin - size.taps + 1, int64_t(0)); t < strip.begin; ++t)
-    strip.advance(size, x, t);
+  auto *to = reinterpret_cast<Few<T, width> *>(y + (strip.first + strip.begin) * size.channels + strip.channel);
 #pragma unroll 4
-  for (int64_t t = strip.begin; t < strip.end; ++t) {
+  for (int t = strip.begin; t < strip.end; ++t, to += strip.stride) {
     float out[width];
-    strip.advance(size, x, t);
+    strip.advance();
     strip.filter(out);
     if (size.silu)
 #pragma unroll
       for (int c = 0; c < width; ++c)
         out[c] *= sigmoid(out[c]);
-    storeFew(y + (strip.first + t) * size.channels + strip.channel, out);
+    *to = Few<T, width>::narrow(out);
   }
 }
 
@@ -122,16 +136,19 @@ template <typename T, int width, int taps>
 __global__ void __launch_bounds__(threads)
     convGradKernel(T *__restrict__ d_x, float *__restrict__ partial_weight, float *__restrict__ partial_bias, const T *__restrict__ d_y,
                    const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias, const int32_t *__restrict__ ids, Sizes size) {
-  Strip<T, width, taps> strip(size, weight, bias, ids, backward_tile);
+  using Piece = Few<T, width>;
+  Strip<T, width, taps> strip(size, x, weight, bias, ids, backward_tile);
   if (!strip.is_there)
     return;
   float d_factor[taps][width] = {}, d_shift[width] = {}, pending[taps][width] = {};
-  int64_t last = min(strip.end + size.taps - 1, size.sequence), lag = size.taps - 1;
-  for (int64_t t = max(strip.begin - lag, int64_t(0)); t < strip.begin; ++t)
-    strip.advance(size, x, t);
+  int lag = strip.known - 1, stop = min(strip.end + lag, strip.last);
+  int64_t offset = (strip.first + strip.begin) * size.channels + strip.channel;
+  auto *from = reinterpret_cast<const Piece *>(d_y + offset);
+  auto *to = reinterpret_cast<Piece *>(d_x + offset);
+  Piece coming = *from;
   // pending[j]: what token t - j has received so far. It is complete once token t - j + lag is through, or the row is over.
 #pragma unroll 4
-  for (int64_t t = strip.begin; t < strip.end + lag; ++t) {
+  for (int t = strip.begin; t < strip.end + lag; ++t) {
 #pragma unroll
     for (int j = taps - 1; j > 0; --j)
 #pragma unroll
@@ -141,9 +158,13 @@ __global__ void __launch_bounds__(threads)
 #pragma unroll
     for (int c = 0; c < width; ++c)
       pending[0][c] = 0;
-    if (t < last) {
-      strip.advance(size, x, t);
-      loadFew(d_y + (strip.first + t) * size.channels + strip.channel, gradient);
+    if (t < stop) {
+      Piece now = coming;
+      from += strip.stride;
+      if (t + 1 < stop)
+        coming = *from;
+      strip.advance();
+      now.widen(gradient);
       if (size.silu) {
         strip.filter(value);
 #pragma unroll
@@ -152,16 +173,17 @@ __global__ void __launch_bounds__(threads)
           gradient[c] *= s + value[c] * s * (1.0f - s);
         }
       }
-      bool is_mine = t < strip.end;
+      // Tokens beyond the tile give to its own, but belong to the next tile's sums.
+      float mine = t < strip.end ? 1.0f : 0.0f;
 #pragma unroll
       for (int c = 0; c < width; ++c) {
-        d_shift[c] += is_mine ? gradient[c] : 0.0f;
+        float summed = mine * gradient[c];
+        d_shift[c] += summed;
 #pragma unroll
         for (int j = 0; j < taps; ++j)
           if (j < strip.count) {
             pending[j][c] = fmaf(strip.factor[j][c], gradient[c], pending[j][c]);
-            if (is_mine)
-              d_factor[j][c] = fmaf(gradient[c], strip.window[j][c], d_factor[j][c]);
+            d_factor[j][c] = fmaf(summed, strip.window[j][c], d_factor[j][c]);
           }
       }
     }
@@ -173,7 +195,8 @@ __global__ void __launch_bounds__(threads)
         for (int j = 0; j < taps; ++j)
           value[c] = j == lag ? pending[j][c] : value[c];
       }
-      storeFew(d_x + (strip.first + t - lag) * size.channels + strip.channel, value);
+      *to = Piece::narrow(value);
+      to += strip.stride;
     }
   }
 #pragma unroll
@@ -181,7 +204,7 @@ __global__ void __launch_bounds__(threads)
     partial_bias[strip.tile * size.channels + strip.channel + c] = d_shift[c];
 #pragma unroll
     for (int j = 0; j < taps; ++j)
-      if (j < size.taps)
+      if (j < strip.known)
         partial_weight[(strip.tile * size.taps + j) * size.channels + strip.channel + c] = d_factor[j][c];
   }
 }
@@ -197,7 +220,7 @@ template <typename Body> int32_t withShape(const Sizes &size, bool wide, Body &&
   if (size.taps > 4)
     return body(std::integral_constant<int, 1>(), std::integral_constant<int, most_taps>());
   if (wide)
-    return body(std::integral_constant<int, 4>(), std::integral_constant<int, 4>());
+    return body(std::integral_constant<int, 2>(), std::integral_constant<int, 4>());
   return body(std::integral_constant<int, 1>(), std::integral_constant<int, 4>());
 }
 
@@ -220,7 +243,7 @@ int32_t mg_causal_conv(const MgLaunch *launch) {
   return withElement(launch, "mg_causal_conv", {at::y, at::x, at::weight, at::bias}, [&](auto element) {
     using T = decltype(element);
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x), *weight = operand<T>(launch, at::weight);
-    return withShape(size, areAligned({y, x}) && size.channels % Pack<T>::size == 0, [&](auto width, auto taps) {
+    return withShape(size, areAligned({y, x}) && size.channels % 2 == 0, [&](auto width, auto taps) {
       unsigned blocks = unsigned(blocksOf(size.tiles(forward_tile) * (size.channels / width()), threads));
       convKernel<T, width(), taps()><<<blocks, threads, 0, streamOf(launch)>>>(y, x, weight, operand<T>(launch, at::bias),
                                                                               operand<int32_t>(launch, at::documents), size);
@@ -244,7 +267,7 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
   int32_t status = withElement(launch, "mg_causal_conv_grad", {at::d_x, at::d_y, at::x, at::weight, at::bias}, [&](auto element) {
     using T = decltype(element);
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
-    return withShape(size, areAligned({d_x, d_y, x}) && size.channels % Pack<T>::size == 0, [&](auto width, auto taps) {
+    return withShape(size, areAligned({d_x, d_y, x}) && size.channels % 2 == 0, [&](auto width, auto taps) {
       unsigned blocks = unsigned(blocksOf(tiles * (size.channels / width()), threads));
       convGradKernel<T, width(), taps()><<<blocks, threads, 0, streamOf(launch)>>>(d_x, partial_weight, partial_bias, d_y, x,
                                                                                   operand<T>(launch, at::weight), operand<T>(launch, at::bias),

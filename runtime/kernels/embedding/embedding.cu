@@ -48,25 +48,38 @@ __global__ void rankKernel(int32_t *rank, const int32_t *tokens, int32_t rows) {
   atomicAdd(rank + t, before);
 }
 
-__global__ void orderKernel(int32_t *order, const int32_t *rank, int32_t rows) {
+__global__ void orderKernel(int32_t *order, int32_t *sorted, const int32_t *rank, const int32_t *tokens, int32_t rows) {
   int32_t t = blockIdx.x * rank_threads + threadIdx.x;
-  if (t < rows)
+  if (t < rows) {
     order[rank[t]] = t;
+    sorted[rank[t]] = tokens[t];
+  }
+}
+
+/// The end of the run of equal tokens that begins at `place`: doubling steps, then halving ones.
+__device__ int64_t endOfRun(const int32_t *sorted, int64_t rows, int64_t place) {
+  int64_t inside = place, step = 1;
+  while (inside + step < rows && sorted[inside + step] == sorted[place]) {
+    inside += step;
+    step *= 2;
+  }
+  for (; step > 0; step /= 2)
+    if (inside + step < rows && sorted[inside + step] == sorted[place])
+      inside += step;
+  return inside + 1;
 }
 
 /// A block per place in the order and tile of columns; the first place of a token's run sums the run.
 template <typename T>
-__global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *tokens, const int32_t *order, int64_t rows, int64_t cols, Part part,
+__global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorted, const int32_t *order, int64_t rows, int64_t cols, Part part,
                               bool add, bool wide) {
   constexpr int size = Pack<T>::size;
   int64_t place = blockIdx.x, col = (int64_t(blockIdx.y) * threads + threadIdx.x) * size, left = cols - col;
-  int32_t token = tokens[order[place]];
+  int32_t token = sorted[place];
   int64_t row = token - part.begin;
-  if (left <= 0 || row < 0 || row >= part.rows || (place && tokens[order[place - 1]] == token))
+  if (left <= 0 || row < 0 || row >= part.rows || (place && sorted[place - 1] == token))
     return;
-  int64_t end = place + 1;
-  while (end < rows && tokens[order[end]] == token)
-    ++end;
+  int64_t end = endOfRun(sorted, rows, place);
   float *to = d_table + row * cols + col;
   Pack<T> sum = {};
   if (add)
@@ -118,7 +131,7 @@ int32_t mg_embedding_grad(const MgLaunch *launch) {
   const int32_t *tokens = operand<int32_t>(launch, at::tokens);
   cudaStream_t stream = streamOf(launch);
   Scratch scratch(launch, at::scratch);
-  int32_t *rank = scratch.take<int32_t>(rows), *order = scratch.take<int32_t>(rows);
+  int32_t *rank = scratch.take<int32_t>(rows), *order = scratch.take<int32_t>(rows), *sorted = scratch.take<int32_t>(rows);
   if (int32_t status = scratch.check("mg_embedding_grad"))
     return status;
   if (int32_t status = check(cudaMemsetAsync(rank, 0, size_t(rows) * sizeof(int32_t), stream), "mg_embedding_grad"))
@@ -128,7 +141,7 @@ int32_t mg_embedding_grad(const MgLaunch *launch) {
       return status;
   unsigned blocks = unsigned(blocksOf(rows, rank_threads));
   rankKernel<<<dim3(blocks, unsigned(blocksOf(rows, rank_tile))), rank_threads, 0, stream>>>(rank, tokens, int32_t(rows));
-  orderKernel<<<blocks, rank_threads, 0, stream>>>(order, rank, int32_t(rows));
+  orderKernel<<<blocks, rank_threads, 0, stream>>>(order, sorted, rank, tokens, int32_t(rows));
   if (int32_t status = launched("mg_embedding_grad"))
     return status;
   return withElement(launch, "mg_embedding_grad", {at::d_y}, [&](auto element) {
@@ -136,7 +149,7 @@ int32_t mg_embedding_grad(const MgLaunch *launch) {
     T *d_y = operand<T>(launch, at::d_y);
     bool wide = areAligned({d_table, d_y}) && cols % Pack<T>::size == 0;
     dim3 grid(unsigned(rows), unsigned(blocksOf(cols, threads * Pack<T>::size)));
-    sumRunsKernel<<<grid, threads, 0, stream>>>(d_table, d_y, tokens, order, rows, cols, part, add, wide);
+    sumRunsKernel<<<grid, threads, 0, stream>>>(d_table, d_y, sorted, order, rows, cols, part, add, wide);
     return launched("mg_embedding_grad");
   });
 }

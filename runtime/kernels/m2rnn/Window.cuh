@@ -103,9 +103,10 @@ struct StepInputs {
   float2 v[2], gate;
 };
 
-/// z = tanh(h W + k v^T), h <- keep h + take z.
-__device__ inline void advance(Rows &h, Rows &z, const StepInputs &in, const WeightFragments &weight) {
+/// z = tanh(h W + k v^T), h <- keep h + take z; squashed is z in f16.
+__device__ inline void advance(Rows &h, uint32_t (&squashed)[4], const StepInputs &in, const WeightFragments &weight) {
   uint32_t a[4] = {packF16(h[0][0], h[0][1]), packF16(h[0][2], h[0][3]), packF16(h[1][0], h[1][1]), packF16(h[1][2], h[1][3])};
+  Rows z;
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
     z[n][0] = in.k[0] * in.v[n].x, z[n][1] = in.k[0] * in.v[n].y;
@@ -115,9 +116,16 @@ __device__ inline void advance(Rows &h, Rows &z, const StepInputs &in, const Wei
 #pragma unroll
   for (int n = 0; n < 2; ++n)
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      z[n][e] = fastTanh(z[n][e]);
-      h[n][e] = in.gate.x * h[n][e] + in.gate.y * z[n][e];
+    for (int row = 0; row < 2; ++row) {
+#ifdef TANH_F16
+      squashed[2 * n + row] = fastTanhF16(packF16(z[n][2 * row], z[n][2 * row + 1]));
+      float2 pair = unpackF16(squashed[2 * n + row]);
+#else
+      float2 pair = {fastTanh(z[n][2 * row]), fastTanh(z[n][2 * row + 1])};
+      squashed[2 * n + row] = packF16(pair.x, pair.y);
+#endif
+      h[n][2 * row] = in.gate.x * h[n][2 * row] + in.gate.y * pair.x;
+      h[n][2 * row + 1] = in.gate.x * h[n][2 * row + 1] + in.gate.y * pair.y;
     }
 }
 

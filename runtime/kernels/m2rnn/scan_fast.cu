@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
 
   int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
   WeightFragments weight(in.weight + tile.head * fast_value * fast_value);
-  Rows h = {}, z;
-  uint32_t packed[4] = {};
+  Rows h = {};
+  uint32_t packed[4] = {}, squashed[4];
   auto *kept = reinterpret_cast<uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
   __syncthreads();
   for (int w = 0; w < count; ++w) {
@@ -50,6 +50,18 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
       to[0] = packed[0], to[8 * fast_value / 2] = packed[1];
       to[4] = packed[2], to[8 * fast_value / 2 + 4] = packed[3];
     }
+    // y follows two tokens behind, in the time that tanh takes.
+    Rows sum = {};
+    uint32_t state[4] = {}, q[4] = {};
+    auto readOut = [&] {
+      multiplyBf16(sum[0], q, state[0], state[1]);
+      multiplyBf16(sum[1], q, state[2], state[3]);
+    };
+    auto fetchState = [&](int s) {
+      __syncwarp();
+      loadTileTransposed(state, shared.states[warp][s]);
+      oneRow(q, from.q[s], s, warp);
+    };
     StepInputs inputs(from, 0, warp);
 #pragma unroll 4
     for (int s = 0; s < window; ++s) {
@@ -58,21 +70,18 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
 #pragma unroll
         for (int e = 0; e < 8; ++e)
           h[e / 4][e % 4] = 0;
-      advance(h, z, inputs, weight);
+      if (s > 1)
+        readOut();
+      if (s > 0)
+        fetchState(s - 1);
+      advance(h, squashed, inputs, weight);
       packRows(packed, h);
       storeTile(shared.states[warp][s], packed);
       inputs = next;
     }
-    __syncwarp();
-    Rows sum = {};
-#pragma unroll 4
-    for (int s = 0; s < window; ++s) {
-      uint32_t state[4], q[4];
-      loadTileTransposed(state, shared.states[warp][s]);
-      oneRow(q, from.q[s], s, warp);
-      multiplyBf16(sum[0], q, state[0], state[1]);
-      multiplyBf16(sum[1], q, state[2], state[3]);
-    }
+    readOut();
+    fetchState(window - 1);
+    readOut();
     storeAccumulator(shared.y[w % 2][warp], sum);
     __syncthreads();
   }

@@ -120,8 +120,8 @@ __global__ void __launch_bounds__(fast_threads, 2)
     int w = count - 1 - turn;
     const Window &from = shared.windows[turn % 2];
     {
-      Rows h, z;
-      uint32_t packed[4];
+      Rows h;
+      uint32_t packed[4], squashed[4];
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         float2 pair = unpackBf16(entering[e]);
@@ -138,10 +138,9 @@ __global__ void __launch_bounds__(fast_threads, 2)
 #pragma unroll
           for (int e = 0; e < 8; ++e)
             h[e / 4][e % 4] = 0;
-        advance(h, z, inputs, weight);
+        advance(h, squashed, inputs, weight);
         packRows(packed, h);
         storeTile(shared.states[warp][s + 1], packed);
-        uint32_t squashed[4] = {packF16(z[0][0], z[0][1]), packF16(z[0][2], z[0][3]), packF16(z[1][0], z[1][1]), packF16(z[1][2], z[1][3])};
         storeTile(shared.squashed[warp][s], squashed);
         inputs = next;
       }

@@ -129,8 +129,8 @@ template <typename T, typename Body> int32_t withShape(int64_t cols, Body &&body
   using std::integral_constant;
   if (packs <= 32)
     return body(integral_constant<int, 32>(), integral_constant<int, 1>());
-  if (packs <= 64)
-    return body(integral_constant<int, 32>(), integral_constant<int, 2>());
+  if (packs <= 96)
+    return body(integral_constant<int, 32>(), integral_constant<int, 3>());
   if (packs <= 256)
     return body(integral_constant<int, 128>(), integral_constant<int, 2>());
   if (packs <= 512)
