@@ -1,5 +1,6 @@
 //===- Kernels.cpp - matching queries with records ------------------------===//
 #include "lib/Kernels/Kernels.h"
+#include "lib/Kernels/cuda/Cuda.h"
 
 #include "megacc/KernelSignatures.h"
 #include "llvm/ADT/STLExtras.h"
@@ -21,6 +22,9 @@ const std::vector<Record> &allRecords() {
     addExpertRecords(all);
     addLossRecords(all);
     addStateRecords(all);
+    addPointwiseCudaRecords(all);
+    addM2rnnCudaRecords(all);
+    addStateCudaRecords(all);
     return all;
   }();
   return records;

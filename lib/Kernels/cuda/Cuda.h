@@ -22,4 +22,13 @@ std::string refuseAbove(const KernelQuery &query, llvm::StringRef name, int64_t 
 
 } // namespace megacc::cuda
 
+namespace megacc {
+
+// One file a family; each adds its records after those of the cpu target.
+void addM2rnnCudaRecords(std::vector<Record> &records);
+void addPointwiseCudaRecords(std::vector<Record> &records);
+void addStateCudaRecords(std::vector<Record> &records);
+
+} // namespace megacc
+
 #endif
