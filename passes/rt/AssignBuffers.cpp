@@ -126,12 +126,15 @@ struct StepAssignBuffers : impl::StepAssignBuffersBase<StepAssignBuffers> {
     if (failed(state.run(pairs)))
       return signalPassFailure();
 
-    // Tables are found while launches are written, so segments are written last and moved before them.
+    // Tables are found while launches are written, so segments and tables are put before them at the end.
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
     for (auto [func, lifetime, packing] : llvm::zip(funcs, lifetimes, packings))
       if (failed(FunctionWriter(lifetime, packing, state).write(func, builder)))
         return signalPassFailure();
     addSegments(funcs, packings, state);
+    rt::FuncOp first = *module.getOps<rt::FuncOp>().begin();
+    for (TableOp table : llvm::to_vector(module.getOps<TableOp>()))
+      table->moveBefore(first);
     for (Operation &op : llvm::make_early_inc_range(module.getBody()->getOperations()))
       if (isa<StepDialect>(op.getDialect()))
         op.erase();

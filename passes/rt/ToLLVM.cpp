@@ -116,6 +116,8 @@ private:
 
   void finish(Location loc) {
     LLVM::ReturnOp::create(builder, loc, LLVM::ConstantOp::create(builder, loc, i32, builder.getI32IntegerAttr(0)));
+    if (leave->hasNoPredecessors()) // nothing is launched
+      leave->erase();
     builder.restoreInsertionPoint(end);
   }
 

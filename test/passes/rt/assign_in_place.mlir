@@ -5,8 +5,8 @@
 step.func @dies {
   %x = step.zero : tensor<16x16xf32>
   %y = step.zero : tensor<16x16xf32>
-  // CHECK: rt.call @mg_fill_zero(out temporaries[[[X:[0-9]+]] : 1024] value 0)
-  // CHECK: rt.call @mg_fill_zero(out temporaries[[[Y:[0-9]+]] : 1024] value 1)
+  // CHECK: rt.call @mg_fill_zero(sum temporaries[[[X:[0-9]+]] : 1024] value 0)
+  // CHECK: rt.call @mg_fill_zero(sum temporaries[[[Y:[0-9]+]] : 1024] value 1)
   // The first operand stays, the second goes.
   // CHECK: rt.call @mg_add(out temporaries[[[Y]] : 1024] value 2, in temporaries[[[X]] : 1024] value 0, in temporaries[[[Y]] : 1024] value 1)
   %s = step.add %x, %y : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
@@ -21,10 +21,11 @@ step.func @dies {
 // CHECK-LABEL: rt.func @lives
 step.func @lives {
   %x = step.zero : tensor<16x16xf32>
-  // CHECK: rt.call @mg_fill_zero(out temporaries[[[X:[0-9]+]] : 1024] value 0)
+  // CHECK: rt.call @mg_fill_zero(sum temporaries[[[X:[0-9]+]] : 1024] value 0)
+  // CHECK-NOT: rt.call @mg_add(out temporaries[[[X]] : 1024]
   // CHECK: rt.call @mg_add(out temporaries[[[S:[0-9]+]] : 1024] value 1, in temporaries[[[X]] : 1024] value 0, in temporaries[[[X]] : 1024] value 0)
-  // CHECK-NOT: temporaries[[[X]] : 1024] value 1
   %s = step.add %x, %x : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
+  // CHECK-NOT: rt.call @mg_activation(out temporaries[[[S]] : 1024]
   // CHECK: rt.call @mg_activation(out temporaries[[[A:[0-9]+]] : 1024] value 2, in temporaries[[[S]] : 1024] value 1)
   %a = step.activation gelu %s : (tensor<16x16xf32>) -> tensor<16x16xf32>
   step.output "s", %s : tensor<16x16xf32>

@@ -44,7 +44,7 @@ module attributes {megacc.model = "types", megacc.config = {accumulate = 2 : i64
     %k = step.ngram_rows %tokens {orders = array<i64: 2>, sizes = array<i64: 7>, seed = 3 : i64, record = "cpu.ngram_rows"}
          : (tensor<2x3xi32>) -> tensor<6x1xi32>
     %table = step.zero {record = "cpu.zero"} : tensor<9x4xf32>
-    // CHECK: rt.call @mg_embedding(out temporaries[{{.*}} : 96] value 4, {{.*}}, inout io[768 : 4]
+    // CHECK: rt.call @mg_embedding(out temporaries[{{.*}} : 96] value 4, out io[768 : 4], in
     %x = step.embedding %table, %tokens {invalid = "invalid.tokens", record = "cpu.embedding"}
          : (tensor<9x4xf32>, tensor<2x3xi32>) -> tensor<6x4xf32>
     %valid = step.count_valid %tokens {record = "cpu.count_valid"} : (tensor<2x3xi32>) -> tensor<1xf32>

@@ -32,8 +32,8 @@ mega.train @step of @recurrent { micro_batch = 2, optimizer = adamw<lr = 3.0e-3>
 
 // Weight gradients go straight to their segment; documents reach the convolution and the recurrence.
 // RT-LABEL: rt.func @micro_batch
-// RT: rt.call @mg_causal_conv(out temporaries{{.*}}, opt weights{{.*}}, opt io{{.*}} {batch = 2, sequence = 130, channels = 33, width = 4, silu = 1}
-// RT: rt.call @mg_m2rnn_scan({{.*}} opt io{{.*}}, workspace {{.*}} cost 596700
-// RT: rt.call @mg_skip_gate_grad({{.*}} out gradients
-// RT: rt.call @mg_m2rnn_scan_grad({{.*}} out gradients{{.*}} interval = 64, accumulate = 1} block 0 cost 1193400
-// RT: rt.call @mg_causal_conv_grad({{.*}} out gradients
+// RT: rt.call @mg_causal_conv(out temporaries{{.*}}, in weights{{.*}}, in weights{{.*}}, in io{{.*}}, scratch {{.*}}) {batch = 2, sequence = 130, channels = 33, taps = 4, silu = 1}
+// RT: rt.call @mg_m2rnn_scan({{.*}} in io{{.*}}, scratch {{.*}} interval = 64} block 0 cost 596700
+// RT: rt.call @mg_skip_gate_grad({{.*}} sum gradients
+// RT: rt.call @mg_m2rnn_scan_grad({{.*}} sum gradients{{.*}} interval = 64, accumulate = 1} block 0 cost 1193400
+// RT: rt.call @mg_causal_conv_grad({{.*}} sum gradients

@@ -32,8 +32,8 @@
 // SISO: step.mamba3_scan {{.*}}, %[[DOCUMENTS]] {
 // SISO: step.mamba3_scan_grad {{.*}}, %[[DOCUMENTS]] {
 
-// LAUNCH: rt.call @mg_mamba3_scan({{.*}}null{{.*}}parts = 6
-// LAUNCH: rt.call @mg_mamba3_scan_grad({{.*}}null{{.*}}parts = 6
+// LAUNCH: rt.call @mg_mamba3_scan(out {{.*}}, out {{.*}}, null, in {{.*}}, null, scratch {{.*}}window = 256, {{.*}}mimo = 0, out_norm = 0, parts = 6
+// LAUNCH: rt.call @mg_mamba3_scan_grad(out {{.*}}, in {{.*}}, in {{.*}}, null, in {{.*}}, null, scratch {{.*}}mimo = 0, out_norm = 0, parts = 6
 
 // Forward 2 * 32 * 406 + 2 * 96 * 32 and 6 heads of 2 * 2 * 16 * (16 + 16) + 4 * 2 * 16 * 16, three times over.
 // PLAN: mamba3 {{.*}}170.112 KFLOP
