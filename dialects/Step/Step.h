@@ -76,6 +76,9 @@ void addCaches(KernelQuery &query, mlir::ArrayAttr cached, mlir::ValueRange cach
 void getFlagEffects(std::initializer_list<mlir::StringAttr> flags,
                     llvm::SmallVectorImpl<mlir::SideEffects::EffectInstance<mlir::MemoryEffects::Effect>> &effects);
 
+/// Whether a value made by one of the ops needs memory of its own where they are one launch: it is used outside them, or nowhere.
+bool isVisible(mlir::Value value, llvm::ArrayRef<mlir::Operation *> ops);
+
 /// The query of ops that one kernel shall serve, as step.fused asks it: values used by the ops alone are left out.
 KernelQuery getFusedQuery(llvm::ArrayRef<mlir::Operation *> ops);
 

@@ -2,7 +2,6 @@
 #include "dialects/Step/Step.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/SmallPtrSet.h"
 
 using namespace mlir;
 using namespace megacc;
@@ -159,11 +158,11 @@ LogicalResult FusedOp::verify() {
   return success();
 }
 
+bool megacc::step::isVisible(Value value, ArrayRef<Operation *> ops) {
+  return value.use_empty() || llvm::any_of(value.getUsers(), [&](Operation *user) { return !llvm::is_contained(ops, user); });
+}
+
 KernelQuery megacc::step::getFusedQuery(ArrayRef<Operation *> ops) {
-  llvm::SmallPtrSet<Operation *, 4> inside(ops.begin(), ops.end());
-  auto isYielded = [&](Value value) {
-    return llvm::any_of(value.getUsers(), [&](Operation *user) { return !inside.contains(user); });
-  };
   KernelQuery fused;
   for (auto [index, op] : llvm::enumerate(ops)) {
     KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
@@ -171,8 +170,8 @@ KernelQuery megacc::step::getFusedQuery(ArrayRef<Operation *> ops) {
     fused.family += (index ? "+" : "") + query.family;
     for (LaunchOperand operand : query.operands) {
       Operation *producer = operand.value ? operand.value.getDefiningOp() : nullptr;
-      bool internal = producer && inside.contains(producer);
-      if (internal && (producer != op || !isYielded(operand.value)))
+      bool internal = producer && llvm::is_contained(ops, producer);
+      if (internal && (producer != op || !isVisible(operand.value, ops)))
         continue;
       operand.name = prefix + operand.name;
       fused.operands.push_back(std::move(operand));

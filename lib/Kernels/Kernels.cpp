@@ -120,14 +120,17 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
   return "";
 }
 
+std::string explainMisfit(const Record &record, const KernelQuery &query) {
+  std::string misfit = checkSignature(record, query);
+  return misfit.empty() && record.refuses ? record.refuses(query) : misfit;
+}
+
 const Record *match(StringRef target, const KernelQuery &query, std::string *why) {
   std::string near;
   for (const Record &record : allRecords()) {
     if (record.family != query.family)
       continue;
-    std::string misfit = record.target == target ? checkSignature(record, query) : "is of target " + record.target;
-    if (misfit.empty() && record.refuses)
-      misfit = record.refuses(query);
+    std::string misfit = record.target == target ? explainMisfit(record, query) : "is of target " + record.target;
     if (misfit.empty())
       return &record;
     near += "\n  " + record.name + ": " + misfit;

@@ -68,6 +68,9 @@ const Record *findRecord(llvm::StringRef name);
 /// The first record of a target that serves a query. Null without one; `why` then lists the nearest records and the field that failed.
 const Record *match(llvm::StringRef target, const KernelQuery &query, std::string *why = nullptr);
 
+/// Empty if a record of the query's family serves it, else the field that does not fit.
+std::string explainMisfit(const Record &record, const KernelQuery &query);
+
 /// The value of an integer parameter of the launch: the query's, else the record's.
 std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &query, llvm::StringRef name);
 

@@ -36,11 +36,10 @@ private:
 
   /// Moves ops into a group that stands where `place` stands.
   void group(ArrayRef<Operation *> ops, Operation *place) {
-    llvm::SmallPtrSet<Operation *, 4> inside(ops.begin(), ops.end());
     SmallVector<Value> outside;
     for (Operation *op : ops)
       for (Value result : op->getResults())
-        if (llvm::any_of(result.getUsers(), [&](Operation *user) { return !inside.contains(user); }))
+        if (isVisible(result, ops))
           outside.push_back(result);
     OpBuilder builder(place);
     auto fused = FusedOp::create(builder, place->getLoc(), ValueRange(outside).getTypes());
@@ -50,7 +49,7 @@ private:
     for (Operation *op : ops)
       op->moveBefore(body, body->end());
     for (auto [value, result] : llvm::zip(outside, fused.getResults()))
-      value.replaceUsesWithIf(result, [&](OpOperand &use) { return !inside.contains(use.getOwner()); });
+      value.replaceUsesWithIf(result, [&](OpOperand &use) { return !llvm::is_contained(ops, use.getOwner()); });
     builder.setInsertionPointToEnd(body);
     YieldOp::create(builder, place->getLoc(), outside);
   }

@@ -45,10 +45,9 @@ private:
     KernelQuery query = op.getKernelQuery();
     if (auto name = op->getAttrOfType<StringAttr>(kRecordAttr)) {
       const Record *record = findRecord(name);
-      std::string why = !record                                                            ? "there is no such record"
-                        : record->target != target || record->family != query.family       ? "it is for " + record->target + ", " + record->family
-                        : record->refuses                                                  ? record->refuses(query)
-                                                                                           : "";
+      std::string why = !record                                                      ? "there is no such record"
+                        : record->target != target || record->family != query.family ? "it is for " + record->target + ", " + record->family
+                                                                                     : explainMisfit(*record, query);
       if (!why.empty()) {
         op->emitOpError("names the record \"") << name.getValue() << "\", which does not serve it: " << why;
         bad = true;
