@@ -10,13 +10,11 @@ namespace megacc::step {
 
 /// Of every RMSNorm (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
-/// Logits of at most this many elements and rows exist at a time.
-static constexpr int64_t kLogitElements = 4194304, kLogitRows = 1024;
 
 ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<RankedTensorType> &parameters, FuncOp func,
                                bool training)
     : model(model), parameters(parameters), builder(func.getContext(), &marks), batch(model.train->micro_batch), training(training) {
-  marks.phase = "forward";
+  marks.phase = Phase::forward;
   builder.setInsertionPoint(func.getBody().front().getTerminator());
 }
 
@@ -59,8 +57,7 @@ Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key);
   StringAttr flag = watched.empty() ? StringAttr() : builder.getStringAttr("nonfinite." + watched);
   watched.clear();
-  return RmsNormOp::create(builder, getLoc(key), x.getType(), getType({getDim(x, 0)}), x, weight, builder.getF64FloatAttr(kEpsilon), flag)
-      .getY();
+  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kEpsilon), flag, ArrayAttr()).getY();
 }
 
 Value ForwardBuilder::groupedLinear(Value x, Value offsets, int64_t expectedRows, StringRef key) {
@@ -73,7 +70,7 @@ Value ForwardBuilder::add(Value a, Value b, StringRef name) { return AddOp::crea
 
 Value ForwardBuilder::activation(Value x, StringRef kind) {
   int64_t width = getDim(x, 1) / (kind == "swiglu" ? 2 : 1);
-  return ActivationOp::create(builder, getLoc("activation"), getType({getDim(x, 0), width}), x, builder.getStringAttr(kind));
+  return ActivationOp::create(builder, getLoc("activation"), getType({getDim(x, 0), width}), *symbolizeActivation(kind), x);
 }
 
 Value ForwardBuilder::rope(Value x, int64_t heads, int64_t headDim, int64_t offset, int64_t width, double theta, StringRef name) {
@@ -106,9 +103,9 @@ Value ForwardBuilder::repeatGroups(Value x, int64_t groups, StringRef name) {
 
 Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim) {
   auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
-  return AttentionOp::create(builder, getLoc("attention"), getType({getRows(), heads * vDim}), getType({batch, heads, getSequence()}), q, k,
+  return AttentionOp::create(builder, getLoc("attention"), getType({getRows(), heads * vDim}), TypeRange(), q, k,
                              v, getDocuments(), number(batch), number(getSequence()), number(heads), number(kvHeads), number(qkDim), number(vDim),
-                             builder.getF64FloatAttr(1.0 / std::sqrt(double(qkDim))))
+                             builder.getF64FloatAttr(1.0 / std::sqrt(double(qkDim))), ArrayAttr())
       .getY();
 }
 
@@ -123,14 +120,11 @@ Value ForwardBuilder::shift(Value x, int64_t distance, StringRef name) {
                          builder.getI64IntegerAttr(getSequence()), builder.getI64IntegerAttr(distance));
 }
 
-int64_t ForwardBuilder::getLogitRows() const {
-  return std::clamp<int64_t>(kLogitElements / model.vocab, 1, std::min(getRows(), kLogitRows));
-}
-
 Value ForwardBuilder::crossEntropy(Value x, Value targets, double weight) {
   Value head = read("head.weight", "head");
-  return LinearCrossEntropyOp::create(builder, getLoc("head"), getType({1}), x.getType(), head.getType(), x, head, targets,
-                                      builder.getI64IntegerAttr(getLogitRows()), builder.getF64FloatAttr(weight / model.train->accumulate))
+  Value valid = CountValidOp::create(builder, getLoc("valid"), getType({1}), targets);
+  return LinearCrossEntropyOp::create(builder, getLoc("head"), getType({1}), x.getType(), getF32Like(head), x, head, targets, valid,
+                                      builder.getF64FloatAttr(weight / model.train->accumulate), builder.getStringAttr("invalid.targets"))
       .getLoss();
 }
 

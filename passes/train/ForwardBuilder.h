@@ -59,8 +59,6 @@ public:
   /// The rows `distance` tokens ahead, zero outside the row and the document.
   mlir::Value shift(mlir::Value x, int64_t distance, llvm::StringRef name);
 
-  /// Rows of logits that exist at a time.
-  int64_t getLogitRows() const;
   /// Mean cross-entropy of the head, which enters the objective with `weight`.
   mlir::Value crossEntropy(mlir::Value x, mlir::Value targets, double weight);
 

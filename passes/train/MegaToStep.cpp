@@ -102,7 +102,7 @@ private:
     integer("documents", train.documents), integer("memory", train.memory_bytes);
     number("clip", train.clip), number("lr", train.lr), number("beta1", train.beta1), number("beta2", train.beta2);
     number("eps", train.eps), number("decay", train.decay), number("final", train.final_lr);
-    text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);
+    text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision), text("psiv_cache", train.psiv_cache);
 
     SmallVector<Attribute> slots;
     for (const mega::Block &block : current->blocks)
@@ -127,7 +127,7 @@ private:
       types[parameter.name] = type;
       ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name),
                           TypeAttr::get(type), parameter.decays ? builder.getUnitAttr() : UnitAttr(),
-                          parameter.trained ? builder.getUnitAttr() : UnitAttr(), builder.getStringAttr(init),
+                          parameter.trained ? builder.getUnitAttr() : UnitAttr(), InitializerAttr::get(builder.getContext(), *symbolizeInitializer(init)),
                           builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot));
     }
   }
@@ -145,7 +145,7 @@ private:
     Value tokens = forward.input("tokens", {forward.getBatch(), forward.getSequence()});
     Value table = forward.read("weight", "table");
     Value x = EmbeddingOp::create(forward.getBuilder(), forward.getLoc("rows"), forward.getType({forward.getRows(), current->hidden}), table,
-                                  tokens);
+                                  tokens, forward.getBuilder().getI64IntegerAttr(-1), forward.isTraining() ? forward.getBuilder().getStringAttr("invalid.tokens") : StringAttr());
     for (const mega::Feature &placement : current->placements)
       if (InputBuilder build = findInputBuilder(placement.kind)) {
         Value y = build(forward, placement.keys, tokens);
@@ -203,7 +203,7 @@ private:
     auto [embedding, x, targets] = addForward(forward);
     Value head = forward.read("head.weight", "head");
     auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getType({rows}), forward.getType({rows}), x,
-                                                     head, targets, batch, sequence, builder.getI64IntegerAttr(forward.getLogitRows()));
+                                                     head, targets, batch, sequence);
     Value positions = forward.input("positions", {rows});
     Value logits = LogitsAtOp::create(builder, forward.getLoc("head"), forward.getType({rows, current->vocab}), x, head, positions, batch,
                                       sequence);

@@ -22,7 +22,8 @@ def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
   let summary = "appends the backward to @micro_batch";
   let description = [{
     Walks the forward in reverse through the gradient interface, from every `step.loss`. Gradients of a value with several uses are added
-    as they arrive. Afterwards every trained parameter has exactly one `step.accumulate`, zeros where no gradient arrives.
+    as they arrive; those of a parameter are accumulated one by one. Afterwards every trained parameter has at least one `step.accumulate`,
+    zeros where no gradient arrives. A forward op and its gradient ops that can share caches get the same number as attribute `pair`.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
 }
@@ -30,7 +31,7 @@ def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
 def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
   let summary = "writes @update: gradient norm, clip, AdamW and what ops of the micro-batch want done after it";
   let description = [{
-    One `step.adamw` for the parameters that decay and one for those that do not, where there are any. Then the ops of @micro_batch with the
+    One `step.square_sum` and one `step.adamw` for each group of parameters (type, decay), where there are any. Then the ops of @micro_batch with the
     update interface append theirs, in order.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
@@ -40,7 +41,7 @@ def StepCheckGlobal : Pass<"step-check-global", "::mlir::ModuleOp"> {
   let summary = "checks what later phases rely on";
   let description = [{
     The three functions exist; every op in them has a block and a phase; every tensor has a static shape; every trained parameter is
-    accumulated exactly once and no other is; no value of the backward is used by the forward. Changes nothing.
+    accumulated, only its first accumulation overwrites, and no other parameter is; no op of the forward stands after the backward. Changes nothing.
   }];
 }
 

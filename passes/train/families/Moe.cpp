@@ -16,14 +16,18 @@ static MoeRouteOp buildRoute(ForwardBuilder &builder, const mega::KeyValues &key
   auto picks = [&](bool integer) { return builder.getType({rows, kept}, integer); };
 
   Value logits = builder.linear(n, "router"), bias = sigmoid ? builder.read("router.bias", "router_bias") : Value();
-  auto route = MoeRouteOp::create(ops, builder.getLoc("route"), picks(false), picks(true), picks(true), builder.getType({experts + 1}, true),
-                                  builder.getType({1}), builder.getType({1}), logits, bias, number(experts), number(slots),
+  auto route = MoeRouteOp::create(ops, builder.getLoc("route"), picks(false), picks(true), picks(true), builder.getType({experts + 1}, true), logits, bias, number(experts), number(slots),
                                   number(mega::nullExperts(keys)), sigmoid ? ops.getUnitAttr() : UnitAttr(), real("scale"), real("aux"),
                                   real("z"));
-  builder.addLossTerm("moe_aux", route.getAuxLoss());
-  if (keys.getFloat("z") != 0)
-    builder.addLossTerm("moe_z", route.getZLoss());
   if (builder.isTraining()) {
+    auto sums = RankedTensorType::get({2 * experts + 1}, ops.getF64Type());
+    Value statistics = MoeStatisticsOp::create(ops, builder.getLoc("statistics"), sums, logits, route.getOffsets(), route.getExpertsAttr(),
+                                               route.getNullsAttr(), route.getSigmoidAttr());
+    auto losses = MoeLossesOp::create(ops, builder.getLoc("losses"), builder.getType({1}), builder.getType({1}), statistics, number(rows),
+                                      number(experts), real("aux"), real("z"));
+    builder.addLossTerm("moe_aux", losses.getAuxLoss());
+    if (keys.getFloat("z") != 0)
+      builder.addLossTerm("moe_z", losses.getZLoss());
     auto parameter = sigmoid ? FlatSymbolRefAttr::get(ops.getContext(), builder.getKey("router.bias")) : FlatSymbolRefAttr();
     MoeCountPicksOp::create(ops, builder.getLoc("router_bias"), route.getOffsets(), ops.getStringAttr("picks." + builder.getPlace()),
                             parameter, real("bias_rate"));

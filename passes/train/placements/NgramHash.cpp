@@ -18,7 +18,7 @@ Value buildNgramHash(ForwardBuilder &builder, const mega::KeyValues &keys, Value
                                    ops.getI64IntegerAttr(keys.getInt("seed")));
   Value table = builder.read("table.weight", "table");
   RankedTensorType type = builder.getType({builder.getRows(), tables * keys.getInt("dim")});
-  Value found = EmbeddingOp::create(ops, builder.getLoc("table"), type, table, rows);
+  Value found = EmbeddingOp::create(ops, builder.getLoc("table"), type, table, rows, ops.getI64IntegerAttr(-1), StringAttr());
   return builder.linear(found, "proj");
 }
 

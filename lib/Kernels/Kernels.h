@@ -1,0 +1,76 @@
+//===- Kernels.h - which kernel answers a query ---------------------------===//
+#ifndef MEGACC_LIB_KERNELS_KERNELS_H
+#define MEGACC_LIB_KERNELS_KERNELS_H
+
+#include "dialects/Interfaces/KernelQuery.h"
+#include <functional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace megacc {
+
+/// A result that a forward kernel can keep for its backward. The backward computes it again, to the same bits, where it is not there.
+struct Cache {
+  /// Of the operand in kernels.def, of both kernels.
+  std::string name;
+  /// Its type for the forward's query.
+  std::function<mlir::RankedTensorType(const KernelQuery &)> type;
+  /// Whether it is kept where nobody decides otherwise.
+  bool kept = true;
+};
+
+/// One kernel of one target, for some shapes and types. All functions are of the query alone.
+struct Record {
+  /// "cpu.rms_norm": unique, what the attribute `record` of an op names.
+  std::string name;
+  /// "cpu" or "sm_90a".
+  std::string target;
+  /// The families it answers; of a fused group the families of its ops joined by '+'.
+  std::string family;
+  /// Of kernels.def.
+  std::string symbol;
+  /// Empty if it can serve, else the field that does not fit, with both numbers: "head_dim is 300, at most 256".
+  std::function<std::string(const KernelQuery &)> refuses;
+  /// Bytes of the SCRATCH operand; null: none (0 bytes, the operand is there all the same where kernels.def lists it).
+  std::function<int64_t(const KernelQuery &)> scratch;
+  /// Integer parameters that the query does not have: tuning, and constants of a fused group.
+  std::function<std::vector<std::pair<std::string, int64_t>>(const KernelQuery &)> tuning;
+  /// The contents of the TABLE operand.
+  std::function<std::vector<int64_t>(const KernelQuery &)> table;
+  /// (output, input) operands, by name, that may share memory.
+  std::vector<std::pair<std::string, std::string>> inPlace;
+  std::vector<Cache> caches;
+  /// Operands of kernels.def that the query calls otherwise: (kernels.def, query). In a fused group the operands of op i > 0 are called
+  /// "family.name".
+  std::vector<std::pair<std::string, std::string>> renamed;
+  /// The same numbers, bit for bit, on every call.
+  bool deterministic = true;
+
+  int64_t getScratch(const KernelQuery &query) const { return scratch ? scratch(query) : 0; }
+};
+
+/// All records, in order of preference.
+const std::vector<Record> &allRecords();
+/// The record of a name; null without one.
+const Record *findRecord(llvm::StringRef name);
+
+/// The first record of a target that serves a query. Null without one; `why` then lists the nearest records and the field that failed.
+const Record *match(llvm::StringRef target, const KernelQuery &query, std::string *why = nullptr);
+
+/// The value of an integer parameter of the launch: the query's, else the record's.
+std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &query, llvm::StringRef name);
+
+// One file a family; each adds its records.
+void addExpertRecords(std::vector<Record> &records);
+void addAttentionRecords(std::vector<Record> &records);
+void addDenseRecords(std::vector<Record> &records);
+void addLossRecords(std::vector<Record> &records);
+void addM2rnnRecords(std::vector<Record> &records);
+void addMamba3Records(std::vector<Record> &records);
+void addStateRecords(std::vector<Record> &records);
+void addTokenRecords(std::vector<Record> &records);
+
+} // namespace megacc
+
+#endif
