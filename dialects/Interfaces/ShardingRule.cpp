@@ -171,6 +171,18 @@ ShardingRule ShardingRule::get(StringRef text, ArrayRef<std::pair<StringRef, int
   return RuleReader(text, sizes).read();
 }
 
+ShardingRule ShardingRule::getPointwise(unsigned operands, ArrayRef<int64_t> shape) {
+  ShardingRule rule;
+  Tensor tensor;
+  for (auto [index, size] : enumerate(shape)) {
+    rule.factors.push_back({std::string(1, char('a' + index)), size, Kind::Parallel, ""});
+    tensor.dimensions.push_back({{"", unsigned(index)}});
+  }
+  rule.operands.assign(operands, tensor);
+  rule.results = {tensor};
+  return rule;
+}
+
 static void printTensors(raw_ostream &os, const ShardingRule &rule, ArrayRef<ShardingRule::Tensor> tensors) {
   os << '(';
   interleaveComma(tensors, os, [&](const ShardingRule::Tensor &tensor) {

@@ -60,8 +60,10 @@ struct ShardingRule {
   /// What could not be read of the text form; empty if all could.
   std::string error;
 
-  /// Reads the text form. A factor without a size in `sizes` has size 0, "unknown", which checkShardingRule refuses.
+  /// Reads the text form. A factor without a size in `sizes` has size 0, which checkShardingRule refuses.
   static ShardingRule get(llvm::StringRef text, llvm::ArrayRef<std::pair<llvm::StringRef, int64_t>> sizes);
+  /// The rule of an op that treats every element alike: operands and one result of this shape.
+  static ShardingRule getPointwise(unsigned operands, llvm::ArrayRef<int64_t> shape);
   /// The text form; get(str(), sizes) is the same rule.
   std::string str() const;
 
@@ -98,8 +100,8 @@ struct OpShape {
 mlir::RankedTensorType getShape(mlir::RankedTensorType type, const ShardingRule &rule, const ShardingRule::Tensor &tensor);
 
 /// What one of `parts` ranks has of a tensor when `factor` is split.
-mlir::RankedTensorType localShape(mlir::RankedTensorType type, const ShardingRule &rule, const ShardingRule::Tensor &tensor, unsigned factor,
-                                  int64_t parts);
+mlir::RankedTensorType localShape(mlir::RankedTensorType type, const ShardingRule &rule, const ShardingRule::Tensor &tensor,
+                                  unsigned factor, int64_t parts);
 
 /// The op, whose rule is `rule`, with another size of one factor.
 OpShape resizeOp(mlir::Operation *op, const ShardingRule &rule, unsigned factor, int64_t size);
