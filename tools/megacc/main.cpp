@@ -109,7 +109,7 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
     if (options.emit >= kRt)
       megacc::buildLaunchPipeline(passes);
     if (options.emit >= kLLVM)
-      megacc::buildCodePipeline(passes, options.step);
+      megacc::buildCodePipeline(passes);
   });
   if (failed(lowered))
     return failure();
