@@ -70,7 +70,7 @@ def Step_ActivationOp : Step_ComputeOp<"activation", [Step_Gradient, CostOpInter
   let description = [{x, y [T, width]; swiglu: x [T, 2 width].}];
   let arguments = (ins Step_ActivationAttr:$kind, Step_Float:$x);
   let results = (outs Step_Float:$y);
-  let assemblyFormat = "$kind operands attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $kind operands attr-dict `:` functional-type(operands, results)";
 }
 
 def Step_ActivationGradOp : Step_GradOp<"activation_grad", [CostOpInterface]> {
@@ -78,7 +78,7 @@ def Step_ActivationGradOp : Step_GradOp<"activation_grad", [CostOpInterface]> {
   let description = [{d_y [T, width], x, d_x [T, width], swiglu: [T, 2 width].}];
   let arguments = (ins Step_ActivationAttr:$kind, Step_Float:$d_y, Step_Float:$x);
   let results = (outs Step_Float:$d_x);
-  let assemblyFormat = "$kind operands attr-dict `:` functional-type(operands, results)";
+  let assemblyFormat = "`` $kind operands attr-dict `:` functional-type(operands, results)";
 }
 
 #endif

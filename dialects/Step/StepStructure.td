@@ -24,7 +24,7 @@ def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained, Step_InitializerAttr:$init,
                        F64Attr:$init_a, I64Attr:$block);
-  let assemblyFormat = "$sym_name `:` $type `init` $init attr-dict";
+  let assemblyFormat = "$sym_name `:` $type `init` `` $init attr-dict";
   let extraClassDeclaration = [{
     /// The group of parameters it is updated with.
     Group getGroup();
@@ -82,7 +82,7 @@ def Step_SquareSumOp : Step_Op<"square_sum", [MemoryEffects<[MemRead]>, CostOpIn
   let description = [{sum [1]. Over the ranks that share the gradients the sums of the parts add up.}];
   let arguments = (ins Step_GroupAttr:$group);
   let results = (outs Step_F64:$sum);
-  let assemblyFormat = "$group attr-dict `:` type($sum)";
+  let assemblyFormat = "`` $group attr-dict `:` type($sum)";
 }
 
 def Step_NormOp : Step_ComputeOp<"norm", [CostOpInterface]> {
@@ -97,7 +97,7 @@ def Step_AdamWOp : Step_EffectOp<"adamw", [Step_Kernel]> {
   let summary = "AdamW over all parameters of a group, unless the norm is not finite";
   let description = [{Hyper-parameters are those of the module's megacc.config; scalars = lr(t), 1 - beta1^t, 1 - beta2^t (conventions section 14).}];
   let arguments = (ins Step_GroupAttr:$group, Step_F32:$norm, Step_F32:$scalars);
-  let assemblyFormat = "$group `,` $norm `,` $scalars attr-dict `:` type($norm) `,` type($scalars)";
+  let assemblyFormat = "`` $group `,` $norm `,` $scalars attr-dict `:` type($norm) `,` type($scalars)";
 }
 
 def Step_ZeroOp : Step_ComputeOp<"zero", [CostOpInterface]> {

@@ -65,7 +65,7 @@ private:
                             OpBuilder &builder) {
     if (operand.role == Role::Scratch) {
       int64_t bytes = launch.record->getScratch(launch.query);
-      ranges.push_back(bytes ? Attribute(getTemporary(launch.scratch, bytes, MG_RAW, /*value=*/-1)) : builder.getUnitAttr());
+      ranges.push_back(bytes ? getTemporary(launch.scratch, bytes, MG_RAW, /*value=*/-1) : state.getRange(MG_TEMPORARIES, 0, 0, MG_RAW));
       return success();
     }
     if (operand.role == Role::Table) {
@@ -150,7 +150,7 @@ private:
     return success();
   }
 
-  void addSegments(ArrayRef<step::FuncOp> funcs, ArrayRef<Packing> packings, StateLayout &state) {
+  void addSegments(SmallVectorImpl<step::FuncOp> &funcs, ArrayRef<Packing> packings, StateLayout &state) {
     int64_t bound = 0;
     StringRef peak;
     for (auto [func, packing] : llvm::zip(funcs, packings)) {

@@ -29,7 +29,7 @@ public:
   /// The constants that hold `values`; equal ones are one.
   RangeAttr addTable(mlir::Location loc, llvm::ArrayRef<int64_t> values);
   RangeAttr getRange(int64_t segment, int64_t offset, int64_t bytes, int64_t type, int64_t stride = 0, int64_t value = -1) const {
-    return RangeAttr::get(module.getContext(), segment, offset, bytes, stride, value, type);
+    return RangeAttr::get(builder.getContext(), segment, offset, bytes, stride, value, type);
   }
 
   /// Bytes of every segment; the temporaries are not this class's.
