@@ -1,5 +1,5 @@
 //===- RulesTest.cpp - sharding rules are true of the kernels -------------===//
-// Every op of every golden that has a rule: each factor that may be split is split over 2 and over 3 ranks; the parts, run by the op's own CPU
+// Every op with a rule, as the goldens have it: each factor that may be split is split over 2 and over 3 ranks; the parts, run by the op's own CPU
 // kernel and joined as the rule says, must give what the uncut kernel gives.
 #include "dialects/Interfaces/CheckShardingRule.h"
 #include "dialects/Mega/Mega.h"
@@ -8,8 +8,8 @@
 #include "passes/Pipelines.h"
 #include "test/e2e/KernelRunner.h"
 
-#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -18,6 +18,8 @@
 #include "mlir/Pass/PassManager.h"
 
 #include "gtest/gtest.h"
+#include <iostream>
+#include <map>
 #include <numeric>
 #include <random>
 #include <set>
@@ -149,11 +151,13 @@ private:
       const LaunchOperand *operand = query.find(name);
       return operand && operand->value ? operand->type.getShape() : ArrayRef<int64_t>();
     };
-    ArrayRef<int64_t> picks = getShape("position"), offsets = getShape("offsets"), rows = getShape("x");
+    ArrayRef<int64_t> picks = getShape("position"), offsets = getShape("offsets");
     if (picks.empty())
       picks = getShape("choice");
     if (picks.empty() && !offsets.empty()) // only rows: one pick each
-      return Routing(rows.empty() ? getShape("d_y").front() : rows.front(), 1, offsets.front() - 1, random);
+      for (StringRef name : {"x", "d_y", "logits"})
+        if (ArrayRef<int64_t> rows = getShape(name); !rows.empty())
+          return Routing(rows.front(), 1, offsets.front() - 1, random);
     if (picks.empty())
       return Routing(0, 0, 0, random);
     int64_t experts = offsets.empty() ? query.findInt("experts").value_or(picks.back() + 2) : offsets.front() - 1;
@@ -202,7 +206,7 @@ Operation *localize(Operation *op, const ShardingRule &rule, unsigned factor, in
 
 /// Experts on several ranks: a rank has the rows of its own experts, moved to the front, and offsets that begin at 0.
 struct ExpertRows {
-  const HostTensor &offsets;
+  HostTensor offsets;
   int64_t experts, parts;
 
   int64_t begin(int64_t part) const { return offsets.get(part * (experts / parts)); }
@@ -387,14 +391,18 @@ protected:
       if (llvm::sys::path::extension(file->path()) == ".mlir")
         files.insert(file->path());
     for (const std::string &file : files)
-      read(file);
+      read(file, /*declares=*/true);
+    read(MEGACC_VARIANTS, /*declares=*/false);
   }
 
-  static void read(const std::string &file) {
+  /// A declaration, or the ops of a step.
+  static void read(const std::string &file, bool declares) {
     OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(file, context);
     PassManager passes(context);
-    buildModelPipeline(passes);
-    buildTrainPipeline(passes, {});
+    if (declares) {
+      buildModelPipeline(passes);
+      buildTrainPipeline(passes, {});
+    }
     ASSERT_TRUE(module && succeeded(passes.run(*module))) << file;
     module->walk([&](ShardingRuleOpInterface op) {
       ops.push_back(op);
@@ -422,7 +430,7 @@ protected:
   static std::vector<OwningOpRef<ModuleOp>> modules;
   /// All ops with a rule, in the order of their functions, and those that differ.
   static std::vector<Operation *> ops;
-  static llvm::MapVector<std::string, Operation *> instances;
+  static std::map<std::string, Operation *> instances;
   /// "op factor" that has been split.
   static std::set<std::string> tested;
 };
@@ -430,7 +438,7 @@ protected:
 MLIRContext *RulesTest::context = nullptr;
 std::vector<OwningOpRef<ModuleOp>> RulesTest::modules;
 std::vector<Operation *> RulesTest::ops;
-llvm::MapVector<std::string, Operation *> RulesTest::instances;
+std::map<std::string, Operation *> RulesTest::instances;
 std::set<std::string> RulesTest::tested;
 
 TEST_F(RulesTest, PartsJoinToTheWhole) {
@@ -453,7 +461,7 @@ TEST_F(RulesTest, PartsJoinToTheWhole) {
       tested.insert((op->getName().getStringRef() + " " + rule.factors[factor].name).str());
     }
   }
-  llvm::outs() << instances.size() << " ops that differ, " << cuts << " cuts\n";
+  std::cout << instances.size() << " ops that differ, " << cuts << " cuts" << std::endl;
 }
 
 TEST_F(RulesTest, RowsInTheRanksOwnOrderGiveTheSameTokens) {
@@ -481,34 +489,49 @@ TEST_F(RulesTest, EveryOpAndFactorIsTested) {
   for (RegisteredOperationName name : context->getRegisteredOperationsByDialect("step"))
     if (name.hasInterface<ShardingRuleOpInterface>()) {
       ++registered;
-      EXPECT_TRUE(seen.contains(name.getStringRef().str())) << name.getStringRef().str() << " has a rule, but is in no golden";
+      EXPECT_TRUE(seen.contains(name.getStringRef().str())) << name.getStringRef().str() << " has a rule, but no instance; fix: add one to " MEGACC_VARIANTS;
     }
   for (auto &[key, op] : instances)
     for (const ShardingRule::Factor &factor : getRule(op).factors)
       EXPECT_TRUE(factor.kind == ShardingRule::Kind::Replicate ||
                   tested.contains((op->getName().getStringRef() + " " + factor.name).str()))
           << key << ": '" << factor.name << "'";
-  llvm::outs() << registered << " ops with a rule, " << tested.size() << " pairs of op and factor\n";
-  EXPECT_EQ(registered, MEGACC_EXPECTED_OPS);
-  EXPECT_EQ(tested.size(), MEGACC_EXPECTED_PAIRS);
+  std::cout << registered << " ops with a rule, " << tested.size() << " pairs of op and factor" << std::endl;
+  EXPECT_EQ(registered, 0);
+  EXPECT_EQ(tested.size(), 0u);
 }
 
-/// A rule that reads well and is wrong: `from` is replaced by `to` in the text of an instance; splitting `factor` must fail.
-void expectWrong(Operation *op, StringRef from, StringRef to, StringRef factorName) {
+/// A rule that reads well and is wrong: parts of the text of an instance's rule are replaced; splitting `factor` must fail.
+void expectWrong(Operation *op, StringRef factor, ArrayRef<std::pair<std::string, std::string>> replaced) {
   ASSERT_TRUE(op);
-  unsigned factor = *getRule(op).find(factorName);
-  Operation *whole = makeDivisible(op, factor);
+  Operation *whole = makeDivisible(op, *getRule(op).find(factor));
   ShardingRule rule = getRule(whole);
   std::vector<std::pair<StringRef, int64_t>> sizes;
   for (const ShardingRule::Factor &known : rule.factors)
     sizes.push_back({known.name, known.size});
   std::string text = rule.str();
-  ASSERT_NE(text.find(from.str()), std::string::npos) << text;
-  for (size_t at = text.find(from.str()); at != std::string::npos; at = text.find(from.str(), at + to.size()))
-    text.replace(at, from.size(), to.str());
+  for (auto &[from, to] : replaced) {
+    ASSERT_NE(text.find(from), std::string::npos) << from << " in " << text;
+    for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size()))
+      text.replace(at, from.size(), to);
+  }
   ShardingRule wrong = ShardingRule::get(text, sizes);
-  EXPECT_EQ(llvm::join(checkShardingRule(wrong, whole), "; "), "") << text;
-  EXPECT_NE(checkFactor(whole, wrong, *wrong.find(factorName), 2), "") << text;
+  EXPECT_EQ(llvm::join(checkShardingRule(wrong, whole), "; "), "") << text; // only the numbers show it
+  EXPECT_NE(checkFactor(whole, wrong, *wrong.find(factor), 2), "") << text;
+}
+
+TEST_F(RulesTest, WrongRulesFail) {
+  auto any = [](const ShardingRule &) { return true; };
+  auto grouped = [](const ShardingRule &rule) { return rule.factors[*rule.find("g")].size > 1; };
+  auto ranked = [](const ShardingRule &rule) { return rule.factors[*rule.find("r")].size > 1; };
+  expectWrong(find("step.attention", grouped), "k", {{"k g", "g k"}});
+  expectWrong(find("step.rms_norm", any), "d", {{" replicate{d: the mean is over the whole row}", ""}});
+  expectWrong(find("step.embedding", any), "v", {{" attributes{vocab_axis @ v}", ""}});
+  expectWrong(find("step.linear_cross_entropy", any), "v", {{"; v: a log-sum-exp is over the whole vocabulary", ""}, {"{b s}", "{b s v}"}});
+  expectWrong(find("step.split", grouped), "g", {{"g w", "w g"}});
+  expectWrong(find("step.mamba3_scan", ranked), "g", {{"B.r B.g", "B.g B.r"}});
+  expectWrong(find("step.moe_dispatch", any), "t", {{"~", ""}, {" private{t}", ""}});
+  expectWrong(find("step.shift", any), "s", {{" replicate{s: a token reads another of its row}", ""}});
 }
 
 } // namespace
