@@ -19,8 +19,11 @@ void buildModelPipeline(OpPassManager &passes) {
 }
 
 void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
-  passes.addPass(mega::createMegaCheckStack()); // not part of the model: a stack that cannot be trained yet can still be looked at
+  mega::MegaCheckStackOptions checks;
+  checks.target = options.target;
+  passes.addPass(mega::createMegaCheckStack(checks)); // not part of the model: a stack that cannot be trained yet can still be looked at
   step::MegaToStepOptions lowering;
+  lowering.target = options.target;
   lowering.model = options.model;
   lowering.taps = options.taps;
   passes.addPass(step::createMegaToStep(lowering));

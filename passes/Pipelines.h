@@ -12,7 +12,7 @@ struct StepOptions {
   std::string model;
   /// Also output the residual stream after every block.
   bool taps = false;
-  /// The kernel library: "cpu".
+  /// The kernel library: "cpu" or "sm_90a".
   std::string target = "cpu";
 };
 

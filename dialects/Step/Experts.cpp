@@ -28,8 +28,10 @@ LogicalResult MoeRouteOp::verify() {
 
 LogicalResult MoeStatisticsOp::verify() {
   int64_t experts = getExperts();
-  if (getDim(getLogits(), 1) != experts + (getNulls() > 0) || failed(expectShape(*this, "offsets", getOffsets(), {experts + 1})))
+  if (getDim(getLogits(), 1) != experts + (getNulls() > 0))
     return emitOpError("has ") << getDim(getLogits(), 1) << " columns of logits, expected " << experts + (getNulls() > 0);
+  if (failed(expectShape(*this, "offsets", getOffsets(), {experts + 1})))
+    return failure();
   return expectShape(*this, "statistics", getStatistics(), {2 * experts + 1});
 }
 

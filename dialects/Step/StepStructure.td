@@ -117,6 +117,7 @@ def Step_FusedOp : Step_Op<"fused", [SingleBlock, NoRegionArguments, RecursiveMe
     step.fused {
       %dw = step.linear_grad_weight %dy, %x : (...) -> tensor<64x32xf32>
       step.accumulate @head.weight, %dw : tensor<64x32xf32>
+      step.yield
     }
     ```
     Asked for a kernel it has the families of its ops joined by '+'; operands of op i > 0 are called "family.name".

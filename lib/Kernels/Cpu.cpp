@@ -24,12 +24,13 @@ static Record addTuning(Record record, llvm::StringRef name, std::function<int64
 
 void addWithAccumulation(std::vector<Record> &records, const Record &record, llvm::StringRef sum) {
   records.push_back(addTuning(record, "accumulate", [](const KernelQuery &) { return 0; }));
-  Record fused = addTuning(record, "accumulate", [](const KernelQuery &query) { return query.findInt("accumulate.accumulate").value_or(0); });
+  auto getAccumulate = [](const KernelQuery &query) { return query.findInt("accumulate.accumulate").value_or(0); };
+  Record fused = addTuning(record, "accumulate", getAccumulate);
   fused.name += "+accumulate";
   fused.family += "+accumulate";
   fused.renamed.emplace_back(sum.str(), "accumulate.sum");
-  fused.refuses = [refuses = record.refuses](const KernelQuery &query) -> std::string {
-    int64_t accumulate = query.findInt("accumulate.accumulate").value_or(0);
+  fused.refuses = [getAccumulate, refuses = record.refuses](const KernelQuery &query) -> std::string {
+    int64_t accumulate = getAccumulate(query);
     if (accumulate != 1 && accumulate != 2)
       return "accumulate.accumulate is " + std::to_string(accumulate) + ", expected 1 or 2";
     for (const auto &[name, value] : query.doubles)

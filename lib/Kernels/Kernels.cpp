@@ -55,14 +55,6 @@ static std::string print(mlir::Type type) {
   return text;
 }
 
-/// The query's name of an operand of kernels.def.
-static StringRef getQueryName(const Record &record, StringRef name) {
-  for (const auto &[ours, theirs] : record.renamed)
-    if (ours == name)
-      return theirs;
-  return name;
-}
-
 /// Empty if the elements of an operand are of a class of kernels.def; on the cpu every `any` is fp32.
 static std::string checkType(const Record &record, const LaunchOperand &operand, StringRef typeClass) {
   mlir::Type type = operand.type.getElementType();
@@ -93,7 +85,7 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
     auto [ours, typeClass] = rest.split(':');
     if (role == "scratch" || role == "table")
       continue;
-    StringRef name = getQueryName(record, ours);
+    StringRef name = record.getQueryName(ours);
     known.insert(name);
     int64_t count = 0;
     for (const LaunchOperand &operand : query.operands) {
@@ -112,11 +104,9 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
       return "operand " + name.str() + " is given " + std::to_string(count) + " times, expected 1";
     }
   }
-  // A fused group has inner values, too, which no launch sees.
-  if (!StringRef(record.family).contains('+'))
-    for (const LaunchOperand &operand : query.operands)
-      if (!known.contains(operand.name))
-        return "operand " + operand.name + " is none of " + record.symbol;
+  for (const LaunchOperand &operand : query.operands)
+    if (!known.contains(operand.name))
+      return "operand " + operand.name + " is none of " + record.symbol;
   for (StringRef name : splitWords(signature->ints))
     if (!getLaunchInt(record, query, name))
       return "the integer " + name.str() + " is missing";

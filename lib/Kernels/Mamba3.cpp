@@ -11,8 +11,8 @@ static constexpr int64_t kWindow = 256;
 
 namespace {
 
-/// The sizes of a scan. The kernel works on chunks of at most 32 rows, pads to multiples of 8 floats, and has `lanes` heads (backward: tasks,
-/// which are parts of a group's heads) at a time.
+/// The sizes of a scan. The kernel works on chunks of at most 32 rows, pads to multiples of 8 floats, and has up to 32 heads at a time; the
+/// backward as many tasks, which are parts of a group's heads.
 struct ScanSizes {
   explicit ScanSizes(const KernelQuery &query)
       : batch(query.getInt("batch")), sequence(query.getInt("sequence")), heads(query.getInt("heads")), groups(query.getInt("groups")),
@@ -49,9 +49,13 @@ struct ScanSizes {
 
 } // namespace
 
+static int64_t countParameters(const KernelQuery &query) {
+  return llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "parameter"; });
+}
+
 static std::string refuse(const KernelQuery &query) {
   int64_t mimo = query.getInt("mimo"), rank = query.getInt("rank"), state = query.getInt("state"), angles = query.getInt("angles");
-  int64_t expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = query.findInt("parts").value_or(expected);
+  int64_t expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = countParameters(query);
   if (parts != expected)
     return "parts is " + std::to_string(parts) + ", expected " + std::to_string(expected);
   if (!mimo && rank != 1)
@@ -65,8 +69,7 @@ static std::string refuse(const KernelQuery &query) {
 
 void megacc::addMamba3Records(std::vector<Record> &records) {
   auto tuning = [](const KernelQuery &query) {
-    int64_t parts = llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "parameter"; });
-    return std::vector<std::pair<std::string, int64_t>>{{"window", kWindow}, {"parts", parts}};
+    return std::vector<std::pair<std::string, int64_t>>{{"window", kWindow}, {"parts", countParameters(query)}};
   };
   Record scan = makeRecord("mamba3_scan"), grad = makeRecord("mamba3_scan_grad");
   scan.tuning = grad.tuning = tuning;
@@ -77,16 +80,15 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
     ScanSizes size(query);
     return llvm::SmallVector<int64_t>{size.batch, size.heads, size.countWindows(), size.state, size.headDim};
   })};
-  // Without mimo, psi_v is x itself.
-  Record siso = scan;
-  siso.name += "_siso";
-  siso.refuses = [](const KernelQuery &query) { return query.getInt("mimo") ? "mimo is 1, expected 0" : refuse(query); };
-  scan.refuses = [](const KernelQuery &query) { return query.getInt("mimo") ? refuse(query) : "mimo is 0, expected 1"; };
-  scan.caches.push_back(makeCache("psi_v", [](const KernelQuery &query) {
+  Cache psiV = makeCache("psi_v", [](const KernelQuery &query) {
     ScanSizes size(query);
     return llvm::SmallVector<int64_t>{size.rows(), size.heads, size.rank, size.headDim};
-  }, /*kept=*/false));
+  }, /*kept=*/false);
+  psiV.type = [always = psiV.type](const KernelQuery &query) { return query.getInt("mimo") ? always(query) : mlir::RankedTensorType(); };
+  psiV.setting = "psiv_cache";
+  psiV.trade = "is written and read to save one multiplication a number";
+  psiV.nothing = "variant siso has no mimo_x"; // psi_v would be x itself
+  scan.caches.push_back(psiV);
   records.push_back(scan);
-  records.push_back(siso);
   records.push_back(grad);
 }

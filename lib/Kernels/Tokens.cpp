@@ -5,8 +5,8 @@
 using namespace megacc;
 using namespace megacc::cpu;
 
-/// Rows [order, size, bias, a multiplier a token back] of the n-gram tables (conventions 11.3). The query has `seed`, `count`, `longest`, and
-/// an `order` and a `size` for each table, in order.
+/// Rows [order, size, bias, a multiplier a token back] of the n-gram tables (conventions 11.3). The query has `seed`, `count`, `longest`,
+/// and an `order` and a `size` for each table, in order.
 static std::vector<int64_t> makeNgramTable(const KernelQuery &query) {
   std::vector<int64_t> orders, sizes, table;
   for (const auto &[name, value] : query.ints) {

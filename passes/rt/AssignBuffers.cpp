@@ -54,7 +54,7 @@ private:
         return failure();
     auto costs = dyn_cast<CostOpInterface>(launch.op);
     OpCost cost = costs ? costs.getCost() : getMemoryCost(launch.op);
-    CallOp::create(builder, launch.op->getLoc(), kernel->symbol, builder.getArrayAttr(ranges), ints, doubles, getBlock(launch.op), cost.flops,
+    CallOp::create(builder, launch.op->getLoc(), kernel->symbol, ranges, ints, doubles, getBlock(launch.op), cost.flops,
                    cost.bytesRead + cost.bytesWritten + stateBytes);
     return success();
   }

@@ -3,6 +3,7 @@
 #include "passes/rt/Passes.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/Endian.h"
 
 #include <cstddef>
@@ -83,14 +84,33 @@ public:
   }
 
 private:
-  Value constant(Location loc, int64_t value) { return LLVM::ConstantOp::create(builder, loc, i64, builder.getI64IntegerAttr(value)); }
+  /// Runs `make` at the start of the function that is being written, so that every launch can use what it makes.
+  template <typename Make> Value hoist(Value &known, Make make) {
+    if (!known) {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPointToStart(&current.getBody().front());
+      known = make();
+    }
+    return known;
+  }
+
+  Value constant(Location loc, int64_t value) {
+    return hoist(constants[value], [&] { return LLVM::ConstantOp::create(builder, loc, i64, builder.getI64IntegerAttr(value)); });
+  }
+  Value null(Location loc) {
+    return hoist(nullValue, [&] { return LLVM::ZeroOp::create(builder, loc, pointer); });
+  }
 
   /// Begins the body of a function; its one argument is the context.
   void start(LLVM::LLVMFuncOp func) {
     end = builder.saveInsertionPoint();
     current = func;
+    constants.clear(), addresses.clear(), stored.clear();
+    nullValue = zeroValue = Value();
     Block *block = func.addEntryBlock(builder);
     contextValue = block->getArgument(0);
+    leave = builder.createBlock(&func.getBody(), func.getBody().end(), {i32}, {func.getLoc()});
+    LLVM::ReturnOp::create(builder, func.getLoc(), leave->getArgument(0));
     builder.setInsertionPointToStart(block);
   }
 
@@ -100,14 +120,11 @@ private:
   }
 
   void returnUnlessZero(Location loc, Value status) {
-    Value zero = LLVM::ConstantOp::create(builder, loc, i32, builder.getI32IntegerAttr(0));
+    Value zero = hoist(zeroValue, [&] { return LLVM::ConstantOp::create(builder, loc, i32, builder.getI32IntegerAttr(0)); });
     Value failed = LLVM::ICmpOp::create(builder, loc, LLVM::ICmpPredicate::ne, status, zero);
-    Block *here = builder.getInsertionBlock();
-    Block *leave = builder.createBlock(&current.getBody()), *next = builder.createBlock(&current.getBody());
+    Block *here = builder.getInsertionBlock(), *next = builder.createBlock(leave);
     builder.setInsertionPointToEnd(here);
-    LLVM::CondBrOp::create(builder, loc, failed, leave, next);
-    builder.setInsertionPointToEnd(leave);
-    LLVM::ReturnOp::create(builder, loc, status);
+    LLVM::CondBrOp::create(builder, loc, failed, leave, ValueRange{status}, next, ValueRange());
     builder.setInsertionPointToEnd(next);
   }
 
@@ -119,7 +136,14 @@ private:
     return LLVM::LoadOp::create(builder, loc, type, field(loc, contextType, contextValue, index));
   }
 
-  void storeLaunch(Location loc, LaunchField index, Value value) { LLVM::StoreOp::create(builder, loc, value, fieldValues[index]); }
+  /// Stores what the launch before did not leave there.
+  void store(Location loc, Value value, Value place) {
+    Value &before = stored[place];
+    if (before != value)
+      LLVM::StoreOp::create(builder, loc, value, place);
+    before = value;
+  }
+  void storeLaunch(Location loc, LaunchField index, Value value) { store(loc, value, fieldValues[index]); }
 
   void addPart(StringRef name, ArrayRef<CallOp> calls, int64_t first) {
     Location loc = CallOp(calls.front()).getLoc();
@@ -160,7 +184,7 @@ private:
       auto range = dyn_cast<RangeAttr>(attribute);
       bytes.push_back(range ? range.getBytes() : 0);
       types.push_back(range ? range.getType() : MG_ABSENT);
-      LLVM::StoreOp::create(builder, loc, range ? getAddress(loc, range) : LLVM::ZeroOp::create(builder, loc, pointer), slot);
+      store(loc, range ? getAddress(loc, range) : null(loc), slot);
     }
     storeLaunch(loc, kBytes, getTable(loc, builder.getDenseI64ArrayAttr(bytes)));
     storeLaunch(loc, kTypes, getTable(loc, builder.getDenseI8ArrayAttr(types)));
@@ -171,7 +195,7 @@ private:
     storeLaunch(loc, kDoubleCount, constant(loc, call.getDoubles().size()));
     storeLaunch(loc, kCallIndex, constant(loc, index));
     storeLaunch(loc, kStream, constant(loc, call.getStream()));
-    Value kernel = LLVM::AddressOfOp::create(builder, loc, pointer, getKernel(call.getKernel()));
+    Value kernel = getAddress(loc, getKernel(call.getKernel()));
     auto status = LLVM::CallOp::create(builder, loc, launchFunctionType, ValueRange{launchFunction, contextValue, kernel, launchArgument});
     returnUnlessZero(loc, status.getResult());
   }
@@ -185,10 +209,14 @@ private:
     return LLVM::GEPOp::create(builder, loc, pointer, i8, segmentValues[range.getSegment()], ArrayRef<LLVM::GEPArg>{offset});
   }
 
+  Value getAddress(Location loc, StringRef symbol) {
+    return hoist(addresses[symbol], [&] { return LLVM::AddressOfOp::create(builder, loc, pointer, symbol); });
+  }
+
   /// The address of a constant array; equal arrays are one.
   Value getTable(Location loc, DenseArrayAttr values) {
     if (values.empty())
-      return LLVM::ZeroOp::create(builder, loc, pointer);
+      return null(loc);
     std::string &name = tables[values];
     if (name.empty()) {
       name = ("table_" + Twine(tables.size() - 1)).str();
@@ -198,7 +226,7 @@ private:
       LLVM::GlobalOp::create(builder, loc, LLVM::LLVMArrayType::get(values.getElementType(), values.size()), /*isConstant=*/true,
                              LLVM::Linkage::Internal, name, DenseElementsAttr::getFromRawBuffer(tensor, values.getRawData()));
     }
-    return LLVM::AddressOfOp::create(builder, loc, pointer, name);
+    return getAddress(loc, name);
   }
 
   /// Declares a kernel at its first use.
@@ -222,6 +250,11 @@ private:
   // Of the function that is being written.
   OpBuilder::InsertPoint end;
   LLVM::LLVMFuncOp current;
+  Block *leave; // returns its argument
+  llvm::DenseMap<int64_t, Value> constants;
+  llvm::StringMap<Value> addresses;
+  llvm::DenseMap<Value, Value> stored; // by place
+  Value nullValue, zeroValue;
   Value contextValue, launchArgument, microBatchValue;
   SmallVector<Value> slotValues;
   Value fieldValues[kLaunchFields];

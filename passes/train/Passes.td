@@ -9,10 +9,13 @@ def MegaToStep : Pass<"mega-to-step", "::mlir::ModuleOp"> {
   let description = [{
     Replaces the one stack of the module by its parameters, `@micro_batch` (forward and loss terms) and `@evaluate` (the same forward; sums
     of the loss and number of targets by row, and the logits of one position). Shapes are global. Block families are found by kind in the
-    registry of builders; a family or placement without a builder is an error at its line. Equal blocks become equal op sequences.
+    registry of builders; a family or placement without a builder is an error at its line. Equal blocks become equal op sequences. Element
+    types are set here: on the cpu all are f32; elsewhere, where the precision is bf16, activations and parameters are bf16 but for the
+    parameters declared fp32, router logits, statistics and losses.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
   let options = [
+    Option<"target", "target", "std::string", "\"cpu\"", "the kernel library the step is for, cpu or sm_90a; kept as megacc.target">,
     Option<"model", "model", "std::string", "", "the model to compile, where the module declares several">,
     Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">
   ];

@@ -49,7 +49,7 @@ Device::Device(const std::string &name, const std::map<std::string, std::string>
     if (const MgKernelEntry *entry = findEntry(target, kernel); !entry || entry->signature != signature)
       mistakes += (mistakes.empty() ? "" : ", ") + kernel;
   if (!mistakes.empty())
-    throw ArtifactError("it was compiled for other kernels than " + libraryName(name) + " has (" + mistakes +
+    throw ArtifactError("the step was compiled for other kernels than " + libraryName(name) + " has (" + mistakes +
                         "); fix: compile the declaration again with the megacc of the same release");
 }
 
@@ -91,6 +91,20 @@ void Device::read(int segment, int64_t offset, std::span<std::byte> bytes) {
 
 void Device::fill(int segment, int64_t offset, int64_t bytes, int byte) {
   check(target->fill(&about, locate(segment, offset, bytes), byte, bytes));
+}
+
+Device::Captured Device::capture(const std::function<void()> &work) {
+  void *captured = nullptr;
+  check(target->begin_capture(&about));
+  try {
+    work();
+  } catch (...) {
+    if (target->end_capture(&about, &captured) == 0)
+      target->discard(captured);
+    throw;
+  }
+  check(target->end_capture(&about, &captured));
+  return {captured, target->discard};
 }
 
 MgKernel Device::findKernel(const std::string &name) const {

@@ -3,7 +3,9 @@
 #include "megacc/StepABI.h"
 
 #include <cstddef>
+#include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 
@@ -37,6 +39,13 @@ public:
   };
   void launch(MgKernel kernel, std::span<const Operand> operands, std::span<const int64_t> ints, std::span<const double> doubles);
   int32_t synchronize() { return target->synchronize(&about); }
+
+  /// Whether launches can be noted and run again at once.
+  bool captures() const { return target->begin_capture; }
+  /// What `work` launches, to be replayed; nothing runs. Throws what it throws, and std::runtime_error.
+  using Captured = std::unique_ptr<void, void (*)(void *)>;
+  Captured capture(const std::function<void()> &work);
+  void replay(const Captured &captured) { check(target->replay(&about, captured.get())); }
   void setThreads(int count) { target->set_threads(count); }
   std::string variant() const { return target->variant(); }
   /// Throws std::runtime_error with the target's message where the status is not 0.

@@ -95,10 +95,10 @@ private:
 #define IN_EACH(name) checker.checkEach(parts);
 #define INT(name) [[maybe_unused]] const int64_t name = checker.nextInt();
 #define DOUBLE(name)
-#define MEGACC_KERNEL(symbol, operands, ints, doubles)                                                                                       \
-  int32_t check_##symbol(const MgLaunch *launch) {                                                                                          \
-    LaunchChecker checker(launch, #symbol, number_##symbol::integer_count, real_##symbol::real_count);                                      \
-    ints operands return checker.finish();                                                                                                  \
+#define MEGACC_KERNEL(symbol, operands, ints, doubles)                                                                                    \
+  int32_t check_##symbol(const MgLaunch *launch) {                                                                                        \
+    LaunchChecker checker(launch, #symbol, number_##symbol::integer_count, real_##symbol::real_count);                                    \
+    ints operands return checker.finish();                                                                                                \
   }
 #include "megacc/kernels.def"
 #undef MEGACC_KERNEL

@@ -24,7 +24,7 @@ Descriptor describe(const std::string &path) {
     }
     if (ranks != 1)
       throw ArtifactError("was compiled for " + std::to_string(ranks) + " ranks (" + mesh +
-                          "), megacc-run is one; fix: compile it with mesh = " + "<dp = 1, tp = 1, ep = 1>");
+                          "), megacc-run is one; fix: compile it with mesh = <dp = 1, tp = 1, ep = 1>");
     return about;
   } catch (const ArtifactError &error) {
     throw ArtifactError(path + ": " + error.what());
@@ -89,14 +89,14 @@ Step::Step(const std::string &path) : about(describe(path)), device(about.target
   for (const Function &function : about.functions)
     functions.push_back(reinterpret_cast<MgStepFunction>(find(function.symbol)));
   mirrorInputsAndMetrics();
-  device.reserve(about.segments);
-  if (int64_t bytes = about.segments[MG_CONSTANTS])
-    device.write(MG_CONSTANTS, 0, {static_cast<const std::byte *>(find("megacc_constants")), size_t(bytes)});
   MgContext &context = device.context();
   for (MgAxis &axis : context.axes)
     axis = {.rank = 0, .size = 1, .communicator = nullptr};
   context.user = this;
   setObserver(nullptr);
+  device.reserve(about.segments);
+  if (int64_t bytes = about.segments[MG_CONSTANTS])
+    device.write(MG_CONSTANTS, 0, {static_cast<const std::byte *>(find("megacc_constants")), size_t(bytes)});
 }
 
 void Step::mirrorInputsAndMetrics() {
@@ -141,6 +141,26 @@ void Step::run(std::string_view name, int64_t micro_batch) {
   if (!failure.empty())
     throw ArtifactError(std::exchange(failure, ""));
   device.check(status);
+}
+
+void Step::replay(std::optional<Device::Captured> &graph, const std::function<void()> &work) {
+  if (observer || !device.captures())
+    return work();
+  if (!graph)
+    graph = device.capture(work);
+  device.replay(*graph);
+}
+
+void Step::runStep() {
+  replay(step_graph, [this] {
+    for (int64_t m = 0; m < about.accumulate; ++m)
+      run("micro_batch", m);
+    run("update");
+  });
+}
+
+void Step::runEvaluation() {
+  replay(evaluation_graph, [this] { run("evaluate"); });
 }
 
 void Step::sendInputs() { device.write(MG_IO, inputs.begin, inputs.bytes); }

@@ -3,7 +3,9 @@
 #include "runtime/core/Descriptor.h"
 #include "runtime/core/Device.h"
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace megacc::runtime {
@@ -34,6 +36,10 @@ public:
 
   /// Runs a function of the step on what sendInputs() sent; a kernel's failure is a std::runtime_error with its message.
   void run(std::string_view function, int64_t micro_batch = 0);
+  /// All micro-batches and the update; the evaluation. On a target that captures each is one graph, made when it is first asked for, except
+  /// while an observer wants to see every launch.
+  void runStep();
+  void runEvaluation();
   /// Waits until all work is done, also from within a launch. Returns a status as kernels do.
   int32_t synchronize() { return device.synchronize(); }
 
@@ -90,6 +96,7 @@ private:
   static int32_t launchDirectly(MgContext *context, MgKernel kernel, const MgLaunch *launch);
   static int32_t launchObserved(MgContext *context, MgKernel kernel, const MgLaunch *launch);
   void mirrorInputsAndMetrics();
+  void replay(std::optional<Device::Captured> &graph, const std::function<void()> &work);
   Range findRange(const ParameterPlace &parameter, StatePart part) const;
   std::vector<float> readFloats(const Range &range, int64_t count);
   template <typename T> std::span<T> staged(const Place &place, int64_t micro_batch) {
@@ -102,6 +109,7 @@ private:
   std::shared_ptr<void> object;
   std::vector<MgStepFunction> functions; // as about.functions
   Mirror inputs, metrics;
+  std::optional<Device::Captured> step_graph, evaluation_graph;
   LaunchObserver *observer = nullptr;
   const Function *running = nullptr;
   std::string failure; // of launchObserved, which cannot throw

@@ -86,7 +86,7 @@ double evaluate(Step &step, const Source &source) {
       stageRow(step, source, samplePosition(descriptor.seed, "eval", window, source.size(), descriptor.sequence), 0, row, buffer);
     }
     step.sendInputs();
-    step.run("evaluate");
+    step.runEvaluation();
     std::vector<float> batch_sums = step.readOutput(*sums), batch_counts = step.readOutput(*counts);
     for (int64_t row = 0; row < descriptor.micro_batch; ++row)
       sum += batch_sums[row], count += batch_counts[row];

@@ -53,7 +53,7 @@ void sample(Step &step, const std::string &prompt, int64_t count) {
       step.integers(*tokens)[t] = uint8_t(text[text.size() - length + t]);
     step.integers(*positions)[0] = int32_t(length - 1);
     step.sendInputs();
-    step.run("evaluate");
+    step.runEvaluation();
     std::vector<float> scores = step.readOutput(*logits);
     text += char(draw(std::span(scores).first(bytes), unit(key, n)));
     fputc(text.back(), stdout);

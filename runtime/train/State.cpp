@@ -47,9 +47,7 @@ void stageScalars(Step &step, double lr, int64_t t) {
 void runStep(Step &step) {
   const Descriptor &descriptor = step.descriptor();
   step.sendInputs();
-  for (int64_t m = 0; m < descriptor.accumulate; ++m)
-    step.run("micro_batch", m);
-  step.run("update");
+  step.runStep();
   step.fetchMetrics();
   for (const Place &metric : descriptor.metrics)
     if (metric.name.starts_with("invalid.") && step.metric(metric) != 0)

@@ -52,5 +52,12 @@ extern "C" int32_t megacc_update(MgContext *context) {
   return copy(context, 2, invalid, targets, 4);
 }
 
+/// loss_sum = the first two scalars, count = the last two
+extern "C" int32_t megacc_evaluate(MgContext *context) {
+  if (int32_t status = copy(context, 0, loss_sum, scalars, 8))
+    return status;
+  return copy(context, 1, count, scalars + 4, 8);
+}
+
 /// Reads outside the io segment.
 extern "C" int32_t megacc_overrun(MgContext *context) { return copy(context, 0, 0, io_bytes, 4); }

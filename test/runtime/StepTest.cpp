@@ -62,6 +62,8 @@ json describeStep() {
                  describePlace("positions", "i32", {micro_batch}, positions), describePlace("scalars", "f32", {3}, scalars)};
   json main_loss = describePlace("loss.main", "f32", {1}, loss),
        hidden_output = describePlace("hidden.0", "i32", {micro_batch, sequence}, hidden, stride);
+  json sums = describePlace("loss_sum", "f32", {micro_batch}, loss_sum), counts = describePlace("count", "f32", {micro_batch}, count);
+  sums["function"] = counts["function"] = "evaluate";
   main_loss["weight"] = 1.0;
   hidden_output["function"] = "micro_batch";
   json update = {
@@ -91,11 +93,12 @@ json describeStep() {
       {"parameters", {describeParameter("a", {3, 5}, 0, 0, 0), describeParameter("b", {8, 2}, 256, 512, 256)}},
       {"inputs", inputs},
       {"metrics", {main_loss, describePlace("grad_norm", "f32", {1}, grad_norm), describePlace("invalid.embedding", "i32", {1}, invalid)}},
-      {"outputs", {hidden_output}},
+      {"outputs", {hidden_output, sums, counts}},
       {"kernels", {{"mg_copy", signatureOf("mg_copy")}}},
       {"functions",
        {{{"name", "micro_batch"}, {"symbol", "megacc_micro_batch"}, {"launches", {describeLaunch(0)}}},
         update,
+        {{"name", "evaluate"}, {"symbol", "megacc_evaluate"}, {"launches", {describeLaunch(0), describeLaunch(0)}}},
         {{"name", "overrun"}, {"symbol", "megacc_overrun"}, {"launches", json::array()}}}},
       {"receipt", {{{"slot", 0}, {"letter", "A"}, {"family", "copy"}, {"launches", {{"mg_copy", 1}}}}}}};
 }
@@ -176,6 +179,15 @@ TEST_F(Steps, SendAllInputsInOneWriteAndFetchAllMetricsInOneRead) {
       EXPECT_EQ(step.readOutput(step.descriptor().outputs[0], m)[i], float(10 * m + i));
 }
 
+TEST_F(Steps, EvaluateWithOneWriteABatch) {
+  std::ofstream(folder / "data.bin", std::ios::binary) << std::string(200, '\0');
+  Step step(write(describeStep()));
+  stageScalars(step, 3, 1);
+  int64_t writes = fakeTarget().writes;
+  EXPECT_FLOAT_EQ(evaluate(step, Source::fromTokens(folder / "data.bin", 2)), (3 + 0.1) / (0.1 + 0.05));
+  EXPECT_EQ(fakeTarget().writes - writes, 64 / fake_step::micro_batch);
+}
+
 TEST_F(Steps, ReportAFlagThatAKernelRaised) {
   Step step(write(describeStep()));
   step.integers(*step.descriptor().findInput("targets"))[0] = 1;
@@ -232,7 +244,7 @@ TEST_F(Steps, RefuseAnotherLibrary) {
 
 TEST_F(Steps, RefuseWhatTheArtifactLacks) {
   json missing = describeStep();
-  missing["functions"][2]["symbol"] = "megacc_missing";
+  missing["functions"][3]["symbol"] = "megacc_missing";
   EXPECT_NE(refusal(missing).find("lacks the symbol megacc_missing"), std::string::npos);
   json mesh = describeStep();
   mesh["mesh"]["tp"] = 4;

@@ -8,7 +8,7 @@ using namespace mlir;
 namespace megacc::step {
 
 Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
-  int64_t heads = keys.getInt("heads"), key = keys.getInt("key"), value = keys.getInt("value"), sequence = builder.getSequence();
+  int64_t heads = keys.getInt("heads"), key = keys.getInt("key"), value = keys.getInt("value"), sequence = builder.getLength(n);
   SmallVector<Value> parts = builder.split(builder.linear(n, "in_proj"), 1, {2 * key + heads * value, heads, heads * value}, "qkv_f_g");
   Value convolved = builder.causalConv(parts[0], "conv", /*bias=*/true, /*silu=*/true);
   SmallVector<Value> qkv = builder.split(convolved, 1, {key, key, heads * value}, "qkv");

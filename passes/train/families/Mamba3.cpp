@@ -1,8 +1,6 @@
 //===- Mamba3.cpp - Mamba-3, mimo and siso (conventions section 8) --------===//
 #include "passes/train/ForwardBuilder.h"
 
-#include "llvm/Support/MathExtras.h"
-
 using namespace mlir;
 
 namespace megacc::step {
@@ -12,6 +10,7 @@ static constexpr double kEpsilon = 1e-5;
 
 Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
   int64_t heads = keys.getInt("heads"), dim = keys.getInt("head_dim");
+  int64_t rows = getDim(n, 0), sequence = builder.getLength(n);
   Value projection = builder.linear(n, "in_proj");
   SmallVector<StringRef> names = {"dt_bias", "D", "B_bias", "C_bias", "B_norm.weight", "C_norm.weight"};
   if (keys.getText("variant") == "mimo")
@@ -24,10 +23,10 @@ Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n)
 
   OpBuilder &ops = builder.getBuilder();
   auto number = [&](StringRef key) { return ops.getI64IntegerAttr(keys.getInt(key)); };
-  RankedTensorType y = builder.getType({builder.getRows(), heads * dim});
+  RankedTensorType y = builder.getType({rows, heads * dim});
   auto flag = [&](bool set) { return set ? ops.getUnitAttr() : UnitAttr(); };
   auto scan = Mamba3ScanOp::create(ops, builder.getLoc("scan"), y, TypeRange(), projection, parameters, builder.getDocuments(),
-                                   ops.getI64IntegerAttr(builder.getBatch()), ops.getI64IntegerAttr(builder.getSequence()), number("heads"),
+                                   ops.getI64IntegerAttr(builder.getBatch()), ops.getI64IntegerAttr(sequence), number("heads"),
                                    number("groups"), number("rank"), number("head_dim"), number("state"), number("angles"), number("chunk"),
                                    flag(keys.getText("variant") == "mimo"), flag(keys.getBool("out_norm")),
                                    flag(keys.getText("decay") == "heavy"), ops.getF64FloatAttr(kEpsilon), ArrayAttr());

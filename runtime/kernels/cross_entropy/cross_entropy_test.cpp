@@ -36,10 +36,10 @@ int32_t head(Values &loss, Values &gradient, const Values &packed, const std::ve
   EXPECT_EQ(valid[0], std::count_if(targets.begin(), targets.end(), [](int32_t target) { return target >= 0; }));
   return call("mg_linear_cross_entropy",
               {{"loss", loss}, {"d_x", gradient.data(), rows * cols}, {"d_weight", gradient.data() + rows * cols, vocab * cols},
-               {"x", packed.data(), rows * cols}, {"weight", packed.data() + rows * cols, vocab * cols}, {"targets", targets}, {"valid", valid},
-               invalid ? Operand("invalid", *invalid) : Operand("invalid", nullptr)},
-              {{"rows", rows}, {"cols", cols}, {"vocab", vocab}, {"logit_rows", logit_rows}, {"accumulate", accumulate}}, {{"scale", scale}},
-              micro_batch);
+               {"x", packed.data(), rows * cols}, {"weight", packed.data() + rows * cols, vocab * cols}, {"targets", targets},
+               {"valid", valid}, invalid ? Operand("invalid", *invalid) : Operand("invalid", nullptr)},
+              {{"rows", rows}, {"cols", cols}, {"vocab", vocab}, {"logit_rows", logit_rows}, {"accumulate", accumulate}},
+              {{"scale", scale}}, micro_batch);
 }
 
 void check(const std::vector<int32_t> &targets, int64_t chunk) {
@@ -70,7 +70,8 @@ TEST(LinearCrossEntropy, AllTargetsIgnoredGiveZero) {
 TEST(LinearCrossEntropy, ATargetOutsideTheVocabularyRaisesAFlagAndIsIgnored) {
   std::vector<int32_t> bad = {3, -1, 0, 11, 3, -100, 7, 7, 1}, good = bad;
   good[3] = -1;
-  Values packed = randomValues((rows + vocab) * cols, 3), gradient(packed.size(), NAN), expected(packed.size(), NAN), loss(1), invalid(1, NAN);
+  Values packed = randomValues((rows + vocab) * cols, 3), gradient(packed.size(), NAN), expected(packed.size(), NAN);
+  Values loss(1), invalid(1, NAN);
   ASSERT_EQ(head(loss, gradient, packed, bad, 4, 0.5, &invalid), 0);
   EXPECT_EQ(invalid[0], 1.0f);
   EXPECT_NEAR(loss[0], meanLoss(good, widen(packed))[0] * 6 / 7, 2e-6); // it counts among the valid ones

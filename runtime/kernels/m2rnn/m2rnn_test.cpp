@@ -64,7 +64,8 @@ struct Result {
 };
 
 /// `cached`: the states before every block are kept for the backward.
-Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, bool cached = true) {
+Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, bool cached = true,
+           int64_t accumulate = 1) {
   Result result{Values(d_y.size(), NAN), gradients.empty() ? Values(all.size(), NAN) : gradients};
   Values states(c.batch * c.heads * ((c.sequence + c.block - 1) / c.block) * c.key * c.value, NAN);
   Operand cache = cached ? Operand("states", states) : Operand("states", nullptr);
@@ -80,7 +81,7 @@ Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Val
   std::vector<Operand> operands = inputs;
   operands.push_back({"y", result.y});
   EXPECT_EQ(call("mg_m2rnn_scan", operands, ints), 0);
-  ints.emplace_back("accumulate", 1);
+  ints.emplace_back("accumulate", accumulate);
   operands = inputs;
   operands.insert(operands.end(), outputs.begin(), outputs.end());
   EXPECT_EQ(call("mg_m2rnn_scan_grad", operands, ints, {}, micro_batch), 0);
@@ -144,6 +145,7 @@ TEST(M2rnn, WeightGradientOverwritesFirstAndAddsLater) {
   Case c{2, 6, 2, 3, 4, 4, {}};
   Values all = makeOperands(c), d_y = randomValues(c.tokens() * c.heads * c.value, 2);
   Values once = run(c, all, d_y).gradients, twice = run(c, all, d_y, 1, once).gradients;
+  EXPECT_EQ(run(c, all, d_y, 0, once, /*cached=*/true, /*accumulate=*/2).gradients, twice);
   int64_t weight = c.total() - c.counts().back();
   for (size_t i = 0; i < once.size(); ++i)
     EXPECT_FLOAT_EQ(twice[i], int64_t(i) >= weight ? 2 * once[i] : once[i]);

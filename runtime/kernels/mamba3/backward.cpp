@@ -1,6 +1,6 @@
-// Gradients of the Mamba-3 scan. A task takes some heads of one group through the sequence: each window of tokens is replayed from the state
-// at its start, which the forward saved or a first pass leaves, then swept chunk by chunk in reverse, carrying the adjoint of the state. Sums over heads, tokens and batch
-// rows follow in a fixed order.
+// Gradients of the Mamba-3 scan. A task takes some heads of one group through the sequence: each window of tokens is replayed from the
+// state at its start, which the forward saved or a first pass leaves, then swept chunk by chunk in reverse, carrying the adjoint of the
+// state. Sums over heads, tokens and batch rows follow in a fixed order.
 #include "runtime/kernels/mamba3/Scan.h"
 
 using namespace megacc::runtime;

@@ -89,7 +89,8 @@ int32_t mg_moe_route(const MgLaunch *launch) {
   bool sigmoids = launch->ints[number::sigmoid];
   double scale = launch->doubles[real::scale];
   float *weights = output(launch, at::weights);
-  int32_t *choice = static_cast<int32_t *>(launch->operands[at::choice]), *position = static_cast<int32_t *>(launch->operands[at::position]);
+  int32_t *choice = static_cast<int32_t *>(launch->operands[at::choice]);
+  int32_t *position = static_cast<int32_t *>(launch->operands[at::position]);
   int32_t *offsets = static_cast<int32_t *>(launch->operands[at::offsets]);
   const float *all_logits = input(launch, at::logits), *bias = input(launch, at::bias);
   // Of every tile of tokens: scores, preferences, and picks of each expert.

@@ -21,8 +21,9 @@ struct Route {
 
   explicit Route(const Case &c, float spread = 1.5f)
       : c(c), columns(c.experts + (c.nulls > 0)), kept(std::min(c.slots, c.experts)),
-        logits(randomValues(c.rows * columns, 1, spread)), bias(randomValues(columns, 2, 0.1f)), weights(c.rows * kept, NAN), losses(2, NAN), statistics(2 * c.experts + 1, NAN),
-        choice(c.rows * kept, -7), position(c.rows * kept, -7), offsets(c.experts + 1, -7) {}
+        logits(randomValues(c.rows * columns, 1, spread)), bias(randomValues(columns, 2, 0.1f)), weights(c.rows * kept, NAN),
+        losses(2, NAN), statistics(2 * c.experts + 1, NAN), choice(c.rows * kept, -7), position(c.rows * kept, -7),
+        offsets(c.experts + 1, -7) {}
 
   Ints ints(int64_t rows) const { return {{"rows", rows}, {"experts", c.experts}, {"nulls", c.nulls}, {"sigmoid", c.sigmoid}}; }
   Ints picking(int64_t rows) const {
@@ -53,8 +54,8 @@ struct Route {
     Ints all = picking(c.rows);
     all.emplace_back("tokens", c.rows);
     EXPECT_EQ(call("mg_moe_route_grad",
-                   {{"d_logits", d_logits}, {"d_weights", d_weights}, {"logits", logits}, {"choice", choice}, {"statistics", statistics}}, all,
-                   {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}), 0);
+                   {{"d_logits", d_logits}, {"d_weights", d_weights}, {"logits", logits}, {"choice", choice}, {"statistics", statistics}},
+                   all, {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}), 0);
     return d_logits;
   }
 

@@ -26,7 +26,8 @@ std::vector<int32_t> findRows(int64_t batch, int64_t sequence, std::vector<int32
   std::vector<int32_t> rows(tokens.size() * count, -1);
   std::vector<int64_t> table; // conventions 11.3
   for (int64_t j = 0; j < count; ++j) {
-    table.insert(table.end(), {tables[2 * j], tables[2 * j + 1], int64_t(megacc::draw(megacc::streamKey(seed, "ngram_hash.bias"), j) >> 33)});
+    int64_t bias = int64_t(megacc::draw(megacc::streamKey(seed, "ngram_hash.bias"), j) >> 33);
+    table.insert(table.end(), {tables[2 * j], tables[2 * j + 1], bias});
     for (int64_t i = 0; i < longest; ++i)
       table.push_back(int64_t(megacc::draw(megacc::streamKey(seed, "ngram_hash.multipliers"), j * longest + i) >> 33 | 1));
   }

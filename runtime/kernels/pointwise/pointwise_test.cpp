@@ -68,7 +68,8 @@ TEST(Copies, AddCopyAndFillCrossATileBoundary) {
 TEST(Accumulate, OverwritesFirstAndAddsLater) {
   Values sum(3, NAN), x = {1, 2, 3};
   auto add = [&](int64_t accumulate, int64_t micro_batch) {
-    EXPECT_EQ(call("mg_accumulate", {{"sum", sum}, {"x", x}}, {{"count", 3}, {"accumulate", accumulate}}, {{"scale", 0.5}}, micro_batch), 0);
+    Ints ints = {{"count", 3}, {"accumulate", accumulate}};
+    EXPECT_EQ(call("mg_accumulate", {{"sum", sum}, {"x", x}}, ints, {{"scale", 0.5}}, micro_batch), 0);
   };
   add(1, 0);
   EXPECT_EQ(sum, (Values{0.5f, 1, 1.5f}));

@@ -50,7 +50,8 @@ int32_t mg_rms_norm_grad(const MgLaunch *launch) {
   double eps = launch->doubles[real::eps];
   bool add = addsToOutput(launch, launch->ints[number::accumulate]);
   float *d_x = output(launch, at::d_x);
-  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *rstd = input(launch, at::rstd), *weight = input(launch, at::weight);
+  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *rstd = input(launch, at::rstd);
+  const float *weight = input(launch, at::weight);
   Scratch scratch(launch, at::scratch);
   float *partial = scratch.take<float>(tiles * cols);
   if (int32_t status = scratch.check("mg_rms_norm_grad"))

@@ -17,8 +17,8 @@ TEST(RowGate, MatchesFiniteDifferences) {
     ASSERT_EQ(call("mg_row_gate", {{"y", y}, given_x, given_gate}, sizes), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
     ASSERT_EQ(call("mg_row_gate_grad",
-                   {{"d_x", gradient.data(), rows * cols}, {"d_gate", gradient.data() + rows * cols, rows}, {"d_y", d_y}, given_x, given_gate},
-                   sizes), 0);
+                   {{"d_x", gradient.data(), rows * cols}, {"d_gate", gradient.data() + rows * cols, rows}, {"d_y", d_y}, given_x,
+                    given_gate}, sizes), 0);
     EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-6);
   }
 }

@@ -37,6 +37,9 @@ void check(int64_t rows, int64_t cols) {
     EXPECT_NE(once[j], 0.0f);
     EXPECT_NEAR(d[3 * count + j], 2 * once[j], 1e-4 * std::abs(once[j]));
   }
+  ASSERT_EQ(call("mg_skip_gate_grad", operands, {{"rows", rows}, {"cols", cols}, {"accumulate", 2}}), 0);
+  for (int64_t j = 0; j < cols; ++j)
+    EXPECT_NEAR(d[3 * count + j], 3 * once[j], 1e-4 * std::abs(once[j]));
 }
 
 } // namespace

@@ -1,5 +1,5 @@
 // Bytes for every value: decaying parameters first, an output in place of an input that dies, gradients written where they are kept.
-// RUN: megacc-opt %s -model-pipeline -train-pipeline -step-assign-buffers | FileCheck %s
+// RUN: megacc-opt %s -model-pipeline -train-pipeline -memory-pipeline -step-select-kernels -step-assign-buffers | FileCheck %s
 // RUN: megacc-opt %s -model-pipeline -train-pipeline -launch-pipeline > %t
 // RUN: megacc %s --emit=rt | diff - %t
 mega.model @small hidden 16 vocab 32 sequence 8 {

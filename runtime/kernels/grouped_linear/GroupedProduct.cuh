@@ -1,0 +1,283 @@
+// Matrix products of experts on Hopper, each expert's rows times its own weight: y = x W^T, d_x = d_y W, d_W = d_y^T x.
+//
+// Pairs of blocks (clusters of two) stay on the multiprocessors and take tiles of 256 x n results, 128 x n a block, in a fixed order that all
+// threads work out from the offsets. In a block one thread drives the copy engine through a ring of buffers, two warp groups multiply 64 x n
+// each. Both blocks of a pair need the same right-hand side: each copies half of it to both.
+#pragma once
+#include "runtime/cuda/Hopper.cuh"
+#include "runtime/cuda/Launching.cuh"
+
+#include <algorithm>
+
+namespace megacc::runtime {
+
+enum class Product { forward, grad_input, grad_weight };
+
+struct GroupedProblem {
+  const int32_t *offsets;
+  void *result;
+  int64_t rows;      // of the tensors sorted by expert
+  int experts;
+  int height;        // grad_weight: rows of a result; else each expert's own
+  int width;         // columns of a result
+  int depth;         // length of the sums; grad_weight: each expert's rows
+  bool add;          // grad_weight: to the result
+  bool transposed;   // grad_weight: the result is stored as [width, height]
+};
+
+constexpr int tile_height = 128, tile_depth = 64, pair_height = 2 * tile_height;
+constexpr int consumers = 256, block_threads = consumers + 128;
+constexpr int band = 16; // tiles of a row of results that are taken before the next row of tiles
+
+template <Product product, int n> struct GroupedTile {
+  static constexpr bool transpose_a = product == Product::grad_weight, transpose_b = product != Product::forward;
+  static constexpr int panels = (n + 63) / 64; // of a transposed right-hand side: 64 columns each
+  static constexpr int panel_bytes = tile_depth * 128;
+  static constexpr int a_bytes = tile_height * tile_depth * 2;
+  static constexpr int b_bytes = transpose_b ? panels * panel_bytes : n * tile_depth * 2;
+  static constexpr int stage_bytes = a_bytes + b_bytes;
+  static constexpr int stages = 196608 / stage_bytes;
+  // On their way out results pass through buffers of 64 rows and `chunk` columns, a few a warp group; an odd number of 16 bytes to a row
+  // keeps the banks apart.
+  static constexpr int chunk = n == 224 ? 56 : 32;
+  static constexpr int pitch = n == 224 ? 112 : 80;
+  static constexpr int buffers = n == 224 ? 2 : 3;
+  static constexpr int buffer_bytes = 64 * pitch;
+  static constexpr int staging_bytes = product == Product::grad_weight ? 0 : 2 * buffers * buffer_bytes;
+  static constexpr int shared_bytes = stages * stage_bytes + staging_bytes + 2 * stages * 8;
+  static_assert(shared_bytes <= 227 * 1024);
+};
+
+/// A tile of results of one expert.
+struct Tile {
+  int expert, begin, count; // rows of the expert
+  int m, n;                 // first row (of both blocks) and column in the expert's results
+};
+
+/// Tiles by number, for numbers that only grow.
+template <Product product, int n> class Schedule {
+public:
+  __device__ explicit Schedule(const GroupedProblem &problem) : problem(problem) { enter(0); }
+
+  __device__ bool find(int number, Tile &tile) {
+    while (number >= first + tiles) {
+      if (expert + 1 >= problem.experts)
+        return false;
+      first += tiles;
+      enter(expert + 1);
+    }
+    int local = number - first, pairs = countPairs(), columns = (problem.width + n - 1) / n;
+    int strip = local / (pairs * band), within = local % (pairs * band), strip_columns = min(band, columns - strip * band);
+    tile = {expert, begin, end - begin, within / strip_columns * pair_height, (strip * band + within % strip_columns) * n};
+    return true;
+  }
+
+private:
+  __device__ int countPairs() const {
+    return ((product == Product::grad_weight ? problem.height : end - begin) + pair_height - 1) / pair_height;
+  }
+  __device__ void enter(int next) {
+    expert = next;
+    begin = __ldg(problem.offsets + expert);
+    end = __ldg(problem.offsets + expert + 1);
+    tiles = countPairs() * ((problem.width + n - 1) / n);
+  }
+
+  const GroupedProblem &problem;
+  int expert, begin, end;
+  int first = 0, tiles; // of the expert
+};
+
+/// Writes zeros from row `valid` on to a panel: rows of 128 bytes; the caller is one of 128 threads.
+__device__ inline void clearRows(char *panel, int valid, int thread) {
+  for (int i = valid * 8 + thread; i < tile_depth * 8; i += 128)
+    reinterpret_cast<uint4 *>(panel)[i] = uint4();
+}
+
+__device__ inline uint32_t pack(float low, float high) {
+  __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
+  return reinterpret_cast<uint32_t &>(pair);
+}
+
+/// Stores the sums of a thread whose first is at (row, column) of an expert's result, see multiply(). transposed: the result is
+/// [width, height].
+template <int n, bool transposed>
+__device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, const float (&sum)[n / 2]) {
+  constexpr int batch = 4; // loads in flight before the first store
+  const int64_t step = transposed ? problem.height : 1;
+#pragma unroll
+  for (int h = 0; h < 2; ++h, row += 8) {
+    if (row >= problem.height)
+      break;
+    float *place = result + (transposed ? column * step + row : int64_t(row) * problem.width + column);
+    int left = problem.width - column;
+#pragma unroll
+    for (int first = 0; first < n / 8; first += batch, place += 8 * batch * step, left -= 8 * batch) {
+      float2 old[batch] = {};
+      if (problem.add) {
+#pragma unroll
+        for (int i = 0; i < batch; ++i)
+          if (first + i < n / 8 && 8 * i < left)
+            old[i] = transposed ? float2{place[8 * i * step], place[(8 * i + 1) * step]} : *reinterpret_cast<float2 *>(place + 8 * i);
+      }
+#pragma unroll
+      for (int i = 0; i < batch; ++i)
+        if (first + i < n / 8 && 8 * i < left) {
+          const float *part = sum + 4 * (first + i) + 2 * h;
+          float2 value = {old[i].x + part[0], old[i].y + part[1]};
+          if constexpr (transposed)
+            place[8 * i * step] = value.x, place[(8 * i + 1) * step] = value.y;
+          else
+            *reinterpret_cast<float2 *>(place + 8 * i) = value;
+        }
+    }
+  }
+}
+
+template <Product product, int n>
+__global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
+    multiplyGroups(const __grid_constant__ CUtensorMap a_map, const __grid_constant__ CUtensorMap b_map,
+                   const __grid_constant__ GroupedProblem problem) {
+  using T = GroupedTile<product, n>;
+  extern __shared__ __align__(1024) char shared[];
+  char *staging = shared + T::stages * T::stage_bytes;
+  const uint32_t full = sharedAddress(staging + T::staging_bytes), empty = full + 8 * T::stages;
+  const int thread = threadIdx.x, group = thread / 128, warp = thread / 32 % 4, lane = thread % 32, rank = int(clusterRank());
+  const int cluster = blockIdx.x / 2, clusters = gridDim.x / 2;
+
+  if (thread == 0) {
+    for (int stage = 0; stage < T::stages; ++stage) {
+      initializeBarrier(full + 8 * stage, 1);
+      initializeBarrier(empty + 8 * stage, 2 * consumers / 32); // the warps that multiply, of both blocks
+    }
+    fenceBarriers();
+  }
+  syncCluster();
+
+  auto countBlocks = [&](const Tile &tile) {
+    return ((product == Product::grad_weight ? tile.count : problem.depth) + tile_depth - 1) / tile_depth;
+  };
+  Tile tile;
+  int stage = 0, parity = 0;
+  auto advance = [&] {
+    if (++stage == T::stages)
+      stage = 0, parity ^= 1;
+  };
+
+  if (group == 2) { // copies
+    giveRegisters<56>();
+    if (warp == 0 && lane == 0) {
+      Schedule<product, n> schedule(problem);
+      for (int number = cluster; schedule.find(number, tile); number += clusters) {
+        for (int block = 0, blocks = countBlocks(tile); block < blocks; ++block, advance()) {
+          const int k = block * tile_depth, m = tile.m + rank * tile_height;
+          const uint32_t a = sharedAddress(shared + stage * T::stage_bytes), b = a + T::a_bytes, barrier = full + 8 * stage;
+          waitBarrier(empty + 8 * stage, parity ^ 1);
+          arriveExpecting(barrier, T::stage_bytes);
+          if constexpr (product == Product::grad_weight) {
+            for (int panel = 0; panel < 2; ++panel)
+              copyTile(a + panel * T::panel_bytes, a_map, barrier, m + 64 * panel, tile.begin + k);
+          } else {
+            copyTile(a, a_map, barrier, k, tile.begin + m);
+          }
+          if constexpr (product == Product::forward)
+            copyTileToBoth(b + rank * (T::b_bytes / 2), b_map, barrier, k, tile.n + rank * (n / 2), tile.expert);
+          else
+            for (int panel = rank * (T::panels / 2); panel < (rank + 1) * (T::panels / 2); ++panel) {
+              if constexpr (product == Product::grad_input)
+                copyTileToBoth(b + panel * T::panel_bytes, b_map, barrier, tile.n + 64 * panel, k, tile.expert);
+              else
+                copyTileToBoth(b + panel * T::panel_bytes, b_map, barrier, tile.n + 64 * panel, tile.begin + k);
+            }
+        }
+      }
+    } else if (product != Product::grad_weight && warp > 0) {
+      clearTail<uint4>(static_cast<__nv_bfloat16 *>(problem.result), __ldg(problem.offsets + problem.experts), problem.rows, problem.width,
+                       blockIdx.x * 96 + thread - consumers - 32, gridDim.x * 96);
+    }
+    __syncwarp();
+  } else { // products
+    takeRegisters<224>();
+    auto release = [&](int released) {
+      if (lane < 2)
+        arriveAt(empty + 8 * released, lane);
+    };
+    int last = -1;
+    Schedule<product, n> schedule(problem);
+    for (int number = cluster; schedule.find(number, tile); number += clusters) {
+      float sum[n / 2];
+      const int blocks = countBlocks(tile);
+      for (int block = 0; block < blocks; ++block, advance()) {
+        char *a = shared + stage * T::stage_bytes, *b = a + T::a_bytes;
+        waitBarrier(full + 8 * stage, parity);
+        if constexpr (product == Product::grad_weight) {
+          if (int valid = tile.count - block * tile_depth; valid < tile_depth) { // the rest are rows of others, or hold nothing
+            clearRows(a + group * T::panel_bytes, valid, thread % 128);
+            for (int panel = group; panel < T::panels; panel += 2)
+              clearRows(b + panel * T::panel_bytes, valid, thread % 128);
+            fenceShared();
+            syncThreads(1, consumers);
+          }
+        }
+        const uint32_t a_start = sharedAddress(a) + group * (T::transpose_a ? T::panel_bytes : 64 * 128);
+        fenceProducts();
+#pragma unroll
+        for (int k = 0; k < tile_depth; k += 16)
+          multiply<n, T::transpose_a, T::transpose_b>(sum, describeOperand(a_start + k * (T::transpose_a ? 128 : 2), T::panel_bytes),
+                                                      describeOperand(sharedAddress(b) + k * (T::transpose_b ? 128 : 2), T::panel_bytes),
+                                                      block > 0 || k > 0);
+        commitProducts();
+        waitProducts<1>();
+        if (last >= 0)
+          release(last);
+        last = stage;
+      }
+      waitProducts<0>();
+      if (last >= 0)
+        release(last);
+      last = -1;
+
+      const int m = tile.m + rank * tile_height + group * 64; // first row of this warp group
+      if constexpr (product == Product::grad_weight) {
+        if (blocks == 0) {
+          if (problem.add)
+            continue;
+#pragma unroll
+          for (int i = 0; i < n / 2; ++i)
+            sum[i] = 0.0f;
+        }
+        float *result = static_cast<float *>(problem.result) + int64_t(tile.expert) * problem.height * problem.width;
+        if (problem.transposed)
+          storeSums<n, true>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+        else
+          storeSums<n, false>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+      } else {
+        char *buffer = staging + group * T::buffers * T::buffer_bytes;
+        const int rows = min(64, tile.count - m);
+        __nv_bfloat16 *result = static_cast<__nv_bfloat16 *>(problem.result) + (int64_t(tile.begin) + m + thread % 128) * problem.width + tile.n;
+#pragma unroll
+        for (int chunk = 0; chunk < n / T::chunk; ++chunk) {
+          char *used = buffer + chunk % T::buffers * T::buffer_bytes;
+          waitStoresRead<T::buffers - 1>();
+          syncThreads(2 + group, 128);
+          uint32_t row = sharedAddress(used) + (warp * 16 + lane % 16) * T::pitch;
+#pragma unroll
+          for (int j = 0; j < T::chunk / 8; ++j) {
+            const float *part = sum + chunk * (T::chunk / 2) + 4 * j;
+            storeMatrices(row + 16 * j, pack(part[0], part[1]), pack(part[2], part[3]));
+          }
+          fenceShared();
+          syncThreads(2 + group, 128);
+          if (int columns = min(T::chunk, problem.width - tile.n - chunk * T::chunk); thread % 128 < rows && columns > 0)
+            storeBulk(result + chunk * T::chunk, sharedAddress(used) + thread % 128 * T::pitch, columns * 2);
+          commitStores();
+        }
+      }
+    }
+    if (product != Product::grad_weight)
+      waitStores();
+  }
+  syncCluster(); // the other block may still write to this one
+}
+
+} // namespace megacc::runtime

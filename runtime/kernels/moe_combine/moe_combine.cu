@@ -1,0 +1,177 @@
+// Between tokens and rows sorted by expert: copies of the tokens, and weighted sums of what the experts make of them. Sums are fp32, picks
+// in order. Rows move in words of 16 bytes where their length allows.
+#include "runtime/cuda/Launching.cuh"
+
+using namespace megacc::runtime;
+
+namespace {
+
+constexpr int threads = 128;
+constexpr int batch = 4; // words that a thread loads before it stores the first
+
+/// Some neighbouring channels: 8 in a word of 16 bytes, or one.
+template <int width> struct Word;
+template <> struct Word<8> {
+  using Type = uint4;
+  static __device__ void unpack(uint4 word, float (&value)[8]) {
+    const __nv_bfloat162 *pairs = reinterpret_cast<const __nv_bfloat162 *>(&word);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      float2 pair = __bfloat1622float2(pairs[i]);
+      value[2 * i] = pair.x, value[2 * i + 1] = pair.y;
+    }
+  }
+  static __device__ uint4 pack(const float (&value)[8]) {
+    uint4 word;
+    __nv_bfloat162 *pairs = reinterpret_cast<__nv_bfloat162 *>(&word);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      pairs[i] = __floats2bfloat162_rn(value[2 * i], value[2 * i + 1]);
+    return word;
+  }
+};
+template <> struct Word<1> {
+  using Type = __nv_bfloat16;
+  static __device__ void unpack(__nv_bfloat16 word, float (&value)[1]) { value[0] = __bfloat162float(word); }
+  static __device__ __nv_bfloat16 pack(const float (&value)[1]) { return __float2bfloat16(value[0]); }
+};
+
+/// A block a token; `words` of a row.
+template <int width>
+__global__ void __launch_bounds__(threads)
+    dispatch(typename Word<width>::Type *rows, const typename Word<width>::Type *x, const int32_t *position, const int32_t *offsets, int64_t tokens,
+             int words, int kept, int experts) {
+  const int64_t t = blockIdx.x;
+  for (int first = threadIdx.x; first < words; first += threads * batch) {
+    typename Word<width>::Type word[batch];
+#pragma unroll
+    for (int i = 0; i < batch; ++i)
+      if (first + threads * i < words)
+        word[i] = x[t * words + first + threads * i];
+    for (int k = 0; k < kept; ++k)
+      if (int64_t row = position[t * kept + k]; row >= 0)
+#pragma unroll
+        for (int i = 0; i < batch; ++i)
+          if (first + threads * i < words)
+            rows[row * words + first + threads * i] = word[i];
+  }
+  clearTail<typename Word<width>::Type>(rows, offsets[experts], tokens * kept, words, t * threads + threadIdx.x, tokens * threads);
+}
+
+template <int width>
+__global__ void __launch_bounds__(threads)
+    combine(typename Word<width>::Type *y, const typename Word<width>::Type *rows, const float *weights, const int32_t *position, int words, int kept) {
+  const int64_t t = blockIdx.x;
+  for (int j = threadIdx.x; j < words; j += threads) {
+    float sum[width] = {};
+#pragma unroll 4
+    for (int k = 0; k < kept; ++k) {
+      const int64_t row = position[t * kept + k];
+      if (row < 0)
+        continue;
+      const float weight = weights ? weights[t * kept + k] : 1.0f;
+      float value[width];
+      Word<width>::unpack(rows[row * words + j], value);
+#pragma unroll
+      for (int i = 0; i < width; ++i)
+        sum[i] += weight * value[i];
+    }
+    y[t * words + j] = Word<width>::pack(sum);
+  }
+}
+
+/// A block a token, a warp a pick; d_rows may be rows.
+template <int width>
+__global__ void __launch_bounds__(threads)
+    combineGrad(typename Word<width>::Type *d_rows, float *d_weights, const typename Word<width>::Type *d_y, const typename Word<width>::Type *rows,
+                const float *weights, const int32_t *position, const int32_t *offsets, int64_t tokens, int words, int kept, int experts) {
+  const int64_t t = blockIdx.x;
+  const int lane = threadIdx.x % 32;
+  for (int k = threadIdx.x / 32; k < kept; k += threads / 32) {
+    const int64_t pick = t * kept + k, row = position[pick];
+    float sum = 0;
+    if (row >= 0) {
+      const float weight = weights[pick];
+      for (int first = lane; first < words; first += 32 * batch) {
+        typename Word<width>::Type out[batch], gradient[batch];
+#pragma unroll
+        for (int i = 0; i < batch; ++i)
+          if (int j = first + 32 * i; j < words)
+            out[i] = rows[row * words + j], gradient[i] = d_y[t * words + j];
+#pragma unroll
+        for (int i = 0; i < batch; ++i)
+          if (int j = first + 32 * i; j < words) {
+            float value[width], g[width];
+            Word<width>::unpack(out[i], value);
+            Word<width>::unpack(gradient[i], g);
+#pragma unroll
+            for (int c = 0; c < width; ++c) {
+              sum += g[c] * value[c];
+              g[c] *= weight;
+            }
+            d_rows[row * words + j] = Word<width>::pack(g);
+          }
+      }
+      for (int offset = 16; offset; offset /= 2)
+        sum += __shfl_xor_sync(~0u, sum, offset);
+    }
+    if (lane == 0)
+      d_weights[pick] = sum;
+  }
+  clearTail<typename Word<width>::Type>(d_rows, offsets[experts], tokens * kept, words, t * threads + threadIdx.x, tokens * threads);
+}
+
+/// Calls launch(std::integral_constant<int, width>()) with the widest words that rows of `cols` channels allow.
+template <typename Launch> int32_t withWidth(const char *kernel, int64_t cols, Launch &&launch) {
+  if (cols % 8 == 0)
+    launch(std::integral_constant<int, 8>());
+  else
+    launch(std::integral_constant<int, 1>());
+  return checkCuda(cudaGetLastError(), kernel);
+}
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_moe_dispatch(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_dispatch);
+  MG_TYPE("mg_moe_dispatch", rows, MG_BF16);
+  MG_TYPE("mg_moe_dispatch", x, MG_BF16);
+  const int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols];
+  return withWidth("mg_moe_dispatch", cols, [&](auto width) {
+    using T = typename Word<width>::Type;
+    dispatch<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(
+        operand<T>(launch, at::rows), operand<T>(launch, at::x), integers(launch, at::position), integers(launch, at::offsets), tokens,
+        int(cols / width), int(launch->ints[number::kept]), int(launch->ints[number::experts]));
+  });
+}
+
+int32_t mg_moe_combine(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_combine);
+  MG_TYPE("mg_moe_combine", y, MG_BF16);
+  MG_TYPE("mg_moe_combine", rows, MG_BF16);
+  const int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols];
+  return withWidth("mg_moe_combine", cols, [&](auto width) {
+    using T = typename Word<width>::Type;
+    combine<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(operand<T>(launch, at::y), operand<T>(launch, at::rows),
+                                                                       operand<float>(launch, at::weights), integers(launch, at::position),
+                                                                       int(cols / width), int(launch->ints[number::kept]));
+  });
+}
+
+int32_t mg_moe_combine_grad(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_combine_grad);
+  MG_TYPE("mg_moe_combine_grad", d_rows, MG_BF16);
+  MG_TYPE("mg_moe_combine_grad", d_y, MG_BF16);
+  MG_TYPE("mg_moe_combine_grad", rows, MG_BF16);
+  const int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols];
+  return withWidth("mg_moe_combine_grad", cols, [&](auto width) {
+    using T = typename Word<width>::Type;
+    combineGrad<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(
+        operand<T>(launch, at::d_rows), operand<float>(launch, at::d_weights), operand<T>(launch, at::d_y), operand<T>(launch, at::rows),
+        operand<float>(launch, at::weights), integers(launch, at::position), integers(launch, at::offsets), tokens, int(cols / width),
+        int(launch->ints[number::kept]), int(launch->ints[number::experts]));
+  });
+}
+}
