@@ -147,7 +147,8 @@ private:
 };
 } // namespace
 
-SmallVector<std::string> checkShardingRule(const ShardingRule &rule, ArrayRef<RankedTensorType> operands, ArrayRef<RankedTensorType> results,
+SmallVector<std::string> checkShardingRule(const ShardingRule &rule, ArrayRef<RankedTensorType> operands,
+                                           ArrayRef<RankedTensorType> results,
                                            function_ref<std::optional<int64_t>(StringRef)> getAttribute) {
   if (!rule.error.empty())
     return {"its text cannot be read: " + rule.error};
@@ -162,9 +163,7 @@ SmallVector<std::string> checkShardingRule(const ShardingRule &rule, ArrayRef<Ra
 }
 
 SmallVector<std::string> checkShardingRule(const ShardingRule &rule, mlir::Operation *op) {
-  auto getTypes = [](mlir::TypeRange range) {
-    return map_to_vector(range, [](mlir::Type type) { return cast<RankedTensorType>(type); });
-  };
+  auto getTypes = [](mlir::TypeRange range) { return map_to_vector(range, [](mlir::Type type) { return cast<RankedTensorType>(type); }); };
   return checkShardingRule(rule, getTypes(op->getOperandTypes()), getTypes(op->getResultTypes()),
                            [&](StringRef name) -> std::optional<int64_t> {
                              auto value = dyn_cast_or_null<mlir::IntegerAttr>(op->getAttr(name));

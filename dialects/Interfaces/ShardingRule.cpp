@@ -167,9 +167,7 @@ private:
 };
 } // namespace
 
-ShardingRule ShardingRule::get(StringRef text, ArrayRef<std::pair<StringRef, int64_t>> sizes) {
-  return RuleReader(text, sizes).read();
-}
+ShardingRule ShardingRule::get(StringRef text, ArrayRef<std::pair<StringRef, int64_t>> sizes) { return RuleReader(text, sizes).read(); }
 
 ShardingRule ShardingRule::getPointwise(unsigned operands, ArrayRef<int64_t> shape) {
   ShardingRule rule;
@@ -188,11 +186,14 @@ static void printTensors(raw_ostream &os, const ShardingRule &rule, ArrayRef<Sha
   interleaveComma(tensors, os, [&](const ShardingRule::Tensor &tensor) {
     os << (tensor.isPrivate ? "~[" : "[");
     interleaveComma(tensor.dimensions, os, [&](const ShardingRule::Dimension &dimension) {
-      interleave(dimension, os, [&](const ShardingRule::Part &part) {
-        if (!part.segment.empty())
-          os << part.segment << '.';
-        os << rule.factors[part.factor].name;
-      }, " ");
+      interleave(
+          dimension, os,
+          [&](const ShardingRule::Part &part) {
+            if (!part.segment.empty())
+              os << part.segment << '.';
+            os << rule.factors[part.factor].name;
+          },
+          " ");
     });
     os << ']';
   });
@@ -214,7 +215,8 @@ static void printReplicate(raw_ostream &os, ArrayRef<ShardingRule::Factor> facto
   if (names.empty())
     return;
   os << " replicate{";
-  interleave(names, os, [&](const auto &entry) { os << entry.second << (entry.first.empty() ? "" : ": ") << entry.first; }, "; ");
+  interleave(
+      names, os, [&](const auto &entry) { os << entry.second << (entry.first.empty() ? "" : ": ") << entry.first; }, "; ");
   os << '}';
 }
 
@@ -340,9 +342,9 @@ RankedTensorType localShape(RankedTensorType type, const ShardingRule &rule, con
 OpShape resizeOp(Operation *op, const ShardingRule &rule, unsigned factor, int64_t size) {
   ShardingRule resized = rule.withSize(factor, size);
   OpShape shape;
-  for (auto [type, tensor] : zip_equal(op->getOperandTypes(), rule.operands))
+  for (auto [type, tensor] : zip(op->getOperandTypes(), rule.operands))
     shape.operands.push_back(getShape(cast<RankedTensorType>(type), resized, tensor));
-  for (auto [type, tensor] : zip_equal(op->getResultTypes(), rule.results))
+  for (auto [type, tensor] : zip(op->getResultTypes(), rule.results))
     shape.results.push_back(getShape(cast<RankedTensorType>(type), resized, tensor));
   for (const ShardingRule::Attribute &attribute : rule.attributes) {
     if (attribute.tie == ShardingRule::Tie::Axis || !is_contained(attribute.factors, factor))

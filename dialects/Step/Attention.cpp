@@ -34,9 +34,10 @@ Gradients RopeOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, 
 }
 
 ShardingRule RopeOp::getShardingRule() {
-  return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s: a position counts from the start of its row; c: a head is rotated in one} "
-                           "attributes{sequence = s, heads = h, head_dim = c}",
-                           {{"b", getDim(getX(), 0) / int64_t(getSequence())}, {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
+  int64_t batch = getDim(getX(), 0) / int64_t(getSequence());
+  return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s: a position counts from the start of its row; c: a head is rotated in "
+                           "one} attributes{sequence = s, heads = h, head_dim = c}",
+                           {{"b", batch}, {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
 }
 
 KernelQuery RopeOp::getKernelQuery() {
@@ -210,9 +211,9 @@ Gradients AttentionOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 template <typename Op>
 static ShardingRule getAttentionRule(Op op, StringRef operands, StringRef results) {
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + " replicate{s: a token reads all before it; c e: a score and its " +
-                            "gradient are sums over a whole head} attributes{batch = b, sequence = s, heads = k g, kv_heads = k, qk_dim = c, " +
-                            "v_dim = e}").str(),
+  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + " replicate{s: a token reads all before it; c e: a score and " +
+                            "its gradient are sums over a whole head} attributes{batch = b, sequence = s, heads = k g, kv_heads = k, " +
+                            "qk_dim = c, v_dim = e}").str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"k", op.getKvHeads()}, {"g", op.getHeads() / op.getKvHeads()},
                             {"c", op.getQkDim()}, {"e", op.getVDim()}});
 }

@@ -96,7 +96,8 @@ Gradients RmsNormOp::buildGradient(OpBuilder &builder, ValueRange resultGradient
 }
 
 ShardingRule RmsNormOp::getShardingRule() {
-  return ShardingRule::get("([t, d], [d]) -> ([t, d]) replicate{d: the mean is over the whole row}", {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
+  return ShardingRule::get("([t, d], [d]) -> ([t, d]) replicate{d: the mean is over the whole row}",
+                           {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
 }
 
 ShardingRule RmsNormGradOp::getShardingRule() {

@@ -110,8 +110,8 @@ ShardingRule MoeStatisticsOp::getShardingRule() {
 }
 
 ShardingRule MoeLossesOp::getShardingRule() {
-  return ShardingRule::get(std::string("(") + kStatistics + ") -> ([one], [one]) replicate{e: a loss is a sum of products} attributes{experts = e}",
-                           {{"e", getExperts()}});
+  return ShardingRule::get((llvm::Twine("(") + kStatistics + ") -> ([one], [one]) replicate{e: a loss is a sum of products} " +
+                            "attributes{experts = e}").str(), {{"e", getExperts()}});
 }
 
 ShardingRule MoeRouteGradOp::getShardingRule() {

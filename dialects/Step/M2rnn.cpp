@@ -51,8 +51,8 @@ Gradients CausalConvOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
 template <typename Op>
 static ShardingRule getConvRule(Op op, StringRef operands, StringRef results) {
   std::string optional = std::string(op.getBias() ? ", [c]" : "") + (op.getDocuments() ? ", [b, s]" : "");
-  return ShardingRule::get(("(" + operands + optional + ") -> (" + results + " replicate{s: a token reads those before it; w: the taps of a " +
-                            "channel are one sum} attributes{batch = b, sequence = s}").str(),
+  return ShardingRule::get(("(" + operands + optional + ") -> (" + results + " replicate{s: a token reads those before it; w: the taps of " +
+                            "a channel are one sum} attributes{batch = b, sequence = s}").str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"c", getDim(op.getX(), 1)}, {"w", getDim(op.getWeight(), 1)}});
 }
 
@@ -199,7 +199,8 @@ static ShardingRule getScanRule(Op op, StringRef first, StringRef results, Strin
   return ShardingRule::get(("(" + first + "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]" + documents + ") -> (" + results +
                             ")" + reduce + " replicate{s: a state follows from those before it; k v u: a state is one matrix} " +
                             "attributes{batch = b, sequence = s}").str(),
-                           {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value}, {"u", size.value}});
+                           {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value},
+                            {"u", size.value}});
 }
 
 ShardingRule M2rnnScanOp::getShardingRule() { return getScanRule(*this, "", "[b s, h v]", ""); }

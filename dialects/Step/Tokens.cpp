@@ -25,7 +25,8 @@ LogicalResult NgramRowsOp::verify() {
 
 ShardingRule NgramRowsOp::getShardingRule() {
   std::string documents = getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get("([b, s]" + documents + ") -> ([b s, n]) replicate{s: a token reads those before it; n: a table has a hash of its own}",
+  return ShardingRule::get("([b, s]" + documents + ") -> ([b s, n]) replicate{s: a token reads those before it; n: a table has a hash of its "
+                           "own}",
                            {{"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)}, {"n", getDim(getIds(), 1)}});
 }
 

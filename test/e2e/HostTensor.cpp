@@ -16,8 +16,7 @@ HostTensor::HostTensor(RankedTensorType type) : type(type) {
     set(index, type.getElementType().isInteger(32) ? -858993460 : NAN);
 }
 
-template <typename T>
-static double load(const std::byte *bytes) {
+template <typename T> static double load(const std::byte *bytes) {
   T value;
   std::memcpy(&value, bytes, sizeof(T));
   return value;
@@ -30,8 +29,7 @@ double HostTensor::get(int64_t index) const {
   return element.isF32() ? load<float>(&bytes[index * 4]) : load<int32_t>(&bytes[index * 4]);
 }
 
-template <typename T>
-static void store(std::byte *bytes, double value) {
+template <typename T> static void store(std::byte *bytes, double value) {
   T stored = T(value);
   std::memcpy(bytes, &stored, sizeof(T));
 }

@@ -89,8 +89,7 @@ private:
   std::list<std::vector<uint64_t>> owned;
 };
 
-template <typename Visit>
-void forEachWord(StringRef text, Visit visit) {
+template <typename Visit> void forEachWord(StringRef text, Visit visit) {
   llvm::SmallVector<StringRef> words;
   text.split(words, ' ', -1, /*KeepEmpty=*/false);
   llvm::for_each(words, visit);
@@ -134,8 +133,18 @@ std::string runKernel(step::KernelOpInterface op, llvm::ArrayRef<HostTensor> ope
   for (MgAxis &axis : context.axes)
     axis.size = 1;
   context.axes[place.axis] = {place.rank, place.size, nullptr};
-  MgLaunch launch = {builder.pointers.data(), builder.bytes.data(), builder.types.data(), int64_t(builder.pointers.size()),
-                     ints.data(), int64_t(ints.size()), doubles.data(), int64_t(doubles.size()), 0, 0, 0, &context};
+  MgLaunch launch = {builder.pointers.data(),
+                     builder.bytes.data(),
+                     builder.types.data(),
+                     int64_t(builder.pointers.size()),
+                     ints.data(),
+                     int64_t(ints.size()),
+                     doubles.data(),
+                     int64_t(doubles.size()),
+                     0,
+                     0,
+                     0,
+                     &context};
   return kernel->function(&launch) == 0 ? "" : target->last_error();
 }
 

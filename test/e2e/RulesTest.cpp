@@ -1,21 +1,22 @@
 //===- RulesTest.cpp - sharding rules are true of the kernels -------------===//
-// Every op with a rule, as the goldens have it: each factor that may be split is split over 2 and over 3 ranks; the parts, run by the op's own CPU
-// kernel and joined as the rule says, must give what the uncut kernel gives.
+// Every op with a rule, as the goldens have it: each factor that may be split is split over 2 and over 3 ranks; the parts, run by the op's
+// own CPU kernel and joined as the rule says, must give what the uncut kernel gives.
 #include "dialects/Interfaces/CheckShardingRule.h"
 #include "dialects/Mega/Mega.h"
 #include "dialects/Step/Step.h"
+#include "lib/Kernels/Kernels.h"
 #include "megacc/StepABI.h"
 #include "passes/Pipelines.h"
 #include "test/e2e/KernelRunner.h"
 
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
-#include "mlir/IR/Verifier.h"
-#include "mlir/Parser/Parser.h"
-#include "mlir/Pass/PassManager.h"
 
 #include "gtest/gtest.h"
 #include <iostream>
@@ -27,6 +28,7 @@
 using namespace mlir;
 using namespace megacc;
 using namespace megacc::test;
+using megacc::step::CacheOpInterface;
 using megacc::step::FlagOpInterface;
 using megacc::step::KernelOpInterface;
 using megacc::step::ShardingRuleOpInterface;
@@ -40,34 +42,47 @@ ShardingRule getRule(Operation *op) { return cast<ShardingRuleOpInterface>(op).g
 /// A factor that orders rows: what is private is so because each rank has its own tokens, in an order that only its own routing knows.
 bool ordersRows(const ShardingRule &rule, unsigned factor) {
   bool inSegment = llvm::any_of(rule.operands, [&](const ShardingRule::Tensor &tensor) {
-    return tensor.isPrivate && llvm::any_of(tensor.dimensions.front(), [&](const ShardingRule::Part &part) {
-             return part.factor == factor && !part.segment.empty();
-           });
+    return tensor.isPrivate && llvm::any_of(tensor.dimensions.front(),
+                                            [&](const ShardingRule::Part &part) { return part.factor == factor && !part.segment.empty(); });
   });
   return rule.factors[factor].kind == ShardingRule::Kind::Private && !inSegment;
 }
 
 //===- instances ----------------------------------------------------------===//
 
-/// A copy of the op beside it, of another shape, whose operands are block arguments.
-Operation *rebuild(Operation *op, const OpShape &shape) {
+/// The caches of a forward op have the types that its record gives them.
+void setCacheTypes(Operation *op, size_t results) {
+  KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
+  const Record *record = match("cpu", query);
+  for (auto [name, result] : llvm::zip(op->getAttrOfType<ArrayAttr>("cached"), op->getResults().drop_front(results)))
+    for (const Cache &cache : record->caches)
+      if (cache.name == cast<StringAttr>(name).getValue())
+        result.setType(cache.type(query));
+}
+
+/// A copy of the op beside it, of another shape, whose operands are block arguments. A gradient op takes `caches`.
+Operation *rebuild(Operation *op, const OpShape &shape, ArrayRef<HostTensor> caches = {}) {
   Operation *copy = op->clone();
   op->getBlock()->getOperations().insert(std::next(Block::iterator(op)), copy);
   for (auto [index, type] : llvm::enumerate(shape.operands))
     copy->setOperand(index, op->getBlock()->addArgument(type, op->getLoc()));
   for (auto [index, type] : llvm::enumerate(shape.results))
     copy->getResult(index).setType(type);
+  for (auto [index, cache] : llvm::enumerate(caches))
+    copy->setOperand(shape.operands.size() + index, op->getBlock()->addArgument(cache.type, op->getLoc()));
   for (NamedAttribute attribute : shape.attributes)
     copy->setAttr(attribute.getName(), attribute.getValue());
+  if (copy->getNumResults() > shape.results.size())
+    setCacheTypes(copy, shape.results.size());
   if (auto flagged = dyn_cast<FlagOpInterface>(copy))
     flagged.dropFlags();
   return copy;
 }
 
-/// The op, or a copy of it in which `size` of the factor is a multiple of 6.
-Operation *makeDivisible(Operation *op, unsigned factor) {
+/// A copy of the op in which the size of the factor is a multiple of 6.
+Operation *makeDivisible(Operation *op, unsigned factor, ArrayRef<HostTensor> caches = {}) {
   ShardingRule rule = getRule(op);
-  return rebuild(op, resizeOp(op, rule, factor, (rule.factors[factor].size + 5) / 6 * 6));
+  return rebuild(op, resizeOp(op, rule, factor, (rule.factors[factor].size + 5) / 6 * 6), caches);
 }
 
 /// What distinguishes an op from others of its kind.
@@ -198,8 +213,9 @@ private:
 //===- one factor of one op -----------------------------------------------===//
 
 /// The rank's op; null and a problem where the rule gives no valid one.
-Operation *localize(Operation *op, const ShardingRule &rule, unsigned factor, int64_t parts, std::string &problem) {
-  Operation *local = rebuild(op, localizeOp(op, rule, factor, parts, kAxis));
+Operation *localize(Operation *op, const ShardingRule &rule, unsigned factor, int64_t parts, std::string &problem,
+                    ArrayRef<HostTensor> caches = {}) {
+  Operation *local = rebuild(op, localizeOp(op, rule, factor, parts, kAxis), caches);
   ScopedDiagnosticHandler handler(op->getContext(), [&](Diagnostic &diagnostic) { problem += diagnostic.str() + "; "; });
   return succeeded(verify(local)) ? local : nullptr;
 }
@@ -238,9 +254,17 @@ private:
   }
 };
 
-/// Splits a factor of an op that it divides, unless it orders rows. Empty if the parts give what the whole gives.
-std::string checkFactor(Operation *op, const ShardingRule &rule, unsigned factor, int64_t parts) {
-  std::vector<HostTensor> operands = Contents(op).make(), expected;
+/// What an op is run on and gives, whole and in parts; caches of parts are no parts of the whole ones.
+struct Runs {
+  std::vector<HostTensor> operands, results;
+  std::vector<std::vector<HostTensor>> partCaches;
+};
+
+/// Splits a factor of an op that it divides, unless it orders rows. Empty if the parts give what the whole gives. The op runs on
+/// runs->operands where they are given; a gradient op takes the caches that `forward` made.
+std::string checkFactor(Operation *op, const ShardingRule &rule, unsigned factor, int64_t parts, Runs *runs = nullptr,
+                        const Runs *forward = nullptr) {
+  std::vector<HostTensor> operands = runs && !runs->operands.empty() ? runs->operands : Contents(op).make(), expected;
   if (std::string problem = runKernel(cast<KernelOpInterface>(op), operands, {}, expected); !problem.empty())
     return "uncut: " + problem;
   std::optional<ExpertRows> experts;
@@ -250,22 +274,27 @@ std::string checkFactor(Operation *op, const ShardingRule &rule, unsigned factor
   std::string problem;
   std::vector<std::vector<HostTensor>> results(expected.size()); // of each result, each part
   for (int64_t part = 0; part < parts; ++part) {
-    Operation *local = localize(op, rule, factor, parts, problem);
+    std::vector<HostTensor> caches = forward ? forward->partCaches[part] : std::vector<HostTensor>(), mine, made;
+    Operation *local = localize(op, rule, factor, parts, problem, caches);
     if (!local)
       return problem;
-    std::vector<HostTensor> mine, made;
     for (auto [tensor, operand] : llvm::zip(rule.operands, operands)) {
       if (!experts || !tensor.isPrivate)
         mine.push_back(Cut{rule, tensor, false, factor, parts}.take(operand, part));
       else
         mine.push_back(operand.type.getRank() == 1 ? experts->takeOffsets(part) : experts->take(operand, part));
     }
+    mine.insert(mine.end(), caches.begin(), caches.end());
     problem = runKernel(cast<KernelOpInterface>(local), mine, {kAxis, part, parts}, made);
     if (!problem.empty())
       return "part " + std::to_string(part) + ": " + problem;
+    if (runs)
+      runs->partCaches.emplace_back(made.begin() + rule.results.size(), made.end());
     for (auto [list, result] : llvm::zip(results, made))
       list.push_back(std::move(result));
   }
+  if (runs)
+    *runs = {operands, expected, std::move(runs->partCaches)};
   for (auto [index, tensor] : llvm::enumerate(rule.results)) {
     HostTensor joined;
     if (experts && tensor.isPrivate)
@@ -480,7 +509,62 @@ TEST_F(RulesTest, RowsInTheRanksOwnOrderGiveTheSameTokens) {
   EXPECT_GT(links, 0);
 }
 
-/// After the two tests above: nothing that may be split is left out.
+/// Runs a forward op and its gradient op, whole and in parts; each part's backward reads the caches of its own forward.
+std::string checkPair(Operation *forward, Operation *backward, StringRef factor, int64_t parts) {
+  Operation *first = makeDivisible(forward, *getRule(forward).find(factor));
+  Runs forwardRuns, backwardRuns;
+  ShardingRule rule = getRule(first);
+  std::string problem = checkFactor(first, rule, *rule.find(factor), parts, &forwardRuns);
+  if (!problem.empty())
+    return "forward: " + problem;
+  size_t results = rule.results.size(), operands = getRule(backward).operands.size();
+  Operation *second = makeDivisible(backward, *getRule(backward).find(factor), ArrayRef(forwardRuns.results).drop_front(results));
+  std::vector<HostTensor> given = Contents(second).make();
+  for (auto [index, value] : llvm::enumerate(backward->getOperands())) { // what both read is the same, and so is what the forward made
+    for (auto [known, tensor] : llvm::zip(forward->getOperands(), forwardRuns.operands))
+      if (value == known)
+        given[index] = tensor;
+    for (auto [known, tensor] : llvm::zip(forward->getResults(), forwardRuns.results))
+      if (value == known)
+        given[index] = tensor;
+  }
+  backwardRuns.operands = given;
+  EXPECT_GT(given.size(), operands);
+  ShardingRule backwardRule = getRule(second);
+  return checkFactor(second, backwardRule, *backwardRule.find(factor), parts, &backwardRuns, &forwardRuns);
+}
+
+TEST_F(RulesTest, CachesOfAPartServeItsBackward) {
+  int64_t cuts = 0;
+  std::set<std::string> seen;
+  for (auto &module : modules) {
+    OwningOpRef<ModuleOp> planned = module->clone();
+    PassManager passes(context);
+    buildMemoryPipeline(passes);
+    ASSERT_TRUE(succeeded(passes.run(*planned)));
+    SmallVector<CacheOpInterface> backward;
+    planned->walk([&](CacheOpInterface op) { backward.push_back(op); });
+    for (CacheOpInterface op : backward) {
+      auto caches = OperandRange(op.getCachesMutable());
+      Operation *forward = caches.empty() ? nullptr : caches.front().getDefiningOp();
+      if (!forward || !seen.insert(getKey(forward) + getKey(op)).second)
+        continue;
+      for (const ShardingRule::Factor &factor : getRule(forward).factors) {
+        if (factor.kind == ShardingRule::Kind::Replicate)
+          continue;
+        for (int64_t parts : {2, 3}) {
+          EXPECT_EQ(checkPair(forward, op, factor.name, parts), "")
+              << getKey(op) << "\nfactor '" << factor.name << "' in " << parts << " parts of " << getRule(op).str();
+          ++cuts;
+        }
+      }
+    }
+  }
+  std::cout << seen.size() << " pairs of a forward and a backward with caches, " << cuts << " cuts" << std::endl;
+  EXPECT_GT(cuts, 0);
+}
+
+/// After the tests above: nothing that may be split is left out.
 TEST_F(RulesTest, EveryOpAndFactorIsTested) {
   std::set<std::string> seen;
   for (auto &[key, op] : instances)
@@ -489,12 +573,12 @@ TEST_F(RulesTest, EveryOpAndFactorIsTested) {
   for (RegisteredOperationName name : context->getRegisteredOperationsByDialect("step"))
     if (name.hasInterface<ShardingRuleOpInterface>()) {
       ++registered;
-      EXPECT_TRUE(seen.contains(name.getStringRef().str())) << name.getStringRef().str() << " has a rule, but no instance; fix: add one to " MEGACC_VARIANTS;
+      EXPECT_TRUE(seen.contains(name.getStringRef().str()))
+          << name.getStringRef().str() << " has a rule, but no instance; fix: add one to " MEGACC_VARIANTS;
     }
   for (auto &[key, op] : instances)
     for (const ShardingRule::Factor &factor : getRule(op).factors)
-      EXPECT_TRUE(factor.kind == ShardingRule::Kind::Replicate ||
-                  tested.contains((op->getName().getStringRef() + " " + factor.name).str()))
+      EXPECT_TRUE(factor.kind == ShardingRule::Kind::Replicate || tested.contains((op->getName().getStringRef() + " " + factor.name).str()))
           << key << ": '" << factor.name << "'";
   std::cout << registered << " ops with a rule, " << tested.size() << " pairs of op and factor" << std::endl;
   EXPECT_EQ(registered, 0);

@@ -47,7 +47,8 @@ TEST_F(ShardingRuleTest, TextIsReadBack) {
   for (const char *text :
        {kProduct, "() -> ([one])", "([t, gate.w up.w]) -> ([t, w])",
         "([t, d], ~[t, k], ~[first.e last.one]) -> (~[t k, d]) private{t} replicate{k: picks of a token stand together; e: rows travel}",
-        "([b s, v.g v.m B.n], [g m]) -> ([b s, v.g v.m B.n], [g m]) reduce{b g m} replicate{s n: reason} attributes{heads = g m, rows ~ b s, "
+        "([b s, v.g v.m B.n], [g m]) -> ([b s, v.g v.m B.n], [g m]) reduce{b g m} replicate{s n: reason} attributes{heads = g m, rows ~ b "
+        "s, "
         "n_axis @ n}"})
     EXPECT_EQ(ShardingRule::get(text, {}).str(), text);
 }
@@ -60,8 +61,8 @@ TEST_F(ShardingRuleTest, UnreadableTextIsSaid) {
 
 TEST_F(ShardingRuleTest, TrueRulesPass) {
   EXPECT_THAT(check(kProduct, kProductSizes, {{6, 4}, {8, 4}}, {{6, 8}}), IsEmpty());
-  EXPECT_THAT(check("([b s, k g], [one]) -> ([b s, k g]) replicate{s: order} attributes{heads = k g}", {{"b", 2}, {"s", 3}, {"k", 2}, {"g", 4}},
-                    {{6, 8}, {1}}, {{6, 8}}, 8),
+  EXPECT_THAT(check("([b s, k g], [one]) -> ([b s, k g]) replicate{s: order} attributes{heads = k g}",
+                    {{"b", 2}, {"s", 3}, {"k", 2}, {"g", 4}}, {{6, 8}, {1}}, {{6, 8}}, 8),
               IsEmpty());
 }
 
@@ -82,7 +83,8 @@ TEST_F(ShardingRuleTest, SizesAreChecked) {
 }
 
 TEST_F(ShardingRuleTest, NamesAreChecked) {
-  EXPECT_THAT(check("([t]) -> ([t]) replicate{x: reason}", {{"t", 6}}, {{6}}, {{6}}), ElementsAre("factor 'x' is in no operand and no result"));
+  EXPECT_THAT(check("([t]) -> ([t]) replicate{x: reason}", {{"t", 6}}, {{6}}, {{6}}),
+              ElementsAre("factor 'x' is in no operand and no result"));
   EXPECT_THAT(check("([t]) -> ([t]) attributes{width = t}", {{"t", 6}}, {{6}}, {{6}}),
               ElementsAre("attribute 'width' is no integer attribute of the op"));
 }
@@ -98,7 +100,8 @@ TEST_F(ShardingRuleTest, AttributesAreChecked) {
 }
 
 TEST_F(ShardingRuleTest, ReasonsAreAskedFor) {
-  EXPECT_THAT(check("([s]) -> ([s]) replicate{s}", {{"s", 6}}, {{6}}, {{6}}), ElementsAre("factor 's' may not be split, but gives no reason"));
+  EXPECT_THAT(check("([s]) -> ([s]) replicate{s}", {{"s", 6}}, {{6}}, {{6}}),
+              ElementsAre("factor 's' may not be split, but gives no reason"));
 }
 
 TEST_F(ShardingRuleTest, SumsAreSaid) {
@@ -122,11 +125,13 @@ TEST_F(ShardingRuleTest, FactorsAndSegmentsStandOnce) {
   EXPECT_THAT(check("([z.h x.n z.h]) -> ([h, n])", sizes, {{7}}, {{2, 3}}),
               ElementsAre("operand 0 has segment 'z' in two places", "operand 0 has factor 'h' twice"));
   EXPECT_THAT(check("([z.h n]) -> ([h, n])", sizes, {{5}}, {{2, 3}}), ElementsAre(HasSubstr("operand 0 has 'n' beside segments")));
-  EXPECT_THAT(check("([a.h b.n, c.n]) -> ([h, n])", sizes, {{5, 3}}, {{2, 3}}), ElementsAre("operand 0 has segments in 2 dimensions, at most 1 may"));
+  EXPECT_THAT(check("([a.h b.n, c.n]) -> ([h, n])", sizes, {{5, 3}}, {{2, 3}}),
+              ElementsAre("operand 0 has segments in 2 dimensions, at most 1 may"));
 }
 
 TEST_F(ShardingRuleTest, SharesAreOfSegments) {
-  ShardingRule rule = ShardingRule::get("([b, z.h B.n]) -> ([b, z.h B.n], [n], ~[one]) reduce{h} private{b}", {{"b", 2}, {"h", 6}, {"n", 5}});
+  ShardingRule rule =
+      ShardingRule::get("([b, z.h B.n]) -> ([b, z.h B.n], [n], ~[one]) reduce{h} private{b}", {{"b", 2}, {"h", 6}, {"n", 5}});
   auto shares = [&](bool isResult, unsigned tensor, llvm::StringRef factor) {
     std::vector<Share> list;
     for (const SegmentShare &share : getShares(rule, (isResult ? rule.results : rule.operands)[tensor], isResult, *rule.find(factor)))
