@@ -30,6 +30,7 @@ void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
   passes.addPass(step::createStepDifferentiate());
   passes.addPass(step::createStepAddOptimizer());
   passes.addPass(step::createStepCheckGlobal());
+  passes.addPass(step::createStepCheckRules());
 }
 
 void buildMemoryPipeline(OpPassManager &passes) {

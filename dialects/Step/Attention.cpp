@@ -34,8 +34,10 @@ Gradients RopeOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, 
 }
 
 ShardingRule RopeOp::getShardingRule() {
-  return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s c}", {{"b", getDim(getX(), 0) / int64_t(getSequence())},
-                                                                          {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
+  int64_t batch = getDim(getX(), 0) / int64_t(getSequence());
+  return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s: a position counts from the start of its row; c: a head is rotated in "
+                           "one} attributes{sequence = s, heads = h, head_dim = c}",
+                           {{"b", batch}, {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
 }
 
 KernelQuery RopeOp::getKernelQuery() {
@@ -71,21 +73,18 @@ static KernelQuery &setParts(KernelQuery &query, Value whole, int64_t groups, Ar
   return query;
 }
 
-/// Groups and rows can be shared; the channels inside a group stay together.
+/// Groups and rows can be shared; the channels w of a group, the widths c0, c1, ... one after another, stay together.
 static ShardingRule getPartsRule(Value whole, int64_t groups, ArrayRef<int64_t> widths, bool splits) {
-  std::string row, parts;
-  SmallVector<std::pair<StringRef, int64_t>> sizes = {{"t", getDim(whole, 0)}, {"g", groups}};
+  std::string parts, channels = "w";
+  SmallVector<std::pair<StringRef, int64_t>> sizes = {{"t", getDim(whole, 0)}, {"g", groups}, {"w", getDim(whole, 1) / groups}};
   static const StringRef names[] = {"c0", "c1", "c2", "c3"};
-  for (auto [index, width] : llvm::enumerate(widths)) {
-    std::string channel = names[index].str(), segment = "p" + std::to_string(index) + ".";
-    row += (index ? " " : "") + segment + "g " + segment + channel;
-    parts += (index ? ", " : "") + std::string("[t, g ") + channel + "]";
-    sizes.push_back({names[index], width});
+  for (auto [width, name] : llvm::zip(widths, names)) {
+    parts += (parts.empty() ? "[t, g " : ", [t, g ") + name.str() + "]";
+    channels += " " + name.str();
+    sizes.push_back({name, width});
   }
-  std::string wholeText = "([t, " + row + "])", partsText = "(" + parts + ")", replicate = " replicate{";
-  for (size_t index = 0; index < widths.size(); ++index)
-    replicate += (index ? " " : "") + names[index].str();
-  return ShardingRule::get((splits ? wholeText + " -> " + partsText : partsText + " -> " + wholeText) + replicate + "}", sizes);
+  std::string text = splits ? "([t, g w]) -> (" + parts + ")" : "(" + parts + ") -> ([t, g w])";
+  return ShardingRule::get(text + " replicate{" + channels + ": a group is cut at its widths} attributes{groups = g}", sizes);
 }
 
 LogicalResult SplitOp::verify() { return verifyParts(*this, getX(), getParts(), getGroups(), getWidths()); }
@@ -148,11 +147,12 @@ Gradients SumGroupsOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 }
 
 ShardingRule RepeatGroupsOp::getShardingRule() {
-  return ShardingRule::get("([t, c]) -> ([t, g c]) replicate{c}", {{"t", getDim(getX(), 0)}, {"c", getDim(getX(), 1)}, {"g", getGroups()}});
+  return ShardingRule::get("([t, c]) -> ([t, g c]) attributes{groups = g}",
+                           {{"t", getDim(getX(), 0)}, {"c", getDim(getX(), 1)}, {"g", getGroups()}});
 }
 
 ShardingRule SumGroupsOp::getShardingRule() {
-  return ShardingRule::get("([t, g c]) -> ([t, c]) reduce{g} replicate{c}",
+  return ShardingRule::get("([t, g c]) -> ([t, c]) reduce{g} attributes{groups = g}",
                            {{"t", getDim(getX(), 0)}, {"c", getDim(getY(), 1)}, {"g", getGroups()}});
 }
 
@@ -211,18 +211,20 @@ Gradients AttentionOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 template <typename Op>
 static ShardingRule getAttentionRule(Op op, StringRef operands, StringRef results) {
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + ") replicate{s g c e}").str(),
+  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + " replicate{s: a token reads all before it; c e: a score and " +
+                            "its gradient are sums over a whole head} attributes{batch = b, sequence = s, heads = k g, kv_heads = k, " +
+                            "qk_dim = c, v_dim = e}").str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"k", op.getKvHeads()}, {"g", op.getHeads() / op.getKvHeads()},
                             {"c", op.getQkDim()}, {"e", op.getVDim()}});
 }
 
 ShardingRule AttentionOp::getShardingRule() {
-  return getAttentionRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e]");
+  return getAttentionRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e])");
 }
 
 ShardingRule AttentionGradOp::getShardingRule() {
   return getAttentionRule(*this, "[b s, k g e], [b s, k g e], [b s, k g c], [b s, k c], [b s, k e]",
-                          "[b s, k g c], [b s, k c], [b s, k e]");
+                          "[b s, k g c], [b s, k c], [b s, k e]) reduce{g}");
 }
 
 template <typename Op> static KernelQuery &setAttention(KernelQuery &query, Op op) {

@@ -42,12 +42,13 @@ static ShardingRule getLookupRule(StringRef one, StringRef several, Value rows, 
 }
 
 ShardingRule EmbeddingOp::getShardingRule() {
-  return getLookupRule("([v, d], [b, s]) -> ([b s, d]) reduce{v}", "([v, d], [b, s]) -> ([b, s d]) reduce{v}", getY(), getTokens(), getTable());
+  return getLookupRule("([v, d], [b, s]) -> ([b s, d]) reduce{v} attributes{vocab_axis @ v}",
+                       "([v, d], [b, s]) -> ([b, s d]) reduce{v} attributes{vocab_axis @ v}", getY(), getTokens(), getTable());
 }
 
 ShardingRule EmbeddingGradOp::getShardingRule() {
-  return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s}", "([b, s d], [b, s]) -> ([v, d]) reduce{b s}", getDY(), getTokens(),
-                       getDTable());
+  return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s} attributes{vocab_axis @ v}",
+                       "([b, s d], [b, s]) -> ([v, d]) reduce{b s} attributes{vocab_axis @ v}", getDY(), getTokens(), getDTable());
 }
 
 KernelQuery EmbeddingOp::getKernelQuery() {
@@ -95,11 +96,12 @@ Gradients RmsNormOp::buildGradient(OpBuilder &builder, ValueRange resultGradient
 }
 
 ShardingRule RmsNormOp::getShardingRule() {
-  return ShardingRule::get("([t, d], [d]) -> ([t, d]) replicate{d}", {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
+  return ShardingRule::get("([t, d], [d]) -> ([t, d]) replicate{d: the mean is over the whole row}",
+                           {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
 }
 
 ShardingRule RmsNormGradOp::getShardingRule() {
-  return ShardingRule::get("([t, d], [t, d], [d]) -> ([t, d], [d]) reduce{t} replicate{d}",
+  return ShardingRule::get("([t, d], [t, d], [d]) -> ([t, d], [d]) reduce{t} replicate{d: the mean is over the whole row}",
                            {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
 }
 
@@ -199,16 +201,7 @@ Gradients AddOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, V
   return SmallVector<Value>{resultGradients[0], resultGradients[0]};
 }
 
-ShardingRule AddOp::getShardingRule() {
-  switch (cast<RankedTensorType>(getY().getType()).getRank()) {
-  case 1:
-    return ShardingRule::get("([a], [a]) -> ([a])", {{"a", getDim(getY(), 0)}});
-  case 2:
-    return ShardingRule::get("([a, b], [a, b]) -> ([a, b])", {{"a", getDim(getY(), 0)}, {"b", getDim(getY(), 1)}});
-  default:
-    return ShardingRule::get("([a, b, c], [a, b, c]) -> ([a, b, c])", {});
-  }
-}
+ShardingRule AddOp::getShardingRule() { return ShardingRule::getPointwise(2, cast<RankedTensorType>(getY().getType()).getShape()); }
 
 KernelQuery AddOp::getKernelQuery() {
   KernelQuery query("add");

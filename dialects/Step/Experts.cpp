@@ -86,26 +86,38 @@ Gradients MoeLossesOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
   return SmallVector<Value>{Value()};
 }
 
-static ShardingRule getRouteRule(StringRef text, Value logits, int64_t kept, int64_t experts) {
-  return ShardingRule::get(text, {{"t", getDim(logits, 0)}, {"e", getDim(logits, 1)}, {"k", kept}, {"o", experts + 1}, {"m", 2 * experts + 1}, {"u", 1}});
+/// Rows sorted by expert, their positions and the experts' offsets are in the order of a rank's own tokens (rules with private{}).
+static constexpr char kOffsets[] = "~[first.e end.one]", kStatistics[] = "[picks.e probability.e square.one]";
+
+/// The rule "(`operands`) -> (`results`) `kinds`" of what sees all experts of a token.
+static ShardingRule getRouteRule(StringRef operands, StringRef results, StringRef kinds, int64_t rows, int64_t kept, int64_t experts) {
+  std::string text = ("(" + operands + ") -> (" + results + ")" + kinds + " replicate{e: a token picks among all experts").str();
+  return ShardingRule::get(text + (kept ? "; k: a token's picks have one sum}" : "}") + " attributes{experts = e}",
+                           {{"t", rows}, {"e", experts}, {"k", kept}});
 }
 
+/// The columns of logits: the experts, then the null expert where there is one.
+template <typename Op> static std::string getColumns(Op op) { return op.getNulls() > 0 ? "expert.e null.one" : "e"; }
+
 ShardingRule MoeRouteOp::getShardingRule() {
-  return getRouteRule(getBias() ? "([t, e], [e]) -> ([t, k], [t, k], [t, k], [o]) replicate{e k o}"
-                                : "([t, e]) -> ([t, k], [t, k], [t, k], [o]) replicate{e k o}",
-                      getLogits(), getDim(getChoice(), 1), getExperts());
+  std::string columns = getColumns(*this), bias = getBias() ? ", [" + columns + "]" : "";
+  return getRouteRule("[t, " + columns + "]" + bias, std::string("[t, k], [t, k], ~[t, k], ") + kOffsets, " private{t}",
+                      getDim(getLogits(), 0), getDim(getChoice(), 1), getExperts());
 }
 
 ShardingRule MoeStatisticsOp::getShardingRule() {
-  return getRouteRule("([t, e], [o]) -> ([m]) reduce{t} replicate{e o m}", getLogits(), 0, getExperts());
+  return getRouteRule("[t, " + getColumns(*this) + "], " + kOffsets, kStatistics, " private{t}", getDim(getLogits(), 0), 0, getExperts());
 }
 
 ShardingRule MoeLossesOp::getShardingRule() {
-  return ShardingRule::get("([m]) -> ([u], [u]) replicate{m}", {{"m", getCount(getStatistics())}, {"u", 1}});
+  return ShardingRule::get((llvm::Twine("(") + kStatistics + ") -> ([one], [one]) replicate{e: a loss is a sum of products} " +
+                            "attributes{experts = e}").str(), {{"e", getExperts()}});
 }
 
 ShardingRule MoeRouteGradOp::getShardingRule() {
-  return getRouteRule("([t, k], [t, e], [t, k], [m]) -> ([t, e]) replicate{e k m}", getLogits(), getDim(getChoice(), 1), getExperts());
+  std::string logits = "[t, " + getColumns(*this) + "]";
+  return getRouteRule("[t, k], " + logits + ", [t, k], " + kStatistics, logits, "", getDim(getLogits(), 0), getDim(getChoice(), 1),
+                      getExperts());
 }
 
 /// What route, its statistics and its gradient have in common.
@@ -194,8 +206,13 @@ static LogicalResult verifyPicks(Operation *op, Value rows, Value tokens, Value 
   return success();
 }
 
-static ShardingRule getPicksRule(StringRef text, Value tokens, Value position, int64_t offsets) {
-  return ShardingRule::get(text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)}, {"o", offsets}});
+/// The rule "(`operands`, offsets) -> `results` `kinds`" of what moves rows between tokens and experts; `offsets` may be null.
+static ShardingRule getPicksRule(StringRef operands, StringRef results, Value tokens, Value position, Value offsets) {
+  std::string text = ("(" + operands + (offsets ? StringRef(", ") : StringRef()) + (offsets ? kOffsets : "") + ") -> " + results +
+                      " private{t} replicate{k: a token's picks stand together" +
+                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}")).str();
+  return ShardingRule::get(text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)},
+                                  {"e", offsets ? getDim(offsets, 0) - 1 : 0}});
 }
 
 LogicalResult MoeDispatchOp::verify() { return verifyPicks(*this, getRows(), getX(), getPosition()); }
@@ -211,11 +228,11 @@ Gradients MoeDispatchOp::buildGradient(OpBuilder &builder, ValueRange resultGrad
 }
 
 ShardingRule MoeDispatchOp::getShardingRule() {
-  return getPicksRule("([t, d], [t, k], [o]) -> ([t k, d]) replicate{k o}", getX(), getPosition(), getCount(getOffsets()));
+  return getPicksRule("[t, d], ~[t, k]", "(~[t k, d])", getX(), getPosition(), getOffsets());
 }
 
 ShardingRule MoeDispatchGradOp::getShardingRule() {
-  return getPicksRule("([t k, d], [t, k]) -> ([t, d]) replicate{k}", getDX(), getPosition(), 0);
+  return getPicksRule("~[t k, d], ~[t, k]", "([t, d])", getDX(), getPosition(), Value());
 }
 
 /// Sizes of the kernels that move rows.
@@ -253,12 +270,11 @@ Gradients MoeCombineOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
 }
 
 ShardingRule MoeCombineOp::getShardingRule() {
-  return getPicksRule("([t k, d], [t, k], [t, k], [o]) -> ([t, d]) replicate{k o}", getY(), getPosition(), getCount(getOffsets()));
+  return getPicksRule("~[t k, d], [t, k], ~[t, k]", "([t, d])", getY(), getPosition(), getOffsets());
 }
 
 ShardingRule MoeCombineGradOp::getShardingRule() {
-  return getPicksRule("([t, d], [t k, d], [t, k], [t, k], [o]) -> ([t k, d], [t, k]) reduce{d} replicate{k o}", getDY(), getPosition(),
-                      getCount(getOffsets()));
+  return getPicksRule("[t, d], ~[t k, d], [t, k], ~[t, k]", "(~[t k, d], [t, k]) reduce{d}", getDY(), getPosition(), getOffsets());
 }
 
 KernelQuery MoeCombineOp::getKernelQuery() {
@@ -311,9 +327,10 @@ static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRo
   return cost;
 }
 
-static ShardingRule getGroupedRule(StringRef text, Value x, Value y, Value offsets) {
-  return ShardingRule::get(text, {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getCount(offsets) - 1},
-                                  {"s", getCount(offsets)}});
+/// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit.
+static ShardingRule getGroupedRule(StringRef operands, StringRef results, Value x, Value y, Value offsets) {
+  return ShardingRule::get(("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} attributes{expected_rows ~ r e}").str(),
+                           {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getDim(offsets, 0) - 1}});
 }
 
 OpCost GroupedLinearOp::getCost() { return getGroupedCost(*this, getX(), getY(), getExpectedRows()); }
@@ -321,13 +338,13 @@ OpCost GroupedLinearGradInputOp::getCost() { return getGroupedCost(*this, getDX(
 OpCost GroupedLinearGradWeightOp::getCost() { return getGroupedCost(*this, getX(), getDY(), getExpectedRows()); }
 
 ShardingRule GroupedLinearOp::getShardingRule() {
-  return getGroupedRule("([r, i], [e, o, i], [s]) -> ([r, o]) reduce{i} replicate{e s}", getX(), getY(), getOffsets());
+  return getGroupedRule("~[r, i], [e, o, i]", "(~[r, o]) reduce{i}", getX(), getY(), getOffsets());
 }
 ShardingRule GroupedLinearGradInputOp::getShardingRule() {
-  return getGroupedRule("([r, o], [e, o, i], [s]) -> ([r, i]) reduce{o} replicate{e s}", getDX(), getDY(), getOffsets());
+  return getGroupedRule("~[r, o], [e, o, i]", "(~[r, i]) reduce{o}", getDX(), getDY(), getOffsets());
 }
 ShardingRule GroupedLinearGradWeightOp::getShardingRule() {
-  return getGroupedRule("([r, o], [r, i], [s]) -> ([e, o, i]) reduce{r} replicate{e s}", getX(), getDY(), getOffsets());
+  return getGroupedRule("~[r, o], ~[r, i]", "([e, o, i])", getX(), getDY(), getOffsets());
 }
 
 KernelQuery GroupedLinearOp::getKernelQuery() {
@@ -369,12 +386,12 @@ Gradients RowGateOp::buildGradient(OpBuilder &builder, ValueRange resultGradient
 }
 
 static ShardingRule getGateRule(StringRef text, Value x) {
-  return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}, {"g", 1}});
+  return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}});
 }
 
-ShardingRule RowGateOp::getShardingRule() { return getGateRule("([t, d], [t, g]) -> ([t, d]) replicate{g}", getX()); }
+ShardingRule RowGateOp::getShardingRule() { return getGateRule("([t, d], [t, one]) -> ([t, d])", getX()); }
 ShardingRule RowGateGradOp::getShardingRule() {
-  return getGateRule("([t, d], [t, d], [t, g]) -> ([t, d], [t, g]) reduce{d} replicate{g}", getX());
+  return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d}", getX());
 }
 
 KernelQuery RowGateOp::getKernelQuery() {

@@ -13,7 +13,7 @@ KernelQuery CountValidOp::getKernelQuery() {
 }
 
 ShardingRule CountValidOp::getShardingRule() {
-  return ShardingRule::get("([b, s]) -> ([u]) reduce{b s}", {{"b", getDim(getTargets(), 0)}, {"s", getDim(getTargets(), 1)}, {"u", 1}});
+  return ShardingRule::get("([b, s]) -> ([one]) reduce{b s}", {{"b", getDim(getTargets(), 0)}, {"s", getDim(getTargets(), 1)}});
 }
 
 static LogicalResult verifyHead(Operation *op, Value x, Value weight, int64_t rows) {
@@ -82,20 +82,22 @@ KernelQuery LogitsAtOp::getKernelQuery() {
 }
 
 static ShardingRule getHeadRule(StringRef text, Value x, Value weight, int64_t batch) {
-  return ShardingRule::get(text, {{"b", batch}, {"s", getDim(x, 0) / batch}, {"d", getDim(x, 1)}, {"v", getDim(weight, 0)}, {"u", 1}});
+  return ShardingRule::get(text, {{"b", batch}, {"s", getDim(x, 0) / batch}, {"d", getDim(x, 1)}, {"v", getDim(weight, 0)}});
 }
 
 ShardingRule LinearCrossEntropyOp::getShardingRule() {
-  return getHeadRule("([b s, d], [v, d], [b, s], [u]) -> ([u], [b s, d], [v, d]) reduce{b s} replicate{v d}", getX(), getWeight(),
-                     getDim(getTargets(), 0));
+  return getHeadRule("([b s, d], [v, d], [b, s], [one]) -> ([one], [b s, d], [v, d]) reduce{b s} replicate{v: a log-sum-exp is over the "
+                     "whole vocabulary; d: a logit is a sum over the whole row}", getX(), getWeight(), getDim(getTargets(), 0));
 }
 
 ShardingRule LinearCrossEntropyEvaluateOp::getShardingRule() {
-  return getHeadRule("([b s, d], [v, d], [b, s]) -> ([b], [b]) reduce{s} replicate{v d}", getX(), getWeight(), getBatch());
+  return getHeadRule("([b s, d], [v, d], [b, s]) -> ([b], [b]) reduce{s} replicate{v: a log-sum-exp is over the whole vocabulary; d: a "
+                     "logit is a sum over the whole row} attributes{batch = b, sequence = s}", getX(), getWeight(), getBatch());
 }
 
 ShardingRule LogitsAtOp::getShardingRule() {
-  return getHeadRule("([b s, d], [v, d], [b]) -> ([b, v]) reduce{d} replicate{s}", getX(), getWeight(), getBatch());
+  return getHeadRule("([b s, d], [v, d], [b]) -> ([b, v]) reduce{d} replicate{s: a position counts from the start of its row} "
+                     "attributes{batch = b, sequence = s}", getX(), getWeight(), getBatch());
 }
 
 static OpCost getHeadCost(Operation *op, int64_t rows, Value weight) {

@@ -51,7 +51,8 @@ Gradients CausalConvOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
 template <typename Op>
 static ShardingRule getConvRule(Op op, StringRef operands, StringRef results) {
   std::string optional = std::string(op.getBias() ? ", [c]" : "") + (op.getDocuments() ? ", [b, s]" : "");
-  return ShardingRule::get(("(" + operands + optional + ") -> (" + results + " replicate{s w}").str(),
+  return ShardingRule::get(("(" + operands + optional + ") -> (" + results + " replicate{s: a token reads those before it; w: the taps of " +
+                            "a channel are one sum} attributes{batch = b, sequence = s}").str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"c", getDim(op.getX(), 1)}, {"w", getDim(op.getWeight(), 1)}});
 }
 
@@ -192,21 +193,21 @@ Gradients M2rnnScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 }
 
 template <typename Op>
-static ShardingRule getScanRule(Op op, StringRef first, StringRef results, StringRef kinds) {
+static ShardingRule getScanRule(Op op, StringRef first, StringRef results, StringRef reduce) {
   ScanSizes size(op);
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
   return ShardingRule::get(("(" + first + "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]" + documents + ") -> (" + results +
-                            ") " + kinds).str(),
-                           {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value}, {"u", size.value}});
+                            ")" + reduce + " replicate{s: a state follows from those before it; k v u: a state is one matrix} " +
+                            "attributes{batch = b, sequence = s}").str(),
+                           {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value},
+                            {"u", size.value}});
 }
 
-ShardingRule M2rnnScanOp::getShardingRule() {
-  return getScanRule(*this, "", "[b s, h v]", "replicate{s k v u}");
-}
+ShardingRule M2rnnScanOp::getShardingRule() { return getScanRule(*this, "", "[b s, h v]", ""); }
 
 ShardingRule M2rnnScanGradOp::getShardingRule() {
   return getScanRule(*this, "[b s, h v], ", "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]",
-                     "reduce{b h} replicate{s k v u}");
+                     " reduce{b h}");
 }
 
 template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {

@@ -68,7 +68,8 @@ Gradients Mamba3ScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
   return gradients;
 }
 
-/// Heads are g groups of m. Splitting heads leaves the segments without them (B and C for m, the angles for both) on every device.
+/// Heads are g groups of m. Splitting heads leaves the segments without them (B and C for m, the angles for both) whole on every rank, and
+/// their gradients partial.
 template <typename Op> static ShardingRule getScanRule(Op op, bool backward) {
   std::string projection = "[b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a]";
   std::string parameters = "[g m], [g m], [g m, r, n], [g m, r, n], [n], [n]", y = "[b s, g m p]";
@@ -79,7 +80,9 @@ template <typename Op> static ShardingRule getScanRule(Op op, bool backward) {
   std::string inputs = projection + ", " + parameters + (op.getDocuments() ? ", [b, s]" : "");
   std::string text = backward ? "(" + y + ", " + inputs + ") -> (" + projection + ", " + parameters + ") reduce{b g m}"
                               : "(" + inputs + ") -> (" + y + ")";
-  return ShardingRule::get(text + " replicate{s p r n a}",
+  text += " replicate{s: a state follows from those before it; p r n: a state is one matrix of all ranks; a: heads share the angles} "
+          "attributes{batch = b, sequence = s, heads = g m, groups = g, rank = r, head_dim = p, state = n, angles = a}";
+  return ShardingRule::get(text,
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"g", op.getGroups()}, {"m", op.getHeads() / op.getGroups()},
                             {"p", op.getHeadDim()}, {"r", op.getRank()}, {"n", op.getState()}, {"a", op.getAngles()}});
 }

@@ -120,7 +120,7 @@ KernelQuery SquareSumOp::getKernelQuery() {
   return addRange(query, "x", LaunchOperand::Kind::Gradient, getGroup(), count, Float32Type::get(getContext())).set("count", count);
 }
 
-ShardingRule SquareSumOp::getShardingRule() { return ShardingRule::get("() -> ([u])", {{"u", 1}}); }
+ShardingRule SquareSumOp::getShardingRule() { return ShardingRule::get("() -> ([one])", {}); }
 
 KernelQuery NormOp::getKernelQuery() {
   KernelQuery query("norm");
@@ -130,16 +130,13 @@ KernelQuery NormOp::getKernelQuery() {
 ShardingRule NormOp::getShardingRule() {
   std::string parts;
   for (size_t index = 0; index < getParts().size(); ++index)
-    parts += index ? ", [u]" : "[u]";
-  return ShardingRule::get("(" + parts + ") -> ([u])", {{"u", 1}});
+    parts += index ? ", [one]" : "[one]";
+  return ShardingRule::get("(" + parts + ") -> ([one])", {});
 }
 
 //===- zero ---------------------------------------------------------------===//
 
-ShardingRule ZeroOp::getShardingRule() {
-  static const char *const texts[] = {"() -> ([])", "() -> ([a])", "() -> ([a, b])", "() -> ([a, b, c])", "() -> ([a, b, c, d])"};
-  return ShardingRule::get(texts[std::min<size_t>(4, cast<RankedTensorType>(getY().getType()).getRank())], {});
-}
+ShardingRule ZeroOp::getShardingRule() { return ShardingRule::getPointwise(0, cast<RankedTensorType>(getY().getType()).getShape()); }
 
 KernelQuery ZeroOp::getKernelQuery() { return KernelQuery("zero").add("y", getY()).set("count", getCount(getY())); }
 

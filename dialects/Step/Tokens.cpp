@@ -24,7 +24,9 @@ LogicalResult NgramRowsOp::verify() {
 }
 
 ShardingRule NgramRowsOp::getShardingRule() {
-  return ShardingRule::get(getDocuments() ? "([b, s], [b, s]) -> ([b s, n]) replicate{s n}" : "([b, s]) -> ([b s, n]) replicate{s n}",
+  std::string documents = getDocuments() ? ", [b, s]" : "";
+  return ShardingRule::get("([b, s]" + documents + ") -> ([b s, n]) replicate{s: a token reads those before it; n: a table has a hash of its "
+                           "own}",
                            {{"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)}, {"n", getDim(getIds(), 1)}});
 }
 
@@ -62,7 +64,9 @@ FailureOr<SmallVector<Value>> ShiftOp::buildGradient(OpBuilder &builder, ValueRa
 }
 
 ShardingRule ShiftOp::getShardingRule() {
-  return ShardingRule::get(getDocuments() ? "([b s, d], [b, s]) -> ([b s, d]) replicate{s}" : "([b s, d]) -> ([b s, d]) replicate{s}",
+  std::string documents = getDocuments() ? ", [b, s]" : "";
+  return ShardingRule::get("([b s, d]" + documents + ") -> ([b s, d]) replicate{s: a token reads another of its row} "
+                           "attributes{batch = b, sequence = s}",
                            {{"b", getBatch()}, {"s", getSequence()}, {"d", getDim(getX(), 1)}});
 }
 
@@ -73,7 +77,8 @@ KernelQuery ShiftOp::getKernelQuery() {
 }
 
 ShardingRule ShiftTargetsOp::getShardingRule() {
-  return ShardingRule::get(getDocuments() ? "([b, s], [b, s]) -> ([b, s]) replicate{s}" : "([b, s]) -> ([b, s]) replicate{s}",
+  std::string documents = getDocuments() ? ", [b, s]" : "";
+  return ShardingRule::get("([b, s]" + documents + ") -> ([b, s]) replicate{s: a target reads another of its row}",
                            {{"b", getDim(getTargets(), 0)}, {"s", getDim(getTargets(), 1)}});
 }
 

@@ -48,6 +48,15 @@ def StepCheckGlobal : Pass<"step-check-global", "::mlir::ModuleOp"> {
   }];
 }
 
+def StepCheckRules : Pass<"step-check-rules", "::mlir::ModuleOp"> {
+  let summary = "checks that every sharding rule describes its op";
+  let description = [{
+    Every operand and result has a tensor of its rank in the rule, whose factors multiply to its shape; every attribute tied to factors has
+    their product; every factor is named in a tensor, has a size and, where it may not be split, a reason. Sums over a factor are written
+    as such. Changes nothing. (That a rule is true of the numbers is shown by running whole and cut kernels: test/e2e/RulesTest.cpp.)
+  }];
+}
+
 def StepPrintShardingRules : Pass<"step-print-sharding-rules", "::mlir::ModuleOp"> {
   let summary = "prints one remark an op with its sharding rule, for tests";
 }
