@@ -1,6 +1,7 @@
 //===- Pipelines.cpp - the order of the passes, in one place --------------===//
 #include "passes/Pipelines.h"
 
+#include "passes/memory/Passes.h"
 #include "passes/mega/Passes.h"
 #include "passes/rt/Passes.h"
 #include "passes/train/Passes.h"
@@ -18,39 +19,48 @@ void buildModelPipeline(OpPassManager &passes) {
 }
 
 void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
-  passes.addPass(mega::createMegaCheckStack()); // not part of the model: a stack that cannot be trained yet can still be looked at
+  mega::MegaCheckStackOptions checks;
+  checks.target = options.target;
+  passes.addPass(mega::createMegaCheckStack(checks)); // not part of the model: a stack that cannot be trained yet can still be looked at
   step::MegaToStepOptions lowering;
+  lowering.target = options.target;
   lowering.model = options.model;
   lowering.taps = options.taps;
   passes.addPass(step::createMegaToStep(lowering));
   passes.addPass(step::createStepDifferentiate());
   passes.addPass(step::createStepAddOptimizer());
   passes.addPass(step::createStepCheckGlobal());
+  passes.addPass(step::createStepCheckRules());
+}
+
+void buildMemoryPipeline(OpPassManager &passes) {
+  passes.addPass(step::createStepFuse()); // before caches: a group is planned as one op
+  passes.addPass(step::createStepPlanMemory());
+  passes.addPass(step::createStepApplyMemory());
 }
 
 void buildLaunchPipeline(OpPassManager &passes) {
+  buildMemoryPipeline(passes);
+  passes.addPass(rt::createStepSelectKernels());
   passes.addPass(rt::createStepAssignBuffers());
   passes.addPass(rt::createRtCheckSchedule());
   passes.addPass(rt::createRtCheckMemory());
   passes.addPass(rt::createRtBuildReceipt());
 }
 
-void buildCodePipeline(OpPassManager &passes, const StepOptions &options) {
-  rt::RtToLLVMOptions lowering;
-  lowering.target = options.target;
-  passes.addPass(rt::createRtToLLVM(lowering));
-}
+void buildCodePipeline(OpPassManager &passes) { passes.addPass(rt::createRtToLLVM()); }
 
 void registerPassesAndPipelines() {
   mega::registerMegaPasses();
   step::registerTrainPasses();
+  step::registerMemoryPasses();
   rt::registerRtPasses();
   static PassPipelineRegistration<> model("model-pipeline", "declaration -> stacks with their features", buildModelPipeline);
   static PassPipelineRegistration<> train("train-pipeline", "stacks -> checked training step",
                                           [](OpPassManager &passes) { buildTrainPipeline(passes, {}); });
+  static PassPipelineRegistration<> memory("memory-pipeline", "checked training step -> fused, with its caches", buildMemoryPipeline);
   static PassPipelineRegistration<> launch("launch-pipeline", "checked training step -> checked launches with a receipt", buildLaunchPipeline);
-  static PassPipelineRegistration<> code("code-pipeline", "launches -> the LLVM dialect",
-                                         [](OpPassManager &passes) { buildCodePipeline(passes, {}); });
+  static PassPipelineRegistration<> code("code-pipeline", "launches -> the LLVM dialect", buildCodePipeline);
 }
 
 } // namespace megacc

@@ -12,7 +12,7 @@ struct StepOptions {
   std::string model;
   /// Also output the residual stream after every block.
   bool taps = false;
-  /// The kernel library: "cpu".
+  /// The kernel library: "cpu" or "sm_90a".
   std::string target = "cpu";
 };
 
@@ -22,12 +22,14 @@ void buildCheckPipeline(mlir::OpPassManager &passes);
 void buildModelPipeline(mlir::OpPassManager &passes);
 /// Stacks -> checked training step.
 void buildTrainPipeline(mlir::OpPassManager &passes, const StepOptions &options);
-/// Checked training step -> checked launches with a receipt.
+/// Checked training step -> fused, with its caches.
+void buildMemoryPipeline(mlir::OpPassManager &passes);
+/// Checked training step -> checked launches with a receipt; the memory pipeline is its first part.
 void buildLaunchPipeline(mlir::OpPassManager &passes);
 /// Launches -> the LLVM dialect.
-void buildCodePipeline(mlir::OpPassManager &passes, const StepOptions &options);
+void buildCodePipeline(mlir::OpPassManager &passes);
 
-/// Makes all passes, and the four pipelines as --model-pipeline, --train-pipeline, --launch-pipeline and --code-pipeline, known to megacc-opt.
+/// Makes all passes, and the pipelines as --model-pipeline, --train-pipeline, --memory-pipeline, --launch-pipeline and --code-pipeline, known to megacc-opt.
 void registerPassesAndPipelines();
 
 } // namespace megacc

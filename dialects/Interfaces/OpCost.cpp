@@ -19,8 +19,6 @@ OpCost getMemoryCost(Operation *op) {
     cost.bytesRead += getBytes(type);
   for (Type type : op->getResultTypes())
     cost.bytesWritten += getBytes(type);
-  if (auto kernel = dyn_cast<step::KernelOpInterface>(op))
-    cost.workspace = kernel.getKernelQuery().workspaceBytes;
   return cost;
 }
 

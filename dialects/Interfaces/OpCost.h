@@ -16,11 +16,11 @@ struct OpCost {
   int64_t flops = 0;
   int64_t bytesRead = 0;
   int64_t bytesWritten = 0;
-  int64_t workspace = 0;
+  /// Whether a clone of it may run again: it makes no gradients of its own (no effects and no collectives are asked of the op itself).
   bool recomputable = true;
 };
 
-/// Every operand read once, every result written once, no FLOPs; the workspace is the kernel's.
+/// Every operand read once, every result written once, no FLOPs.
 OpCost getMemoryCost(mlir::Operation *op);
 
 } // namespace megacc

@@ -36,11 +36,26 @@ def CostOpInterface : OpInterface<"CostOpInterface"> {
 }
 
 def KernelOpInterface : OpInterface<"KernelOpInterface"> {
-  let description = [{An op that is one launch.}];
+  let description = [{An op that is one launch. It asks; a record of lib/Kernels answers.}];
   let cppNamespace = "::megacc::step";
   let methods = [
-    InterfaceMethod<"The kernel, its parameters and its scratch.", "::megacc::KernelQuery", "getKernelQuery", (ins)>
+    InterfaceMethod<"The family, parameters and operands, by name.", "::megacc::KernelQuery", "getKernelQuery", (ins)>
   ];
+}
+
+def CacheOpInterface : OpInterface<"CacheOpInterface"> {
+  let description = [{A gradient op that reads caches of its forward op, or computes them again.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [
+    InterfaceMethod<"The caches it reads, its last operands.", "::mlir::MutableOperandRange", "getCachesMutable", (ins)>,
+    InterfaceMethod<"Their names.", "void", "setCachedAttr", (ins "::mlir::ArrayAttr":$names)>
+  ];
+}
+
+def FlagOpInterface : OpInterface<"FlagOpInterface"> {
+  let description = [{An op that may raise flags in metrics, an optional effect: a clone of it drops them.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [InterfaceMethod<"Removes the flags.", "void", "dropFlags", (ins)>];
 }
 
 def UpdateOpInterface : OpInterface<"UpdateOpInterface"> {

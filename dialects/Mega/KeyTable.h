@@ -4,6 +4,8 @@
 #include "llvm/ADT/StringRef.h"
 
 #include <cstdint>
+#include <initializer_list>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,33 +19,49 @@ using Value = std::variant<int64_t, double, bool, std::string, std::vector<int64
 
 enum class KeyType { integer, number, boolean, word, string, integers, table };
 
+/// Keeps products of a few sizes within 64 bits.
+constexpr int64_t largestSize = (int64_t(1) << 31) - 1;
+
 struct KeySpec {
   std::string name;
   KeyType type;
   std::optional<Value> value;     // default
   bool required = false;          // neither required nor default: follows from other sizes
   std::vector<std::string> words; // allowed words, or kinds of a table; empty = any
-  int64_t least = 0;              // smallest integer allowed
+  int64_t least = 0;              // smallest integer allowed, in a list too
+  int64_t most = largestSize;     // largest
+  bool may_be_empty = false;      // a list
 };
 
-enum class Role { family, input, block, objective, settings };
+/// The common kinds of keys.
+namespace keys {
+KeySpec required(std::string name, int64_t least = 1);
+KeySpec derived(std::string name, int64_t least = 1);
+KeySpec integer(std::string name, int64_t value, int64_t least = 1);
+KeySpec seed();
+KeySpec number(std::string name, double value);
+KeySpec flag(std::string name, bool value);
+KeySpec text(std::string name, std::string value);
+KeySpec list(std::string name, std::vector<int64_t> value);
+/// The first word is the default.
+KeySpec word(std::string name, std::vector<std::string> words);
+KeySpec table(std::string name, std::vector<std::string> kinds);
+/// The activation of a feed-forward layer.
+KeySpec activation();
+} // namespace keys
 
-struct KindSpec {
-  std::string word;
-  Role role;
-  std::vector<std::string> families; // a block placement fits these families
-  std::vector<KeySpec> keys;
-};
+/// Keys of the settings of a train block and of the tables inside them, the mesh under the empty word; null for an unknown word.
+const std::vector<KeySpec> *findSettings(llvm::StringRef word);
 
-/// All kinds; `findKind` returns null for an unknown word.
-llvm::ArrayRef<KindSpec> allKinds();
-const KindSpec *findKind(llvm::StringRef word);
+/// Which of the names a misspelt word may have meant, for the end of an error.
+std::string suggest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> names);
 
 /// Resolved keys of one kind, defaults filled in.
 class KeyValues {
 public:
   void set(llvm::StringRef name, Value value) { values[name.str()] = std::move(value); }
   bool has(llvm::StringRef name) const { return values.count(name.str()); }
+  bool hasAll(std::initializer_list<llvm::StringRef> names) const;
   int64_t getInt(llvm::StringRef name) const { return get<int64_t>(name); }
   double getFloat(llvm::StringRef name) const { return get<double>(name); }
   bool getBool(llvm::StringRef name) const { return get<bool>(name); }

@@ -2,10 +2,10 @@
 #include "dialects/Mega/Model.h"
 #include "dialects/Mega/Mega.h"
 #include "dialects/Mega/Pattern.h"
+#include "dialects/Mega/Spec.h"
 
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/FormatVariadic.h"
 #include "mlir/IR/Diagnostics.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 
@@ -49,6 +49,9 @@ private:
     failed = true;
     return emitError(location);
   }
+
+  /// At a key, at the op itself for the empty one.
+  InFlightDiagnostic errorAt(Operation *op, StringRef key) { return error(key.empty() ? opLocation(op) : keyLocation(op, key)); }
 
   /// Integer, float, boolean, text or list of an attribute; nothing if it has another type.
   std::optional<Value> convert(Attribute attribute, KeyType type) {
@@ -98,31 +101,22 @@ private:
     return names[int(type)];
   }
 
-  template <typename Names> static std::string nearest(StringRef word, const Names &names) {
-    std::string best;
-    unsigned distance = 4;
-    for (StringRef name : names)
-      if (unsigned d = word.edit_distance(name, true, distance); d < distance)
-        best = name.str(), distance = d;
-    return best.empty() ? "known: " + llvm::join(names, ", ") : "did you mean '" + best + "'?";
-  }
-
   /// Types the keys of `attribute` by the table of its kind; nested tables go to `tables` under their key.
-  KeyValues resolve(Operation *op, KindAttr attribute, const KindSpec &spec, StringRef prefix,
+  KeyValues resolve(Operation *op, KindAttr attribute, const std::vector<KeySpec> &specs, StringRef prefix,
                     std::map<std::string, std::pair<std::string, KeyValues>> *tables = nullptr) {
     KeyValues values;
     std::map<std::string, unsigned> seen;
     SmallVector<StringRef> names;
-    for (const KeySpec &key : spec.keys)
+    for (const KeySpec &key : specs)
       names.push_back(key.name);
-    std::string kind_name = spec.word.empty() ? "mesh" : spec.word;
+    std::string kind_name = attribute.getWord().empty() ? "mesh" : attribute.getWord().str();
     for (NamedAttribute given : attribute.getKeys()) {
       std::string name = given.getName().str(), path = prefix.empty() ? name : (prefix + "." + name).str();
       unsigned index = seen[name]++;
       Location location = keyLocation(op, path, index);
-      auto key = llvm::find_if(spec.keys, [&](const KeySpec &candidate) { return candidate.name == name; });
-      if (key == spec.keys.end()) { // mega.keys.c1
-        error(location) << "'" << kind_name << "' has no key '" << name << "'; " << nearest(name, names);
+      auto key = llvm::find_if(specs, [&](const KeySpec &candidate) { return candidate.name == name; });
+      if (key == specs.end()) { // mega.keys.c1
+        error(location) << "'" << kind_name << "' has no key '" << name << "'; " << suggest(name, names);
         continue;
       }
       if (index > 0) { // mega.keys.c2
@@ -131,7 +125,7 @@ private:
       }
       setKey(op, given.getValue(), *key, kind_name, path, location, values, tables);
     }
-    for (const KeySpec &key : spec.keys) {
+    for (const KeySpec &key : specs) {
       if (!seen.count(key.name) && key.required) // mega.keys.c3
         error(opLocation(op)) << "'" << kind_name << "' needs '" << key.name << "', " << typeName(key.type);
       if (!seen.count(key.name) && key.value)
@@ -161,7 +155,7 @@ private:
         return;
       }
       std::map<std::string, std::pair<std::string, KeyValues>> nested;
-      KeyValues inner = resolve(op, kind, *findKind(kind.getWord()), path, &nested);
+      KeyValues inner = resolve(op, kind, *findSettings(kind.getWord()), path, &nested);
       if (tables) {
         (*tables)[key.name] = {kind.getWord().str(), inner};
         tables->merge(nested);
@@ -175,17 +169,18 @@ private:
         diagnostic << "; fix: write " << cast<IntegerAttr>(given).getInt() << ".0";
       return;
     }
-    if (auto *text = std::get_if<std::string>(&*value); text && !key.words.empty() && !llvm::is_contained(key.words, *text)) { // mega.keys.c7
+    if (auto *text = std::get_if<std::string>(&*value);
+        text && !key.words.empty() && !llvm::is_contained(key.words, *text)) { // mega.keys.c7
       SmallVector<StringRef> words(key.words.begin(), key.words.end());
-      error(location) << "'" << key.name << "' cannot be '" << *text << "'; " << nearest(*text, words);
+      error(location) << "'" << key.name << "' cannot be '" << *text << "'; " << suggest(*text, words);
       return;
     }
     if (auto *number = std::get_if<int64_t>(&*value); number && *number < key.least) { // mega.keys.c8
       error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at least " << key.least;
       return;
     }
-    if (auto *number = std::get_if<int64_t>(&*value); number && *number > largest && key.name != "seed") { // mega.keys.c9
-      error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at most " << largest;
+    if (auto *number = std::get_if<int64_t>(&*value); number && *number > key.most) { // mega.keys.c9
+      error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at most " << key.most;
       return;
     }
     if (auto *number = std::get_if<double>(&*value); number && !(*number >= 0)) { // mega.keys.c10
@@ -193,14 +188,14 @@ private:
       return;
     }
     if (auto *list = std::get_if<std::vector<int64_t>>(&*value)) { // mega.keys.c11
-      int64_t least = key.name == "layers" ? 0 : 1;
-      if (list->empty() && key.name != "sizes") {
+      if (list->empty() && !key.may_be_empty) {
         error(location) << "'" << key.name << "' of '" << kind_name << "' is empty; fix: give at least one number";
         return;
       }
       for (int64_t item : *list)
-        if (item < least || item > largest) {
-          error(location) << "'" << key.name << "' of '" << kind_name << "' has " << item << ", it must be " << least << " to " << largest;
+        if (item < key.least || item > key.most) {
+          error(location) << "'" << key.name << "' of '" << kind_name << "' has " << item << ", it must be " << key.least << " to "
+                          << key.most;
           return;
         }
     }
@@ -212,8 +207,9 @@ private:
     model.name = op.getSymbol().str();
     model.hidden = op.getHidden(), model.vocab = op.getVocab(), model.sequence = op.getSequence(), model.depth = 0;
     for (auto [name, value] : {std::pair<StringRef, int64_t>{"hidden", model.hidden}, {"vocab", model.vocab}, {"sequence", model.sequence}})
-      if (value < 1 || value > largest) // mega.model.c2
-        error(keyLocation(op, name)) << "'" << name << "' is " << value << ", it must be " << (value < 1 ? "at least 1" : "at most 2147483647");
+      if (value < 1 || value > largestSize) // mega.model.c2
+        error(keyLocation(op, name)) << "'" << name << "' is " << value << ", it must be "
+                                     << (value < 1 ? "at least 1" : "at most 2147483647");
     for (auto family : op.getBody().getOps<FamilyOp>())
       readFamily(family, model);
     PatternOp pattern_op;
@@ -240,93 +236,20 @@ private:
       return;
     }
     char name = llvm::toUpper(letter[0]);
-    const KindSpec *spec = findKind(kind.getWord());
-    if (!spec || spec->role != Role::family) { // mega.family.c2
+    const FamilySpec *spec = findFamily(kind.getWord());
+    if (!spec) { // mega.family.c2
       SmallVector<StringRef> names;
-      for (const KindSpec &known : allKinds())
-        if (known.role == Role::family)
-          names.push_back(known.word);
-      error(opLocation(op)) << "there is no family '" << kind.getWord() << "'; " << nearest(kind.getWord(), names);
+      for (const FamilySpec &known : allFamilies())
+        names.push_back(known.word);
+      error(opLocation(op)) << "there is no family '" << kind.getWord() << "'; " << suggest(kind.getWord(), names);
       model.families.try_emplace(name, "", KeyValues());
       return;
     }
-    KeyValues values = resolve(op, kind, *spec, "");
-    completeFamily(op, kind.getWord(), values, model.hidden);
+    KeyValues values = resolve(op, kind, spec->keys, "");
+    if (spec->complete)
+      spec->complete(values, model, [&](StringRef key) { return errorAt(op, key); });
     if (!model.families.try_emplace(name, kind.getWord().str(), values).second) // mega.family.c3
       error(keyLocation(op, "letter")) << "letter \"" << letter << "\" is bound twice; fix: use another letter";
-  }
-
-  /// Whether all of these keys have a value; one that is missing or wrong has been reported and takes no part in further rules.
-  static bool haveAll(const KeyValues &keys, std::initializer_list<StringRef> names) {
-    return llvm::all_of(names, [&](StringRef name) { return keys.has(name); });
-  }
-
-  /// Sizes that follow from others, and the rules between keys.
-  void completeFamily(FamilyOp op, StringRef kind, KeyValues &keys, int64_t hidden) {
-    auto at = [&](StringRef key) { return keyLocation(op, key); };
-    if (kind == "attention") {
-      int64_t heads = keys.getInt("heads"), head_dim = keys.getInt("head_dim");
-      if (!keys.has("kv_heads") && keys.has("heads"))
-        keys.set("kv_heads", heads);
-      if (!keys.has("rope") && keys.has("head_dim"))
-        keys.set("rope", head_dim);
-      int64_t kv_heads = keys.getInt("kv_heads"), rope = keys.getInt("rope");
-      if (keys.has("theta") && keys.getFloat("theta") <= 0) // mega.attention.c4
-        error(at("theta")) << "theta must be above 0";
-      if (haveAll(keys, {"heads", "kv_heads"}) && heads % kv_heads) // mega.attention.c1
-        error(at("kv_heads")) << "heads = " << heads << " is not divisible by kv_heads = " << kv_heads << "; fix: use a divisor of " << heads;
-      if (keys.has("head_dim") && rope > head_dim) // mega.attention.c2
-        error(at("rope")) << "rope = " << rope << " exceeds head_dim = " << head_dim << "; fix: rotate at most the whole head";
-      if (rope % 2) // mega.attention.c3
-        error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
-    } else if (kind == "mla") {
-      if (keys.has("theta") && keys.getFloat("theta") <= 0) // mega.mla.c2
-        error(at("theta")) << "theta must be above 0";
-      if (int64_t rope = keys.getInt("rope"); rope % 2) // mega.mla.c1
-        error(at("rope")) << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
-    } else if (kind == "moe") {
-      if (keys.has("experts") && keys.getInt("top_k") > keys.getInt("experts")) // mega.moe.c1
-        error(at("top_k")) << "top_k = " << keys.getInt("top_k") << " exceeds experts = " << keys.getInt("experts") << "; fix: pick at most all";
-      if (double density = keys.getFloat("density"); keys.has("density") && !(density > 0 && density <= 1)) // mega.moe.c2
-        error(at("density")) << "density = " << density << " is outside (0, 1]";
-      if (keys.getBool("shared_gate") && keys.has("shared") && !keys.getInt("shared")) // mega.moe.c3
-        error(at("shared_gate")) << "shared_gate needs a shared expert, shared = 0; fix: give its width";
-    } else if (kind == "mamba3") {
-      completeMamba(op, keys, hidden);
-    } else if (kind == "m2rnn") {
-      if (!keys.has("heads") && haveAll(keys, {"key", "value"}))
-        keys.set("heads", hidden / (keys.getInt("key") + keys.getInt("value")));
-      if (keys.has("heads") && keys.getInt("heads") < 1) // mega.m2rnn.c1
-        error(opLocation(op)) << "hidden = " << hidden << " is less than key + value = " << keys.getInt("key") + keys.getInt("value")
-                              << ", which leaves no head; fix: give heads";
-    } else if (kind == "concept") {
-      if (keys.has("heads") && hidden % keys.getInt("heads")) // mega.concept.c1
-        error(at("heads")) << "hidden = " << hidden << " is not divisible by heads = " << keys.getInt("heads");
-    }
-  }
-
-  void completeMamba(FamilyOp op, KeyValues &keys, int64_t hidden) {
-    auto at = [&](StringRef key) { return keyLocation(op, key); };
-    if (!haveAll(keys, {"expand", "head_dim", "rank", "chunk", "groups", "state", "rope_fraction", "variant"}))
-      return;
-    int64_t inner = keys.getInt("expand") * hidden, head_dim = keys.getInt("head_dim"), rank = keys.getInt("rank"), chunk = keys.getInt("chunk");
-    int64_t groups = keys.getInt("groups"), heads = inner / head_dim;
-    double fraction = keys.getFloat("rope_fraction");
-    if (inner % head_dim) // mega.mamba3.c1
-      error(at("head_dim")) << "hidden * expand = " << inner << " is not divisible by head_dim = " << head_dim;
-    else if (heads % groups) // mega.mamba3.c2
-      error(at("groups")) << "heads = hidden * expand / head_dim = " << heads << " is not divisible by groups = " << groups;
-    if (chunk * rank > 64) // mega.mamba3.c3
-      error(at("chunk")) << "chunk * rank = " << chunk * rank << " exceeds 64; fix: use chunk = " << std::max<int64_t>(64 / rank, 1);
-    if (fraction != 0.5 && fraction != 1.0) // mega.mamba3.c4
-      error(at("rope_fraction")) << "rope_fraction = " << llvm::formatv("{0}", fraction).str() << " must be 0.5 or 1.0";
-    else if (keys.getInt("state") % (fraction == 0.5 ? 4 : 2)) // mega.mamba3.c5
-      error(at("state")) << "state = " << keys.getInt("state") << " must be divisible by " << (fraction == 0.5 ? 4 : 2) << " to be rotated";
-    if (keys.getText("variant") == "siso" && rank != 1) // mega.mamba3.c6
-      error(at("variant")) << "variant siso has rank 1, rank = " << rank << "; fix: write rank = 1 or variant = mimo";
-    keys.set("inner", inner);
-    keys.set("heads", heads);
-    keys.set("angles", keys.getInt("state") / (fraction == 0.5 ? 4 : 2));
   }
 
   void readPattern(PatternOp op, Model &model) {
@@ -358,17 +281,17 @@ private:
 
   void readPlacement(PlaceOp op, Model &model) {
     KindAttr kind = op.getKind();
-    const KindSpec *spec = findKind(kind.getWord());
-    if (!spec || spec->role == Role::family || spec->role == Role::settings) { // mega.place.c1
+    const PlacementSpec *spec = findPlacement(kind.getWord());
+    if (!spec) { // mega.place.c1
       SmallVector<StringRef> names;
-      for (const KindSpec &known : allKinds())
-        if (known.role != Role::family && known.role != Role::settings)
-          names.push_back(known.word);
-      error(opLocation(op)) << "there is no placement '" << kind.getWord() << "'; " << nearest(kind.getWord(), names);
+      for (const PlacementSpec &known : allPlacements())
+        names.push_back(known.word);
+      error(opLocation(op)) << "there is no placement '" << kind.getWord() << "'; " << suggest(kind.getWord(), names);
       return;
     }
-    Feature feature = {spec->word, resolve(op, kind, *spec, ""), 0};
-    checkFeature(op, feature, model);
+    Feature feature = {spec->word, resolve(op, kind, spec->keys, ""), 0};
+    if (spec->check)
+      spec->check(feature.keys, model, [&](StringRef key) { return errorAt(op, key); });
     StringRef wanted = spec->role == Role::input ? "input" : spec->role == Role::objective ? "objective" : "a letter";
     if ((spec->role == Role::block) != op.getOnLetter() || (spec->role != Role::block && op.getTarget() != wanted)) { // mega.place.c2
       error(opLocation(op)) << "'" << spec->word << "' is placed on " << wanted << ", not on \"" << op.getTarget() << "\"";
@@ -379,73 +302,32 @@ private:
         error(keyLocation(op, "ranks")) << "'" << spec->word << "' on " << wanted << " has no ranks; fix: remove them";
       if (model.find(spec->word)) // mega.place.c3
         error(opLocation(op)) << "'" << spec->word << "' is placed twice; fix: remove one";
-      if (spec->word == "mtp") {
-        if (!feature.keys.has("width"))
-          feature.keys.set("width", 4 * model.hidden);
-        StringRef letter = feature.keys.getText("block");
-        if (feature.keys.has("block") && (letter.size() != 1 || !model.families.count(llvm::toUpper(letter[0])))) // mega.mtp.c1
-          error(keyLocation(op, "block")) << "mtp's first sublayer is letter \"" << letter
-                                          << "\", which has no family; fix: bind it or write block = \"...\"";
-      }
+      complete(op, *spec, feature, model, {});
       model.placements.push_back(feature);
       return;
     }
     placeOnBlocks(op, *spec, feature, model);
   }
 
-  /// The rules between the keys of a placement.
-  void checkFeature(PlaceOp op, const Feature &feature, const Model &model) {
-    auto at = [&](StringRef key) { return keyLocation(op, key); };
-    const KeyValues &keys = feature.keys;
-    if (feature.kind == "stp") {
-      for (int64_t layer : keys.getInts("layers"))
-        if (layer >= model.depth && model.depth > 0) // mega.stp.c1
-          error(at("layers")) << "layer " << layer << " is out of range: the model has " << model.depth << " blocks, 0 to " << model.depth - 1;
-    } else if (feature.kind == "mod") {
-      if (double capacity = keys.getFloat("capacity"); keys.has("capacity") && !(capacity > 0 && capacity <= 1)) // mega.mod.c1
-        error(at("capacity")) << "capacity = " << llvm::formatv("{0}", capacity).str() << " is outside (0, 1]";
-    } else if (feature.kind == "engram") {
-      if (keys.getBool("gated") && keys.getInt("conv") && !keys.getBool("conv_residual")) // mega.engram.c1
-        error(at("conv_residual")) << "a gated engram with a convolution and without its residual cannot learn its gate; fix: write conv_residual = true";
-    } else if (feature.kind == "structure" && keys.has("components")) {
-      checkStructure(op, keys);
-    }
+  void complete(PlaceOp op, const PlacementSpec &spec, Feature &feature, const Model &model, const KeyValues &family) {
+    if (spec.complete)
+      spec.complete(feature.keys, model, family, [&](StringRef key) { return errorAt(op, key); });
   }
 
-  void checkStructure(PlaceOp op, const KeyValues &keys) {
-    static const StringRef known[] = {"structure", "dep_level", "ast_depth", "sibling_index", "ast_node_type"};
-    StringRef text = keys.getText("components");
-    SmallVector<StringRef> parts;
-    if (text != "core" && text != "all")
-      text.split(parts, ',');
-    for (auto [index, part] : llvm::enumerate(parts)) {
-      if (!llvm::is_contained(known, part.trim())) // mega.structure.c1
-        error(keyLocation(op, "components")) << "there is no component '" << part << "'; " << nearest(part.trim(), ArrayRef<StringRef>(known));
-      else if (llvm::is_contained(ArrayRef(parts).take_front(index), part)) // mega.structure.c2
-        error(keyLocation(op, "components")) << "component '" << part << "' is given twice; fix: remove one";
-    }
-    size_t count = text == "core" ? 2 : text == "all" ? 5 : parts.size(), sizes = keys.getInts("sizes").size();
-    if (sizes > count) // mega.structure.c3
-      error(keyLocation(op, "sizes")) << sizes << " sizes for " << count << " components; fix: give at most " << count;
-  }
-
-  void placeOnBlocks(PlaceOp op, const KindSpec &spec, Feature feature, Model &model) {
+  void placeOnBlocks(PlaceOp op, const PlacementSpec &spec, Feature feature, Model &model) {
     char letter = op.getTarget().size() == 1 ? llvm::toUpper(op.getTarget()[0]) : 0;
     auto family = model.families.find(letter);
     if (family == model.families.end()) { // mega.place.c4
       error(keyLocation(op, "target")) << "letter \"" << op.getTarget() << "\" has no family";
       return;
     }
-    if (!spec.families.empty() && !family->second.first.empty() && !llvm::is_contained(spec.families, family->second.first)) { // mega.place.c5
-      error(opLocation(op)) << "'" << spec.word << "' fits " << llvm::join(spec.families, " or ") << ", but \"" << op.getTarget() << "\" is "
-                            << family->second.first;
+    if (!spec.families.empty() && !family->second.first.empty() &&
+        !llvm::is_contained(spec.families, family->second.first)) { // mega.place.c5
+      error(opLocation(op)) << "'" << spec.word << "' fits " << llvm::join(spec.families, " or ") << ", but \"" << op.getTarget()
+                            << "\" is " << family->second.first;
       return;
     }
-    if (spec.word == "engram" && !feature.keys.has("dim"))
-      feature.keys.set("dim", model.hidden / 4);
-    if (spec.word == "dsa" && !family->second.first.empty() && feature.keys.has("dim") && family->second.second.has("rope"))
-      if (int64_t rope = family->second.second.getInt("rope"), dim = feature.keys.getInt("dim"); rope > dim) // mega.dsa.c1
-        error(keyLocation(op, "dim")) << "the indexer rotates rope = " << rope << " channels of dim = " << dim << "; fix: use dim of at least " << rope;
+    complete(op, spec, feature, model, family->second.second);
     int64_t count = llvm::count_if(model.blocks, [&](const Block &block) { return block.letter == letter; });
     SmallVector<int64_t> ranks;
     ArrayAttr given = op.getRanks().value_or(nullptr);
@@ -482,13 +364,13 @@ private:
 
   void readTrain(TrainOp op, std::vector<Model> &models) {
     std::map<std::string, std::pair<std::string, KeyValues>> tables;
-    KeyValues keys = resolve(op, op.getSettings(), *findKind("train"), "", &tables);
+    KeyValues keys = resolve(op, op.getSettings(), *findSettings("train"), "", &tables);
     auto model = llvm::find_if(models, [&](const Model &candidate) { return candidate.name == op.getModel(); });
     if (model == models.end()) { // mega.train.c1
       SmallVector<StringRef> names;
       for (const Model &known : models)
         names.push_back(known.name);
-      error(keyLocation(op, "model")) << "there is no model '@" << op.getModel() << "'; " << nearest(op.getModel(), names);
+      error(keyLocation(op, "model")) << "there is no model '@" << op.getModel() << "'; " << suggest(op.getModel(), names);
       return;
     }
     if (model->train) { // mega.train.c2
@@ -522,9 +404,6 @@ private:
     }
     model->train = train;
   }
-
-  /// Keeps products of a few sizes within 64 bits.
-  static constexpr int64_t largest = (int64_t(1) << 31) - 1;
 
   ModuleOp module;
   bool failed = false;

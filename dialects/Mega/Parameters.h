@@ -4,16 +4,14 @@
 
 namespace megacc::mega {
 
-/// How a parameter starts (conventions section 3); `a` is the value, the standard deviation, the bound or the
-/// width of an identity.
-enum class Initializer { constant, normal, uniform, dt_bias, a_log, identity, mhc };
-
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
-  Initializer initializer = Initializer::normal;
+  /// How it starts (conventions section 3): a kind of `mg_initialize` by name, and its number: the value, the standard deviation, the bound
+  /// or the width of an identity.
+  std::string initializer = "normal";
   double a = 0.02;
-  bool fp32 = false;         // whatever the precision
+  bool fp32 = false; // whatever the precision
   bool decays = true;
   bool trained = true;
   double active_share = 1.0; // of a token's use; top_k / experts for routed experts
@@ -21,23 +19,41 @@ struct Parameter {
   int64_t elements() const;
 };
 
+/// Collects parameters in order. Names are relative to the scope, a prefix such as "blocks.2.mixer.".
+class ParameterList {
+public:
+  explicit ParameterList(const Model &model) : model(model) {}
+
+  const Model &getModel() const { return model; }
+  void setScope(std::string prefix, int64_t slot);
+  /// The returned parameter can be changed until the next one is added.
+  Parameter &add(const std::string &name, std::vector<int64_t> shape, std::string initializer, double a);
+  Parameter &normal(const std::string &name, std::vector<int64_t> shape, double deviation = 0.02);
+  Parameter &constant(const std::string &name, std::vector<int64_t> shape, double value);
+  /// The deviation of the projections back to the residual stream.
+  double getDownDeviation() const;
+  std::vector<Parameter> take() { return std::move(all); }
+
+private:
+  const Model &model;
+  std::string scope;
+  int64_t slot = -1;
+  std::vector<Parameter> all;
+};
+
+/// Adds the parameters of one block, its norm and placements among them, under "<name>.".
+void addBlockParameters(ParameterList &list, const std::string &name, const Block &block);
+
 /// All parameters, in the order of the forward pass.
 std::vector<Parameter> parameters(const Model &model);
-
-/// Copies of the null logit of a moe, and the slots a token picks from experts and copies (conventions 7.9).
-int64_t nullExperts(const KeyValues &keys);
-int64_t expertSlots(const KeyValues &keys);
 
 /// Forward FLOPs a token of one block: 2mnk a GEMM, the causal half of attention.
 double blockFlops(const Model &model, const Block &block);
 
-/// Forward FLOPs a token of everything outside the blocks: input features, heads, extra prediction depths.
+/// Forward FLOPs a token of the head.
+double headFlops(const Model &model);
+
+/// Forward FLOPs a token of everything outside the blocks: head, and what stands on the input and the objective.
 double outerFlops(const Model &model);
-
-/// Rows of each n-gram table: successive primes (conventions 11.2).
-std::vector<int64_t> ngramSizes(const KeyValues &keys);
-
-/// The blocks of one multi-token-prediction depth: the family of letter `block`, then an mlp.
-std::vector<Block> predictionBlocks(const Model &model);
 
 } // namespace megacc::mega

@@ -1,8 +1,9 @@
 #include "dialects/Mega/Stack.h"
+#include "dialects/Mega/Spec.h"
 
+#include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
-#include "mlir/IR/Builders.h"
 
 using namespace mlir;
 
@@ -13,11 +14,8 @@ KindAttr makeWord(MLIRContext *context, StringRef word) { return KindAttr::get(c
 
 /// Words and quoted strings are both text; the key table tells them apart.
 bool isQuoted(StringRef kind, StringRef key) {
-  const KindSpec *spec = findKind(kind);
-  if (!spec)
-    return false;
-  auto found = llvm::find_if(spec->keys, [&](const KeySpec &candidate) { return candidate.name == key; });
-  return found != spec->keys.end() && found->type == KeyType::string;
+  const std::vector<KeySpec> *specs = findKeys(kind);
+  return specs && llvm::any_of(*specs, [&](const KeySpec &spec) { return spec.name == key && spec.type == KeyType::string; });
 }
 
 Attribute makeValue(Builder &builder, const Value &value, bool quoted) {
@@ -102,8 +100,12 @@ KeyValues readKeys(KindAttr kind) {
 KindAttr makeSettings(MLIRContext *context, const Train &train, KindAttr given) {
   Builder builder(context);
   SmallVector<NamedAttribute> curve, adamw, keys;
-  auto integer = [&](auto &to, StringRef name, int64_t value) { to.emplace_back(builder.getStringAttr(name), builder.getI64IntegerAttr(value)); };
-  auto number = [&](auto &to, StringRef name, double value) { to.emplace_back(builder.getStringAttr(name), builder.getF64FloatAttr(value)); };
+  auto integer = [&](auto &to, StringRef name, int64_t value) {
+    to.emplace_back(builder.getStringAttr(name), builder.getI64IntegerAttr(value));
+  };
+  auto number = [&](auto &to, StringRef name, double value) {
+    to.emplace_back(builder.getStringAttr(name), builder.getF64FloatAttr(value));
+  };
   auto other = [&](auto &to, StringRef name, Attribute value) { to.emplace_back(builder.getStringAttr(name), value); };
   if (train.schedule == "cosine") {
     integer(curve, "warmup", train.warmup);

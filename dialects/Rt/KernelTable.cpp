@@ -1,17 +1,51 @@
 //===- KernelTable.cpp - the kernels of kernels.def -----------------------===//
 #include "dialects/Rt/KernelTable.h"
 
+#include "megacc/KernelSignatures.h"
+#include "megacc/StepABI.h"
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/ADT/StringSwitch.h"
+
+#include <iterator>
 
 using namespace llvm;
 
 namespace megacc::rt {
 
-StringRef getRoleName(Role role) {
-  static const StringRef names[] = {"out", "inout", "in", "opt", "optout", "workspace"};
-  return names[size_t(role)];
+namespace {
+struct RoleWords {
+  StringRef table, launch;
+};
+} // namespace
+
+/// In the order of Role.
+static constexpr RoleWords kRoles[] = {
+    {"out", "out"},   {"opt_out", "out"},     {"sum", "sum"},     {"inout", "inout"},  {"opt_inout", "inout"}, {"in", "in"},
+    {"opt_in", "in"}, {"scratch", "scratch"}, {"table", "table"}, {"out_each", "out"}, {"in_each", "in"},
+};
+
+StringRef getRoleName(Role role) { return kRoles[size_t(role)].launch; }
+
+bool isOptional(Role role) { return role == Role::OptionalOut || role == Role::OptionalInOut || role == Role::OptionalIn; }
+
+ArrayRef<StringRef> getTypeNames() {
+  static constexpr StringRef names[] = {"f32", "bf16", "i32", "f64", "i64", "raw"};
+  static_assert(std::size(names) == MG_ABSENT);
+  return names;
+}
+
+StringRef getTypeName(int64_t type) { return getTypeNames()[type]; }
+
+int64_t getTypeWidth(int64_t type) {
+  static constexpr int64_t widths[] = {4, 2, 4, 8, 8, 1};
+  return widths[type];
+}
+
+bool KernelOperand::accepts(int64_t given) const {
+  if (isEach())
+    return given != MG_RAW;
+  return type == "any" ? given == MG_F32 || given == MG_BF16 : type == getTypeName(given);
 }
 
 int Kernel::findInt(StringRef name) const {
@@ -19,11 +53,22 @@ int Kernel::findInt(StringRef name) const {
   return found == ints.end() ? -1 : int(found - ints.begin());
 }
 
-SmallVector<Role> Kernel::getRoles(ArrayRef<int64_t> values) const {
-  SmallVector<Role> roles;
+bool Kernel::acceptsParts(ArrayRef<int64_t> values) const {
+  int parts = findInt("parts");
+  return parts < 0 || (size_t(parts) < values.size() && values[parts] >= 1 && values[parts] <= kMaxParts);
+}
+
+SmallVector<KernelOperand> Kernel::getOperands(ArrayRef<int64_t> values) const {
+  int parts = findInt("parts");
+  int64_t count = parts >= 0 && acceptsParts(values) ? values[parts] : 0;
+  SmallVector<KernelOperand> launched;
   for (const KernelOperand &operand : operands)
-    roles.append(operand.repeated ? values[findInt("parts")] : 1, operand.role);
-  return roles;
+    launched.append(operand.isEach() ? count : 1, operand);
+  return launched;
+}
+
+SmallVector<Role> Kernel::getRoles(ArrayRef<int64_t> values) const {
+  return llvm::map_to_vector(getOperands(values), [](const KernelOperand &operand) { return operand.role; });
 }
 
 static SmallVector<StringRef> splitWords(StringRef text) {
@@ -32,21 +77,13 @@ static SmallVector<StringRef> splitWords(StringRef text) {
   return words;
 }
 
-static Kernel readKernel(StringRef symbol, StringRef operands, StringRef ints, StringRef doubles) {
-  Kernel kernel{symbol, (operands + " | " + ints + " | " + doubles).str(), {}, splitWords(ints), splitWords(doubles)};
-  kernel.repeatsInt = !kernel.ints.empty() && kernel.ints.back().consume_back("...");
-  for (StringRef word : splitWords(operands)) {
-    auto [role, name] = word.split(':');
-    KernelOperand operand{StringSwitch<Role>(role)
-                              .Case("out", Role::Out)
-                              .Case("inout", Role::InOut)
-                              .Case("opt", Role::Optional)
-                              .Case("optout", Role::OptionalOut)
-                              .Case("workspace", Role::Workspace)
-                              .Default(Role::In),
-                          name};
-    operand.repeated = operand.name.consume_back("...");
-    kernel.operands.push_back(operand);
+static Kernel readKernel(const KernelSignature &signature) {
+  Kernel kernel{signature.symbol, signature.text, {}, splitWords(signature.ints), splitWords(signature.doubles)};
+  for (StringRef word : splitWords(signature.operands)) {
+    auto [role, rest] = word.split(':');
+    auto [name, type] = rest.split(':');
+    const RoleWords *found = llvm::find_if(kRoles, [&](const RoleWords &words) { return words.table == role; });
+    kernel.operands.push_back({Role(found - std::begin(kRoles)), name, type});
   }
   return kernel;
 }
@@ -54,8 +91,8 @@ static Kernel readKernel(StringRef symbol, StringRef operands, StringRef ints, S
 const Kernel *findKernel(StringRef symbol) {
   static const StringMap<Kernel> table = [] {
     StringMap<Kernel> kernels;
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) kernels[#symbol] = readKernel(#symbol, operands, ints, doubles);
-#include "megacc/kernels.def"
+    for (const KernelSignature &signature : kernelSignatures)
+      kernels[signature.symbol] = readKernel(signature);
     return kernels;
   }();
   auto found = table.find(symbol);

@@ -6,6 +6,8 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace megacc::rt;
 
@@ -24,9 +26,19 @@ void RtDialect::initialize() {
       >();
 }
 
-static const StringRef kSegments[MG_SEGMENT_COUNT] = {"weights", "optimizer", "gradients", "temporaries", "io"};
+static const StringRef kSegments[MG_SEGMENT_COUNT] = {"weights", "optimizer", "gradients", "temporaries", "io", "constants"};
+static const char *const kExpectedSegments = "expected weights, optimizer, gradients, temporaries, io or constants";
 
 StringRef megacc::rt::getSegmentName(int64_t segment) { return kSegments[segment]; }
+
+int64_t megacc::rt::getMgType(Type element) {
+  return llvm::TypeSwitch<Type, int64_t>(element)
+      .Case<Float32Type>([](Type) { return MG_F32; })
+      .Case<BFloat16Type>([](Type) { return MG_BF16; })
+      .Case<Float64Type>([](Type) { return MG_F64; })
+      .Case<IntegerType>([](IntegerType type) { return type.isInteger(32) ? MG_I32 : type.isInteger(64) ? MG_I64 : MG_RAW; })
+      .Default([](Type) { return MG_RAW; });
+}
 
 StringRef megacc::rt::getPath(Operation *op) {
   auto name = op->getLoc()->findInstanceOf<NameLoc>();
@@ -35,12 +47,20 @@ StringRef megacc::rt::getPath(Operation *op) {
 
 //===- ranges -------------------------------------------------------------===//
 
-LogicalResult RangeAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t segment, int64_t offset, int64_t bytes, int64_t stride,
-                                int64_t value) {
+LogicalResult RangeAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t segment, int64_t offset, int64_t bytes,
+                                int64_t stride, int64_t value, int64_t type) {
   if (segment < 0 || segment >= MG_SEGMENT_COUNT)
     return emitError() << "segment " << segment << " does not exist";
   if (offset < 0 || bytes < 0 || stride < 0)
     return emitError() << "offset " << offset << ", bytes " << bytes << " and stride " << stride << " may not be negative";
+  if (bytes > std::numeric_limits<int64_t>::max() - offset)
+    return emitError() << "offset " << offset << " and bytes " << bytes << " are too large";
+  if (type < 0 || type >= MG_ABSENT)
+    return emitError() << "type " << type << " does not exist";
+  int64_t width = getTypeWidth(type);
+  if (offset % width || bytes % width || stride % width)
+    return emitError() << "offset " << offset << ", bytes " << bytes << " and stride " << stride << " must be multiples of the " << width
+                       << " bytes of " << getTypeName(type);
   return success();
 }
 
@@ -49,28 +69,32 @@ static void printRange(AsmPrinter &printer, RangeAttr range) {
   if (range.getStride())
     printer << " + " << range.getStride() << " m";
   printer << ']';
+  if (range.getType() != MG_F32)
+    printer << ' ' << getTypeName(range.getType());
   if (range.getValue() >= 0)
     printer << " value " << range.getValue();
 }
 
 static ParseResult parseRange(AsmParser &parser, RangeAttr &range) {
-  StringRef name;
+  StringRef name, type = getTypeName(MG_F32);
   int64_t offset = 0, bytes = 0, stride = 0, value = -1;
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseKeyword(&name))
     return failure();
   const auto *found = llvm::find(kSegments, name);
   if (found == std::end(kSegments))
-    return parser.emitError(loc, "unknown segment \"") << name << "\"; expected weights, optimizer, gradients, temporaries or io";
+    return parser.emitError(loc, "unknown segment \"") << name << "\"; " << kExpectedSegments;
   if (parser.parseLSquare() || parser.parseInteger(offset) || parser.parseColon() || parser.parseInteger(bytes))
     return failure();
   if (succeeded(parser.parseOptionalPlus()) && (parser.parseInteger(stride) || parser.parseKeyword("m")))
     return failure();
   if (parser.parseRSquare())
     return failure();
+  (void)parser.parseOptionalKeyword(&type, getTypeNames());
   if (succeeded(parser.parseOptionalKeyword("value")) && parser.parseInteger(value))
     return failure();
-  range = parser.getChecked<RangeAttr>(loc, parser.getContext(), int64_t(found - std::begin(kSegments)), offset, bytes, stride, value);
+  range = parser.getChecked<RangeAttr>(loc, parser.getContext(), int64_t(found - std::begin(kSegments)), offset, bytes, stride, value,
+                                       int64_t(llvm::find(getTypeNames(), type) - getTypeNames().begin()));
   return success(bool(range));
 }
 
@@ -87,12 +111,67 @@ Attribute RangeAttr::parse(AsmParser &parser, Type) {
   return range;
 }
 
-//===- segments and launches ----------------------------------------------===//
+//===- state --------------------------------------------------------------===//
+
+/// A range holds exactly a tensor of this type, in this segment.
+static LogicalResult checkPlace(Operation *op, StringRef name, Type type, RangeAttr range, int64_t segment) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  int64_t code = tensor ? getMgType(tensor.getElementType()) : MG_RAW;
+  if (code == MG_RAW || !tensor.hasStaticShape())
+    return op->emitOpError("has type ") << type << ", expected a tensor of static shape of f32, bf16, f64, i32 or i64";
+  int64_t bytes = tensor.getNumElements() * getTypeWidth(code);
+  if (range.getSegment() != segment || range.getBytes() != bytes || range.getType() != code)
+    return op->emitOpError() << name << " is at " << range << ", expected " << bytes << " bytes of " << getTypeName(code) << " in "
+                             << getSegmentName(segment);
+  return success();
+}
 
 LogicalResult SegmentOp::verify() {
   if (!llvm::is_contained(kSegments, getName()))
-    return emitOpError("\"") << getName() << "\" is no segment; expected weights, optimizer, gradients, temporaries or io";
+    return emitOpError("\"") << getName() << "\" is no segment; " << kExpectedSegments;
   return success();
+}
+
+LogicalResult ParameterOp::verify() {
+  if (failed(checkPlace(*this, "weight", getType(), getWeight(), MG_WEIGHTS)))
+    return failure();
+  auto tensor = cast<RankedTensorType>(getType());
+  if (!tensor.getElementType().isF32() && !tensor.getElementType().isBF16())
+    return emitOpError("has elements of ") << tensor.getElementType() << ", expected f32 or bf16";
+  if (getMaster() && !tensor.getElementType().isBF16())
+    return emitOpError("of f32 has a master; only a bf16 parameter has one");
+  Type full = tensor.clone(Float32Type::get(getContext()));
+  auto check = [&](StringRef name, std::optional<RangeAttr> range, int64_t segment) {
+    return range ? checkPlace(*this, name, full, *range, segment) : success();
+  };
+  return success(succeeded(check("gradient", getGradient(), MG_GRADIENTS)) && succeeded(check("master", getMaster(), MG_OPTIMIZER)) &&
+                 succeeded(check("first moment", getFirstMoment(), MG_OPTIMIZER)) &&
+                 succeeded(check("second moment", getSecondMoment(), MG_OPTIMIZER)));
+}
+
+LogicalResult InputOp::verify() { return checkPlace(*this, "input", getType(), getRange(), MG_IO); }
+LogicalResult MetricOp::verify() { return checkPlace(*this, "metric", getType(), getRange(), MG_IO); }
+LogicalResult OutputOp::verify() { return checkPlace(*this, "output", getType(), getRange(), MG_IO); }
+
+LogicalResult TableOp::verify() {
+  Type type = RankedTensorType::get({int64_t(getValues().size())}, IntegerType::get(getContext(), 64));
+  return checkPlace(*this, "table", type, getRange(), MG_CONSTANTS);
+}
+
+//===- launches -----------------------------------------------------------===//
+
+void CallOp::build(OpBuilder &builder, OperationState &state, StringRef kernel, ArrayRef<Attribute> ranges, ArrayRef<int64_t> ints,
+                   ArrayRef<double> doubles, int64_t block, int64_t flops, int64_t moved_bytes, int64_t stream) {
+  auto &properties = state.getOrAddProperties<Properties>();
+  properties.kernel = builder.getStringAttr(kernel);
+  properties.ranges = builder.getArrayAttr(ranges);
+  properties.ints = builder.getDenseI64ArrayAttr(ints);
+  properties.doubles = builder.getDenseF64ArrayAttr(doubles);
+  properties.block = builder.getI64IntegerAttr(block);
+  properties.flops = builder.getI64IntegerAttr(flops);
+  properties.moved_bytes = builder.getI64IntegerAttr(moved_bytes);
+  if (stream)
+    properties.stream = builder.getI64IntegerAttr(stream);
 }
 
 void CallOp::print(OpAsmPrinter &printer) {
@@ -100,8 +179,7 @@ void CallOp::print(OpAsmPrinter &printer) {
   printer.printSymbolName(getKernel());
   printer << '(';
   const Kernel *kernel = findKernel(getKernel());
-  SmallVector<Role> roles = kernel->getRoles(getInts());
-  llvm::interleaveComma(llvm::zip(roles, getRanges()), printer, [&](auto pair) {
+  llvm::interleaveComma(llvm::zip_equal(kernel->getRoles(getInts()), getRanges()), printer, [&](auto pair) {
     auto [role, range] = pair;
     if (auto bytes = dyn_cast<RangeAttr>(range)) {
       printer << getRoleName(role) << ' ';
@@ -111,27 +189,22 @@ void CallOp::print(OpAsmPrinter &printer) {
     }
   });
   printer << ") {";
-  ArrayRef<int64_t> values = getInts();
-  llvm::interleaveComma(kernel->ints, printer, [&](StringRef name) {
-    bool repeats = kernel->repeatsInt && name == kernel->ints.back();
-    ArrayRef<int64_t> own = repeats ? values : values.take_front(1);
-    printer << name << (repeats ? " = [" : " = ");
-    llvm::interleaveComma(own, printer);
-    printer << (repeats ? "]" : "");
-    values = values.drop_front(own.size());
-  });
+  llvm::interleaveComma(llvm::zip_equal(kernel->ints, getInts()), printer,
+                        [&](auto pair) { printer << std::get<0>(pair) << " = " << std::get<1>(pair); });
   if (!kernel->ints.empty() && !kernel->doubles.empty())
     printer << ", ";
-  llvm::interleaveComma(llvm::zip(kernel->doubles, getDoubles()), printer, [&](auto pair) {
+  llvm::interleaveComma(llvm::zip_equal(kernel->doubles, getDoubles()), printer, [&](auto pair) {
     printer << std::get<0>(pair) << " = ";
     printer.printAttributeWithoutType(FloatAttr::get(Float64Type::get(getContext()), std::get<1>(pair)));
   });
-  printer << "} block " << int64_t(getBlock()) << " cost " << int64_t(getFlops()) << ' ' << int64_t(getMovedBytes());
-  printer.printOptionalAttrDict((*this)->getAttrs(), {"kernel", "ranges", "ints", "doubles", "block", "flops", "moved_bytes"});
+  printer << "}";
+  if (getStream())
+    printer << " on " << int64_t(getStream());
+  printer << " block " << int64_t(getBlock()) << " cost " << int64_t(getFlops()) << ' ' << int64_t(getMovedBytes());
+  printer.printOptionalAttrDict((*this)->getAttrs(), {"kernel", "ranges", "ints", "doubles", "stream", "block", "flops", "moved_bytes"});
 }
 
 ParseResult CallOp::parse(OpAsmParser &parser, OperationState &result) {
-  Builder &builder = parser.getBuilder();
   StringAttr symbol;
   SMLoc loc = parser.getCurrentLocation();
   if (parser.parseSymbolName(symbol))
@@ -150,12 +223,12 @@ ParseResult CallOp::parse(OpAsmParser &parser, OperationState &result) {
     RangeAttr range;
     if (role != "null" && parseRange(parser, range))
       return failure();
-    ranges.push_back(role == "null" ? Attribute(builder.getUnitAttr()) : Attribute(range));
+    ranges.push_back(role == "null" ? Attribute(UnitAttr::get(parser.getContext())) : Attribute(range));
     return success();
   };
   if (parser.parseCommaSeparatedList(AsmParser::Delimiter::Paren, parseOperand) || parser.parseLBrace())
     return failure();
-  SmallVector<int64_t> ints;
+  SmallVector<int64_t> ints(kernel->ints.size());
   SmallVector<double> doubles(kernel->doubles.size());
   bool first = true;
   auto parseName = [&](StringRef name) -> ParseResult {
@@ -164,30 +237,22 @@ ParseResult CallOp::parse(OpAsmParser &parser, OperationState &result) {
     first = false;
     return failure(parser.parseKeyword(name) || parser.parseEqual());
   };
-  auto parseInt = [&]() { return parser.parseInteger(ints.emplace_back()); };
-  for (auto [index, name] : llvm::enumerate(kernel->ints)) {
-    bool repeats = kernel->repeatsInt && index + 1 == kernel->ints.size();
-    if (parseName(name) || (repeats ? parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseInt) : parseInt()))
+  for (auto [name, value] : llvm::zip(kernel->ints, ints))
+    if (parseName(name) || parser.parseInteger(value))
       return failure();
-  }
   for (auto [name, value] : llvm::zip(kernel->doubles, doubles))
     if (parseName(name) || parser.parseFloat(value))
       return failure();
-  int64_t block = -1, flops = 0, bytes = 0;
-  if (parser.parseRBrace() || parser.parseKeyword("block") || parser.parseInteger(block) || parser.parseKeyword("cost") ||
-      parser.parseInteger(flops) || parser.parseInteger(bytes) || parser.parseOptionalAttrDict(result.attributes))
+  int64_t stream = 0, block = -1, flops = 0, bytes = 0;
+  if (parser.parseRBrace() || (succeeded(parser.parseOptionalKeyword("on")) && parser.parseInteger(stream)) ||
+      parser.parseKeyword("block") || parser.parseInteger(block) || parser.parseKeyword("cost") || parser.parseInteger(flops) ||
+      parser.parseInteger(bytes) || parser.parseOptionalAttrDict(result.attributes))
     return failure();
   for (auto [role, expected] : llvm::zip(roles, kernel->getRoles(ints)))
     if (role.second != "null" && role.second != getRoleName(expected))
       return parser.emitError(role.first, "operand is \"") << role.second << "\", expected \"" << getRoleName(expected) << "\"";
-  auto &properties = result.getOrAddProperties<Properties>();
-  properties.kernel = symbol;
-  properties.ranges = builder.getArrayAttr(ranges);
-  properties.ints = builder.getDenseI64ArrayAttr(ints);
-  properties.doubles = builder.getDenseF64ArrayAttr(doubles);
-  properties.block = builder.getI64IntegerAttr(block);
-  properties.flops = builder.getI64IntegerAttr(flops);
-  properties.moved_bytes = builder.getI64IntegerAttr(bytes);
+  OpBuilder builder(parser.getContext());
+  build(builder, result, symbol, ranges, ints, doubles, block, flops, bytes, stream);
   return success();
 }
 
@@ -195,16 +260,26 @@ LogicalResult CallOp::verify() {
   const Kernel *kernel = findKernel(getKernel());
   if (!kernel)
     return emitOpError("names no kernel of kernels.def: ") << getKernel();
-  bool fits = kernel->repeatsInt ? getInts().size() + 1 >= kernel->ints.size() : getInts().size() == kernel->ints.size();
-  if (!fits || getDoubles().size() != kernel->doubles.size())
-    return emitOpError("has ") << getInts().size() << " integers and " << getDoubles().size() << " numbers, but " << getKernel() << " takes "
-                               << kernel->ints.size() << " and " << kernel->doubles.size();
-  SmallVector<Role> roles = kernel->getRoles(getInts());
-  if (roles.size() != getRanges().size())
-    return emitOpError("has ") << getRanges().size() << " operands, but " << getKernel() << " takes " << roles.size();
-  for (auto [role, range] : llvm::zip(roles, getRanges()))
-    if (!isa<RangeAttr>(range) && role != Role::Optional && role != Role::OptionalOut)
-      return emitOpError("lacks an operand that is not optional");
+  if (getInts().size() != kernel->ints.size() || getDoubles().size() != kernel->doubles.size())
+    return emitOpError("has ") << getInts().size() << " integers and " << getDoubles().size() << " numbers, but " << getKernel()
+                               << " takes " << kernel->ints.size() << " and " << kernel->doubles.size();
+  if (!kernel->acceptsParts(getInts()))
+    return emitOpError("has parts = ") << getInts()[kernel->findInt("parts")] << ", expected 1 to " << Kernel::kMaxParts;
+  if (int64_t stream = getStream(); stream < 0 || stream >= MG_STREAM_COUNT)
+    return emitOpError("is on stream ") << stream << ", but there are " << int64_t(MG_STREAM_COUNT);
+  SmallVector<KernelOperand> operands = kernel->getOperands(getInts());
+  if (operands.size() != getRanges().size())
+    return emitOpError("has ") << getRanges().size() << " operands, but " << getKernel() << " takes " << operands.size();
+  for (auto [operand, range] : llvm::zip_equal(operands, getRanges())) {
+    auto bytes = dyn_cast<RangeAttr>(range);
+    if (!bytes && !(isa<UnitAttr>(range) && isOptional(operand.role)))
+      return emitOpError("lacks its operand \"") << operand.name << "\", which is not optional";
+    if (bytes && !operand.accepts(bytes.getType()))
+      return emitOpError("operand \"") << operand.name << "\" is of " << getTypeName(bytes.getType()) << ", expected "
+                                       << (operand.isEach()         ? "a type with elements"
+                                           : operand.type == "any" ? "f32 or bf16"
+                                                                   : operand.type);
+  }
   return success();
 }
 
@@ -213,12 +288,32 @@ SmallVector<Access> megacc::rt::getAccesses(CallOp call) {
   int accumulate = kernel->findInt("accumulate");
   bool adds = accumulate >= 0 && call.getInts()[accumulate];
   SmallVector<Access> accesses;
-  for (auto [role, range] : llvm::zip(kernel->getRoles(call.getInts()), call.getRanges()))
-    if (auto bytes = dyn_cast<RangeAttr>(range)) {
-      bool writes = role == Role::Out || role == Role::InOut || role == Role::OptionalOut || role == Role::Workspace;
-      bool state = bytes.getSegment() != MG_TEMPORARIES;
-      accesses.push_back({bytes, role == Role::In || role == Role::InOut || role == Role::Optional || (writes && adds && state), writes});
+  for (auto [role, range] : llvm::zip_equal(kernel->getRoles(call.getInts()), call.getRanges())) {
+    auto bytes = dyn_cast<RangeAttr>(range);
+    if (!bytes)
+      continue;
+    switch (role) {
+    case Role::Out:
+    case Role::OptionalOut:
+    case Role::OutEach:
+    case Role::Scratch:
+      accesses.push_back({bytes, role, /*reads=*/false, /*writes=*/true});
+      break;
+    case Role::Sum:
+      accesses.push_back({bytes, role, /*reads=*/adds, /*writes=*/true});
+      break;
+    case Role::InOut:
+    case Role::OptionalInOut:
+      accesses.push_back({bytes, role, /*reads=*/true, /*writes=*/true});
+      break;
+    case Role::In:
+    case Role::OptionalIn:
+    case Role::InEach:
+    case Role::Table:
+      accesses.push_back({bytes, role, /*reads=*/true, /*writes=*/false});
+      break;
     }
+  }
   return accesses;
 }
 

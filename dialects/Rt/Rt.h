@@ -20,6 +20,9 @@ constexpr int64_t kAlignment = 256;
 /// Names of `enum MgSegment`, in its order.
 llvm::StringRef getSegmentName(int64_t segment);
 
+/// The `enum MgType` of an element type; MG_RAW for a type that no operand has.
+int64_t getMgType(mlir::Type element);
+
 } // namespace megacc::rt
 
 #include "dialects/Rt/RtDialect.h.inc"
@@ -33,10 +36,11 @@ namespace megacc::rt {
 /// One operand of a launch as the hazard checks see it.
 struct Access {
   RangeAttr range;
+  Role role;
   bool reads = false, writes = false;
 };
 
-/// The accesses of a launch; absent operands are left out. An output that a kernel adds to (`accumulate` = 1) is read too.
+/// The accesses of a launch; absent operands are left out. A sum is read too where the integer `accumulate` is not 0.
 llvm::SmallVector<Access> getAccesses(CallOp call);
 
 /// "blocks.2.mixer/in_proj": the name of an op's location.

@@ -34,18 +34,17 @@ Gradients RopeOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, 
 }
 
 ShardingRule RopeOp::getShardingRule() {
-  return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s c}", {{"b", getDim(getX(), 0) / int64_t(getSequence())},
-                                                                          {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
+  int64_t batch = getDim(getX(), 0) / int64_t(getSequence());
+  return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s: a position counts from the start of its row; c: a head is rotated in "
+                           "one} attributes{sequence = s, heads = h, head_dim = c}",
+                           {{"b", batch}, {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
 }
 
 KernelQuery RopeOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_rope";
-  query.ints = {getDim(getX(), 0), int64_t(getSequence()), int64_t(getHeads()), int64_t(getHeadDim()),
-                int64_t(getOffset()), int64_t(getWidth()), getInverse()};
-  query.doubles = {getTheta().convertToDouble()};
-  query.inPlace = {{0, 0}};
-  return query;
+  KernelQuery query("rope");
+  query.add("y", getY()).add("x", getX());
+  query.set("rows", getDim(getX(), 0)).set("sequence", getSequence()).set("heads", getHeads()).set("head_dim", getHeadDim());
+  return query.set("offset", getOffset()).set("width", getWidth()).set("inverse", getInverse()).setReal("theta", getTheta().convertToDouble());
 }
 
 //===- split and concat ---------------------------------------------------===//
@@ -65,31 +64,27 @@ static LogicalResult verifyParts(Operation *op, Value whole, ValueRange parts, i
   return success();
 }
 
-/// Both kernels: rows, groups, number of parts, four widths.
-static KernelQuery getPartsQuery(StringRef kernel, Value whole, int64_t groups, ArrayRef<int64_t> widths) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {getDim(whole, 0), groups, int64_t(widths.size())};
-  query.ints.append(widths.begin(), widths.end());
-  query.ints.resize(7, 0);
+/// Both kernels: rows, groups, four widths, number of parts.
+static KernelQuery &setParts(KernelQuery &query, Value whole, int64_t groups, ArrayRef<int64_t> widths) {
+  static const StringRef names[] = {"width0", "width1", "width2", "width3"};
+  query.set("rows", getDim(whole, 0)).set("groups", groups).set("parts", widths.size());
+  for (auto [index, name] : llvm::enumerate(names))
+    query.set(name, index < widths.size() ? widths[index] : 0);
   return query;
 }
 
-/// Groups and rows can be shared; the channels inside a group stay together.
+/// Groups and rows can be shared; the channels w of a group, the widths c0, c1, ... one after another, stay together.
 static ShardingRule getPartsRule(Value whole, int64_t groups, ArrayRef<int64_t> widths, bool splits) {
-  std::string row, parts;
-  SmallVector<std::pair<StringRef, int64_t>> sizes = {{"t", getDim(whole, 0)}, {"g", groups}};
+  std::string parts, channels = "w";
+  SmallVector<std::pair<StringRef, int64_t>> sizes = {{"t", getDim(whole, 0)}, {"g", groups}, {"w", getDim(whole, 1) / groups}};
   static const StringRef names[] = {"c0", "c1", "c2", "c3"};
-  for (auto [index, width] : llvm::enumerate(widths)) {
-    std::string channel = names[index].str(), segment = "p" + std::to_string(index) + ".";
-    row += (index ? " " : "") + segment + "g " + segment + channel;
-    parts += (index ? ", " : "") + std::string("[t, g ") + channel + "]";
-    sizes.push_back({names[index], width});
+  for (auto [width, name] : llvm::zip(widths, names)) {
+    parts += (parts.empty() ? "[t, g " : ", [t, g ") + name.str() + "]";
+    channels += " " + name.str();
+    sizes.push_back({name, width});
   }
-  std::string wholeText = "([t, " + row + "])", partsText = "(" + parts + ")", replicate = " replicate{";
-  for (size_t index = 0; index < widths.size(); ++index)
-    replicate += (index ? " " : "") + names[index].str();
-  return ShardingRule::get((splits ? wholeText + " -> " + partsText : partsText + " -> " + wholeText) + replicate + "}", sizes);
+  std::string text = splits ? "([t, g w]) -> (" + parts + ")" : "(" + parts + ") -> ([t, g w])";
+  return ShardingRule::get(text + " replicate{" + channels + ": a group is cut at its widths} attributes{groups = g}", sizes);
 }
 
 LogicalResult SplitOp::verify() { return verifyParts(*this, getX(), getParts(), getGroups(), getWidths()); }
@@ -115,8 +110,15 @@ Gradients ConcatOp::buildGradient(OpBuilder &builder, ValueRange resultGradients
 ShardingRule SplitOp::getShardingRule() { return getPartsRule(getX(), getGroups(), getWidths(), /*splits=*/true); }
 ShardingRule ConcatOp::getShardingRule() { return getPartsRule(getY(), getGroups(), getWidths(), /*splits=*/false); }
 
-KernelQuery SplitOp::getKernelQuery() { return getPartsQuery("mg_split", getX(), getGroups(), getWidths()); }
-KernelQuery ConcatOp::getKernelQuery() { return getPartsQuery("mg_concat", getY(), getGroups(), getWidths()); }
+KernelQuery SplitOp::getKernelQuery() {
+  KernelQuery query("split");
+  return setParts(query.add("x", getX()).addEach("part", getParts()), getX(), getGroups(), getWidths());
+}
+
+KernelQuery ConcatOp::getKernelQuery() {
+  KernelQuery query("concat");
+  return setParts(query.add("y", getY()).addEach("part", getParts()), getY(), getGroups(), getWidths());
+}
 
 //===- repeat_groups and sum_groups ---------------------------------------===//
 
@@ -145,51 +147,61 @@ Gradients SumGroupsOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 }
 
 ShardingRule RepeatGroupsOp::getShardingRule() {
-  return ShardingRule::get("([t, c]) -> ([t, g c]) replicate{c}", {{"t", getDim(getX(), 0)}, {"c", getDim(getX(), 1)}, {"g", getGroups()}});
+  return ShardingRule::get("([t, c]) -> ([t, g c]) attributes{groups = g}",
+                           {{"t", getDim(getX(), 0)}, {"c", getDim(getX(), 1)}, {"g", getGroups()}});
 }
 
 ShardingRule SumGroupsOp::getShardingRule() {
-  return ShardingRule::get("([t, g c]) -> ([t, c]) reduce{g} replicate{c}",
+  return ShardingRule::get("([t, g c]) -> ([t, c]) reduce{g} attributes{groups = g}",
                            {{"t", getDim(getX(), 0)}, {"c", getDim(getY(), 1)}, {"g", getGroups()}});
 }
 
-static KernelQuery getGroupsQuery(StringRef kernel, Value one, int64_t groups) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {getDim(one, 0), groups, getDim(one, 1)};
-  return query;
+static KernelQuery getGroupsQuery(StringRef family, Value x, Value y, Value one, int64_t groups) {
+  KernelQuery query(family);
+  return query.add("y", y).add("x", x).set("rows", getDim(one, 0)).set("groups", groups).set("width", getDim(one, 1));
 }
 
-KernelQuery RepeatGroupsOp::getKernelQuery() { return getGroupsQuery("mg_repeat_groups", getX(), getGroups()); }
-KernelQuery SumGroupsOp::getKernelQuery() { return getGroupsQuery("mg_sum_groups", getY(), getGroups()); }
+KernelQuery RepeatGroupsOp::getKernelQuery() { return getGroupsQuery("repeat_groups", getX(), getY(), getX(), getGroups()); }
+KernelQuery SumGroupsOp::getKernelQuery() { return getGroupsQuery("sum_groups", getX(), getY(), getY(), getGroups()); }
 
 //===- attention ----------------------------------------------------------===//
 
-LogicalResult AttentionOp::verify() {
-  int64_t rows = getBatch() * getSequence(), heads = getHeads(), kv = getKvHeads();
+/// q, k, v and y of the sizes that the attributes say.
+template <typename Op> static LogicalResult verifyAttention(Op op, Value y) {
+  int64_t rows = op.getBatch() * op.getSequence(), heads = op.getHeads(), kv = op.getKvHeads();
   if (kv <= 0 || heads % kv)
-    return emitOpError("has ") << heads << " heads, which " << kv << " key-value heads cannot share evenly";
+    return op.emitOpError("has ") << heads << " heads, which " << kv << " key-value heads cannot share evenly";
   auto has = [&](Value value, int64_t columns) { return getDim(value, 0) == rows && getDim(value, 1) == columns; };
-  if (!has(getQ(), heads * getQkDim()) || !has(getK(), kv * getQkDim()) || !has(getV(), kv * getVDim()) || !has(getY(), heads * getVDim()) ||
-      getCount(getLse()) != rows * heads)
-    return emitOpError("has shapes that do not follow from its sizes: q ")
-           << getQ().getType() << ", k " << getK().getType() << ", v " << getV().getType() << ", y " << getY().getType();
-  return success();
+  if (!has(op.getQ(), heads * op.getQkDim()) || !has(op.getK(), kv * op.getQkDim()) || !has(op.getV(), kv * op.getVDim()) ||
+      !has(y, heads * op.getVDim()) || (op.getDocuments() && getCount(op.getDocuments()) != rows))
+    return op.emitOpError("has shapes that do not follow from its sizes: q ")
+           << op.getQ().getType() << ", k " << op.getK().getType() << ", v " << op.getV().getType() << ", y " << y.getType();
+  return verifyCaches(op, op.getCachedAttr(), op.getCaches());
+}
+
+LogicalResult AttentionOp::verify() { return verifyAttention(*this, getY()); }
+
+LogicalResult AttentionGradOp::verify() {
+  if (failed(verifyAttention(*this, getY())) || failed(expectLike(*this, "d_y", getDY(), getY())) ||
+      failed(expectLike(*this, "d_q", getDQ(), getQ())) || failed(expectLike(*this, "d_k", getDK(), getK())))
+    return failure();
+  return expectLike(*this, "d_v", getDV(), getV());
 }
 
 SmallVector<Value> AttentionOp::getSavedValues() {
-  SmallVector<Value> saved = {getY(), getLse(), getQ(), getK(), getV()};
+  SmallVector<Value> saved = {getY(), getQ(), getK(), getV()};
   if (getDocuments())
     saved.push_back(getDocuments());
   return saved;
 }
 
 Gradients AttentionOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
-  if (!resultGradients[0] || resultGradients[1])
+  if (!resultGradients[0])
     return failure();
   auto grad = AttentionGradOp::create(builder, getLoc(), getQ().getType(), getK().getType(), getV().getType(), resultGradients[0], saved[0],
-                                      saved[1], saved[2], saved[3], saved[4], saved.size() > 5 ? saved[5] : Value(), getBatchAttr(),
-                                      getSequenceAttr(), getHeadsAttr(), getKvHeadsAttr(), getQkDimAttr(), getVDimAttr(), getScaleAttr());
+                                      saved[1], saved[2], saved[3], getDocuments() ? saved[4] : Value(), ValueRange(), getBatchAttr(),
+                                      getSequenceAttr(), getHeadsAttr(), getKvHeadsAttr(), getQkDimAttr(), getVDimAttr(), getScaleAttr(),
+                                      ArrayAttr());
   SmallVector<Value> gradients = {grad.getDQ(), grad.getDK(), grad.getDV()};
   gradients.resize(getNumOperands());
   return gradients;
@@ -199,38 +211,38 @@ Gradients AttentionOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 template <typename Op>
 static ShardingRule getAttentionRule(Op op, StringRef operands, StringRef results) {
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + ") replicate{s g c e}").str(),
+  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + " replicate{s: a token reads all before it; c e: a score and " +
+                            "its gradient are sums over a whole head} attributes{batch = b, sequence = s, heads = k g, kv_heads = k, " +
+                            "qk_dim = c, v_dim = e}").str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"k", op.getKvHeads()}, {"g", op.getHeads() / op.getKvHeads()},
                             {"c", op.getQkDim()}, {"e", op.getVDim()}});
 }
 
 ShardingRule AttentionOp::getShardingRule() {
-  return getAttentionRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e], [b, k g, s]");
+  return getAttentionRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e])");
 }
 
 ShardingRule AttentionGradOp::getShardingRule() {
-  return getAttentionRule(*this, "[b s, k g e], [b s, k g e], [b, k g, s], [b s, k g c], [b s, k c], [b s, k e]",
-                          "[b s, k g c], [b s, k c], [b s, k e]");
+  return getAttentionRule(*this, "[b s, k g e], [b s, k g e], [b s, k g c], [b s, k c], [b s, k e]",
+                          "[b s, k g c], [b s, k c], [b s, k e]) reduce{g}");
 }
 
-template <typename Op>
-static KernelQuery getAttentionQuery(StringRef kernel, Op op) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {int64_t(op.getBatch()),   int64_t(op.getSequence()), int64_t(op.getHeads()),
-                int64_t(op.getKvHeads()), int64_t(op.getQkDim()),    int64_t(op.getVDim())};
-  query.doubles = {op.getScale().convertToDouble()};
-  addValues(query, op, !op.getDocuments());
-  return query;
+template <typename Op> static KernelQuery &setAttention(KernelQuery &query, Op op) {
+  query.add("q", op.getQ()).add("k", op.getK()).add("v", op.getV()).add("y", op.getY()).add("documents", op.getDocuments());
+  addCaches(query, op.getCachedAttr(), op.getCaches());
+  query.set("batch", op.getBatch()).set("sequence", op.getSequence()).set("heads", op.getHeads()).set("kv_heads", op.getKvHeads());
+  return query.set("qk_dim", op.getQkDim()).set("v_dim", op.getVDim()).setReal("scale", op.getScale().convertToDouble());
 }
 
-KernelQuery AttentionOp::getKernelQuery() { return getAttentionQuery("mg_attention", *this); }
+KernelQuery AttentionOp::getKernelQuery() {
+  KernelQuery query("attention");
+  return setAttention(query, *this);
+}
 
 KernelQuery AttentionGradOp::getKernelQuery() {
-  KernelQuery query = getAttentionQuery("mg_attention_grad", *this);
-  int64_t heads = getBatch() * getHeads() * getSequence(); // delta, then d_k and d_v of every query head
-  query.workspaceBytes = 4 * (heads + heads * int64_t(getQkDim() + getVDim()));
-  return query;
+  KernelQuery query("attention_grad");
+  query.add("d_q", getDQ()).add("d_k", getDK()).add("d_v", getDV()).add("d_y", getDY());
+  return setAttention(query, *this);
 }
 
 /// The two products over the causal half: scores and values.

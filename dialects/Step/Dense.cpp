@@ -6,25 +6,32 @@ using namespace megacc;
 using namespace megacc::step;
 
 using Gradients = FailureOr<SmallVector<Value>>;
+using Effects = SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>;
 
 /// Without a gradient of the first result there is nothing to build from.
 static bool lacksGradient(ValueRange resultGradients) { return resultGradients.empty() || !resultGradients.front(); }
 
 //===- embedding ----------------------------------------------------------===//
 
-LogicalResult EmbeddingOp::verify() {
-  if (getCount(getY()) != getCount(getTokens()) * getDim(getTable(), 1) || getDim(getY(), 1) % getDim(getTable(), 1))
-    return emitOpError("has a result of ") << getY().getType() << " for tokens of " << getTokens().getType() << " and a table of "
-                                           << getTable().getType();
-  return success();
+static LogicalResult verifyLookup(Operation *op, Value rows, Value tokens, Value table) {
+  int64_t cols = getDim(table, 1);
+  if (getCount(rows) == getCount(tokens) * cols && getDim(rows, 1) % cols == 0)
+    return success();
+  return op->emitOpError("has rows of ") << rows.getType() << " for tokens of " << tokens.getType() << " and a table of " << table.getType();
 }
+
+LogicalResult EmbeddingOp::verify() { return verifyLookup(*this, getY(), getTokens(), getTable()); }
+LogicalResult EmbeddingGradOp::verify() { return verifyLookup(*this, getDY(), getTokens(), getDTable()); }
+
+void EmbeddingOp::getEffects(Effects &effects) { getFlagEffects({getInvalidAttr()}, effects); }
+void EmbeddingOp::dropFlags() { removeInvalidAttr(); }
 
 SmallVector<Value> EmbeddingOp::getSavedValues() { return {getTokens()}; }
 
 Gradients EmbeddingOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (lacksGradient(resultGradients))
     return failure();
-  auto grad = EmbeddingGradOp::create(builder, getLoc(), getTable().getType(), resultGradients[0], saved[0]);
+  auto grad = EmbeddingGradOp::create(builder, getLoc(), getF32Like(getTable()), resultGradients[0], saved[0], getVocabAxisAttr());
   return SmallVector<Value>{grad.getDTable(), Value()};
 }
 
@@ -35,81 +42,83 @@ static ShardingRule getLookupRule(StringRef one, StringRef several, Value rows, 
 }
 
 ShardingRule EmbeddingOp::getShardingRule() {
-  return getLookupRule("([v, d], [b, s]) -> ([b s, d]) reduce{v}", "([v, d], [b, s]) -> ([b, s d]) reduce{v}", getY(), getTokens(), getTable());
-}
-
-KernelQuery EmbeddingOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_embedding";
-  query.ints = {getCount(getTokens()), getDim(getTable(), 1), getDim(getTable(), 0)};
-  return query;
+  return getLookupRule("([v, d], [b, s]) -> ([b s, d]) reduce{v} attributes{vocab_axis @ v}",
+                       "([v, d], [b, s]) -> ([b, s d]) reduce{v} attributes{vocab_axis @ v}", getY(), getTokens(), getTable());
 }
 
 ShardingRule EmbeddingGradOp::getShardingRule() {
-  return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s}", "([b, s d], [b, s]) -> ([v, d]) reduce{b s}", getDY(), getTokens(),
-                       getDTable());
+  return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s} attributes{vocab_axis @ v}",
+                       "([b, s d], [b, s]) -> ([v, d]) reduce{b s} attributes{vocab_axis @ v}", getDY(), getTokens(), getDTable());
+}
+
+KernelQuery EmbeddingOp::getKernelQuery() {
+  KernelQuery query("embedding");
+  query.add("y", getY()).add("table", getTable()).add("tokens", getTokens());
+  if (getInvalid())
+    query.addState("invalid", LaunchOperand::Kind::Metric, *getInvalid(), RankedTensorType::get({1}, Float32Type::get(getContext())));
+  return query.set("rows", getCount(getTokens())).set("cols", getDim(getTable(), 1)).set("vocab", getDim(getTable(), 0))
+      .set("vocab_axis", getVocabAxis());
 }
 
 KernelQuery EmbeddingGradOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_embedding_grad";
-  query.ints = {getCount(getTokens()), getDim(getDTable(), 1), getDim(getDTable(), 0), 0};
-  query.accumulateIndex = 3;
-  query.gradientResult = 0;
-  return query;
+  KernelQuery query("embedding_grad");
+  query.add("d_table", getDTable()).add("d_y", getDY()).add("tokens", getTokens());
+  return query.set("rows", getCount(getTokens())).set("cols", getDim(getDTable(), 1)).set("vocab", getDim(getDTable(), 0))
+      .set("vocab_axis", getVocabAxis());
 }
 
 //===- rms_norm -----------------------------------------------------------===//
 
 LogicalResult RmsNormOp::verify() {
-  if (getY().getType() != getX().getType() || getCount(getWeight()) != getDim(getX(), 1) || getCount(getRstd()) != getDim(getX(), 0))
-    return emitOpError("has ") << getX().getType() << " with a weight of " << getWeight().getType() << " and results "
-                               << getY().getType() << ", " << getRstd().getType();
-  return success();
+  if (failed(expectLike(*this, "y", getY(), getX())) || failed(expectShape(*this, "weight", getWeight(), {getDim(getX(), 1)})))
+    return failure();
+  return verifyCaches(*this, getCachedAttr(), getCaches());
 }
 
-SmallVector<Value> RmsNormOp::getSavedValues() { return {getX(), getRstd(), getWeight()}; }
+LogicalResult RmsNormGradOp::verify() {
+  if (failed(expectLike(*this, "d_y", getDY(), getX())) || failed(expectLike(*this, "d_x", getDX(), getX())) ||
+      failed(expectShape(*this, "weight", getWeight(), {getDim(getX(), 1)})) || failed(expectLike(*this, "d_weight", getDWeight(), getWeight())))
+    return failure();
+  return verifyCaches(*this, getCachedAttr(), getCaches());
+}
+
+void RmsNormOp::getEffects(Effects &effects) { getFlagEffects({getNonfiniteAttr()}, effects); }
+void RmsNormOp::dropFlags() { removeNonfiniteAttr(); }
+
+SmallVector<Value> RmsNormOp::getSavedValues() { return {getX(), getWeight()}; }
 
 Gradients RmsNormOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
-  if (lacksGradient(resultGradients) || resultGradients[1])
+  if (lacksGradient(resultGradients))
     return failure();
-  auto grad = RmsNormGradOp::create(builder, getLoc(), getX().getType(), getWeight().getType(), resultGradients[0], saved[0], saved[1],
-                                    saved[2]);
+  auto grad = RmsNormGradOp::create(builder, getLoc(), getX().getType(), getF32Like(getWeight()), resultGradients[0], saved[0], saved[1],
+                                    ValueRange(), getEpsAttr(), ArrayAttr());
   return SmallVector<Value>{grad.getDX(), grad.getDWeight()};
 }
 
 ShardingRule RmsNormOp::getShardingRule() {
-  return ShardingRule::get("([t, d], [d]) -> ([t, d], [t]) replicate{d}", {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
-}
-
-KernelQuery RmsNormOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_rms_norm";
-  query.addResult(0), query.addResult(1);
-  if (getNonfinite())
-    query.addState(LaunchOperand::Kind::Metric, *getNonfinite(), 1);
-  else
-    query.addNull();
-  query.addOperand(0), query.addOperand(1);
-  query.ints = {getDim(getX(), 0), getDim(getX(), 1), 1};
-  query.doubles = {getEps().convertToDouble()};
-  return query;
-}
-
-ShardingRule RmsNormGradOp::getShardingRule() {
-  return ShardingRule::get("([t, d], [t, d], [t], [d]) -> ([t, d], [d]) reduce{t} replicate{d}",
+  return ShardingRule::get("([t, d], [d]) -> ([t, d]) replicate{d: the mean is over the whole row}",
                            {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
 }
 
+ShardingRule RmsNormGradOp::getShardingRule() {
+  return ShardingRule::get("([t, d], [t, d], [d]) -> ([t, d], [d]) reduce{t} replicate{d: the mean is over the whole row}",
+                           {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
+}
+
+KernelQuery RmsNormOp::getKernelQuery() {
+  KernelQuery query("rms_norm");
+  query.add("y", getY()).add("x", getX()).add("weight", getWeight());
+  if (getNonfinite())
+    query.addState("nonfinite", LaunchOperand::Kind::Metric, *getNonfinite(), RankedTensorType::get({1}, Float32Type::get(getContext())));
+  addCaches(query, getCachedAttr(), getCaches());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).setReal("eps", getEps().convertToDouble());
+}
+
 KernelQuery RmsNormGradOp::getKernelQuery() {
-  int64_t rows = getDim(getX(), 0), cols = getDim(getX(), 1);
-  KernelQuery query;
-  query.kernel = "mg_rms_norm_grad";
-  query.ints = {rows, cols, 0};
-  query.workspaceBytes = 4 * ((rows + 63) / 64) * cols;
-  query.accumulateIndex = 2;
-  query.gradientResult = 1;
-  return query;
+  KernelQuery query("rms_norm_grad");
+  query.add("d_x", getDX()).add("d_weight", getDWeight()).add("d_y", getDY()).add("x", getX()).add("weight", getWeight());
+  addCaches(query, getCachedAttr(), getCaches());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).setReal("eps", getEps().convertToDouble());
 }
 
 //===- linear -------------------------------------------------------------===//
@@ -117,9 +126,19 @@ KernelQuery RmsNormGradOp::getKernelQuery() {
 LogicalResult LinearOp::verify() {
   if (getDim(getX(), 1) != getDim(getWeight(), 1))
     return emitOpError("has ") << getDim(getX(), 1) << " input columns, but its weight takes " << getDim(getWeight(), 1);
-  if (getDim(getY(), 0) != getDim(getX(), 0) || getDim(getY(), 1) != getDim(getWeight(), 0))
-    return emitOpError("has a result of ") << getY().getType() << ", expected " << getDim(getX(), 0) << " x " << getDim(getWeight(), 0);
-  return success();
+  return expectShape(*this, "y", getY(), {getDim(getX(), 0), getDim(getWeight(), 0)});
+}
+
+LogicalResult LinearGradInputOp::verify() {
+  if (getDim(getDY(), 1) != getDim(getWeight(), 0))
+    return emitOpError("has ") << getDim(getDY(), 1) << " output columns, but its weight makes " << getDim(getWeight(), 0);
+  return expectShape(*this, "d_x", getDX(), {getDim(getDY(), 0), getDim(getWeight(), 1)});
+}
+
+LogicalResult LinearGradWeightOp::verify() {
+  if (getDim(getDY(), 0) != getDim(getX(), 0))
+    return emitOpError("has ") << getDim(getDY(), 0) << " rows of d_y and " << getDim(getX(), 0) << " of x";
+  return expectShape(*this, "d_weight", getDWeight(), {getDim(getDY(), 1), getDim(getX(), 1)});
 }
 
 SmallVector<Value> LinearOp::getSavedValues() { return {getX(), getWeight()}; }
@@ -127,17 +146,14 @@ SmallVector<Value> LinearOp::getSavedValues() { return {getX(), getWeight()}; }
 Gradients LinearOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (lacksGradient(resultGradients))
     return failure();
-  Value d_weight = LinearGradWeightOp::create(builder, getLoc(), getWeight().getType(), resultGradients[0], saved[0]);
+  Value d_weight = LinearGradWeightOp::create(builder, getLoc(), getF32Like(getWeight()), resultGradients[0], saved[0]);
   Value d_x = LinearGradInputOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[1]);
   return SmallVector<Value>{d_x, d_weight};
 }
 
 /// Rows, inputs and outputs of one of the three products.
-static KernelQuery getProductQuery(StringRef kernel, Value input, Value output) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {getDim(input, 0), getDim(input, 1), getDim(output, 1)};
-  return query;
+static KernelQuery &setProduct(KernelQuery &query, Value input, Value output) {
+  return query.set("rows", getDim(input, 0)).set("in", getDim(input, 1)).set("out", getDim(output, 1));
 }
 
 static OpCost getProductCost(Operation *op, Value input, Value output) {
@@ -162,14 +178,17 @@ ShardingRule LinearGradWeightOp::getShardingRule() {
   return getProductRule("([t, o], [t, i]) -> ([o, i]) reduce{t}", getX(), getDY());
 }
 
-KernelQuery LinearOp::getKernelQuery() { return getProductQuery("mg_linear", getX(), getY()); }
-KernelQuery LinearGradInputOp::getKernelQuery() { return getProductQuery("mg_linear_grad_input", getDX(), getDY()); }
+KernelQuery LinearOp::getKernelQuery() {
+  KernelQuery query("linear");
+  return setProduct(query.add("y", getY()).add("x", getX()).add("weight", getWeight()), getX(), getY());
+}
+KernelQuery LinearGradInputOp::getKernelQuery() {
+  KernelQuery query("linear_grad_input");
+  return setProduct(query.add("d_x", getDX()).add("d_y", getDY()).add("weight", getWeight()), getDX(), getDY());
+}
 KernelQuery LinearGradWeightOp::getKernelQuery() {
-  KernelQuery query = getProductQuery("mg_linear_grad_weight", getX(), getDY());
-  query.ints.push_back(0);
-  query.accumulateIndex = 3;
-  query.gradientResult = 0;
-  return query;
+  KernelQuery query("linear_grad_weight");
+  return setProduct(query.add("d_weight", getDWeight()).add("d_y", getDY()).add("x", getX()), getX(), getDY());
 }
 
 //===- add ----------------------------------------------------------------===//
@@ -182,43 +201,26 @@ Gradients AddOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, V
   return SmallVector<Value>{resultGradients[0], resultGradients[0]};
 }
 
-ShardingRule AddOp::getShardingRule() {
-  switch (cast<RankedTensorType>(getY().getType()).getRank()) {
-  case 1:
-    return ShardingRule::get("([a], [a]) -> ([a])", {{"a", getDim(getY(), 0)}});
-  case 2:
-    return ShardingRule::get("([a, b], [a, b]) -> ([a, b])", {{"a", getDim(getY(), 0)}, {"b", getDim(getY(), 1)}});
-  default:
-    return ShardingRule::get("([a, b, c], [a, b, c]) -> ([a, b, c])", {});
-  }
-}
+ShardingRule AddOp::getShardingRule() { return ShardingRule::getPointwise(2, cast<RankedTensorType>(getY().getType()).getShape()); }
 
 KernelQuery AddOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_add";
-  query.ints = {getCount(getY())};
-  query.inPlace = {{0, 0}, {0, 1}};
-  return query;
+  KernelQuery query("add");
+  return query.add("y", getY()).add("a", getA()).add("b", getB()).set("count", getCount(getY()));
 }
 
 //===- activation ---------------------------------------------------------===//
 
-/// The kernel's number of an activation, -1 if unknown.
-static int64_t getActivation(StringRef kind) {
-  static const StringRef kinds[] = {"gelu", "gelu_tanh", "relu2", "swiglu"};
-  for (int64_t number = 0; number < 4; ++number)
-    if (kinds[number] == kind)
-      return number;
-  return -1;
+static LogicalResult verifyActivation(Operation *op, Activation kind, Value x, Value y) {
+  int64_t halves = kind == Activation::swiglu ? 2 : 1;
+  if (getDim(x, 1) == getDim(y, 1) * halves && getDim(x, 0) == getDim(y, 0))
+    return success();
+  return op->emitOpError("of kind \"") << stringifyActivation(kind) << "\" makes " << y.getType() << " from " << x.getType();
 }
 
-LogicalResult ActivationOp::verify() {
-  int64_t number = getActivation(getKind());
-  if (number < 0)
-    return emitOpError("'kind' is \"") << getKind() << "\"; expected \"gelu\", \"gelu_tanh\", \"relu2\" or \"swiglu\"";
-  if (getDim(getX(), 1) != getDim(getY(), 1) * (number == 3 ? 2 : 1))
-    return emitOpError("of kind \"") << getKind() << "\" makes " << getDim(getY(), 1) << " columns from " << getDim(getX(), 1);
-  return success();
+LogicalResult ActivationOp::verify() { return verifyActivation(*this, getKind(), getX(), getY()); }
+
+LogicalResult ActivationGradOp::verify() {
+  return failed(verifyActivation(*this, getKind(), getX(), getDY())) ? failure() : expectLike(*this, "d_x", getDX(), getX());
 }
 
 SmallVector<Value> ActivationOp::getSavedValues() { return {getX()}; }
@@ -226,34 +228,28 @@ SmallVector<Value> ActivationOp::getSavedValues() { return {getX()}; }
 Gradients ActivationOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (lacksGradient(resultGradients))
     return failure();
-  Value d_x = ActivationGradOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[0], getKindAttr());
+  Value d_x = ActivationGradOp::create(builder, getLoc(), getX().getType(), getKindAttr(), resultGradients[0], saved[0]);
   return SmallVector<Value>{d_x};
 }
 
 ShardingRule ActivationOp::getShardingRule() {
-  StringRef text = getKind() == "swiglu" ? "([t, gate.w up.w]) -> ([t, w])" : "([t, w]) -> ([t, w])";
+  StringRef text = getKind() == Activation::swiglu ? "([t, gate.w up.w]) -> ([t, w])" : "([t, w]) -> ([t, w])";
   return ShardingRule::get(text, {{"t", getDim(getY(), 0)}, {"w", getDim(getY(), 1)}});
 }
 
-KernelQuery ActivationOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_activation";
-  query.ints = {getDim(getY(), 0), getDim(getY(), 1), getActivation(getKind())};
-  return query;
-}
-
 ShardingRule ActivationGradOp::getShardingRule() {
-  StringRef text = getKind() == "swiglu" ? "([t, w], [t, gate.w up.w]) -> ([t, gate.w up.w])" : "([t, w], [t, w]) -> ([t, w])";
+  StringRef text = getKind() == Activation::swiglu ? "([t, w], [t, gate.w up.w]) -> ([t, gate.w up.w])" : "([t, w], [t, w]) -> ([t, w])";
   return ShardingRule::get(text, {{"t", getDim(getDY(), 0)}, {"w", getDim(getDY(), 1)}});
 }
 
+KernelQuery ActivationOp::getKernelQuery() {
+  KernelQuery query("activation");
+  query.add("y", getY()).add("x", getX());
+  return query.set("rows", getDim(getY(), 0)).set("width", getDim(getY(), 1)).set("kind", int64_t(getKind()));
+}
+
 KernelQuery ActivationGradOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_activation_grad";
-  query.ints = {getDim(getDY(), 0), getDim(getDY(), 1), getActivation(getKind())};
-  if (getKind() == "swiglu") // twice the width: only the input has room, and each element is read before it is written
-    query.inPlace = {{0, 1}};
-  else
-    query.inPlace = {{0, 0}, {0, 1}};
-  return query;
+  KernelQuery query("activation_grad");
+  query.add("d_x", getDX()).add("d_y", getDY()).add("x", getX());
+  return query.set("rows", getDim(getDY(), 0)).set("width", getDim(getDY(), 1)).set("kind", int64_t(getKind()));
 }

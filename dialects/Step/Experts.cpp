@@ -23,67 +23,133 @@ LogicalResult MoeRouteOp::verify() {
   if (getWeights().getType() != picks(number) || getChoice().getType() != picks(integer) || getPosition().getType() != picks(integer))
     return emitOpError("makes ") << getWeights().getType() << ", " << getChoice().getType() << " and " << getPosition().getType()
                                  << ", expected " << kept << " picks for each of " << rows << " rows";
-  if (getCount(getOffsets()) != experts + 1 || getCount(getAuxLoss()) != 1 || getCount(getZLoss()) != 1)
-    return emitOpError("makes ") << getCount(getOffsets()) << " offsets for " << experts
-                                 << " experts; expected one more, and two losses of one number";
-  return success();
+  return expectShape(*this, "offsets", getOffsets(), {experts + 1});
+}
+
+LogicalResult MoeStatisticsOp::verify() {
+  int64_t experts = getExperts();
+  if (getDim(getLogits(), 1) != experts + (getNulls() > 0))
+    return emitOpError("has ") << getDim(getLogits(), 1) << " columns of logits, expected " << experts + (getNulls() > 0);
+  if (failed(expectShape(*this, "offsets", getOffsets(), {experts + 1})))
+    return failure();
+  return expectShape(*this, "statistics", getStatistics(), {2 * experts + 1});
+}
+
+LogicalResult MoeLossesOp::verify() {
+  if (failed(expectShape(*this, "statistics", getStatistics(), {2 * int64_t(getExperts()) + 1})) ||
+      failed(expectShape(*this, "aux_loss", getAuxLoss(), {1})))
+    return failure();
+  return expectShape(*this, "z_loss", getZLoss(), {1});
+}
+
+LogicalResult MoeRouteGradOp::verify() {
+  int64_t experts = getExperts(), kept = std::min<int64_t>(getSlots(), experts), rows = getDim(getLogits(), 0);
+  if (failed(expectShape(*this, "d_weights", getDWeights(), {rows, kept})) || failed(expectShape(*this, "choice", getChoice(), {rows, kept})) ||
+      failed(expectShape(*this, "logits", getLogits(), {rows, experts + (getNulls() > 0)})) ||
+      failed(expectShape(*this, "statistics", getStatistics(), {2 * experts + 1})))
+    return failure();
+  return expectLike(*this, "d_logits", getDLogits(), getLogits());
 }
 
 SmallVector<Value> MoeRouteOp::getSavedValues() { return {getLogits(), getChoice(), getOffsets()}; }
 
+/// The statistics of these picks; the forward's where it has them.
+static Value getStatistics(MoeRouteOp op, OpBuilder &builder, ValueRange saved) {
+  for (Operation *user : op.getOffsets().getUsers())
+    if (auto statistics = dyn_cast<MoeStatisticsOp>(user))
+      return statistics.getStatistics();
+  auto type = RankedTensorType::get({2 * int64_t(op.getExperts()) + 1}, builder.getF64Type());
+  return MoeStatisticsOp::create(builder, op.getLoc(), type, saved[0], saved[2], op.getExpertsAttr(), op.getNullsAttr(), op.getSigmoidAttr());
+}
+
 Gradients MoeRouteOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  for (Value gradient : resultGradients.drop_front())
-    if (gradient) // the losses bring their own gradients, as terms of the objective and nothing else
-      return failure();
-  Value d_logits = MoeRouteGradOp::create(builder, getLoc(), getLogits().getType(), resultGradients[0], saved[0], saved[1], saved[2],
-                                          getExpertsAttr(), getSlotsAttr(), getNullsAttr(), getSigmoidAttr(), getScaleAttr(), getAuxAttr(),
-                                          getZAttr());
+  double micro_batches = getConfigInteger(*this, "accumulate", 1); // a term of the objective is a mean over them
+  auto share = [&](APFloat weight) { return builder.getF64FloatAttr(weight.convertToDouble() / micro_batches); };
+  Value d_logits = MoeRouteGradOp::create(builder, getLoc(), getLogits().getType(), resultGradients[0], saved[0], saved[1],
+                                          getStatistics(*this, builder, saved), builder.getI64IntegerAttr(getDim(getLogits(), 0)),
+                                          getExpertsAttr(), getSlotsAttr(), getNullsAttr(), getSigmoidAttr(), getScaleAttr(), share(getAux()),
+                                          share(getZ()));
   SmallVector<Value> gradients = {d_logits};
   if (getBias())
     gradients.push_back(Value());
   return gradients;
 }
 
-static ShardingRule getRouteRule(StringRef text, Value logits, Value choice, Value offsets) {
-  return ShardingRule::get(text, {{"t", getDim(logits, 0)}, {"e", getDim(logits, 1)}, {"k", getDim(choice, 1)}, {"o", getCount(offsets)}});
+/// The op that made the picks builds the gradient of its losses.
+SmallVector<Value> MoeLossesOp::getSavedValues() { return {}; }
+Gradients MoeLossesOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  for (Value gradient : resultGradients)
+    if (gradient) // they are terms of the objective and nothing else
+      return failure();
+  return SmallVector<Value>{Value()};
 }
 
+/// Rows sorted by expert, their positions and the experts' offsets are in the order of a rank's own tokens (rules with private{}).
+static constexpr char kOffsets[] = "~[first.e end.one]", kStatistics[] = "[picks.e probability.e square.one]";
+
+/// The rule "(`operands`) -> (`results`) `kinds`" of what sees all experts of a token.
+static ShardingRule getRouteRule(StringRef operands, StringRef results, StringRef kinds, int64_t rows, int64_t kept, int64_t experts) {
+  std::string text = ("(" + operands + ") -> (" + results + ")" + kinds + " replicate{e: a token picks among all experts").str();
+  return ShardingRule::get(text + (kept ? "; k: a token's picks have one sum}" : "}") + " attributes{experts = e}",
+                           {{"t", rows}, {"e", experts}, {"k", kept}});
+}
+
+/// The columns of logits: the experts, then the null expert where there is one.
+template <typename Op> static std::string getColumns(Op op) { return op.getNulls() > 0 ? "expert.e null.one" : "e"; }
+
 ShardingRule MoeRouteOp::getShardingRule() {
-  return getRouteRule(getBias() ? "([t, e], [e]) -> ([t, k], [t, k], [t, k], [o], [], []) reduce{t} replicate{e k o}"
-                                : "([t, e]) -> ([t, k], [t, k], [t, k], [o], [], []) reduce{t} replicate{e k o}",
-                      getLogits(), getChoice(), getOffsets());
+  std::string columns = getColumns(*this), bias = getBias() ? ", [" + columns + "]" : "";
+  return getRouteRule("[t, " + columns + "]" + bias, std::string("[t, k], [t, k], ~[t, k], ") + kOffsets, " private{t}",
+                      getDim(getLogits(), 0), getDim(getChoice(), 1), getExperts());
+}
+
+ShardingRule MoeStatisticsOp::getShardingRule() {
+  return getRouteRule("[t, " + getColumns(*this) + "], " + kOffsets, kStatistics, " private{t}", getDim(getLogits(), 0), 0, getExperts());
+}
+
+ShardingRule MoeLossesOp::getShardingRule() {
+  return ShardingRule::get((llvm::Twine("(") + kStatistics + ") -> ([one], [one]) replicate{e: a loss is a sum of products} " +
+                            "attributes{experts = e}").str(), {{"e", getExperts()}});
 }
 
 ShardingRule MoeRouteGradOp::getShardingRule() {
-  return getRouteRule("([t, k], [t, e], [t, k], [o]) -> ([t, e]) replicate{e k o}", getLogits(), getChoice(), getOffsets());
+  std::string logits = "[t, " + getColumns(*this) + "]";
+  return getRouteRule("[t, k], " + logits + ", [t, k], " + kStatistics, logits, "", getDim(getLogits(), 0), getDim(getChoice(), 1),
+                      getExperts());
+}
+
+/// What route, its statistics and its gradient have in common.
+template <typename Op> static KernelQuery &setRouting(KernelQuery &query, Op op) {
+  return query.set("rows", getDim(op.getLogits(), 0)).set("experts", op.getExperts()).set("nulls", op.getNulls()).set("sigmoid", op.getSigmoid());
 }
 
 KernelQuery MoeRouteOp::getKernelQuery() {
-  int64_t rows = getDim(getLogits(), 0), experts = getExperts();
-  KernelQuery query;
-  query.kernel = "mg_moe_route";
-  for (unsigned index = 0; index < getOperation()->getNumResults(); ++index)
-    query.addResult(index);
-  query.addOperand(0);
-  if (getBias())
-    query.addOperand(1);
-  else
-    query.addNull();
-  query.ints = {rows, experts, int64_t(getSlots()), int64_t(getNulls()), getSigmoid()};
-  query.doubles = {getScale().convertToDouble(), getAux().convertToDouble(), getZ().convertToDouble()};
-  query.workspaceBytes = (rows + 63) / 64 * (experts + 1) * 20;
-  return query;
+  KernelQuery query("moe_route");
+  query.add("weights", getWeights()).add("choice", getChoice()).add("position", getPosition()).add("offsets", getOffsets());
+  query.add("logits", getLogits()).add("bias", getBias());
+  return setRouting(query, *this).set("slots", getSlots()).set("kept", getDim(getChoice(), 1)).setReal("scale", getScale().convertToDouble());
+}
+
+KernelQuery MoeStatisticsOp::getKernelQuery() {
+  KernelQuery query("moe_statistics");
+  return setRouting(query.add("statistics", getStatistics()).add("logits", getLogits()).add("offsets", getOffsets()), *this);
+}
+
+KernelQuery MoeLossesOp::getKernelQuery() {
+  KernelQuery query("moe_losses");
+  query.add("aux_loss", getAuxLoss()).add("z_loss", getZLoss()).add("statistics", getStatistics());
+  query.set("tokens", getTokens()).set("experts", getExperts());
+  return query.setReal("aux", getAux().convertToDouble()).setReal("z", getZ().convertToDouble());
 }
 
 KernelQuery MoeRouteGradOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_moe_route_grad";
-  query.ints = {getDim(getLogits(), 0), int64_t(getExperts()), int64_t(getSlots()), int64_t(getNulls()), getSigmoid()};
-  double micro_batches = getConfigInteger(*this, "accumulate", 1);
-  query.doubles = {getScale().convertToDouble(), getAux().convertToDouble() / micro_batches, getZ().convertToDouble() / micro_batches};
-  return query;
+  KernelQuery query("moe_route_grad");
+  query.add("d_logits", getDLogits()).add("d_weights", getDWeights()).add("logits", getLogits()).add("choice", getChoice());
+  query.add("statistics", getStatistics());
+  setRouting(query, *this).set("tokens", getTokens()).set("slots", getSlots()).set("kept", getDim(getChoice(), 1));
+  return query.setReal("scale", getScale().convertToDouble()).setReal("aux", getAux().convertToDouble()).setReal("z", getZ().convertToDouble());
 }
 
 //===- moe_count_picks and moe_bias_update --------------------------------===//
@@ -93,7 +159,7 @@ static LogicalResult verifyBias(Operation *op, FlatSymbolRefAttr name, int64_t e
   auto module = op->getParentOfType<ModuleOp>();
   auto parameter = module ? symbols.lookupSymbolIn<ParameterOp>(module, name) : ParameterOp();
   if (!parameter)
-    return op->emitOpError("names no parameter: ") << name;
+    return op->emitOpError("unknown parameter ") << name;
   if (auto type = cast<RankedTensorType>(parameter.getType()); type.getNumElements() < experts)
     return op->emitOpError("counts ") << experts << " experts, but parameter " << name << " has " << type;
   return success();
@@ -113,26 +179,22 @@ void MoeCountPicksOp::buildUpdate(OpBuilder &builder, Value norm) {
                             getRateAttr());
 }
 
+static RankedTensorType getNumbers(MLIRContext *context, int64_t count) { return RankedTensorType::get({count}, Float32Type::get(context)); }
+
 KernelQuery MoeCountPicksOp::getKernelQuery() {
   int64_t experts = getCount(getOffsets()) - 1;
-  KernelQuery query;
-  query.kernel = "mg_moe_count_picks";
-  query.addState(LaunchOperand::Kind::Metric, getName(), experts);
-  query.addOperand(0);
-  query.ints = {experts, 1};
-  query.accumulateIndex = 1;
-  return query;
+  KernelQuery query("moe_count_picks");
+  query.addState("picks", LaunchOperand::Kind::Metric, getName(), getNumbers(getContext(), experts)).add("offsets", getOffsets());
+  return query.set("experts", experts).set("accumulate", 1);
 }
 
 KernelQuery MoeBiasUpdateOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_moe_bias_update";
-  query.addState(LaunchOperand::Kind::Weight, getBias());
-  query.addState(LaunchOperand::Kind::Metric, getPicks(), getExperts());
-  query.addOperand(0);
-  query.ints = {int64_t(getExperts())};
-  query.doubles = {getRate().convertToDouble()};
-  return query;
+  int64_t experts = getExperts();
+  auto parameter = SymbolTable::lookupNearestSymbolFrom<ParameterOp>(*this, getBiasAttr());
+  KernelQuery query("moe_bias_update");
+  query.addState("bias", LaunchOperand::Kind::Weight, getBias(), cast<RankedTensorType>(parameter.getType()));
+  query.addState("picks", LaunchOperand::Kind::Metric, getPicks(), getNumbers(getContext(), experts)).add("norm", getNorm());
+  return query.set("experts", experts).setReal("rate", getRate().convertToDouble());
 }
 
 //===- moe_dispatch and moe_combine ---------------------------------------===//
@@ -144,11 +206,17 @@ static LogicalResult verifyPicks(Operation *op, Value rows, Value tokens, Value 
   return success();
 }
 
-static ShardingRule getPicksRule(StringRef text, Value tokens, Value position, int64_t offsets) {
-  return ShardingRule::get(text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)}, {"o", offsets}});
+/// The rule "(`operands`, offsets) -> `results` `kinds`" of what moves rows between tokens and experts; `offsets` may be null.
+static ShardingRule getPicksRule(StringRef operands, StringRef results, Value tokens, Value position, Value offsets) {
+  std::string text = ("(" + operands + (offsets ? StringRef(", ") : StringRef()) + (offsets ? kOffsets : "") + ") -> " + results +
+                      " private{t} replicate{k: a token's picks stand together" +
+                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}")).str();
+  return ShardingRule::get(text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)},
+                                  {"e", offsets ? getDim(offsets, 0) - 1 : 0}});
 }
 
 LogicalResult MoeDispatchOp::verify() { return verifyPicks(*this, getRows(), getX(), getPosition()); }
+LogicalResult MoeDispatchGradOp::verify() { return verifyPicks(*this, getDRows(), getDX(), getPosition()); }
 
 SmallVector<Value> MoeDispatchOp::getSavedValues() { return {getPosition()}; }
 
@@ -160,32 +228,36 @@ Gradients MoeDispatchOp::buildGradient(OpBuilder &builder, ValueRange resultGrad
 }
 
 ShardingRule MoeDispatchOp::getShardingRule() {
-  return getPicksRule("([t, d], [t, k], [o]) -> ([t k, d]) replicate{k o}", getX(), getPosition(), getCount(getOffsets()));
+  return getPicksRule("[t, d], ~[t, k]", "(~[t k, d])", getX(), getPosition(), getOffsets());
 }
 
 ShardingRule MoeDispatchGradOp::getShardingRule() {
-  return getPicksRule("([t k, d], [t, k]) -> ([t, d]) replicate{k}", getDX(), getPosition(), 0);
+  return getPicksRule("~[t k, d], ~[t, k]", "([t, d])", getDX(), getPosition(), Value());
+}
+
+/// Sizes of the kernels that move rows.
+static KernelQuery &setPicks(KernelQuery &query, Value tokens, Value position) {
+  return query.set("tokens", getDim(tokens, 0)).set("cols", getDim(tokens, 1)).set("kept", getDim(position, 1));
 }
 
 KernelQuery MoeDispatchOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_moe_dispatch";
-  query.ints = {getDim(getX(), 0), getDim(getX(), 1), getDim(getPosition(), 1), getCount(getOffsets()) - 1};
-  return query;
+  KernelQuery query("moe_dispatch");
+  query.add("rows", getRows()).add("x", getX()).add("position", getPosition()).add("offsets", getOffsets());
+  return setPicks(query, getX(), getPosition()).set("experts", getCount(getOffsets()) - 1);
 }
 
 KernelQuery MoeDispatchGradOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_moe_combine";
-  query.addResult(0);
-  query.addOperand(0);
-  query.addNull();
-  query.addOperand(1);
-  query.ints = {getDim(getDX(), 0), getDim(getDX(), 1), getDim(getPosition(), 1)};
-  return query;
+  KernelQuery query("moe_dispatch_grad");
+  return setPicks(query.add("d_x", getDX()).add("d_rows", getDRows()).add("position", getPosition()), getDX(), getPosition());
 }
 
 LogicalResult MoeCombineOp::verify() { return verifyPicks(*this, getRows(), getY(), getPosition()); }
+
+LogicalResult MoeCombineGradOp::verify() {
+  if (failed(verifyPicks(*this, getRows(), getDY(), getPosition())) || failed(expectLike(*this, "d_rows", getDRows(), getRows())))
+    return failure();
+  return expectLike(*this, "d_weights", getDWeights(), getWeights());
+}
 
 SmallVector<Value> MoeCombineOp::getSavedValues() { return {getRows(), getWeights(), getPosition(), getOffsets()}; }
 
@@ -198,42 +270,38 @@ Gradients MoeCombineOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
 }
 
 ShardingRule MoeCombineOp::getShardingRule() {
-  return getPicksRule("([t k, d], [t, k], [t, k], [o]) -> ([t, d]) replicate{k o}", getY(), getPosition(), getCount(getOffsets()));
+  return getPicksRule("~[t k, d], [t, k], ~[t, k]", "([t, d])", getY(), getPosition(), getOffsets());
 }
 
 ShardingRule MoeCombineGradOp::getShardingRule() {
-  return getPicksRule("([t, d], [t k, d], [t, k], [t, k], [o]) -> ([t k, d], [t, k]) reduce{d} replicate{k o}", getDY(), getPosition(),
-                      getCount(getOffsets()));
+  return getPicksRule("[t, d], ~[t k, d], [t, k], ~[t, k]", "(~[t k, d], [t, k]) reduce{d}", getDY(), getPosition(), getOffsets());
 }
 
 KernelQuery MoeCombineOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_moe_combine";
-  query.addResult(0);
-  for (unsigned index = 0; index < 3; ++index)
-    query.addOperand(index);
-  query.ints = {getDim(getY(), 0), getDim(getY(), 1), getDim(getPosition(), 1)};
-  return query;
+  KernelQuery query("moe_combine");
+  query.add("y", getY()).add("rows", getRows()).add("weights", getWeights()).add("position", getPosition());
+  return setPicks(query, getY(), getPosition());
 }
 
 KernelQuery MoeCombineGradOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_moe_combine_grad";
-  query.ints = {getDim(getDY(), 0), getDim(getDY(), 1), getDim(getPosition(), 1), getCount(getOffsets()) - 1};
-  query.inPlace = {{0, 1}};
-  return query;
+  KernelQuery query("moe_combine_grad");
+  query.add("d_rows", getDRows()).add("d_weights", getDWeights()).add("d_y", getDY()).add("rows", getRows()).add("weights", getWeights());
+  query.add("position", getPosition()).add("offsets", getOffsets());
+  return setPicks(query, getDY(), getPosition()).set("experts", getCount(getOffsets()) - 1);
 }
 
 //===- grouped_linear -----------------------------------------------------===//
 
-LogicalResult GroupedLinearOp::verify() {
-  int64_t experts = getDim(getWeight(), 0);
-  if (getDim(getX(), 1) != getDim(getWeight(), 2) || getDim(getY(), 1) != getDim(getWeight(), 1) || getDim(getX(), 0) != getDim(getY(), 0))
-    return emitOpError("makes ") << getY().getType() << " from " << getX().getType() << " and weights " << getWeight().getType();
-  if (getCount(getOffsets()) != experts + 1)
-    return emitOpError("has ") << getCount(getOffsets()) << " offsets for " << experts << " experts; expected one more";
-  return success();
+/// x [rows, in], y [rows, out] and weight [experts, out, in] of one of the three products.
+static LogicalResult verifyGrouped(Operation *op, Value x, Value y, Value weight, Value offsets) {
+  if (getDim(x, 1) != getDim(weight, 2) || getDim(y, 1) != getDim(weight, 1) || getDim(x, 0) != getDim(y, 0))
+    return op->emitOpError("makes ") << y.getType() << " from " << x.getType() << " and weights " << weight.getType();
+  return expectShape(op, "offsets", offsets, {getDim(weight, 0) + 1});
 }
+
+LogicalResult GroupedLinearOp::verify() { return verifyGrouped(*this, getX(), getY(), getWeight(), getOffsets()); }
+LogicalResult GroupedLinearGradInputOp::verify() { return verifyGrouped(*this, getDX(), getDY(), getWeight(), getOffsets()); }
+LogicalResult GroupedLinearGradWeightOp::verify() { return verifyGrouped(*this, getX(), getDY(), getDWeight(), getOffsets()); }
 
 SmallVector<Value> GroupedLinearOp::getSavedValues() { return {getX(), getWeight(), getOffsets()}; }
 
@@ -242,17 +310,15 @@ Gradients GroupedLinearOp::buildGradient(OpBuilder &builder, ValueRange resultGr
     return failure();
   Value d_x = GroupedLinearGradInputOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[1], saved[2],
                                                getExpectedRowsAttr());
-  Value d_weight = GroupedLinearGradWeightOp::create(builder, getLoc(), getWeight().getType(), resultGradients[0], saved[0], saved[2],
+  Value d_weight = GroupedLinearGradWeightOp::create(builder, getLoc(), getF32Like(getWeight()), resultGradients[0], saved[0], saved[2],
                                                      getExpectedRowsAttr());
   return SmallVector<Value>{d_x, d_weight, Value()};
 }
 
-/// The three products share their kernel parameters, cost and factors; x and y have the rows of the experts.
-static KernelQuery getGroupedQuery(StringRef kernel, Value x, Value y, Value offsets) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {getDim(x, 0), getDim(x, 1), getDim(y, 1), getCount(offsets) - 1};
-  return query;
+/// The three products share their parameters, cost and factors; x and y have the rows of the experts.
+static KernelQuery &setGrouped(KernelQuery &query, Value x, Value y, Value offsets) {
+  query.add("offsets", offsets).set("rows", getDim(x, 0)).set("in", getDim(x, 1)).set("out", getDim(y, 1));
+  return query.set("experts", getCount(offsets) - 1);
 }
 
 static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRows) {
@@ -261,9 +327,10 @@ static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRo
   return cost;
 }
 
-static ShardingRule getGroupedRule(StringRef text, Value x, Value y, Value offsets) {
-  return ShardingRule::get(text, {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getCount(offsets) - 1},
-                                  {"s", getCount(offsets)}});
+/// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit.
+static ShardingRule getGroupedRule(StringRef operands, StringRef results, Value x, Value y, Value offsets) {
+  return ShardingRule::get(("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} attributes{expected_rows ~ r e}").str(),
+                           {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getDim(offsets, 0) - 1}});
 }
 
 OpCost GroupedLinearOp::getCost() { return getGroupedCost(*this, getX(), getY(), getExpectedRows()); }
@@ -271,33 +338,42 @@ OpCost GroupedLinearGradInputOp::getCost() { return getGroupedCost(*this, getDX(
 OpCost GroupedLinearGradWeightOp::getCost() { return getGroupedCost(*this, getX(), getDY(), getExpectedRows()); }
 
 ShardingRule GroupedLinearOp::getShardingRule() {
-  return getGroupedRule("([r, i], [e, o, i], [s]) -> ([r, o]) reduce{i} replicate{e s}", getX(), getY(), getOffsets());
+  return getGroupedRule("~[r, i], [e, o, i]", "(~[r, o]) reduce{i}", getX(), getY(), getOffsets());
 }
 ShardingRule GroupedLinearGradInputOp::getShardingRule() {
-  return getGroupedRule("([r, o], [e, o, i], [s]) -> ([r, i]) reduce{o} replicate{e s}", getDX(), getDY(), getOffsets());
+  return getGroupedRule("~[r, o], [e, o, i]", "(~[r, i]) reduce{o}", getDX(), getDY(), getOffsets());
 }
 ShardingRule GroupedLinearGradWeightOp::getShardingRule() {
-  return getGroupedRule("([r, o], [r, i], [s]) -> ([e, o, i]) reduce{r} replicate{e s}", getX(), getDY(), getOffsets());
+  return getGroupedRule("~[r, o], ~[r, i]", "([e, o, i])", getX(), getDY(), getOffsets());
 }
 
-KernelQuery GroupedLinearOp::getKernelQuery() { return getGroupedQuery("mg_grouped_linear", getX(), getY(), getOffsets()); }
+KernelQuery GroupedLinearOp::getKernelQuery() {
+  KernelQuery query("grouped_linear");
+  return setGrouped(query.add("y", getY()).add("x", getX()).add("weight", getWeight()), getX(), getY(), getOffsets());
+}
 KernelQuery GroupedLinearGradInputOp::getKernelQuery() {
-  return getGroupedQuery("mg_grouped_linear_grad_input", getDX(), getDY(), getOffsets());
+  KernelQuery query("grouped_linear_grad_input");
+  return setGrouped(query.add("d_x", getDX()).add("d_y", getDY()).add("weight", getWeight()), getDX(), getDY(), getOffsets());
 }
 KernelQuery GroupedLinearGradWeightOp::getKernelQuery() {
-  KernelQuery query = getGroupedQuery("mg_grouped_linear_grad_weight", getX(), getDY(), getOffsets());
-  query.ints.push_back(0);
-  query.accumulateIndex = 4;
-  query.gradientResult = 0;
-  return query;
+  KernelQuery query("grouped_linear_grad_weight");
+  return setGrouped(query.add("d_weight", getDWeight()).add("d_y", getDY()).add("x", getX()), getX(), getDY(), getOffsets());
 }
 
 //===- row_gate -----------------------------------------------------------===//
 
-LogicalResult RowGateOp::verify() {
-  if (getY().getType() != getX().getType() || getCount(getGate()) != getDim(getX(), 0))
-    return emitOpError("has ") << getCount(getGate()) << " gates for rows of " << getX().getType();
-  return success();
+static LogicalResult verifyGate(Operation *op, Value x, Value y, Value gate) {
+  if (getCount(gate) != getDim(x, 0))
+    return op->emitOpError("has ") << getCount(gate) << " gates for rows of " << x.getType();
+  return expectLike(op, "y", y, x);
+}
+
+LogicalResult RowGateOp::verify() { return verifyGate(*this, getX(), getY(), getGate()); }
+
+LogicalResult RowGateGradOp::verify() {
+  if (failed(verifyGate(*this, getX(), getDY(), getGate())) || failed(expectLike(*this, "d_x", getDX(), getX())))
+    return failure();
+  return expectLike(*this, "d_gate", getDGate(), getGate());
 }
 
 SmallVector<Value> RowGateOp::getSavedValues() { return {getX(), getGate()}; }
@@ -310,21 +386,22 @@ Gradients RowGateOp::buildGradient(OpBuilder &builder, ValueRange resultGradient
 }
 
 static ShardingRule getGateRule(StringRef text, Value x) {
-  return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}, {"g", 1}});
+  return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}});
 }
 
-ShardingRule RowGateOp::getShardingRule() { return getGateRule("([t, d], [t, g]) -> ([t, d]) replicate{g}", getX()); }
+ShardingRule RowGateOp::getShardingRule() { return getGateRule("([t, d], [t, one]) -> ([t, d])", getX()); }
 ShardingRule RowGateGradOp::getShardingRule() {
-  return getGateRule("([t, d], [t, d], [t, g]) -> ([t, d], [t, g]) reduce{d} replicate{g}", getX());
+  return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d}", getX());
 }
 
-static KernelQuery getGateQuery(StringRef kernel, Value x) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {getDim(x, 0), getDim(x, 1)};
-  query.inPlace = {{0, 0}};
-  return query;
+KernelQuery RowGateOp::getKernelQuery() {
+  KernelQuery query("row_gate");
+  query.add("y", getY()).add("x", getX()).add("gate", getGate());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1));
 }
 
-KernelQuery RowGateOp::getKernelQuery() { return getGateQuery("mg_row_gate", getX()); }
-KernelQuery RowGateGradOp::getKernelQuery() { return getGateQuery("mg_row_gate_grad", getX()); }
+KernelQuery RowGateGradOp::getKernelQuery() {
+  KernelQuery query("row_gate_grad");
+  query.add("d_x", getDX()).add("d_gate", getDGate()).add("d_y", getDY()).add("x", getX()).add("gate", getGate());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1));
+}

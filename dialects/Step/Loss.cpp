@@ -5,15 +5,48 @@ using namespace mlir;
 using namespace megacc;
 using namespace megacc::step;
 
-LogicalResult LinearCrossEntropyOp::verify() {
-  if (getDX().getType() != getX().getType() || getDWeight().getType() != getWeight().getType() ||
-      getDim(getX(), 1) != getDim(getWeight(), 1) || getCount(getTargets()) != getDim(getX(), 0) || getCount(getLoss()) != 1)
-    return emitOpError("has x ") << getX().getType() << ", weight " << getWeight().getType() << ", targets " << getTargets().getType()
-                                 << " and gradients " << getDX().getType() << ", " << getDWeight().getType();
-  if (getChunk() < 1)
-    return emitOpError("needs a 'chunk' of at least one row");
-  return success();
+LogicalResult CountValidOp::verify() { return expectShape(*this, "valid", getValid(), {1}); }
+
+KernelQuery CountValidOp::getKernelQuery() {
+  KernelQuery query("count_valid");
+  return query.add("valid", getValid()).add("targets", getTargets()).set("rows", megacc::step::getCount(getTargets()));
 }
+
+ShardingRule CountValidOp::getShardingRule() {
+  return ShardingRule::get("([b, s]) -> ([one]) reduce{b s}", {{"b", getDim(getTargets(), 0)}, {"s", getDim(getTargets(), 1)}});
+}
+
+static LogicalResult verifyHead(Operation *op, Value x, Value weight, int64_t rows) {
+  if (getDim(x, 1) == getDim(weight, 1) && getDim(x, 0) == rows)
+    return success();
+  return op->emitOpError("has x ") << x.getType() << " and weight " << weight.getType() << " for " << rows << " rows";
+}
+
+LogicalResult LinearCrossEntropyOp::verify() {
+  if (failed(verifyHead(*this, getX(), getWeight(), megacc::step::getCount(getTargets()))) || failed(expectShape(*this, "loss", getLoss(), {1})) ||
+      failed(expectShape(*this, "valid", getValid(), {1})) || failed(expectLike(*this, "d_x", getDX(), getX())))
+    return failure();
+  return expectLike(*this, "d_weight", getDWeight(), getWeight());
+}
+
+LogicalResult LinearCrossEntropyEvaluateOp::verify() {
+  int64_t batch = getBatch();
+  if (failed(verifyHead(*this, getX(), getWeight(), batch * getSequence())) || failed(expectShape(*this, "loss_sum", getLossSum(), {batch})))
+    return failure();
+  return expectShape(*this, "count", getCount(), {batch});
+}
+
+LogicalResult LogitsAtOp::verify() {
+  int64_t batch = getBatch();
+  if (failed(verifyHead(*this, getX(), getWeight(), batch * getSequence())) || failed(expectShape(*this, "positions", getPositions(), {batch})))
+    return failure();
+  return expectShape(*this, "logits", getLogits(), {batch, getDim(getWeight(), 0)});
+}
+
+void LinearCrossEntropyOp::getEffects(SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
+  getFlagEffects({getInvalidAttr()}, effects);
+}
+void LinearCrossEntropyOp::dropFlags() { removeInvalidAttr(); }
 
 SmallVector<Value> LinearCrossEntropyOp::getSavedValues() { return {getDX(), getDWeight()}; }
 
@@ -21,39 +54,31 @@ FailureOr<SmallVector<Value>> LinearCrossEntropyOp::buildGradient(OpBuilder &bui
   for (Value gradient : resultGradients)
     if (gradient) // its own gradients are those of a loss term, not of a value that is used further
       return failure();
-  return SmallVector<Value>{saved[0], saved[1], Value()};
-}
-
-/// Logits of `chunk` rows at a time, and one row more.
-static KernelQuery getHeadQuery(StringRef kernel, ArrayRef<int64_t> ints, int64_t chunk, Value weight) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints.assign(ints.begin(), ints.end());
-  query.workspaceBytes = 4 * (chunk + 1) * getDim(weight, 0);
-  return query;
+  return SmallVector<Value>{saved[0], saved[1], Value(), Value()};
 }
 
 KernelQuery LinearCrossEntropyOp::getKernelQuery() {
-  int64_t chunk = getChunk();
-  KernelQuery query = getHeadQuery("mg_linear_cross_entropy",
-                                   {getDim(getX(), 0), getDim(getX(), 1), getDim(getWeight(), 0), chunk, 0}, chunk, getWeight());
-  query.doubles = {getScale().convertToDouble()};
-  query.accumulateIndex = 4;
-  query.gradientResult = 2;
-  return query;
+  KernelQuery query("linear_cross_entropy");
+  query.add("loss", getLoss()).add("d_x", getDX()).add("d_weight", getDWeight());
+  if (getInvalid())
+    query.addState("invalid", LaunchOperand::Kind::Metric, *getInvalid(), RankedTensorType::get({1}, Float32Type::get(getContext())));
+  query.add("x", getX()).add("weight", getWeight()).add("targets", getTargets()).add("valid", getValid());
+  query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).set("vocab", getDim(getWeight(), 0));
+  return query.setReal("scale", getScale().convertToDouble());
 }
 
 KernelQuery LinearCrossEntropyEvaluateOp::getKernelQuery() {
-  int64_t chunk = getChunk();
-  return getHeadQuery("mg_linear_cross_entropy_evaluate",
-                      {int64_t(getBatch()), int64_t(getSequence()), getDim(getX(), 1), getDim(getWeight(), 0), chunk}, chunk, getWeight());
+  KernelQuery query("linear_cross_entropy_evaluate");
+  query.add("loss_sum", getLossSum()).add("count", getCount()).add("x", getX()).add("weight", getWeight()).add("targets", getTargets());
+  query.set("batch", getBatch()).set("sequence", getSequence());
+  return query.set("cols", getDim(getX(), 1)).set("vocab", getDim(getWeight(), 0));
 }
 
 KernelQuery LogitsAtOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_logits_at";
-  query.ints = {int64_t(getBatch()), int64_t(getSequence()), getDim(getX(), 1), getDim(getWeight(), 0)};
-  return query;
+  KernelQuery query("logits_at");
+  query.add("logits", getLogits()).add("x", getX()).add("weight", getWeight()).add("positions", getPositions());
+  query.set("batch", getBatch()).set("sequence", getSequence());
+  return query.set("cols", getDim(getX(), 1)).set("vocab", getDim(getWeight(), 0));
 }
 
 static ShardingRule getHeadRule(StringRef text, Value x, Value weight, int64_t batch) {
@@ -61,21 +86,23 @@ static ShardingRule getHeadRule(StringRef text, Value x, Value weight, int64_t b
 }
 
 ShardingRule LinearCrossEntropyOp::getShardingRule() {
-  return getHeadRule("([b s, d], [v, d], [b, s]) -> ([], [b s, d], [v, d]) reduce{b s v} replicate{d}", getX(), getWeight(),
-                     getDim(getTargets(), 0));
+  return getHeadRule("([b s, d], [v, d], [b, s], [one]) -> ([one], [b s, d], [v, d]) reduce{b s} replicate{v: a log-sum-exp is over the "
+                     "whole vocabulary; d: a logit is a sum over the whole row}", getX(), getWeight(), getDim(getTargets(), 0));
 }
 
 ShardingRule LinearCrossEntropyEvaluateOp::getShardingRule() {
-  return getHeadRule("([b s, d], [v, d], [b, s]) -> ([b], [b]) reduce{s v} replicate{d}", getX(), getWeight(), getBatch());
+  return getHeadRule("([b s, d], [v, d], [b, s]) -> ([b], [b]) reduce{s} replicate{v: a log-sum-exp is over the whole vocabulary; d: a "
+                     "logit is a sum over the whole row} attributes{batch = b, sequence = s}", getX(), getWeight(), getBatch());
 }
 
 ShardingRule LogitsAtOp::getShardingRule() {
-  return getHeadRule("([b s, d], [v, d], [b]) -> ([b, v]) reduce{d} replicate{s}", getX(), getWeight(), getBatch());
+  return getHeadRule("([b s, d], [v, d], [b]) -> ([b, v]) reduce{d} replicate{s: a position counts from the start of its row} "
+                     "attributes{batch = b, sequence = s}", getX(), getWeight(), getBatch());
 }
 
 static OpCost getHeadCost(Operation *op, int64_t rows, Value weight) {
   OpCost cost = getMemoryCost(op);
-  cost.flops = 2 * rows * getCount(weight);
+  cost.flops = 2 * rows * megacc::step::getCount(weight);
   return cost;
 }
 
@@ -83,6 +110,7 @@ static OpCost getHeadCost(Operation *op, int64_t rows, Value weight) {
 OpCost LinearCrossEntropyOp::getCost() {
   OpCost cost = getHeadCost(*this, getDim(getX(), 0), getWeight());
   cost.flops *= 3;
+  cost.recomputable = false; // it makes gradients of its own
   return cost;
 }
 OpCost LinearCrossEntropyEvaluateOp::getCost() { return getHeadCost(*this, getDim(getX(), 0), getWeight()); }

@@ -12,23 +12,24 @@ using Gradients = FailureOr<SmallVector<Value>>;
 /// Without a gradient of the first result there is nothing to build from.
 static bool lacksGradient(ValueRange resultGradients) { return resultGradients.empty() || !resultGradients.front(); }
 
-/// Null for a value that is absent.
-static void addOptional(KernelQuery &query, unsigned &index, Value value) {
-  if (value)
-    query.addOperand(index++);
-  else
-    query.addNull();
-}
-
 //===- causal_conv --------------------------------------------------------===//
 
-LogicalResult CausalConvOp::verify() {
-  int64_t rows = getBatch() * getSequence(), channels = getDim(getX(), 1);
-  if (getY().getType() != getX().getType() || getDim(getX(), 0) != rows || getDim(getWeight(), 0) != channels ||
-      (getBias() && getCount(getBias()) != channels) || (getDocuments() && getCount(getDocuments()) != rows))
-    return emitOpError("has x ") << getX().getType() << ", weight " << getWeight().getType() << " and result " << getY().getType() << " for "
-                                 << rows << " rows";
-  return success();
+template <typename Op> static LogicalResult verifyConv(Op op, Value y) {
+  int64_t rows = op.getBatch() * op.getSequence(), channels = getDim(op.getX(), 1);
+  if (getDim(op.getX(), 0) != rows || getDim(op.getWeight(), 0) != channels || (op.getBias() && getCount(op.getBias()) != channels) ||
+      (op.getDocuments() && getCount(op.getDocuments()) != rows))
+    return op.emitOpError("has x ") << op.getX().getType() << ", weight " << op.getWeight().getType() << " and result " << y.getType() << " for "
+                                    << rows << " rows";
+  return expectLike(op, "y", y, op.getX());
+}
+
+LogicalResult CausalConvOp::verify() { return verifyConv(*this, getY()); }
+
+LogicalResult CausalConvGradOp::verify() {
+  if (failed(verifyConv(*this, getDY())) || failed(expectLike(*this, "d_x", getDX(), getX())) ||
+      failed(expectLike(*this, "d_weight", getDWeight(), getWeight())))
+    return failure();
+  return expectShape(*this, "d_bias", getDBias(), {getDim(getX(), 1)});
 }
 
 SmallVector<Value> CausalConvOp::getSavedValues() { return SmallVector<Value>(getOperands()); }
@@ -37,7 +38,7 @@ Gradients CausalConvOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
   if (lacksGradient(resultGradients))
     return failure();
   auto d_bias = RankedTensorType::get({getDim(getX(), 1)}, builder.getF32Type());
-  auto grad = CausalConvGradOp::create(builder, getLoc(), getX().getType(), getWeight().getType(), d_bias, resultGradients[0], saved[0],
+  auto grad = CausalConvGradOp::create(builder, getLoc(), getX().getType(), getF32Like(getWeight()), d_bias, resultGradients[0], saved[0],
                                        saved[1], getBias() ? saved[2] : Value(), getDocuments() ? saved.back() : Value(), getBatchAttr(),
                                        getSequenceAttr(), getSiluAttr());
   SmallVector<Value> gradients = {grad.getDX(), grad.getDWeight()};
@@ -50,7 +51,8 @@ Gradients CausalConvOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
 template <typename Op>
 static ShardingRule getConvRule(Op op, StringRef operands, StringRef results) {
   std::string optional = std::string(op.getBias() ? ", [c]" : "") + (op.getDocuments() ? ", [b, s]" : "");
-  return ShardingRule::get(("(" + operands + optional + ") -> (" + results + " replicate{s w}").str(),
+  return ShardingRule::get(("(" + operands + optional + ") -> (" + results + " replicate{s: a token reads those before it; w: the taps of " +
+                            "a channel are one sum} attributes{batch = b, sequence = s}").str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"c", getDim(op.getX(), 1)}, {"w", getDim(op.getWeight(), 1)}});
 }
 
@@ -59,40 +61,38 @@ ShardingRule CausalConvGradOp::getShardingRule() {
   return getConvRule(*this, "[b s, c], [b s, c], [c, w]", "[b s, c], [c, w], [c]) reduce{b}");
 }
 
-/// `first` operands, then bias and documents; the workspace holds `arrays` times the taps.
-template <typename Op>
-static KernelQuery getConvQuery(StringRef kernel, Op op, unsigned first, int64_t arrays) {
-  int64_t channels = getDim(op.getX(), 1), width = getDim(op.getWeight(), 1);
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {int64_t(op.getBatch()), int64_t(op.getSequence()), channels, width, op.getSilu()};
-  query.workspaceBytes = 4 * arrays * channels * width;
-  for (unsigned index = 0; index < op->getNumResults(); ++index)
-    query.addResult(index);
-  unsigned index = 0;
-  while (index < first)
-    query.addOperand(index++);
-  addOptional(query, index, op.getBias());
-  addOptional(query, index, op.getDocuments());
-  return query;
+template <typename Op> static KernelQuery &setConv(KernelQuery &query, Op op) {
+  query.add("x", op.getX()).add("weight", op.getWeight()).add("bias", op.getBias()).add("documents", op.getDocuments());
+  query.set("batch", op.getBatch()).set("sequence", op.getSequence()).set("channels", getDim(op.getX(), 1));
+  return query.set("taps", getDim(op.getWeight(), 1)).set("silu", op.getSilu());
 }
 
-KernelQuery CausalConvOp::getKernelQuery() { return getConvQuery("mg_causal_conv", *this, 2, 1); }
+KernelQuery CausalConvOp::getKernelQuery() {
+  KernelQuery query("causal_conv");
+  return setConv(query.add("y", getY()), *this);
+}
 
 KernelQuery CausalConvGradOp::getKernelQuery() {
-  KernelQuery query = getConvQuery("mg_causal_conv_grad", *this, 3, 2);
-  query.ints.push_back(0);
-  query.accumulateIndex = 5;
-  query.gradientResult = 1;
-  return query;
+  KernelQuery query("causal_conv_grad");
+  return setConv(query.add("d_x", getDX()).add("d_weight", getDWeight()).add("d_bias", getDBias()).add("d_y", getDY()), *this);
 }
 
 //===- skip_gate ----------------------------------------------------------===//
 
-LogicalResult SkipGateOp::verify() {
-  if (cast<RankedTensorType>(getSkip().getType()).getRank() != 2 || getCount(getSkip()) != getDim(getX(), 1))
-    return emitOpError("has a skip of ") << getSkip().getType() << " for " << getDim(getX(), 1) << " columns";
+static LogicalResult verifySkip(Operation *op, Value skip, Value x) {
+  if (cast<RankedTensorType>(skip.getType()).getRank() != 2 || getCount(skip) != getDim(x, 1))
+    return op->emitOpError("has a skip of ") << skip.getType() << " for " << getDim(x, 1) << " columns";
   return success();
+}
+
+LogicalResult SkipGateOp::verify() { return verifySkip(*this, getSkip(), getX()); }
+
+LogicalResult SkipGateGradOp::verify() {
+  for (auto [name, value] : {std::pair<StringRef, Value>{"d_y", getDY()}, {"v", getV()}, {"gate", getGate()}, {"d_x", getDX()}, {"d_v", getDV()},
+                             {"d_gate", getDGate()}})
+    if (failed(expectLike(*this, name, value, getX())))
+      return failure();
+  return failed(verifySkip(*this, getSkip(), getX())) ? failure() : expectLike(*this, "d_skip", getDSkip(), getSkip());
 }
 
 SmallVector<Value> SkipGateOp::getSavedValues() { return SmallVector<Value>(getOperands()); }
@@ -101,7 +101,7 @@ Gradients SkipGateOp::buildGradient(OpBuilder &builder, ValueRange resultGradien
   if (lacksGradient(resultGradients))
     return failure();
   Type type = getX().getType();
-  auto grad = SkipGateGradOp::create(builder, getLoc(), type, type, type, getSkip().getType(), resultGradients[0], saved[0], saved[1],
+  auto grad = SkipGateGradOp::create(builder, getLoc(), type, type, type, getF32Like(getSkip()), resultGradients[0], saved[0], saved[1],
                                      saved[2], saved[3]);
   return SmallVector<Value>(grad.getResults());
 }
@@ -119,23 +119,20 @@ ShardingRule SkipGateGradOp::getShardingRule() {
                      getSkip());
 }
 
+template <typename Op> static KernelQuery &setGate(KernelQuery &query, Op op) {
+  query.add("x", op.getX()).add("v", op.getV()).add("gate", op.getGate()).add("skip", op.getSkip());
+  return query.set("rows", getDim(op.getX(), 0)).set("cols", getDim(op.getX(), 1));
+}
+
 KernelQuery SkipGateOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_skip_gate";
-  query.ints = {getDim(getX(), 0), getDim(getX(), 1)};
-  query.inPlace = {{0, 0}, {0, 1}, {0, 2}};
-  return query;
+  KernelQuery query("skip_gate");
+  return setGate(query.add("y", getY()), *this);
 }
 
 KernelQuery SkipGateGradOp::getKernelQuery() {
-  int64_t rows = getDim(getX(), 0), cols = getDim(getX(), 1);
-  KernelQuery query;
-  query.kernel = "mg_skip_gate_grad";
-  query.ints = {rows, cols, 0};
-  query.workspaceBytes = 4 * ((rows + 63) / 64) * cols;
-  query.accumulateIndex = 2;
-  query.gradientResult = 3;
-  return query;
+  KernelQuery query("skip_gate_grad");
+  query.add("d_x", getDX()).add("d_v", getDV()).add("d_gate", getDGate()).add("d_skip", getDSkip()).add("d_y", getDY());
+  return setGate(query, *this);
 }
 
 //===- m2rnn_scan ---------------------------------------------------------===//
@@ -145,100 +142,92 @@ namespace {
 struct ScanSizes {
   template <typename Op>
   explicit ScanSizes(Op op)
-      : batch(op.getBatch()), sequence(op.getSequence()), interval(op.getInterval()), heads(getDim(op.getF(), 1)), key(getDim(op.getQ(), 1)),
+      : batch(op.getBatch()), sequence(op.getSequence()), heads(getDim(op.getF(), 1)), key(getDim(op.getQ(), 1)),
         value(getDim(op.getStateWeight(), 2)) {}
 
-  /// Floats of the kernels' scratch, as kernels.def says.
-  int64_t getForwardScratch() const { return slots * (cols * cols + 2 * rows + cols + 2 * rows * cols); }
-  int64_t getBackwardScratch() const {
-    return slots * (2 * cols * cols + 2 * rows + 2 * cols + (2 * interval + 1) * rows * cols) +
-           batch * heads * (rows * cols + cols * cols + 2 + 2 * interval * rows);
-  }
   int64_t getFlops() const { return batch * sequence * heads * (2 * key * value * value + 7 * key * value); }
 
-  int64_t batch, sequence, interval, heads, key, value;
-  int64_t slots = std::min<int64_t>(batch * heads, 32), rows = llvm::alignTo(key, 8), cols = llvm::alignTo(value, 8);
-  int64_t blocks = llvm::divideCeil(sequence, interval);
+  int64_t batch, sequence, heads, key, value;
 };
 } // namespace
 
-LogicalResult M2rnnScanOp::verify() {
-  if (getInterval() < 1)
-    return emitOpError("needs an 'interval' of at least one token");
-  ScanSizes size(*this);
+template <typename Op> static LogicalResult verifyScan(Op op, Value y) {
+  ScanSizes size(op);
   int64_t tokens = size.batch * size.sequence;
   auto has = [&](Value value, ArrayRef<int64_t> shape) { return cast<RankedTensorType>(value.getType()).getShape() == shape; };
-  if (!has(getQ(), {tokens, size.key}) || !has(getK(), {tokens, size.key}) || !has(getV(), {tokens, size.heads * size.value}) ||
-      !has(getF(), {tokens, size.heads}) || !has(getALog(), {size.heads}) || !has(getDtBias(), {size.heads}) ||
-      !has(getStateWeight(), {size.heads, size.value, size.value}) || getY().getType() != getV().getType() ||
-      !has(getStates(), {size.batch, size.heads, size.blocks, size.key, size.value}) ||
-      (getDocuments() && getCount(getDocuments()) != tokens))
-    return emitOpError("has shapes that do not follow from its sizes: q ")
-           << getQ().getType() << ", v " << getV().getType() << ", f " << getF().getType() << ", state_weight " << getStateWeight().getType()
-           << ", states " << getStates().getType();
+  if (!has(op.getQ(), {tokens, size.key}) || !has(op.getK(), {tokens, size.key}) || !has(op.getV(), {tokens, size.heads * size.value}) ||
+      !has(op.getF(), {tokens, size.heads}) || !has(op.getALog(), {size.heads}) || !has(op.getDtBias(), {size.heads}) ||
+      !has(op.getStateWeight(), {size.heads, size.value, size.value}) || !has(y, {tokens, size.heads * size.value}) ||
+      (op.getDocuments() && getCount(op.getDocuments()) != tokens))
+    return op.emitOpError("has shapes that do not follow from its sizes: q ")
+           << op.getQ().getType() << ", v " << op.getV().getType() << ", f " << op.getF().getType() << ", state_weight "
+           << op.getStateWeight().getType() << ", y " << y.getType();
+  return verifyCaches(op, op.getCachedAttr(), op.getCaches());
+}
+
+LogicalResult M2rnnScanOp::verify() { return verifyScan(*this, getY()); }
+
+LogicalResult M2rnnScanGradOp::verify() {
+  if (failed(verifyScan(*this, getDY())))
+    return failure();
+  static const char *const names[] = {"d_q", "d_k", "d_v", "d_f", "d_a_log", "d_dt_bias", "d_state_weight"};
+  for (auto [name, gradient, value] : llvm::zip(names, getResults(), getOperands().drop_front()))
+    if (failed(expectLike(*this, name, gradient, value)))
+      return failure();
   return success();
 }
 
-SmallVector<Value> M2rnnScanOp::getSavedValues() {
-  SmallVector<Value> saved = {getStates()};
-  saved.append(getOperands().begin(), getOperands().end());
-  return saved;
-}
+SmallVector<Value> M2rnnScanOp::getSavedValues() { return SmallVector<Value>(getOperands()); }
 
 Gradients M2rnnScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
-  if (lacksGradient(resultGradients) || resultGradients[1])
+  if (lacksGradient(resultGradients))
     return failure();
-  ValueTypeRange<OperandRange> types = getOperands().take_front(7).getTypes();
-  auto grad = M2rnnScanGradOp::create(builder, getLoc(), types, resultGradients[0], saved[0], saved[1], saved[2], saved[3], saved[4],
-                                      saved[5], saved[6], saved[7], saved.size() > 8 ? saved[8] : Value(), getBatchAttr(), getSequenceAttr(),
-                                      getIntervalAttr());
+  SmallVector<Type> types(getOperands().take_front(7).getTypes());
+  types.back() = getF32Like(getStateWeight());
+  auto grad = M2rnnScanGradOp::create(builder, getLoc(), types, resultGradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5],
+                                      saved[6], getDocuments() ? saved[7] : Value(), ValueRange(), getBatchAttr(), getSequenceAttr(),
+                                      ArrayAttr());
   SmallVector<Value> gradients(grad.getResults());
   gradients.resize(getNumOperands());
   return gradients;
 }
 
 template <typename Op>
-static ShardingRule getScanRule(Op op, StringRef first, StringRef results, StringRef kinds) {
+static ShardingRule getScanRule(Op op, StringRef first, StringRef results, StringRef reduce) {
   ScanSizes size(op);
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
   return ShardingRule::get(("(" + first + "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]" + documents + ") -> (" + results +
-                            ") " + kinds).str(),
-                           {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value}, {"u", size.value},
-                            {"n", size.blocks}});
+                            ")" + reduce + " replicate{s: a state follows from those before it; k v u: a state is one matrix} " +
+                            "attributes{batch = b, sequence = s}").str(),
+                           {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value},
+                            {"u", size.value}});
 }
 
-ShardingRule M2rnnScanOp::getShardingRule() {
-  return getScanRule(*this, "", "[b s, h v], [b, h, n, k, v]", "replicate{s k v u n}");
-}
+ShardingRule M2rnnScanOp::getShardingRule() { return getScanRule(*this, "", "[b s, h v]", ""); }
 
 ShardingRule M2rnnScanGradOp::getShardingRule() {
-  return getScanRule(*this, "[b s, h v], [b, h, n, k, v], ", "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]",
-                     "reduce{b h} replicate{s k v u n}");
+  return getScanRule(*this, "[b s, h v], ", "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]",
+                     " reduce{b h}");
 }
 
-template <typename Op>
-static KernelQuery getScanQuery(StringRef kernel, Op op) {
+template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {
   ScanSizes size(op);
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints = {size.batch, size.sequence, size.heads, size.key, size.value, size.interval};
-  addValues(query, op, !op.getDocuments());
-  return query;
+  query.add("q", op.getQ()).add("k", op.getK()).add("v", op.getV()).add("f", op.getF()).add("a_log", op.getALog()).add("dt_bias", op.getDtBias());
+  query.add("state_weight", op.getStateWeight()).add("documents", op.getDocuments());
+  addCaches(query, op.getCachedAttr(), op.getCaches());
+  query.set("batch", size.batch).set("sequence", size.sequence).set("heads", size.heads);
+  return query.set("key", size.key).set("value", size.value);
 }
 
 KernelQuery M2rnnScanOp::getKernelQuery() {
-  KernelQuery query = getScanQuery("mg_m2rnn_scan", *this);
-  query.workspaceBytes = 4 * ScanSizes(*this).getForwardScratch();
-  return query;
+  KernelQuery query("m2rnn_scan");
+  return setScan(query.add("y", getY()), *this);
 }
 
 KernelQuery M2rnnScanGradOp::getKernelQuery() {
-  KernelQuery query = getScanQuery("mg_m2rnn_scan_grad", *this);
-  query.workspaceBytes = 4 * ScanSizes(*this).getBackwardScratch();
-  query.ints.push_back(0);
-  query.accumulateIndex = 6;
-  query.gradientResult = 6;
-  return query;
+  KernelQuery query("m2rnn_scan_grad");
+  query.add("d_q", getDQ()).add("d_k", getDK()).add("d_v", getDV()).add("d_f", getDF()).add("d_a_log", getDALog()).add("d_dt_bias", getDDtBias());
+  return setScan(query.add("d_state_weight", getDStateWeight()).add("d_y", getDY()), *this);
 }
 
 OpCost M2rnnScanOp::getCost() {

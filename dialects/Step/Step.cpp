@@ -3,23 +3,38 @@
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/DenseSet.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
+using namespace megacc;
 using namespace megacc::step;
 
 #include "dialects/Step/StepDialect.cpp.inc"
+#include "dialects/Step/StepEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Step/StepAttrs.cpp.inc"
 
 void StepDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "dialects/Step/StepAttrs.cpp.inc"
+      >();
   addOperations<
 #define GET_OP_LIST
 #include "dialects/Step/StepOps.cpp.inc"
       >();
 }
 
-static Attribute getConfig(Operation *op, StringRef key) {
+static ModuleOp getModule(Operation *op) {
   auto module = dyn_cast<ModuleOp>(op);
-  if (!module)
-    module = op->getParentOfType<ModuleOp>();
+  return module ? module : op->getParentOfType<ModuleOp>();
+}
+
+static Attribute getConfig(Operation *op, StringRef key) {
+  ModuleOp module = getModule(op);
   auto config = module ? module->getAttrOfType<DictionaryAttr>(kConfigAttr) : DictionaryAttr();
   return config ? config.get(key) : Attribute();
 }
@@ -34,18 +49,96 @@ double megacc::step::getConfigDouble(Operation *op, StringRef key, double missin
   return value ? value.getValueAsDouble() : missing;
 }
 
-void megacc::step::addValues(KernelQuery &query, Operation *op, bool lastIsAbsent) {
-  for (unsigned index = 0; index < op->getNumResults(); ++index)
-    query.addResult(index);
-  for (unsigned index = 0; index < op->getNumOperands(); ++index)
-    query.addOperand(index);
-  if (lastIsAbsent)
-    query.addNull();
+StringRef megacc::step::getConfigText(Operation *op, StringRef key, StringRef missing) {
+  auto value = dyn_cast_or_null<StringAttr>(getConfig(op, key));
+  return value ? value.getValue() : missing;
+}
+
+StringRef megacc::step::getTarget(Operation *op) {
+  ModuleOp module = getModule(op);
+  auto target = module ? module->getAttrOfType<StringAttr>(kTargetAttr) : StringAttr();
+  return target ? target.getValue() : StringRef("cpu");
+}
+
+int64_t megacc::step::getBlock(Operation *op) {
+  auto block = op->getAttrOfType<IntegerAttr>(kBlockAttr);
+  return block ? block.getInt() : -1;
+}
+
+Phase megacc::step::getPhase(Operation *op) {
+  auto phase = op->getAttrOfType<PhaseAttr>(kPhaseAttr);
+  return phase ? phase.getValue() : Phase::forward;
+}
+
+StringRef megacc::step::getPath(Operation *op) {
+  auto name = op->getLoc()->findInstanceOf<NameLoc>();
+  return name ? name.getName().strref() : StringRef();
+}
+
+bool megacc::step::hasGroup(ModuleOp module, Group group) {
+  return llvm::any_of(module.getOps<ParameterOp>(), [&](ParameterOp parameter) { return parameter.getGroup() == group; });
+}
+
+int64_t megacc::step::getPaddedElements(ModuleOp module, Group group) {
+  int64_t elements = 0;
+  for (auto parameter : module.getOps<ParameterOp>())
+    if (parameter.getGroup() == group)
+      elements += llvm::alignTo(parameter.getElements(), kParameterAlignment);
+  return elements;
 }
 
 int64_t megacc::step::getDim(Value value, unsigned dim) { return cast<RankedTensorType>(value.getType()).getDimSize(dim); }
 
 int64_t megacc::step::getCount(Value value) { return cast<RankedTensorType>(value.getType()).getNumElements(); }
+
+int64_t megacc::step::getBytes(Type type) {
+  auto tensor = cast<RankedTensorType>(type);
+  return tensor.getNumElements() * (tensor.getElementTypeBitWidth() / 8);
+}
+
+RankedTensorType megacc::step::getF32Like(Value value) {
+  auto type = cast<RankedTensorType>(value.getType());
+  return RankedTensorType::get(type.getShape(), Float32Type::get(type.getContext()));
+}
+
+LogicalResult megacc::step::expectShape(Operation *op, StringRef name, Value value, ArrayRef<int64_t> shape) {
+  if (cast<RankedTensorType>(value.getType()).getShape() == shape)
+    return success();
+  InFlightDiagnostic error = op->emitOpError() << "'" << name << "' is " << value.getType() << ", expected ";
+  llvm::interleave(shape, error, " x ");
+  return error;
+}
+
+LogicalResult megacc::step::expectLike(Operation *op, StringRef name, Value value, Value other) {
+  return expectShape(op, name, value, cast<RankedTensorType>(other.getType()).getShape());
+}
+
+LogicalResult megacc::step::verifyCaches(Operation *op, ArrayAttr cached, ValueRange caches) {
+  size_t names = cached ? cached.size() : 0;
+  if (names != caches.size())
+    return op->emitOpError("names ") << names << " caches and has " << caches.size();
+  llvm::DenseSet<Attribute> seen;
+  for (Attribute name : cached ? cached.getValue() : ArrayRef<Attribute>())
+    if (!seen.insert(name).second)
+      return op->emitOpError("names the cache ") << name << " twice";
+  return success();
+}
+
+void megacc::step::addCaches(KernelQuery &query, ArrayAttr cached, ValueRange caches) {
+  for (auto [index, value] : llvm::enumerate(caches))
+    query.add(cast<StringAttr>(cached[index]).getValue(), value);
+}
+
+void megacc::step::getFlagEffects(std::initializer_list<StringAttr> flags,
+                                  SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>> &effects) {
+  if (llvm::any_of(flags, [](StringAttr flag) { return bool(flag); }))
+    effects.emplace_back(MemoryEffects::Write::get());
+}
+
+void megacc::step::markAccumulations(FuncOp func) {
+  llvm::DenseSet<Attribute> seen;
+  func.walk([&](AccumulateOp op) { op.setAdds(!seen.insert(op.getParameterAttr()).second); });
+}
 
 #define GET_OP_CLASSES
 #include "dialects/Step/StepOps.cpp.inc"

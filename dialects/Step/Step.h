@@ -12,32 +12,79 @@
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
+#include "dialects/Step/StepDialect.h.inc"
+#include "dialects/Step/StepEnums.h.inc"
+#define GET_ATTRDEF_CLASSES
+#include "dialects/Step/StepAttrs.h.inc"
+#define GET_OP_CLASSES
+#include "dialects/Step/StepOps.h.inc"
+
 namespace megacc::step {
 
 /// Names of the module's attributes.
 constexpr llvm::StringLiteral kModelAttr = "megacc.model";
+constexpr llvm::StringLiteral kTargetAttr = "megacc.target";
 constexpr llvm::StringLiteral kConfigAttr = "megacc.config";
 constexpr llvm::StringLiteral kSlotsAttr = "megacc.slots";
 constexpr llvm::StringLiteral kDecisionsAttr = "megacc.decisions";
 /// Names of the attributes of every op inside a function.
 constexpr llvm::StringLiteral kBlockAttr = "block";
 constexpr llvm::StringLiteral kPhaseAttr = "phase";
+/// Marks of later phases: a forward op and its gradient ops share a number; the caches that step-plan-memory decided to keep; the record of
+/// lib/Kernels that step-select-kernels bound.
+constexpr llvm::StringLiteral kPairAttr = "pair";
+constexpr llvm::StringLiteral kKeepAttr = "keep";
+constexpr llvm::StringLiteral kRecordAttr = "record";
 
 /// An entry of the module's megacc.config; `missing` without one.
 int64_t getConfigInteger(mlir::Operation *op, llvm::StringRef key, int64_t missing = 0);
 double getConfigDouble(mlir::Operation *op, llvm::StringRef key, double missing = 0.0);
+llvm::StringRef getConfigText(mlir::Operation *op, llvm::StringRef key, llvm::StringRef missing = "");
+/// The module's target, "cpu" where it says none.
+llvm::StringRef getTarget(mlir::Operation *op);
 
-/// Adds the op's results, then its operands, then null where its last operand is optional and absent.
-void addValues(KernelQuery &query, mlir::Operation *op, bool lastIsAbsent);
+/// The slot of an op, -1 outside blocks, and its phase (forward where it has none).
+int64_t getBlock(mlir::Operation *op);
+Phase getPhase(mlir::Operation *op);
 
-/// Size of a dimension of a tensor value.
+/// "blocks.2.mixer/in_proj": the name of an op's location.
+llvm::StringRef getPath(mlir::Operation *op);
+
+/// Trained parameters of a group: whether there are any, and their elements where each starts at a multiple of 128 and the group ends at one.
+bool hasGroup(mlir::ModuleOp module, Group group);
+int64_t getPaddedElements(mlir::ModuleOp module, Group group);
+/// Elements to a multiple of which every parameter is padded.
+constexpr int64_t kParameterAlignment = 128;
+
+/// Size of a dimension of a tensor value, and its number of elements.
 int64_t getDim(mlir::Value value, unsigned dim);
 int64_t getCount(mlir::Value value);
+/// Bytes of a tensor type.
+int64_t getBytes(mlir::Type type);
+/// The f32 tensor of a value's shape: the gradient of a parameter.
+mlir::RankedTensorType getF32Like(mlir::Value value);
+
+/// An error on the op, "NAME is tensor<...>, expected 2 x 3", unless the value has this shape.
+mlir::LogicalResult expectShape(mlir::Operation *op, llvm::StringRef name, mlir::Value value, llvm::ArrayRef<int64_t> shape);
+/// The same, for the shape of another value.
+mlir::LogicalResult expectLike(mlir::Operation *op, llvm::StringRef name, mlir::Value value, mlir::Value other);
+/// An error unless `cached` names each of the caches, once.
+mlir::LogicalResult verifyCaches(mlir::Operation *op, mlir::ArrayAttr cached, mlir::ValueRange caches);
+/// Adds each cache under its name.
+void addCaches(KernelQuery &query, mlir::ArrayAttr cached, mlir::ValueRange caches);
+/// Effects of an op whose only effect is to write these metrics, null ones excepted.
+void getFlagEffects(std::initializer_list<mlir::StringAttr> flags,
+                    llvm::SmallVectorImpl<mlir::SideEffects::EffectInstance<mlir::MemoryEffects::Effect>> &effects);
+
+/// Whether a value made by one of the ops needs memory of its own where they are one launch: it is used outside them, or nowhere.
+bool isVisible(mlir::Value value, llvm::ArrayRef<mlir::Operation *> ops);
+
+/// The query of ops that one kernel shall serve, as step.fused asks it: values used by the ops alone are left out.
+KernelQuery getFusedQuery(llvm::ArrayRef<mlir::Operation *> ops);
+
+/// Marks every accumulation of a function but the first of each parameter with `adds`.
+void markAccumulations(FuncOp func);
 
 } // namespace megacc::step
-
-#include "dialects/Step/StepDialect.h.inc"
-#define GET_OP_CLASSES
-#include "dialects/Step/StepOps.h.inc"
 
 #endif

@@ -6,55 +6,61 @@ include "dialects/Step/StepBase.td"
 
 def Step_RopeOp : Step_ComputeOp<"rope", [Step_Gradient, CostOpInterface]> {
   let summary = "rotates channels [offset, offset + width) of every head by its position";
-  let arguments = (ins Step_F32:$x, I64Attr:$sequence, I64Attr:$heads, I64Attr:$head_dim, I64Attr:$offset, I64Attr:$width, F64Attr:$theta,
+  let description = [{
+    x, y [T, heads*head_dim]. Channel j of the slice pairs with j + width/2: (a, b) -> (a cos - b sin, a sin + b cos), angle = position *
+    theta^(-2j/width), position = row mod sequence. `inverse` turns back, which is the gradient.
+  }];
+  let arguments = (ins Step_Float:$x, I64Attr:$sequence, I64Attr:$heads, I64Attr:$head_dim, I64Attr:$offset, I64Attr:$width, F64Attr:$theta,
                        UnitAttr:$inverse);
-  let results = (outs Step_F32:$y);
-  let hasVerifier = 1;
+  let results = (outs Step_Float:$y);
 }
 
 def Step_SplitOp : Step_ComputeOp<"split", [Step_Gradient, CostOpInterface]> {
   let summary = "cuts the columns of every group into parts";
-  let arguments = (ins Step_F32:$x, I64Attr:$groups, DenseI64ArrayAttr:$widths);
-  let results = (outs Variadic<Step_F32>:$parts);
-  let hasVerifier = 1;
+  let description = [{x [T, groups * sum of widths]; part i is [T, groups * widths[i]]; 2 to 4 parts.}];
+  let arguments = (ins Step_Float:$x, I64Attr:$groups, DenseI64ArrayAttr:$widths);
+  let results = (outs Variadic<Step_Float>:$parts);
 }
 
 def Step_ConcatOp : Step_ComputeOp<"concat", [Step_Gradient, CostOpInterface]> {
   let summary = "the inverse of split";
-  let arguments = (ins Variadic<Step_F32>:$parts, I64Attr:$groups, DenseI64ArrayAttr:$widths);
-  let results = (outs Step_F32:$y);
-  let hasVerifier = 1;
+  let description = [{part i is [T, groups * widths[i]]; y [T, groups * sum of widths].}];
+  let arguments = (ins Variadic<Step_Float>:$parts, I64Attr:$groups, DenseI64ArrayAttr:$widths);
+  let results = (outs Step_Float:$y);
 }
 
 def Step_RepeatGroupsOp : Step_ComputeOp<"repeat_groups", [Step_Gradient, CostOpInterface]> {
   let summary = "repeats the columns for every group";
-  let hasVerifier = 1;
-  let arguments = (ins Step_F32:$x, I64Attr:$groups);
-  let results = (outs Step_F32:$y);
+  let description = [{x [T, width], y [T, groups*width].}];
+  let arguments = (ins Step_Float:$x, I64Attr:$groups);
+  let results = (outs Step_Float:$y);
 }
 
 def Step_SumGroupsOp : Step_ComputeOp<"sum_groups", [Step_Gradient, CostOpInterface]> {
   let summary = "sums the columns of all groups";
-  let hasVerifier = 1;
-  let arguments = (ins Step_F32:$x, I64Attr:$groups);
-  let results = (outs Step_F32:$y);
+  let description = [{x [T, groups*width], y [T, width].}];
+  let arguments = (ins Step_Float:$x, I64Attr:$groups);
+  let results = (outs Step_Float:$y);
 }
 
 def Step_AttentionOp : Step_ComputeOp<"attention", [Step_Gradient, Step_Cost]> {
-  let summary = "causal attention, inside documents when they are given";
-  let description = [{q [T, heads*qk_dim], k [T, kv_heads*qk_dim], v [T, kv_heads*v_dim]; results y [T, heads*v_dim] and the log-sum-exp
-    [batch, heads, sequence].}];
-  let arguments = (ins Step_F32:$q, Step_F32:$k, Step_F32:$v, Optional<Step_I32>:$documents, I64Attr:$batch, I64Attr:$sequence,
-                       I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim, I64Attr:$v_dim, F64Attr:$scale);
-  let results = (outs Step_F32:$y, Step_F32:$lse);
-  let hasVerifier = 1;
+  let summary = "y = softmax(scale q k^T) v, causal, inside documents where they are given";
+  let description = [{
+    q [T, heads*qk_dim], k [T, kv_heads*qk_dim], v [T, kv_heads*v_dim], y [T, heads*v_dim], documents [batch, sequence]. Query head i reads
+    key-value head i / (heads/kv_heads). Cache: lse [batch, heads, sequence], the log-sum-exp of the scaled scores.
+  }];
+  let arguments = (ins Step_Float:$q, Step_Float:$k, Step_Float:$v, Optional<Step_I32>:$documents, I64Attr:$batch, I64Attr:$sequence,
+                       I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim, I64Attr:$v_dim, F64Attr:$scale, Step_Cached:$cached);
+  let results = (outs Step_Float:$y, Variadic<Step_Any>:$caches);
 }
 
-def Step_AttentionGradOp : Step_ComputeOp<"attention_grad", [Step_Cost]> {
-  let arguments = (ins Step_F32:$d_y, Step_F32:$y, Step_F32:$lse, Step_F32:$q, Step_F32:$k, Step_F32:$v, Optional<Step_I32>:$documents,
-                       I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim, I64Attr:$v_dim,
-                       F64Attr:$scale);
-  let results = (outs Step_F32:$d_q, Step_F32:$d_k, Step_F32:$d_v);
+def Step_AttentionGradOp : Step_GradOp<"attention_grad", [Step_Cost, AttrSizedOperandSegments, DeclareOpInterfaceMethods<CacheOpInterface>]> {
+  let summary = "d_v = p^T d_y, d_q = scale d_s k, d_k = scale d_s^T q with d_s = p (d_y v^T - rowsum(d_y y)), p = exp(scale q k^T - lse)";
+  let description = [{Shapes as in step.attention; d_k and d_v sum over the query heads of their key-value head.}];
+  let arguments = (ins Step_Float:$d_y, Step_Float:$y, Step_Float:$q, Step_Float:$k, Step_Float:$v, Optional<Step_I32>:$documents,
+                       Variadic<Step_Any>:$caches, I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim,
+                       I64Attr:$v_dim, F64Attr:$scale, Step_Cached:$cached);
+  let results = (outs Step_Float:$d_q, Step_Float:$d_k, Step_Float:$d_v);
 }
 
 #endif

@@ -4,28 +4,31 @@
 
 include "dialects/Step/StepBase.td"
 
+defvar Step_Mamba3Sizes = (ins I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim,
+                               I64Attr:$state, I64Attr:$angles, I64Attr:$chunk, UnitAttr:$mimo, UnitAttr:$out_norm, UnitAttr:$heavy,
+                               F64Attr:$eps, Step_Cached:$cached);
+
 def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost, AttrSizedOperandSegments]> {
   let summary = "Mamba-3 between its projections: norms, rotation, scan, gate (conventions section 8)";
-  let description = [{projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias,
-    B_norm, C_norm, of variant mimo then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1), and the weight of the norm of y where
-    there is one. Results: y [T, heads*head_dim], and what the backward replays from: the states [batch, heads, windows, state, head_dim]
-    that enter every window of `window` tokens, a multiple of 64; and, in the variant that caches it, PsiV = x * mimo_x
-    [T, heads, rank, head_dim]. `chunk` is the declared one; it counts FLOPs and changes no value. State,
-    previous token and angles restart where a document starts.}];
-  let arguments = (ins Step_F32:$projection, Variadic<Step_F32>:$parameters, Optional<Step_I32>:$documents, I64Attr:$batch, I64Attr:$sequence,
-                       I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim, I64Attr:$state, I64Attr:$angles, I64Attr:$chunk,
-                       I64Attr:$window, UnitAttr:$heavy, F64Attr:$eps);
-  let results = (outs Step_F32:$y, Step_F32:$states, Optional<Step_F32>:$psi_v);
-  let hasVerifier = 1;
+  let description = [{
+    projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias, B_norm, C_norm; with `mimo`
+    then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1); with `out_norm` then the weight of the norm of y. y [T,
+    heads*head_dim]. Caches: states [batch, heads, windows, state, head_dim] that enter every window of tokens; psi_v [T, heads, rank, head_dim] =
+    x * mimo_x. `chunk` is the declared one; it counts FLOPs and changes no value. State, previous token and angles restart where a document starts.
+  }];
+  let arguments = !con((ins Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents), Step_Mamba3Sizes);
+  let results = (outs Step_Float:$y, Variadic<Step_Any>:$caches);
 }
 
-def Step_Mamba3ScanGradOp : Step_ComputeOp<"mamba3_scan_grad", [Step_Cost, AttrSizedOperandSegments]> {
-  let summary = "gradients of the projection and of every parameter";
-  let arguments = (ins Step_F32:$d_y, Step_F32:$states, Optional<Step_F32>:$psi_v, Step_F32:$projection,
-                       Variadic<Step_F32>:$parameters, Optional<Step_I32>:$documents, I64Attr:$batch, I64Attr:$sequence,
-                       I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim, I64Attr:$state, I64Attr:$angles,
-                       I64Attr:$chunk, I64Attr:$window, UnitAttr:$heavy, F64Attr:$eps);
-  let results = (outs Step_F32:$d_projection, Variadic<Step_F32>:$d_parameters);
+def Step_Mamba3ScanGradOp : Step_GradOp<"mamba3_scan_grad", [Step_Cost, AttrSizedOperandSegments, DeclareOpInterfaceMethods<CacheOpInterface>]> {
+  let summary = "gradients of the projection and of every parameter, by the scan run back over its chunks";
+  let description = [{
+    d_y [T, heads*head_dim], the rest as in step.mamba3_scan; d_projection [T, W], each d_parameter of its parameter's shape. B and C of a group sum
+    over its heads, the angles over all heads.
+  }];
+  let arguments = !con((ins Step_Float:$d_y, Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents,
+                            Variadic<Step_Any>:$caches), Step_Mamba3Sizes);
+  let results = (outs Step_Float:$d_projection, Variadic<Step_F32>:$d_parameters);
 }
 
 #endif

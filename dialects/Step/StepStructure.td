@@ -5,7 +5,7 @@
 include "dialects/Step/StepBase.td"
 
 def Step_FuncOp : Step_Op<"func", [Symbol, IsolatedFromAbove, SingleBlockImplicitTerminator<"ReturnOp">]> {
-  let summary = "one of the three functions of a step";
+  let summary = "one of the functions of a step";
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
@@ -18,18 +18,24 @@ def Step_ReturnOp : Step_Op<"return", [Pure, Terminator, HasParent<"FuncOp">]> {
 
 def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
   let summary = "a tensor of the model's state";
-  let description = [{`init` is "constant" (value init_a), "normal" (standard deviation init_a), "uniform" (bound init_a), "dt_bias", "a_log"
-    or "identity" (init_a = width of the stacked matrices).}];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_F32>:$type, UnitAttr:$decays, UnitAttr:$trained, StrAttr:$init,
+  let description = [{
+    `init` says how it starts, with `init_a` the value, the standard deviation, the bound, or the width of stacked identity matrices. A trained
+    parameter has an f32 gradient and moments, and an f32 master where it is bf16 itself.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained, Step_InitializerAttr:$init,
                        F64Attr:$init_a, I64Attr:$block);
-  let assemblyFormat = "$sym_name `:` $type attr-dict";
-  let hasVerifier = 1;
+  let assemblyFormat = "$sym_name `:` $type `init` `` $init attr-dict";
+  let extraClassDeclaration = [{
+    /// The group of parameters it is updated with.
+    Group getGroup();
+    int64_t getElements();
+  }];
 }
 
 def Step_ReadOp : Step_Op<"read", [Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
-  let summary = "the value of a parameter; no launch";
+  let summary = "the value of a parameter, which no function both reads this way and writes; no launch";
   let arguments = (ins FlatSymbolRefAttr:$parameter);
-  let results = (outs Step_F32:$value);
+  let results = (outs Step_Float:$value);
   let assemblyFormat = "$parameter attr-dict `:` type($value)";
 }
 
@@ -41,51 +47,91 @@ def Step_InputOp : Step_Op<"input", [Pure]> {
   let assemblyFormat = "$name attr-dict `:` type($value)";
 }
 
-def Step_AccumulateOp : Step_Op<"accumulate", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, Step_Kernel]> {
-  let summary = "adds a micro-batch's gradient to the gradient of a parameter (the first one overwrites)";
-  let arguments = (ins FlatSymbolRefAttr:$parameter, Step_F32:$gradient);
+def Step_AccumulateOp : Step_EffectOp<"accumulate", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, Step_Kernel]> {
+  let summary = "adds a gradient of this micro-batch to the gradient of a parameter";
+  let description = [{
+    The first accumulation of a parameter overwrites in the first micro-batch; the others of the function have `adds` and always add.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$parameter, Step_F32:$gradient, UnitAttr:$adds);
   let assemblyFormat = "$parameter `,` $gradient attr-dict `:` type($gradient)";
 }
 
-def Step_LossOp : Step_Op<"loss", [Step_Kernel]> {
+def Step_LossOp : Step_EffectOp<"loss", [Step_Kernel]> {
   let summary = "marks a term of the objective, the sum of its values, recorded in the metric loss.<name>";
   let arguments = (ins Variadic<Step_F32>:$values, StrAttr:$name, F64Attr:$weight);
   let assemblyFormat = "$values attr-dict `:` type($values)";
   let hasVerifier = 1;
 }
 
-def Step_OutputOp : Step_Op<"output", [Step_Kernel]> {
+def Step_OutputOp : Step_EffectOp<"output", [Step_Kernel]> {
   let summary = "copies a value to the host's outputs";
   let description = [{`shape` is what the host sees; the elements stay in order.}];
-  let arguments = (ins StrAttr:$name, Step_F32:$value, OptionalAttr<DenseI64ArrayAttr>:$shape);
+  let arguments = (ins StrAttr:$name, Step_Float:$value, OptionalAttr<DenseI64ArrayAttr>:$shape);
   let assemblyFormat = "$name `,` $value attr-dict `:` type($value)";
   let hasVerifier = 1;
 }
 
-def Step_SetMetricOp : Step_Op<"set_metric", [Step_Kernel]> {
+def Step_SetMetricOp : Step_EffectOp<"set_metric", [Step_Kernel]> {
   let summary = "copies a number to the host's metrics";
   let arguments = (ins StrAttr:$name, Step_F32:$value);
   let assemblyFormat = "$name `,` $value attr-dict `:` type($value)";
 }
 
-def Step_AdamWOp : Step_Op<"adamw", [Step_Kernel]> {
-  let summary = "AdamW over all parameters of a group";
-  let description = [{`group` is "decays" or "plain"; hyper-parameters are those of the module's megacc.config.}];
-  let arguments = (ins Step_F32:$norm, Step_F32:$scalars, StrAttr:$group);
-  let assemblyFormat = "$norm `,` $scalars attr-dict `:` type($norm) `,` type($scalars)";
-  let hasVerifier = 1;
+def Step_SquareSumOp : Step_Op<"square_sum", [MemoryEffects<[MemRead]>, CostOpInterface, Step_Kernel, Step_Sharding]> {
+  let summary = "sum of the squares of all gradients of a group";
+  let description = [{sum [1]. Over the ranks that share the gradients the sums of the parts add up.}];
+  let arguments = (ins Step_GroupAttr:$group);
+  let results = (outs Step_F64:$sum);
+  let assemblyFormat = "`` $group attr-dict `:` type($sum)";
 }
 
-def Step_GradientNormOp : Step_Op<"gradient_norm", [CostOpInterface, Step_Kernel]> {
-  let summary = "the norm of all gradients";
+def Step_NormOp : Step_ComputeOp<"norm", [CostOpInterface]> {
+  let summary = "norm = sqrt(sum of the parts)";
+  let description = [{parts, norm [1].}];
+  let arguments = (ins Variadic<Step_F64>:$parts);
   let results = (outs Step_F32:$norm);
-  let assemblyFormat = "attr-dict `:` type($norm)";
+  let hasVerifier = 0;
+}
+
+def Step_AdamWOp : Step_EffectOp<"adamw", [Step_Kernel]> {
+  let summary = "AdamW over all parameters of a group, unless the norm is not finite";
+  let description = [{Hyper-parameters are those of the module's megacc.config; scalars = lr(t), 1 - beta1^t, 1 - beta2^t (conventions section 14).}];
+  let arguments = (ins Step_GroupAttr:$group, Step_F32:$norm, Step_F32:$scalars);
+  let assemblyFormat = "`` $group `,` $norm `,` $scalars attr-dict `:` type($norm) `,` type($scalars)";
 }
 
 def Step_ZeroOp : Step_ComputeOp<"zero", [CostOpInterface]> {
   let summary = "zeros";
-  let results = (outs Step_F32:$y);
+  let results = (outs Step_Float:$y);
   let assemblyFormat = "attr-dict `:` type($y)";
+  let hasVerifier = 0;
+}
+
+def Step_FusedOp : Step_Op<"fused", [SingleBlock, NoRegionArguments, RecursiveMemoryEffects, Step_Kernel, Step_Cost]> {
+  let summary = "ops that one kernel serves in one launch";
+  let description = [{
+    Made by step-fuse where a record of lib/Kernels serves the group. The ops inside keep their interfaces; putting them back where the group
+    stands is always right. A value made inside that is not yielded never exists in memory. The group belongs to the slot of its last op.
+
+    ```
+    step.fused {
+      %dw = step.linear_grad_weight %dy, %x : (...) -> tensor<64x32xf32>
+      step.accumulate @head.weight, %dw : tensor<64x32xf32>
+      step.yield
+    }
+    ```
+    Asked for a kernel it has the families of its ops joined by '+'; operands of op i > 0 are called "family.name".
+  }];
+  let results = (outs Variadic<Step_Any>:$results);
+  let regions = (region SizedRegion<1>:$body);
+  let assemblyFormat = "(`:` type($results)^)? attr-dict-with-keyword $body";
+  let hasVerifier = 1;
+}
+
+def Step_YieldOp : Step_Op<"yield", [Pure, Terminator, HasParent<"FusedOp">]> {
+  let summary = "values of a fused group that are used outside";
+  let arguments = (ins Variadic<Step_Any>:$values);
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
 }
 
 #endif

@@ -1,46 +1,55 @@
 //===- Structure.cpp - functions, state, inputs and outputs ---------------===//
 #include "dialects/Step/Step.h"
 
+#include "llvm/ADT/STLExtras.h"
+
 using namespace mlir;
 using namespace megacc;
 using namespace megacc::step;
 
-LogicalResult ParameterOp::verify() {
-  if (!llvm::is_contained({"constant", "normal", "uniform", "dt_bias", "a_log", "identity"}, getInit()))
-    return emitOpError("'init' is \"") << getInit()
-                                       << "\"; expected \"constant\", \"normal\", \"uniform\", \"dt_bias\", \"a_log\" or \"identity\"";
-  return success();
+//===- parameters ---------------------------------------------------------===//
+
+Group ParameterOp::getGroup() {
+  if (!getTrained())
+    return Group::untrained;
+  bool f32 = cast<RankedTensorType>(getType()).getElementType().isF32();
+  return f32 ? (getDecays() ? Group::f32_decays : Group::f32_plain) : (getDecays() ? Group::bf16_decays : Group::bf16_plain);
 }
 
-/// The parameter must exist, with exactly this type.
-static LogicalResult verifyParameter(Operation *op, FlatSymbolRefAttr name, Type type, SymbolTableCollection &symbols) {
+int64_t ParameterOp::getElements() { return cast<RankedTensorType>(getType()).getNumElements(); }
+
+/// The parameter, which must exist with this shape; null after an error.
+static ParameterOp findParameter(Operation *op, FlatSymbolRefAttr name, Type type, SymbolTableCollection &symbols) {
   auto module = op->getParentOfType<ModuleOp>();
   auto parameter = module ? symbols.lookupSymbolIn<ParameterOp>(module, name) : ParameterOp();
-  if (!parameter)
-    return op->emitOpError("names no parameter: ") << name;
-  if (parameter.getType() != type)
-    return op->emitOpError("has type ") << type << ", but parameter " << name << " has " << parameter.getType();
-  return success();
+  if (!parameter) {
+    op->emitOpError("unknown parameter ") << name;
+    return nullptr;
+  }
+  if (cast<RankedTensorType>(parameter.getType()).getShape() == cast<RankedTensorType>(type).getShape())
+    return parameter;
+  op->emitOpError("has type ") << type << ", but parameter " << name << " has " << parameter.getType();
+  return nullptr;
 }
 
 LogicalResult ReadOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyParameter(*this, getParameterAttr(), getValue().getType(), symbols);
+  ParameterOp parameter = findParameter(*this, getParameterAttr(), getValue().getType(), symbols);
+  if (parameter && parameter.getType() != getValue().getType())
+    return emitOpError("has type ") << getValue().getType() << ", but parameter " << getParameterAttr() << " has " << parameter.getType();
+  return success(parameter != nullptr);
 }
 
 LogicalResult AccumulateOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyParameter(*this, getParameterAttr(), getGradient().getType(), symbols);
+  return success(findParameter(*this, getParameterAttr(), getGradient().getType(), symbols) != nullptr);
 }
 
 KernelQuery AccumulateOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_accumulate";
-  query.addState(LaunchOperand::Kind::Gradient, getParameter());
-  query.addOperand(0);
-  query.ints = {getCount(getGradient()), 1};
-  query.doubles = {1.0};
-  query.accumulateIndex = 1;
-  return query;
+  KernelQuery query("accumulate");
+  query.addState("sum", LaunchOperand::Kind::Gradient, getParameter(), getGradient().getType()).add("x", getGradient());
+  return query.set("count", getCount(getGradient())).set("accumulate", getAdds() ? 2 : 1).setReal("scale", 1.0);
 }
+
+//===- metrics and outputs ------------------------------------------------===//
 
 LogicalResult LossOp::verify() {
   if (getValues().empty() || !llvm::all_of(getValues(), [](Value value) { return getCount(value) == 1; }))
@@ -49,15 +58,11 @@ LogicalResult LossOp::verify() {
 }
 
 KernelQuery LossOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_accumulate_terms";
-  query.addState(LaunchOperand::Kind::Metric, ("loss." + getName()).str(), 1);
-  for (unsigned index = 0; index < getValues().size(); ++index)
-    query.addOperand(index);
-  query.ints = {int64_t(getValues().size()), 1};
-  query.doubles = {1.0 / getConfigInteger(*this, "accumulate", 1)};
-  query.accumulateIndex = 1;
-  return query;
+  KernelQuery query("accumulate_terms");
+  query.addState("sum", LaunchOperand::Kind::Metric, ("loss." + getName()).str(),
+                 RankedTensorType::get({1}, Float32Type::get(getContext())));
+  query.addEach("part", getValues()).set("accumulate", 1).set("parts", getValues().size());
+  return query.setReal("scale", 1.0 / getConfigInteger(*this, "accumulate", 1));
 }
 
 LogicalResult OutputOp::verify() {
@@ -70,71 +75,143 @@ LogicalResult OutputOp::verify() {
 }
 
 static KernelQuery getCopyQuery(LaunchOperand::Kind kind, StringRef name, Value value) {
-  KernelQuery query;
-  query.kernel = "mg_copy";
-  query.addState(kind, name, getCount(value));
-  query.addOperand(0);
-  query.ints = {getCount(value)};
-  return query;
+  KernelQuery query("copy");
+  return query.addState("y", kind, name, cast<RankedTensorType>(value.getType())).add("x", value).set("count", getCount(value));
 }
 
 KernelQuery OutputOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Output, getName(), getValue()); }
 KernelQuery SetMetricOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Metric, getName(), getValue()); }
 
-/// Elements of the trained parameters that `accepts`.
-template <typename Accepts>
-static int64_t countTrained(Operation *op, Accepts accepts) {
-  int64_t count = 0;
-  if (auto module = op->getParentOfType<ModuleOp>())
-    for (auto parameter : module.getOps<ParameterOp>())
-      if (parameter.getTrained() && accepts(parameter))
-        count += cast<RankedTensorType>(parameter.getType()).getNumElements();
-  return count;
+//===- once a step --------------------------------------------------------===//
+
+static KernelQuery &addRange(KernelQuery &query, StringRef name, LaunchOperand::Kind kind, Group group, int64_t count, Type element) {
+  return query.addState(name, kind, ("*" + stringifyGroup(group)).str(), RankedTensorType::get({count}, element));
 }
 
-LogicalResult AdamWOp::verify() {
-  if (getGroup() != "decays" && getGroup() != "plain")
-    return emitOpError("'group' is \"") << getGroup() << "\"; expected \"decays\" or \"plain\"";
-  return success();
+static int64_t countElements(Operation *op, Group group) {
+  auto module = op->getParentOfType<ModuleOp>();
+  return module ? getPaddedElements(module, group) : 0;
 }
 
 KernelQuery AdamWOp::getKernelQuery() {
-  bool decays = getGroup() == "decays";
-  KernelQuery query;
-  query.kernel = "mg_adamw";
-  std::string range = ("*" + getGroup()).str();
-  for (auto kind : {LaunchOperand::Kind::Weight, LaunchOperand::Kind::FirstMoment, LaunchOperand::Kind::SecondMoment,
-                    LaunchOperand::Kind::Gradient})
-    query.addState(kind, range);
-  query.addOperand(0);
-  query.addOperand(1);
-  query.ints = {countTrained(*this, [&](ParameterOp p) { return p.getDecays() == decays; }), decays};
-  query.doubles = {getConfigDouble(*this, "beta1", 0.9), getConfigDouble(*this, "beta2", 0.95), getConfigDouble(*this, "eps", 1e-8),
-                   getConfigDouble(*this, "decay"), getConfigDouble(*this, "clip")};
+  using Kind = LaunchOperand::Kind;
+  Group group = getGroup();
+  bool narrow = group == Group::bf16_decays || group == Group::bf16_plain;
+  int64_t count = countElements(*this, group);
+  Type f32 = Float32Type::get(getContext()), weight = narrow ? Type(BFloat16Type::get(getContext())) : f32;
+  KernelQuery query("adamw");
+  addRange(query, "weight", Kind::Weight, group, count, weight);
+  if (narrow)
+    addRange(query, "master", Kind::Master, group, count, f32);
+  addRange(query, "m", Kind::FirstMoment, group, count, f32);
+  addRange(query, "v", Kind::SecondMoment, group, count, f32);
+  addRange(query, "gradient", Kind::Gradient, group, count, f32);
+  query.add("norm", getNorm()).add("scalars", getScalars());
+  query.set("count", count).set("decays", group == Group::f32_decays || group == Group::bf16_decays);
+  query.setReal("beta1", getConfigDouble(*this, "beta1", 0.9)).setReal("beta2", getConfigDouble(*this, "beta2", 0.95));
+  query.setReal("eps", getConfigDouble(*this, "eps", 1e-8)).setReal("decay", getConfigDouble(*this, "decay"));
+  return query.setReal("clip", getConfigDouble(*this, "clip"));
+}
+
+KernelQuery SquareSumOp::getKernelQuery() {
+  int64_t count = countElements(*this, getGroup());
+  KernelQuery query("square_sum");
+  query.add("sum", getSum());
+  return addRange(query, "x", LaunchOperand::Kind::Gradient, getGroup(), count, Float32Type::get(getContext())).set("count", count);
+}
+
+ShardingRule SquareSumOp::getShardingRule() { return ShardingRule::get("() -> ([one])", {}); }
+
+KernelQuery NormOp::getKernelQuery() {
+  KernelQuery query("norm");
+  return query.add("norm", getNorm()).addEach("part", getParts()).set("parts", getParts().size());
+}
+
+ShardingRule NormOp::getShardingRule() {
+  std::string parts;
+  for (size_t index = 0; index < getParts().size(); ++index)
+    parts += index ? ", [one]" : "[one]";
+  return ShardingRule::get("(" + parts + ") -> ([one])", {});
+}
+
+//===- zero ---------------------------------------------------------------===//
+
+ShardingRule ZeroOp::getShardingRule() { return ShardingRule::getPointwise(0, cast<RankedTensorType>(getY().getType()).getShape()); }
+
+KernelQuery ZeroOp::getKernelQuery() { return KernelQuery("zero").add("y", getY()).set("count", getCount(getY())); }
+
+//===- fused groups -------------------------------------------------------===//
+
+LogicalResult FusedOp::verify() {
+  Block &body = getBody().front();
+  auto yield = dyn_cast<YieldOp>(body.back());
+  if (!yield || body.getOperations().size() < 3)
+    return emitOpError("needs at least two ops and a step.yield");
+  if (yield.getValues().getTypes() != getResultTypes())
+    return emitOpError("yields ") << yield.getValues().size() << " values that are not its " << getNumResults() << " results";
+  for (Operation &op : body.without_terminator())
+    if (!isa<KernelOpInterface>(op))
+      return op.emitOpError("is no launch and cannot be part of a fused group");
+  return success();
+}
+
+bool megacc::step::isVisible(Value value, ArrayRef<Operation *> ops) {
+  return value.use_empty() || llvm::any_of(value.getUsers(), [&](Operation *user) { return !llvm::is_contained(ops, user); });
+}
+
+KernelQuery megacc::step::getFusedQuery(ArrayRef<Operation *> ops) {
+  KernelQuery fused;
+  for (auto [index, op] : llvm::enumerate(ops)) {
+    KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
+    std::string prefix = index ? query.family + "." : "";
+    fused.family += (index ? "+" : "") + query.family;
+    for (LaunchOperand operand : query.operands) {
+      Operation *producer = operand.value ? operand.value.getDefiningOp() : nullptr;
+      bool internal = producer && llvm::is_contained(ops, producer);
+      if (internal && (producer != op || !isVisible(operand.value, ops)))
+        continue;
+      operand.name = prefix + operand.name;
+      fused.operands.push_back(std::move(operand));
+    }
+    for (auto &[name, value] : query.ints)
+      fused.set(prefix + name, value);
+    for (auto &[name, value] : query.doubles)
+      fused.setReal(prefix + name, value);
+  }
+  return fused;
+}
+
+/// The query with the values that are yielded replaced by the results.
+KernelQuery FusedOp::getKernelQuery() {
+  SmallVector<Operation *> ops;
+  for (Operation &op : getBody().front().without_terminator())
+    ops.push_back(&op);
+  KernelQuery query = getFusedQuery(ops);
+  auto yield = cast<YieldOp>(getBody().front().back());
+  for (LaunchOperand &operand : query.operands)
+    for (auto [value, result] : llvm::zip(yield.getValues(), getResults()))
+      if (operand.value == value)
+        operand.value = result;
   return query;
 }
 
-KernelQuery GradientNormOp::getKernelQuery() {
-  int64_t count = countTrained(*this, [](ParameterOp) { return true; });
-  KernelQuery query;
-  query.kernel = "mg_gradient_norm";
-  query.addResult(0);
-  query.addState(LaunchOperand::Kind::Gradient, "*trained");
-  query.ints = {count};
-  query.workspaceBytes = (count + 4095) / 4096 * 8;
-  return query;
-}
-
-ShardingRule ZeroOp::getShardingRule() {
-  static const char *const texts[] = {"() -> ([])", "() -> ([a])", "() -> ([a, b])", "() -> ([a, b, c])", "() -> ([a, b, c, d])"};
-  return ShardingRule::get(texts[std::min<size_t>(4, cast<RankedTensorType>(getY().getType()).getRank())], {});
-}
-
-KernelQuery ZeroOp::getKernelQuery() {
-  KernelQuery query;
-  query.kernel = "mg_fill_zero";
-  query.ints = {getCount(getY()), 0};
-  query.accumulateIndex = 1;
-  query.gradientResult = 0;
-  return query;
+/// What the ops cost, without the bytes of values that stay inside.
+OpCost FusedOp::getCost() {
+  OpCost cost;
+  auto yield = cast<YieldOp>(getBody().front().back());
+  for (Operation &op : getBody().front().without_terminator()) {
+    auto costs = dyn_cast<CostOpInterface>(op);
+    OpCost part = costs ? costs.getCost() : getMemoryCost(&op);
+    cost.flops += part.flops;
+    cost.bytesRead += part.bytesRead;
+    cost.bytesWritten += part.bytesWritten;
+    for (Value operand : op.getOperands())
+      if (operand.getParentBlock() == &getBody().front())
+        cost.bytesRead -= getBytes(operand.getType());
+    for (Value result : op.getResults())
+      if (!llvm::is_contained(yield.getValues(), result))
+        cost.bytesWritten -= getBytes(result.getType());
+  }
+  cost.recomputable = false;
+  return cost;
 }

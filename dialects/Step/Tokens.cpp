@@ -9,23 +9,13 @@ using namespace mlir;
 using namespace megacc;
 using namespace megacc::step;
 
-/// Results, operands, and null for absent documents.
-template <typename Op>
-static KernelQuery getQuery(StringRef kernel, Op op, ArrayRef<int64_t> ints) {
-  KernelQuery query;
-  query.kernel = kernel.str();
-  query.ints.assign(ints.begin(), ints.end());
-  addValues(query, op, !op.getDocuments());
-  return query;
-}
-
 //===- ngram_rows ---------------------------------------------------------===//
 
 LogicalResult NgramRowsOp::verify() {
   int64_t tables = getSizes().size();
-  if (!tables || int64_t(getOrders().size()) != tables || getDim(getRows(), 0) != getCount(getTokens()) || getDim(getRows(), 1) != tables)
+  if (!tables || int64_t(getOrders().size()) != tables || getDim(getIds(), 0) != getCount(getTokens()) || getDim(getIds(), 1) != tables)
     return emitOpError("has ") << getOrders().size() << " orders and " << tables << " sizes for tokens of " << getTokens().getType()
-                               << " and rows of " << getRows().getType();
+                               << " and rows of " << getIds().getType();
   if (std::accumulate(getSizes().begin(), getSizes().end(), int64_t(0)) > INT32_MAX)
     return emitOpError("has tables of more rows than an i32 can count");
   if (llvm::any_of(getOrders(), [](int64_t order) { return order < 1; }))
@@ -34,15 +24,19 @@ LogicalResult NgramRowsOp::verify() {
 }
 
 ShardingRule NgramRowsOp::getShardingRule() {
-  return ShardingRule::get(getDocuments() ? "([b, s], [b, s]) -> ([b s, n]) replicate{s n}" : "([b, s]) -> ([b s, n]) replicate{s n}",
-                           {{"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)}, {"n", getDim(getRows(), 1)}});
+  std::string documents = getDocuments() ? ", [b, s]" : "";
+  return ShardingRule::get("([b, s]" + documents + ") -> ([b s, n]) replicate{s: a token reads those before it; n: a table has a hash of its "
+                           "own}",
+                           {{"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)}, {"n", getDim(getIds(), 1)}});
 }
 
 KernelQuery NgramRowsOp::getKernelQuery() {
-  KernelQuery query = getQuery("mg_ngram_rows", *this, {getDim(getTokens(), 0), getDim(getTokens(), 1), int64_t(getSeed()),
-                                                        *llvm::max_element(getOrders())});
+  KernelQuery query("ngram_rows");
+  query.add("ids", getIds()).add("tokens", getTokens()).add("documents", getDocuments());
+  query.set("batch", getDim(getTokens(), 0)).set("sequence", getDim(getTokens(), 1)).set("count", getSizes().size());
+  query.set("longest", *llvm::max_element(getOrders())).set("seed", getSeed());
   for (auto [order, size] : llvm::zip(getOrders(), getSizes()))
-    query.ints.append({order, size});
+    query.set("order", order).set("size", size);
   return query;
 }
 
@@ -70,19 +64,26 @@ FailureOr<SmallVector<Value>> ShiftOp::buildGradient(OpBuilder &builder, ValueRa
 }
 
 ShardingRule ShiftOp::getShardingRule() {
-  return ShardingRule::get(getDocuments() ? "([b s, d], [b, s]) -> ([b s, d]) replicate{s}" : "([b s, d]) -> ([b s, d]) replicate{s}",
+  std::string documents = getDocuments() ? ", [b, s]" : "";
+  return ShardingRule::get("([b s, d]" + documents + ") -> ([b s, d]) replicate{s: a token reads another of its row} "
+                           "attributes{batch = b, sequence = s}",
                            {{"b", getBatch()}, {"s", getSequence()}, {"d", getDim(getX(), 1)}});
 }
 
 KernelQuery ShiftOp::getKernelQuery() {
-  return getQuery("mg_shift", *this, {int64_t(getBatch()), int64_t(getSequence()), getDim(getX(), 1), int64_t(getDistance())});
+  KernelQuery query("shift");
+  query.add("y", getY()).add("x", getX()).add("documents", getDocuments()).set("batch", getBatch()).set("sequence", getSequence());
+  return query.set("cols", getDim(getX(), 1)).set("distance", getDistance());
 }
 
 ShardingRule ShiftTargetsOp::getShardingRule() {
-  return ShardingRule::get(getDocuments() ? "([b, s], [b, s]) -> ([b, s]) replicate{s}" : "([b, s]) -> ([b, s]) replicate{s}",
+  std::string documents = getDocuments() ? ", [b, s]" : "";
+  return ShardingRule::get("([b, s]" + documents + ") -> ([b, s]) replicate{s: a target reads another of its row}",
                            {{"b", getDim(getTargets(), 0)}, {"s", getDim(getTargets(), 1)}});
 }
 
 KernelQuery ShiftTargetsOp::getKernelQuery() {
-  return getQuery("mg_shift_targets", *this, {getDim(getTargets(), 0), getDim(getTargets(), 1), int64_t(getDistance())});
+  KernelQuery query("shift_targets");
+  query.add("shifted", getShifted()).add("targets", getTargets()).add("documents", getDocuments());
+  return query.set("batch", getDim(getTargets(), 0)).set("sequence", getDim(getTargets(), 1)).set("distance", getDistance());
 }

@@ -14,10 +14,13 @@ namespace megacc {
 struct Cache {
   /// Of the operand in kernels.def, of both kernels.
   std::string name;
-  /// Its type for the forward's query.
+  /// Its type for the forward's query; null where this query has nothing to cache.
   std::function<mlir::RankedTensorType(const KernelQuery &)> type;
   /// Whether it is kept where nobody decides otherwise.
   bool kept = true;
+  /// The setting of mega.train that decides (off, auto, on), if one does; then what keeping it costs and saves, and why there can be nothing to
+  /// cache, for people.
+  std::string setting, trade, nothing;
 };
 
 /// One kernel of one target, for some shapes and types. All functions are of the query alone.
@@ -48,6 +51,13 @@ struct Record {
   bool deterministic = true;
 
   int64_t getScratch(const KernelQuery &query) const { return scratch ? scratch(query) : 0; }
+  /// What a query calls an operand of kernels.def.
+  llvm::StringRef getQueryName(llvm::StringRef operand) const {
+    for (const auto &[own, other] : renamed)
+      if (own == operand)
+        return other;
+    return operand;
+  }
 };
 
 /// All records, in order of preference.
@@ -57,6 +67,9 @@ const Record *findRecord(llvm::StringRef name);
 
 /// The first record of a target that serves a query. Null without one; `why` then lists the nearest records and the field that failed.
 const Record *match(llvm::StringRef target, const KernelQuery &query, std::string *why = nullptr);
+
+/// Empty if a record of the query's family serves it, else the field that does not fit.
+std::string explainMisfit(const Record &record, const KernelQuery &query);
 
 /// The value of an integer parameter of the launch: the query's, else the record's.
 std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &query, llvm::StringRef name);

@@ -127,7 +127,8 @@ Figures measureLaunches(const Model &model, mlir::ModuleOp launches) {
           ++figures.kernels[slot][call.getKernel().str()];
       }
   for (auto segment : launches.getOps<rt::SegmentOp>())
-    figures.bytes.push_back({segment.getName().str(), int64_t(segment.getBytes())});
+    if (segment.getBytes() || segment.getName() != rt::getSegmentName(MG_CONSTANTS))
+      figures.bytes.push_back({segment.getName().str(), int64_t(segment.getBytes())});
   return figures;
 }
 

@@ -6,12 +6,12 @@
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
-#include <set>
-
 using namespace mlir;
 namespace json = llvm::json;
 
 namespace megacc {
+
+std::string getEntrySymbol(StringRef function) { return ("megacc_" + function).str(); }
 
 static json::Value toJson(Attribute attribute) {
   if (auto integer = dyn_cast<IntegerAttr>(attribute))
@@ -30,7 +30,7 @@ static json::Value toJson(Attribute attribute) {
 
 static void addType(json::Object &object, Type type) {
   auto tensor = cast<RankedTensorType>(type);
-  object["dtype"] = tensor.getElementType().isInteger() ? "i32" : "f32";
+  object["dtype"] = rt::getTypeName(rt::getMgType(tensor.getElementType()));
   object["shape"] = json::Array(tensor.getShape());
 }
 
@@ -49,6 +49,7 @@ static json::Object describe(rt::ParameterOp op) {
       object[key] = range->getOffset();
   };
   addPlace("gradient", op.getGradient());
+  addPlace("master", op.getMaster());
   addPlace("m", op.getFirstMoment());
   addPlace("v", op.getSecondMoment());
   return object;
@@ -75,14 +76,31 @@ static json::Object describe(rt::OutputOp op) {
   return object;
 }
 
-static json::Object describe(rt::SegmentOp op) { return json::Object{{"name", op.getName()}, {"bytes", int64_t(op.getBytes())}}; }
-
 static json::Object describe(rt::CallOp op) {
   return json::Object{{"kernel", op.getKernel()},
                       {"block", int64_t(op.getBlock())},
                       {"path", rt::getPath(op)},
                       {"flops", int64_t(op.getFlops())},
                       {"bytes", int64_t(op.getMovedBytes())}};
+}
+
+static json::Object describe(rt::FuncOp op) {
+  json::Array launches;
+  for (auto call : op.getBody().getOps<rt::CallOp>())
+    launches.push_back(describe(call));
+  return json::Object{{"name", op.getSymName()}, {"symbol", getEntrySymbol(op.getSymName())}, {"launches", std::move(launches)}};
+}
+
+static json::Array describeSegments(ModuleOp module) {
+  json::Array array;
+  for (int64_t segment = 0; segment < MG_SEGMENT_COUNT; ++segment) {
+    int64_t bytes = 0;
+    for (auto op : module.getOps<rt::SegmentOp>())
+      if (op.getName() == rt::getSegmentName(segment))
+        bytes = op.getBytes();
+    array.push_back(json::Object{{"name", rt::getSegmentName(segment)}, {"bytes", bytes}});
+  }
+  return array;
 }
 
 template <typename Op, typename Range>
@@ -93,7 +111,7 @@ static json::Array describeAll(Range ops) {
   return array;
 }
 
-std::string buildDescriptor(ModuleOp module, StringRef target) {
+std::string buildDescriptor(ModuleOp module) {
   json::Object root;
   if (auto config = module->getAttrOfType<DictionaryAttr>("megacc.config"))
     root = std::move(*toJson(config).getAsObject());
@@ -108,26 +126,22 @@ std::string buildDescriptor(ModuleOp module, StringRef target) {
   root["optimizer"] = std::move(optimizer);
   root["abi"] = MEGACC_ABI_VERSION;
   root["megacc"] = MEGACC_VERSION;
-  root["target"] = target;
+  auto target = module->getAttrOfType<StringAttr>("megacc.target");
+  root["target"] = target ? target.str() : "cpu";
   if (auto model = module->getAttrOfType<StringAttr>("megacc.model"))
     root["model"] = model.str();
-  root["segments"] = describeAll<rt::SegmentOp>(module.getOps<rt::SegmentOp>());
+  json::Value &mesh = root.try_emplace("mesh", json::Object()).first->second;
+  for (StringRef axis : {"dp", "tp", "ep"})
+    mesh.getAsObject()->try_emplace(axis, 1);
+  root["segments"] = describeSegments(module);
   root["parameters"] = describeAll<rt::ParameterOp>(module.getOps<rt::ParameterOp>());
   root["inputs"] = describeAll<rt::InputOp>(module.getOps<rt::InputOp>());
   root["metrics"] = describeAll<rt::MetricOp>(module.getOps<rt::MetricOp>());
   root["outputs"] = describeAll<rt::OutputOp>(module.getOps<rt::OutputOp>());
-  std::set<std::string> kernels;
-  json::Object functions;
-  for (auto func : module.getOps<rt::FuncOp>()) {
-    functions[func.getSymName()] = describeAll<rt::CallOp>(func.getBody().getOps<rt::CallOp>());
-    for (auto call : func.getBody().getOps<rt::CallOp>())
-      kernels.insert(call.getKernel().str());
-  }
-  json::Object signatures;
-  for (const std::string &kernel : kernels)
-    signatures[kernel] = rt::findKernel(kernel)->signature;
-  root["kernels"] = std::move(signatures);
-  root["functions"] = std::move(functions);
+  root["functions"] = describeAll<rt::FuncOp>(module.getOps<rt::FuncOp>());
+  json::Object kernels;
+  module.walk([&](rt::CallOp call) { kernels[call.getKernel()] = rt::findKernel(call.getKernel())->signature; });
+  root["kernels"] = std::move(kernels);
   if (auto receipt = module->getAttrOfType<ArrayAttr>("megacc.receipt"))
     root["receipt"] = toJson(receipt);
   std::string text;

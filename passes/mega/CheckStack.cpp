@@ -12,6 +12,8 @@ namespace megacc::mega {
 namespace {
 
 struct MegaCheckStack : impl::MegaCheckStackBase<MegaCheckStack> {
+  using Base::Base;
+
   void runOnOperation() override {
     bool good = true;
     auto refuse = [&](Location where, const Twine &what) {
@@ -20,12 +22,18 @@ struct MegaCheckStack : impl::MegaCheckStackBase<MegaCheckStack> {
     };
     for (auto stack : getOperation().getOps<StackOp>())
       if (!stack.getStageCuts().empty()) // mega.stack.c1
-        refuse(opLocation(stack), "model '@" + stack.getSymbol() + "': a pattern of " + Twine(stack.getStageCuts().size() + 1) +
-                                      " pipeline stages");
+        refuse(opLocation(stack),
+               "model '@" + stack.getSymbol() + "': a pattern of " + Twine(stack.getStageCuts().size() + 1) + " pipeline stages");
     for (auto train : getOperation().getOps<TrainOp>())
       for (NamedAttribute setting : train.getSettings().getKeys())
-        if (auto kind = dyn_cast<KindAttr>(setting.getValue()))
+        if (auto kind = dyn_cast<KindAttr>(setting.getValue())) {
           checkSetting(train, setting.getName(), kind, refuse);
+          if (setting.getName() == "precision" && target != "cpu" && kind.getWord() != "bf16") { // mega.stack.c4
+            emitError(keyLocation(train, "precision")) << "target " << target << " computes in bf16, precision = " << kind.getWord()
+                                                       << "; fix: write precision = bf16 or pass --precision=bf16";
+            good = false;
+          }
+        }
     markAllAnalysesPreserved();
     if (!good)
       signalPassFailure();
@@ -38,8 +46,8 @@ private:
     if (name == "mesh")
       for (NamedAttribute axis : value.getKeys())
         if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1) // mega.stack.c3
-          refuse(keyLocation(train, ("mesh." + axis.getName().strref()).str()), "a mesh of more than one device, " + axis.getName().strref() + " = " +
-                                                                                    Twine(size.getInt()) + ",");
+          refuse(keyLocation(train, ("mesh." + axis.getName().strref()).str()),
+                 "a mesh of more than one device, " + axis.getName().strref() + " = " + Twine(size.getInt()) + ",");
   }
 };
 

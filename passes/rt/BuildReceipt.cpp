@@ -27,15 +27,19 @@ struct RtBuildReceipt : impl::RtBuildReceiptBase<RtBuildReceipt> {
 
     std::vector<Row> rows(slots.size() + 1); // the last row: outside blocks
     auto getRow = [&](int64_t block) -> Row & { return rows[block < 0 ? slots.size() : block]; };
-    for (auto &[offset, parameter] : owners)
-      getRow(parameter.getBlock()).parameters += cast<RankedTensorType>(parameter.getType()).getNumElements();
     bool good = true;
+    auto exists = [&](Operation *op, int64_t block) {
+      if (block < int64_t(slots.size()))
+        return true;
+      op->emitOpError("is of slot ") << block << ", but the stack has " << slots.size();
+      return good = false;
+    };
+    for (auto &[offset, parameter] : owners)
+      if (exists(parameter, parameter.getBlock()))
+        getRow(parameter.getBlock()).parameters += cast<RankedTensorType>(parameter.getType()).getNumElements();
     getOperation().walk([&](CallOp call) {
-      if (int64_t(call.getBlock()) >= int64_t(slots.size())) {
-        call.emitOpError("is of slot ") << call.getBlock() << ", but the stack has " << slots.size();
-        good = false;
+      if (!exists(call, call.getBlock()))
         return;
-      }
       good &= belongs(call, owners);
       if (call->getParentOfType<FuncOp>().getSymName() != "micro_batch")
         return;

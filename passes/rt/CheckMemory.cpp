@@ -19,6 +19,8 @@ struct RtCheckMemory : impl::RtCheckMemoryBase<RtCheckMemory> {
     int64_t needed = 0;
     std::string parts;
     for (auto segment : getOperation().getOps<SegmentOp>()) {
+      if (!segment.getBytes())
+        continue;
       needed += segment.getBytes();
       parts += (parts.empty() ? "" : ", ") + (segment.getName() + " " + Twine(segment.getBytes())).str();
       if (segment.getPeak())

@@ -2,7 +2,10 @@
 #include "passes/rt/Passes.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
 
+#include <algorithm>
+#include <iterator>
 #include <map>
 
 using namespace mlir;
@@ -22,6 +25,8 @@ public:
 
   /// Forgets what [begin, end) held and notes `value` there.
   void write(int64_t begin, int64_t end, int64_t value) {
+    if (begin == end)
+      return;
     cut(begin);
     cut(end);
     intervals.erase(intervals.lower_bound(begin), intervals.lower_bound(end));
@@ -31,6 +36,8 @@ public:
 
   /// True if [begin, end) holds `value` as it was written, whole.
   bool holds(int64_t begin, int64_t end, int64_t value) const {
+    if (begin == end)
+      return true;
     auto found = intervals.find(begin);
     return found != intervals.end() && found->second.end == end && found->second.value == value;
   }
@@ -51,54 +58,206 @@ private:
   std::map<int64_t, Interval> intervals;
 };
 
-struct RtCheckSchedule : impl::RtCheckScheduleBase<RtCheckSchedule> {
-  void runOnOperation() override {
-    int64_t sizes[MG_SEGMENT_COUNT] = {};
-    for (auto segment : getOperation().getOps<SegmentOp>())
-      for (int64_t index = 0; index < MG_SEGMENT_COUNT; ++index)
-        if (segment.getName() == getSegmentName(index))
-          sizes[index] = segment.getBytes();
-    bool good = true;
-    for (auto func : getOperation().getOps<FuncOp>()) {
-      Contents contents;
-      for (auto call : func.getBody().getOps<CallOp>())
-        good &= succeeded(check(call, contents, sizes));
+/// A set of bytes: disjoint intervals, first byte to end, that do not touch.
+class Bytes {
+public:
+  void add(int64_t begin, int64_t end) {
+    auto next = intervals.upper_bound(begin);
+    if (next != intervals.begin() && std::prev(next)->second >= begin)
+      --next;
+    while (next != intervals.end() && next->first <= end) {
+      begin = std::min(begin, next->first), end = std::max(end, next->second);
+      next = intervals.erase(next);
     }
-    markAllAnalysesPreserved();
-    if (!good)
-      signalPassFailure();
+    if (begin < end)
+      intervals[begin] = end;
+  }
+
+  bool covers(int64_t begin, int64_t end) const {
+    auto next = intervals.upper_bound(begin);
+    return begin >= end || (next != intervals.begin() && std::prev(next)->second >= end);
+  }
+
+  bool touches(int64_t begin, int64_t end) const {
+    auto next = intervals.lower_bound(end);
+    return begin < end && next != intervals.begin() && std::prev(next)->second > begin;
   }
 
 private:
-  static bool overlap(RangeAttr a, RangeAttr b) {
-    return a.getSegment() == b.getSegment() && a.getOffset() < b.getOffset() + b.getBytes() && b.getOffset() < a.getOffset() + a.getBytes();
+  std::map<int64_t, int64_t> intervals;
+};
+
+int64_t getEnd(RangeAttr range) { return range.getOffset() + range.getBytes(); }
+
+/// Replays the functions of a module, one after the other.
+class Replay {
+public:
+  explicit Replay(ModuleOp module) : module(module) {
+    for (auto segment : module.getOps<SegmentOp>())
+      for (int64_t index = 0; index < MG_SEGMENT_COUNT; ++index)
+        if (segment.getName() == getSegmentName(index))
+          sizes[index] = segment.getBytes();
+    if (auto config = module->getAttrOfType<DictionaryAttr>("megacc.config"))
+      if (auto accumulate = config.getAs<IntegerAttr>("accumulate"))
+        microBatches = std::max<int64_t>(1, accumulate.getInt());
   }
 
-  LogicalResult check(CallOp call, Contents &contents, const int64_t *sizes) {
-    SmallVector<Access> accesses = getAccesses(call);
-    for (const Access &access : accesses) {
-      RangeAttr range = access.range;
-      int64_t end = range.getOffset() + range.getBytes();
-      if (end > sizes[range.getSegment()])
-        return call.emitOpError("uses ") << getSegmentName(range.getSegment()) << " up to byte " << end << ", but the segment has "
-                                         << sizes[range.getSegment()];
-      if (access.reads && range.getSegment() == MG_TEMPORARIES && !contents.holds(range.getOffset(), end, range.getValue()))
-        return call.emitOpError("reads value ") << range.getValue() << " at bytes " << range.getOffset() << " to " << end
-                                                << ", which do not hold it any more or not yet";
+  /// The state: every range that an operation of the module names.
+  LogicalResult checkState() {
+    bool good = true;
+    for (Operation &op : *module.getBody())
+      for (NamedAttribute attribute : op.getAttrs())
+        if (auto range = dyn_cast<RangeAttr>(attribute.getValue()))
+          good &= succeeded(checkInside(&op, range));
+    return success(good);
+  }
+
+  LogicalResult check(FuncOp func) {
+    contents = Contents();
+    std::fill(std::begin(summed), std::end(summed), Bytes());
+    bool good = true;
+    for (auto call : func.getBody().getOps<CallOp>()) {
+      SmallVector<Access> accesses = getAccesses(call);
+      good &= succeeded(check(call, accesses, func.getSymName() == "update"));
+      for (const Access &access : accesses)
+        if (access.writes)
+          note(access);
     }
+    return success(good);
+  }
+
+private:
+  LogicalResult checkInside(Operation *op, RangeAttr range) {
+    int64_t moved, end;
+    bool overflows = llvm::MulOverflow(range.getStride(), microBatches - 1, moved) || llvm::AddOverflow(getEnd(range), moved, end);
+    int64_t size = sizes[range.getSegment()];
+    if (!overflows && end <= size)
+      return success();
+    InFlightDiagnostic error = op->emitOpError("uses ") << getSegmentName(range.getSegment()) << " up to byte ";
+    if (overflows)
+      error << getEnd(range) << " + " << microBatches - 1 << " * " << range.getStride();
+    else
+      error << end;
+    return error << ", but the segment has " << size;
+  }
+
+  /// Whether two operands of a launch share bytes at some micro-batch.
+  bool overlap(RangeAttr a, RangeAttr b) const {
+    if (a.getSegment() != b.getSegment() || !a.getBytes() || !b.getBytes())
+      return false;
+    for (int64_t m = 0; m < (a.getStride() == b.getStride() ? 1 : microBatches); ++m) {
+      int64_t first = a.getOffset() + m * a.getStride(), second = b.getOffset() + m * b.getStride();
+      if (first < second + b.getBytes() && second < first + a.getBytes())
+        return true;
+    }
+    return false;
+  }
+
+  LogicalResult check(CallOp call, ArrayRef<Access> accesses, bool inUpdate) {
+    for (const Access &access : accesses)
+      if (failed(checkInside(call, access.range)) || failed(checkConstant(call, access)) || failed(checkRead(call, access, inUpdate)) ||
+          failed(checkSum(call, access)))
+        return failure();
     for (const auto &[index, access] : llvm::enumerate(accesses))
-      for (const Access &other : ArrayRef(accesses).drop_front(index + 1)) {
-        if (!overlap(access.range, other.range) || (!access.writes && !other.writes))
+      for (const Access &other : accesses.drop_front(index + 1)) {
+        RangeAttr a = access.range, b = other.range;
+        if ((!access.writes && !other.writes) || !overlap(a, b))
           continue;
-        bool exact = access.range.getOffset() == other.range.getOffset() && access.range.getBytes() == other.range.getBytes();
+        bool exact = a.getOffset() == b.getOffset() && a.getBytes() == b.getBytes() && a.getStride() == b.getStride();
         if (!exact || (access.writes && other.writes))
           return call.emitOpError("has operands that overlap: bytes ")
-                 << access.range.getOffset() << " and " << other.range.getOffset() << " of " << getSegmentName(access.range.getSegment());
+                 << a.getOffset() << " and " << b.getOffset() << " of " << getSegmentName(a.getSegment());
       }
-    for (const Access &access : accesses)
-      if (access.writes && access.range.getSegment() == MG_TEMPORARIES)
-        contents.write(access.range.getOffset(), access.range.getOffset() + access.range.getBytes(), access.range.getValue());
     return success();
+  }
+
+  /// Constants are read alone; a table is one of the module's.
+  LogicalResult checkConstant(CallOp call, const Access &access) {
+    RangeAttr range = access.range;
+    if (access.writes && range.getSegment() == MG_CONSTANTS)
+      return call.emitOpError("writes constants at byte ") << range.getOffset();
+    if (access.role != Role::Table)
+      return success();
+    for (auto table : module.getOps<TableOp>()) {
+      RangeAttr whole = table.getRange();
+      if (range.getSegment() == MG_CONSTANTS && whole.getOffset() <= range.getOffset() && getEnd(range) <= getEnd(whole))
+        return success();
+    }
+    return call.emitOpError("reads a table at bytes ") << range.getOffset() << " to " << getEnd(range) << " of "
+                                                       << getSegmentName(range.getSegment()) << ", where no rt.table lies";
+  }
+
+  LogicalResult checkRead(CallOp call, const Access &access, bool inUpdate) {
+    RangeAttr range = access.range;
+    if (!access.reads)
+      return success();
+    if (range.getSegment() == MG_TEMPORARIES && !contents.holds(range.getOffset(), getEnd(range), range.getValue()))
+      return call.emitOpError("reads value ") << range.getValue() << " at bytes " << range.getOffset() << " to " << getEnd(range)
+                                              << ", which do not hold it any more or not yet";
+    if (!inUpdate)
+      return success();
+    // A sweep over many parameters reads the padding between them, too, which nobody writes.
+    for (auto parameter : module.getOps<ParameterOp>())
+      if (parameter.getGradient() && !isWritten(*parameter.getGradient(), range))
+        return call.emitOpError("reads the gradient of \"") << parameter.getName() << "\", which no launch before it writes";
+    for (auto metric : module.getOps<MetricOp>())
+      if (!isWritten(metric.getRange(), range))
+        return call.emitOpError("reads the metric \"") << metric.getName() << "\", which no launch before it writes";
+    return success();
+  }
+
+  /// Of several sums into one place of the state the first overwrites at micro-batch 0, the others add.
+  LogicalResult checkSum(CallOp call, const Access &access) {
+    RangeAttr range = access.range;
+    if (access.role != Role::Sum || range.getSegment() == MG_TEMPORARIES)
+      return success();
+    int64_t accumulate = call.getInts()[findKernel(call.getKernel())->findInt("accumulate")];
+    const Bytes &before = summed[range.getSegment()];
+    bool good = accumulate == 2 ? before.covers(range.getOffset(), getEnd(range)) : !before.touches(range.getOffset(), getEnd(range));
+    if (good)
+      return success();
+    return call.emitOpError(accumulate == 2 ? "adds to bytes " : "overwrites bytes ")
+           << range.getOffset() << " to " << getEnd(range) << " of " << getSegmentName(range.getSegment())
+           << (accumulate == 2 ? ", which the function has not summed; accumulate must be 1"
+                               : ", which the function has summed already; accumulate must be 2");
+  }
+
+  /// Whether the bytes that `place` has in `range` have been written.
+  bool isWritten(RangeAttr place, RangeAttr range) const {
+    return place.getSegment() != range.getSegment() ||
+           written[range.getSegment()].covers(std::max(place.getOffset(), range.getOffset()), std::min(getEnd(place), getEnd(range)));
+  }
+
+  void note(const Access &access) {
+    RangeAttr range = access.range;
+    if (access.role == Role::Sum)
+      summed[range.getSegment()].add(range.getOffset(), getEnd(range));
+    if (range.getSegment() == MG_TEMPORARIES)
+      contents.write(range.getOffset(), getEnd(range), range.getValue());
+    else
+      written[range.getSegment()].add(range.getOffset(), getEnd(range));
+  }
+
+  ModuleOp module;
+  int64_t sizes[MG_SEGMENT_COUNT] = {};
+  int64_t microBatches = 1;
+  /// Of the temporaries, within a function.
+  Contents contents;
+  /// Where the function has summed so far.
+  Bytes summed[MG_SEGMENT_COUNT];
+  /// What the functions so far have written of the state, at micro-batch 0.
+  Bytes written[MG_SEGMENT_COUNT];
+};
+
+struct RtCheckSchedule : impl::RtCheckScheduleBase<RtCheckSchedule> {
+  void runOnOperation() override {
+    markAllAnalysesPreserved();
+    Replay replay(getOperation());
+    bool good = succeeded(replay.checkState());
+    for (auto func : getOperation().getOps<FuncOp>())
+      good &= succeeded(replay.check(func));
+    if (!good)
+      signalPassFailure();
   }
 };
 

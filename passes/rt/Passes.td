@@ -4,13 +4,21 @@
 
 include "mlir/Pass/PassBase.td"
 
+def StepSelectKernels : Pass<"step-select-kernels", "::mlir::ModuleOp"> {
+  let summary = "binds every launch to a record of lib/Kernels";
+  let description = [{
+    Sets the attribute `record` to the first record of the module's target that serves the op, or checks the one that is there. Errors list the
+    families without any record, once, and for the others the nearest records with the field that failed.
+  }];
+}
+
 def StepAssignBuffers : Pass<"step-assign-buffers", "::mlir::ModuleOp"> {
   let summary = "gives every value its bytes in the arena and turns ops into launches";
   let description = [{
-    Needs the module that step-check-global accepts. State first: weights, gradients and moments share one element order (decaying parameters,
-    then plain ones, then those that are not trained, which have neither gradients nor moments), so the optimizer is a few linear sweeps.
-    A gradient used by its `step.accumulate` alone is written there by its kernel. Then lifetimes, in-place reuse where a kernel allows it, and offsets
-    for each function; the functions share the temporaries, whose size is the largest of their peaks.
+    Needs a `record` on every launch. State first: weights, masters, gradients and moments share one element order (parameters by type and
+    decay, untrained last, each padded to 128 elements), so the optimizer is a few linear sweeps. Then the lifetimes of lib/Lifetimes, with
+    in-place reuse where the record allows it, and offsets for each function; the functions share the temporaries, whose size is the largest of
+    their peaks.
   }];
   let dependentDialects = ["::megacc::rt::RtDialect"];
 }
@@ -18,32 +26,36 @@ def StepAssignBuffers : Pass<"step-assign-buffers", "::mlir::ModuleOp"> {
 def RtCheckSchedule : Pass<"rt-check-schedule", "::mlir::ModuleOp"> {
   let summary = "proves from the launches alone that every read sees what was written";
   let description = [{
-    Replays each function over byte intervals: a range of temporaries that is read holds, whole, the value that its producer wrote; ranges lie inside
-    their segments; a launch's own operands overlap only where an output takes the place of an input exactly. Changes nothing.
+    Replays the functions, in their order, over byte intervals: a range of temporaries that is read holds, whole, the value that its
+    producer wrote; ranges of launches and state lie inside their segments at every micro-batch; a launch's own operands overlap only where
+    an output takes the place of an input exactly; of several sums into one gradient or metric the first overwrites and the others add; a
+    gradient or metric that @update reads has been written; a table is one of the module's, and nothing writes constants. Changes nothing.
   }];
 }
 
 def RtBuildReceipt : Pass<"rt-build-receipt", "::mlir::ModuleOp"> {
   let summary = "writes one row a slot: letter, family, launches by kernel, parameters, FLOPs, bytes";
   let description = [{
-    A launch belongs to its slot: its path starts with the slot's, and the weights it reads are that block's or shared ones; otherwise an error.
-    The receipt is the module attribute `megacc.receipt`.
+    A launch belongs to its slot: its path starts with the slot's, and the weights it reads are that block's or shared ones; otherwise an
+    error. The receipt is the module attribute `megacc.receipt`.
   }];
 }
 
 def RtCheckMemory : Pass<"rt-check-memory", "::mlir::ModuleOp"> {
   let summary = "compares the planned bytes with the declared memory";
-  let description = [{The error names every segment, the function that sets the peak, and the smallest `memory` that fits. Changes nothing.}];
+  let description = [{
+    The error names every segment, the function that sets the peak, and the smallest `memory` that fits. Changes nothing.
+  }];
 }
 
 def RtToLLVM : Pass<"rt-to-llvm", "::mlir::ModuleOp"> {
-  let summary = "turns launches into code: the three entries and the descriptor of step.so";
+  let summary = "turns launches into code: entries, descriptor and constants of step.so";
   let description = [{
-    Each function is cut into functions of at most 128 launches (machine code generation is superlinear in their size). Every status is checked;
-    the first that is not zero is returned.
+    Every rt.func is exported as megacc_NAME. Each is cut into functions of at most 128 launches (machine code generation is superlinear in
+    their size). Every status is checked; the first that is not zero is returned. The descriptor names the kernel library of the module
+    attribute `megacc.target`, "cpu" without one.
   }];
   let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
-  let options = [Option<"target", "target", "std::string", "\"cpu\"", "the kernel library that the descriptor names">];
 }
 
 #endif

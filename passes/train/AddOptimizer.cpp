@@ -20,7 +20,7 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
       return signalPassFailure();
     }
     Marks marks;
-    marks.phase = "update";
+    marks.phase = Phase::update;
     OpBuilder outside = OpBuilder::atBlockEnd(module.getBody());
     if (auto evaluate = module.lookupSymbol<FuncOp>("evaluate"))
       outside.setInsertionPoint(evaluate);
@@ -32,18 +32,21 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
     builder.setInsertionPointToStart(&func.getBody().front());
 
     auto getType = [&](int64_t size) { return RankedTensorType::get({size}, builder.getF32Type()); };
-    Value norm = GradientNormOp::create(builder, getLoc("optimizer/norm"), getType(1));
+    SmallVector<Group> groups;
+    for (Group group : {Group::f32_decays, Group::f32_plain, Group::bf16_decays, Group::bf16_plain})
+      if (hasGroup(module, group))
+        groups.push_back(group);
+    SmallVector<Value> squares;
+    for (Group group : groups)
+      squares.push_back(SquareSumOp::create(builder, getLoc("optimizer/norm"), RankedTensorType::get({1}, builder.getF64Type()), group));
+    Value norm = NormOp::create(builder, getLoc("optimizer/norm"), getType(1), squares);
     SetMetricOp::create(builder, getLoc("optimizer/norm"), builder.getStringAttr("grad_norm"), norm);
     Value scalars = InputOp::create(builder, getLoc("optimizer/scalars"), getType(3), builder.getStringAttr("scalars"));
-    for (bool decays : {true, false})
-      if (llvm::any_of(module.getOps<ParameterOp>(), [&](ParameterOp p) { return p.getTrained() && p.getDecays() == decays; })) {
-        StringRef group = decays ? "decays" : "plain";
-        AdamWOp::create(builder, getLoc(("optimizer/" + group).str()), norm, scalars, builder.getStringAttr(group));
-      }
+    for (Group group : groups)
+      AdamWOp::create(builder, getLoc(("optimizer/" + stringifyGroup(group)).str()), group, norm, scalars);
     if (auto forward = module.lookupSymbol<FuncOp>("micro_batch"))
       forward.walk([&](UpdateOpInterface op) {
-        auto block = op->getAttrOfType<IntegerAttr>(kBlockAttr);
-        marks.block = block ? block.getInt() : -1;
+        marks.block = getBlock(op);
         op.buildUpdate(builder, norm);
       });
   }

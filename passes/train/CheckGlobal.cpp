@@ -32,17 +32,16 @@ private:
   bool checkFunc(FuncOp func) {
     bool good = true, backward = false;
     for (Operation &op : func.getBody().front().without_terminator()) {
-      auto phase = op.getAttrOfType<StringAttr>(kPhaseAttr);
-      if (!phase || !op.getAttrOfType<IntegerAttr>(kBlockAttr)) {
+      if (!op.getAttrOfType<PhaseAttr>(kPhaseAttr) || !op.getAttrOfType<IntegerAttr>(kBlockAttr)) {
         op.emitOpError("has no 'block' or no 'phase'");
         good = false;
         continue;
       }
-      if (backward && phase == "forward") {
+      if (backward && getPhase(&op) == Phase::forward) {
         op.emitOpError("of the forward stands after the backward");
         good = false;
       }
-      backward |= phase == "backward";
+      backward |= getPhase(&op) == Phase::backward;
     }
     return good;
   }
@@ -50,12 +49,19 @@ private:
   bool checkGradients() {
     bool good = true;
     llvm::DenseMap<StringAttr, int64_t> counts;
-    getOperation().walk([&](AccumulateOp op) { ++counts[op.getParameterAttr().getAttr()]; });
+    getOperation().walk([&](AccumulateOp op) {
+      bool first = counts[op.getParameterAttr().getAttr()]++ == 0;
+      if (op.getAdds() == !first)
+        return;
+      op.emitOpError(first ? "adds to a gradient that nothing has written" : "overwrites a gradient that is there");
+      good = false;
+    });
     for (auto parameter : getOperation().getOps<ParameterOp>()) {
-      int64_t count = counts.lookup(parameter.getSymNameAttr()), expected = parameter.getTrained();
-      if (count == expected)
+      int64_t count = counts.lookup(parameter.getSymNameAttr());
+      if (parameter.getTrained() == (count > 0))
         continue;
-      parameter.emitOpError("\"") << parameter.getSymName() << "\" has " << count << " gradients, expected " << expected;
+      parameter.emitOpError("\"") << parameter.getSymName() << "\" has " << count << " gradients, expected "
+                                 << (parameter.getTrained() ? "at least one" : "none");
       good = false;
     }
     return good;

@@ -18,8 +18,8 @@ namespace {
 /// Walks one function in reverse.
 class Differentiator {
 public:
-  Differentiator(ModuleOp module, FuncOp func) : body(func.getBody().front()), builder(func.getContext(), &marks) {
-    marks.phase = "backward";
+  Differentiator(ModuleOp module, FuncOp func) : func(func), body(func.getBody().front()), builder(func.getContext(), &marks) {
+    marks.phase = Phase::backward;
     builder.setInsertionPoint(body.getTerminator());
     for (auto parameter : module.getOps<ParameterOp>())
       if (parameter.getTrained())
@@ -30,31 +30,27 @@ public:
     SmallVector<Operation *> forward;
     for (Operation &op : body.without_terminator())
       forward.push_back(&op);
-    for (Operation *op : forward)
-      if (auto read = dyn_cast<ReadOp>(op))
-        if (auto found = parameters.find(read.getParameterAttr().getAttr()); found != parameters.end())
-          ++found->second.reads;
     for (Operation *op : llvm::reverse(forward)) {
-      marks.block = -1;
-      if (auto block = op->getAttrOfType<IntegerAttr>(kBlockAttr))
-        marks.block = block.getInt();
+      marks.block = getBlock(op);
       if (failed(visit(op)))
         return failure();
     }
     for (auto &[name, parameter] : parameters)
-      if (!parameter.done)
-        accumulate(parameter);
+      if (!parameter.reached)
+        accumulate(parameter, ZeroOp::create(builder, parameter.op.getLoc(), getF32(parameter.op.getType())));
     eraseUnused(forward.empty() ? nullptr : forward.back());
+    markAccumulations(func);
     return success();
   }
 
 private:
   struct Parameter {
     ParameterOp op;
-    int64_t reads = 0;
-    Value gradient;
-    bool done = false;
+    bool reached = false;
   };
+
+  /// The type of a parameter's gradient.
+  RankedTensorType getF32(Type type) { return RankedTensorType::get(cast<RankedTensorType>(type).getShape(), builder.getF32Type()); }
 
   LogicalResult visit(Operation *op) {
     if (auto loss = dyn_cast<LossOp>(op)) {
@@ -65,10 +61,8 @@ private:
       auto found = parameters.find(read.getParameterAttr().getAttr());
       if (found == parameters.end())
         return success();
-      Parameter &parameter = found->second;
-      addTo(parameter.gradient, gradients.lookup(read.getValue()), op->getLoc());
-      if (--parameter.reads == 0)
-        accumulate(parameter);
+      for (Value gradient : parameterGradients.lookup(read.getValue()))
+        accumulate(found->second, gradient);
       return success();
     }
     SmallVector<Value> arriving;
@@ -82,29 +76,41 @@ private:
     auto differentiable = dyn_cast<GradientOpInterface>(op);
     if (!differentiable)
       return op->emitOpError("has no gradient, but the loss depends on it");
+    Operation *before = body.getTerminator()->getPrevNode();
     FailureOr<SmallVector<Value>> built = differentiable.buildGradient(builder, arriving, differentiable.getSavedValues());
     if (failed(built))
       return op->emitOpError("cannot be differentiated here: the loss reaches it through a result without a gradient");
-    for (auto [operand, gradient] : llvm::zip_equal(op->getOperands(), *built))
-      addTo(gradients[operand], gradient, op->getLoc());
+    pair(op, before);
+    for (auto [operand, gradient] : llvm::zip_equal(op->getOperands(), *built)) {
+      if (!gradient)
+        continue;
+      if (operand.getDefiningOp<ReadOp>())
+        parameterGradients[operand].push_back(gradient);
+      else
+        addTo(gradients[operand], gradient, op->getLoc());
+    }
     return success();
+  }
+
+  /// Numbers an op and those of its gradient ops, built after `before`, that can read its caches.
+  void pair(Operation *op, Operation *before) {
+    for (Operation *built = before->getNextNode(); built != body.getTerminator(); built = built->getNextNode())
+      if (isa<CacheOpInterface>(built)) {
+        built->setAttr(kPairAttr, builder.getI64IntegerAttr(pairs));
+        op->setAttr(kPairAttr, builder.getI64IntegerAttr(pairs));
+      }
+    ++pairs;
   }
 
   /// Sums as gradients arrive, so that at most one of them waits.
   void addTo(Value &sum, Value gradient, Location loc) {
-    if (!gradient)
-      return;
     sum = sum ? AddOp::create(builder, loc, sum.getType(), sum, gradient).getY() : gradient;
   }
 
-  void accumulate(Parameter &parameter) {
+  void accumulate(Parameter &parameter, Value gradient) {
     marks.block = parameter.op.getBlock();
-    Location loc = parameter.op.getLoc();
-    Value gradient = parameter.gradient;
-    if (!gradient)
-      gradient = ZeroOp::create(builder, loc, parameter.op.getType());
-    AccumulateOp::create(builder, loc, FlatSymbolRefAttr::get(parameter.op.getSymNameAttr()), gradient);
-    parameter.done = true;
+    AccumulateOp::create(builder, parameter.op.getLoc(), FlatSymbolRefAttr::get(parameter.op.getSymNameAttr()), gradient);
+    parameter.reached = true;
   }
 
   /// Gradients that no parameter needs.
@@ -117,11 +123,14 @@ private:
         op->erase();
   }
 
+  FuncOp func;
   Block &body;
   Marks marks;
+  int64_t pairs = 0;
   OpBuilder builder;
   llvm::MapVector<StringAttr, Parameter> parameters;
   llvm::DenseMap<Value, Value> gradients;
+  llvm::DenseMap<Value, SmallVector<Value>> parameterGradients;
   llvm::DenseSet<Value> losses;
 };
 

@@ -10,13 +10,15 @@ namespace megacc::step {
 
 /// Of every RMSNorm (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
-/// Logits of at most this many elements and rows exist at a time.
-static constexpr int64_t kLogitElements = 4194304, kLogitRows = 1024;
 
-ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<RankedTensorType> &parameters, FuncOp func,
+/// The type of x with another shape.
+static RankedTensorType reshape(Value x, ArrayRef<int64_t> shape) { return cast<RankedTensorType>(x.getType()).clone(shape); }
+
+ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<RankedTensorType> &parameters, Type activation, FuncOp func,
                                bool training)
-    : model(model), parameters(parameters), builder(func.getContext(), &marks), batch(model.train->micro_batch), training(training) {
-  marks.phase = "forward";
+    : model(model), parameters(parameters), builder(func.getContext(), &marks), activationType(activation), batch(model.train->micro_batch),
+      training(training) {
+  marks.phase = Phase::forward;
   builder.setInsertionPoint(func.getBody().front().getTerminator());
 }
 
@@ -29,12 +31,8 @@ Location ForwardBuilder::getLoc(StringRef name) {
   return NameLoc::get(builder.getStringAttr(scope.empty() ? name.str() : scope + "/" + name.str()));
 }
 
-RankedTensorType ForwardBuilder::getType(ArrayRef<int64_t> shape, bool integer) {
-  return RankedTensorType::get(shape, integer ? Type(builder.getI32Type()) : Type(builder.getF32Type()));
-}
-
-Value ForwardBuilder::input(StringRef name, ArrayRef<int64_t> shape, bool integer) {
-  return InputOp::create(builder, getLoc(name), getType(shape, integer), builder.getStringAttr(name));
+Value ForwardBuilder::input(StringRef name, ArrayRef<int64_t> shape) {
+  return InputOp::create(builder, getLoc(name), getI32Type(shape), builder.getStringAttr(name));
 }
 
 Value ForwardBuilder::getDocuments() {
@@ -52,15 +50,14 @@ Value ForwardBuilder::read(StringRef key, StringRef name) {
 
 Value ForwardBuilder::linear(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key);
-  return LinearOp::create(builder, getLoc(key), getType({getDim(x, 0), getDim(weight, 0)}), x, weight);
+  return LinearOp::create(builder, getLoc(key), reshape(weight, {getDim(x, 0), getDim(weight, 0)}), x, weight);
 }
 
 Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key);
   StringAttr flag = watched.empty() ? StringAttr() : builder.getStringAttr("nonfinite." + watched);
   watched.clear();
-  return RmsNormOp::create(builder, getLoc(key), x.getType(), getType({getDim(x, 0)}), x, weight, builder.getF64FloatAttr(kEpsilon), flag)
-      .getY();
+  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kEpsilon), flag, ArrayAttr()).getY();
 }
 
 Value ForwardBuilder::groupedLinear(Value x, Value offsets, int64_t expectedRows, StringRef key) {
@@ -73,21 +70,21 @@ Value ForwardBuilder::add(Value a, Value b, StringRef name) { return AddOp::crea
 
 Value ForwardBuilder::activation(Value x, StringRef kind) {
   int64_t width = getDim(x, 1) / (kind == "swiglu" ? 2 : 1);
-  return ActivationOp::create(builder, getLoc("activation"), getType({getDim(x, 0), width}), x, builder.getStringAttr(kind));
+  return ActivationOp::create(builder, getLoc("activation"), reshape(x, {getDim(x, 0), width}), *symbolizeActivation(kind), x);
 }
 
 Value ForwardBuilder::rope(Value x, int64_t heads, int64_t headDim, int64_t offset, int64_t width, double theta, StringRef name) {
   if (!width)
     return x;
   auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
-  return RopeOp::create(builder, getLoc(name), x.getType(), x, number(getSequence()), number(heads), number(headDim), number(offset),
+  return RopeOp::create(builder, getLoc(name), x.getType(), x, number(getLength(x)), number(heads), number(headDim), number(offset),
                         number(width), builder.getF64FloatAttr(theta), UnitAttr());
 }
 
 SmallVector<Value> ForwardBuilder::split(Value x, int64_t groups, ArrayRef<int64_t> widths, StringRef name) {
   SmallVector<Type> types;
   for (int64_t width : widths)
-    types.push_back(getType({getDim(x, 0), groups * width}));
+    types.push_back(reshape(x, {getDim(x, 0), groups * width}));
   auto split = SplitOp::create(builder, getLoc(name), types, x, builder.getI64IntegerAttr(groups), builder.getDenseI64ArrayAttr(widths));
   return SmallVector<Value>(split.getParts());
 }
@@ -96,41 +93,40 @@ Value ForwardBuilder::concat(ValueRange parts, int64_t groups, ArrayRef<int64_t>
   int64_t columns = 0;
   for (int64_t width : widths)
     columns += groups * width;
-  return ConcatOp::create(builder, getLoc(name), getType({getDim(parts[0], 0), columns}), parts, builder.getI64IntegerAttr(groups),
-                          builder.getDenseI64ArrayAttr(widths));
+  return ConcatOp::create(builder, getLoc(name), reshape(parts[0], {getDim(parts[0], 0), columns}), parts,
+                          builder.getI64IntegerAttr(groups), builder.getDenseI64ArrayAttr(widths));
 }
 
 Value ForwardBuilder::repeatGroups(Value x, int64_t groups, StringRef name) {
-  return RepeatGroupsOp::create(builder, getLoc(name), getType({getDim(x, 0), groups * getDim(x, 1)}), x, builder.getI64IntegerAttr(groups));
+  return RepeatGroupsOp::create(builder, getLoc(name), reshape(x, {getDim(x, 0), groups * getDim(x, 1)}), x,
+                                builder.getI64IntegerAttr(groups));
 }
 
 Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim) {
   auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
-  return AttentionOp::create(builder, getLoc("attention"), getType({getRows(), heads * vDim}), getType({batch, heads, getSequence()}), q, k,
-                             v, getDocuments(), number(batch), number(getSequence()), number(heads), number(kvHeads), number(qkDim), number(vDim),
-                             builder.getF64FloatAttr(1.0 / std::sqrt(double(qkDim))))
+  int64_t length = getLength(q);
+  return AttentionOp::create(builder, getLoc("attention"), reshape(v, {getDim(q, 0), heads * vDim}), TypeRange(), q, k, v, getDocuments(),
+                             number(batch), number(length), number(heads), number(kvHeads), number(qkDim), number(vDim),
+                             builder.getF64FloatAttr(1.0 / std::sqrt(double(qkDim))), ArrayAttr())
       .getY();
 }
 
 Value ForwardBuilder::causalConv(Value x, StringRef key, bool bias, bool silu) {
   Value weight = read((key + ".weight").str(), key), offset = bias ? read((key + ".bias").str(), key) : Value();
   return CausalConvOp::create(builder, getLoc(key), x.getType(), x, weight, offset, getDocuments(), builder.getI64IntegerAttr(batch),
-                              builder.getI64IntegerAttr(getSequence()), silu ? builder.getUnitAttr() : UnitAttr());
+                              builder.getI64IntegerAttr(getLength(x)), silu ? builder.getUnitAttr() : UnitAttr());
 }
 
 Value ForwardBuilder::shift(Value x, int64_t distance, StringRef name) {
   return ShiftOp::create(builder, getLoc(name), x.getType(), x, getDocuments(), builder.getI64IntegerAttr(batch),
-                         builder.getI64IntegerAttr(getSequence()), builder.getI64IntegerAttr(distance));
-}
-
-int64_t ForwardBuilder::getLogitRows() const {
-  return std::clamp<int64_t>(kLogitElements / model.vocab, 1, std::min(getRows(), kLogitRows));
+                         builder.getI64IntegerAttr(getLength(x)), builder.getI64IntegerAttr(distance));
 }
 
 Value ForwardBuilder::crossEntropy(Value x, Value targets, double weight) {
   Value head = read("head.weight", "head");
-  return LinearCrossEntropyOp::create(builder, getLoc("head"), getType({1}), x.getType(), head.getType(), x, head, targets,
-                                      builder.getI64IntegerAttr(getLogitRows()), builder.getF64FloatAttr(weight / model.train->accumulate))
+  Value valid = CountValidOp::create(builder, getLoc("valid"), getF32Type({1}), targets);
+  return LinearCrossEntropyOp::create(builder, getLoc("head"), getF32Type({1}), x.getType(), getF32Like(head), x, head, targets, valid,
+                                      builder.getF64FloatAttr(weight / model.train->accumulate), builder.getStringAttr("invalid.targets"))
       .getLoss();
 }
 

@@ -9,20 +9,26 @@
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 
+#include <functional>
+
 namespace megacc::step {
 
 /// Appends forward ops. Keys and locations are relative to the scope: in "blocks.2.mixer", linear(x, "out_proj") reads the parameter
 /// blocks.2.mixer.out_proj.weight and stands at blocks.2.mixer/out_proj.
 class ForwardBuilder {
 public:
-  ForwardBuilder(const mega::Model &model, const llvm::StringMap<mlir::RankedTensorType> &parameters, FuncOp func, bool training);
+  /// `activation` is the element type of activations; `parameters` has the type of every parameter.
+  ForwardBuilder(const mega::Model &model, const llvm::StringMap<mlir::RankedTensorType> &parameters, mlir::Type activation, FuncOp func,
+                 bool training);
 
   const mega::Model &getModel() const { return model; }
   /// False in the evaluation, which has no losses, no backward and no update.
   bool isTraining() const { return training; }
+  /// Of the inputs. What is computed from a value takes its rows from that value.
   int64_t getBatch() const { return batch; }
   int64_t getSequence() const { return model.sequence; }
-  int64_t getRows() const { return batch * model.sequence; }
+  /// Tokens of one sequence in the rows of x.
+  int64_t getLength(mlir::Value x) const { return getDim(x, 0) / batch; }
 
   void setScope(llvm::StringRef prefix, int64_t block);
   /// The parameter `key` of this scope in full.
@@ -31,21 +37,27 @@ public:
   std::string getPlace() const { return marks.block < 0 ? scope : std::to_string(marks.block); }
   mlir::OpBuilder &getBuilder() { return builder; }
   mlir::Location getLoc(llvm::StringRef name);
-  mlir::RankedTensorType getType(llvm::ArrayRef<int64_t> shape, bool integer = false);
+  /// Of activations; of statistics, router logits and losses; of tokens and indices.
+  mlir::RankedTensorType getType(llvm::ArrayRef<int64_t> shape) { return mlir::RankedTensorType::get(shape, activationType); }
+  mlir::RankedTensorType getF32Type(llvm::ArrayRef<int64_t> shape) { return mlir::RankedTensorType::get(shape, builder.getF32Type()); }
+  mlir::RankedTensorType getI32Type(llvm::ArrayRef<int64_t> shape) { return mlir::RankedTensorType::get(shape, builder.getI32Type()); }
 
-  mlir::Value input(llvm::StringRef name, llvm::ArrayRef<int64_t> shape, bool integer = true);
+  /// An input of the step, of int32.
+  mlir::Value input(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
   /// The input "documents", null where the model has none.
   mlir::Value getDocuments();
   /// The value of the parameter `key` of this scope.
   mlir::Value read(llvm::StringRef key, llvm::StringRef name);
-  /// x W^T and rms_w(x), with the parameter <key>.weight.
+  /// x W^T with the parameter <key>.weight, of the weight's type: logits of an fp32 router are fp32.
   mlir::Value linear(mlir::Value x, llvm::StringRef key);
+  /// rms_w(x) with the parameter <key>.weight.
   mlir::Value rmsNorm(mlir::Value x, llvm::StringRef key);
   /// The next rmsNorm also notes in the metric nonfinite.<source> whether its input, which `source` made, is finite.
   void watch(llvm::StringRef source) { watched = source.str(); }
   /// Rows of each expert times its matrix of the parameter <key>.weight; `expectedRows` of the rows are used on average.
   mlir::Value groupedLinear(mlir::Value x, mlir::Value offsets, int64_t expectedRows, llvm::StringRef key);
   mlir::Value add(mlir::Value a, mlir::Value b, llvm::StringRef name);
+  /// The activation `kind` of x; swiglu halves the columns.
   mlir::Value activation(mlir::Value x, llvm::StringRef kind);
   /// Rotates channels [offset, offset + width) of every head; nothing for width 0.
   mlir::Value rope(mlir::Value x, int64_t heads, int64_t headDim, int64_t offset, int64_t width, double theta, llvm::StringRef name);
@@ -59,10 +71,21 @@ public:
   /// The rows `distance` tokens ahead, zero outside the row and the document.
   mlir::Value shift(mlir::Value x, int64_t distance, llvm::StringRef name);
 
-  /// Rows of logits that exist at a time.
-  int64_t getLogitRows() const;
   /// Mean cross-entropy of the head, which enters the objective with `weight`.
   mlir::Value crossEntropy(mlir::Value x, mlir::Value targets, double weight);
+
+  /// Values that other parts of the forward may ask for by name: the output of every block, as "blocks.2", and what a placement shares with
+  /// others. Nothing under a name that was never kept.
+  void keep(llvm::StringRef name, mlir::ValueRange values) { kept[name].assign(values.begin(), values.end()); }
+  llvm::SmallVector<mlir::Value> getKept(llvm::StringRef name) const { return kept.lookup(name); }
+
+  /// What computes a named point of a mixer in its place; null for nothing does.
+  using Inside = std::function<mlir::Value(llvm::StringRef point, mlir::ValueRange values)>;
+  void setInside(Inside function) { insideFunction = std::move(function); }
+  /// Called by a mixer where a placement may compute `point` from `values` in its place; null where none does.
+  mlir::Value inside(llvm::StringRef point, mlir::ValueRange values) {
+    return insideFunction ? insideFunction(point, values) : mlir::Value();
+  }
 
   /// Records what was decided about this scope and why, for people.
   void recordDecision(llvm::StringRef name, const llvm::Twine &decision);
@@ -86,44 +109,15 @@ private:
   Marks marks;
   mlir::OpBuilder builder;
   std::string scope, watched;
+  mlir::Type activationType;
   int64_t batch;
   bool training;
   mlir::Value documents;
+  llvm::StringMap<llvm::SmallVector<mlir::Value>> kept;
+  Inside insideFunction;
   std::vector<std::string> decisions;
   llvm::MapVector<mlir::StringAttr, LossTerm> lossTerms;
 };
-
-/// mixer(n) of one block family.
-using FamilyBuilder = mlir::Value (*)(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
-
-/// The builder of a kind of family, null where there is none yet.
-FamilyBuilder findFamilyBuilder(llvm::StringRef kind);
-
-// One file a family, in families/.
-mlir::Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
-mlir::Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
-mlir::Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
-mlir::Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
-mlir::Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
-mlir::Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value n);
-
-/// What a placement on the input adds to the embedding.
-using InputBuilder = mlir::Value (*)(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value tokens);
-
-/// What placements on the objective read: the input embedding, the output of the final norm, and the targets.
-struct Forward {
-  mlir::Value embedding, hidden, targets;
-};
-/// Adds loss terms.
-using ObjectiveBuilder = void (*)(ForwardBuilder &builder, const mega::KeyValues &keys, const Forward &forward);
-
-/// The builder of a kind of placement, null where there is none yet.
-InputBuilder findInputBuilder(llvm::StringRef kind);
-ObjectiveBuilder findObjectiveBuilder(llvm::StringRef kind);
-
-// One file a placement, in placements/.
-mlir::Value buildNgramHash(ForwardBuilder &builder, const mega::KeyValues &keys, mlir::Value tokens);
-void buildMtp(ForwardBuilder &builder, const mega::KeyValues &keys, const Forward &forward);
 
 } // namespace megacc::step
 

@@ -10,12 +10,12 @@ namespace megacc::step {
 /// Gives every op that a builder inserts its block and phase.
 struct Marks : mlir::OpBuilder::Listener {
   int64_t block = -1;
-  llvm::StringRef phase;
+  Phase phase = Phase::forward;
 
   void notifyOperationInserted(mlir::Operation *op, mlir::OpBuilder::InsertPoint) override {
     mlir::Builder builder(op->getContext());
     op->setDiscardableAttr(kBlockAttr, builder.getI64IntegerAttr(block));
-    op->setDiscardableAttr(kPhaseAttr, builder.getStringAttr(phase));
+    op->setDiscardableAttr(kPhaseAttr, PhaseAttr::get(op->getContext(), phase));
   }
 };
 

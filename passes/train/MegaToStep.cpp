@@ -1,8 +1,8 @@
 //===- MegaToStep.cpp - forward and loss of one micro-batch ---------------===//
 #include "dialects/Mega/Mega.h"
-#include "dialects/Mega/Parameters.h"
+#include "dialects/Mega/Spec.h"
 #include "dialects/Mega/Stack.h"
-#include "passes/train/ForwardBuilder.h"
+#include "passes/train/Builders.h"
 #include "passes/train/Passes.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -27,6 +27,8 @@ struct MegaToStep : impl::MegaToStepBase<MegaToStep> {
     if (!chosen || failed(checkSupported(*chosen)))
       return signalPassFailure();
     current = chosen;
+    Builder types(&getContext());
+    activationType = target == "cpu" || chosen->train->precision == "fp32" ? Type(types.getF32Type()) : Type(types.getBF16Type());
 
     for (Operation &op : llvm::make_early_inc_range(module.getBody()->getOperations()))
       if (isa_and_nonnull<mega::MegaDialect>(op.getDialect()))
@@ -63,9 +65,10 @@ private:
     std::set<std::string> used;
     for (const mega::Block &block : chosen.blocks)
       used.insert(std::string(1, block.letter));
-    for (const mega::Feature &placement : chosen.placements) // its first sublayer is of a letter's family
-      if (placement.keys.has("block"))
-        used.insert(StringRef(placement.keys.getText("block")).upper());
+    for (const mega::Feature &placement : chosen.placements)
+      if (auto blocks = mega::findPlacement(placement.kind)->blocks)
+        for (const mega::Block &block : blocks(chosen, placement.keys))
+          used.insert(std::string(1, block.letter));
     llvm::DenseSet<Location> reported; // a placement stands on several blocks
     auto refuse = [&](Location where, const Twine &what) {
       if (reported.insert(where).second)
@@ -79,12 +82,13 @@ private:
         if (used.count(family.getLetter().str()) && !findFamilyBuilder(family.getKind().getWord()))
           refuse(mega::opLocation(family), "'mega.family' \"" + family.getLetter() + "\": " + family.getKind().getWord());
       for (auto place : stack.getBody().getOps<mega::PlaceOp>())
-        if (!findInputBuilder(place.getKind().getWord()) && !findObjectiveBuilder(place.getKind().getWord()))
+        if (!findPlacementBuilder(place.getKind().getWord()))
           refuse(mega::opLocation(place), "'mega.place' on \"" + place.getTarget() + "\": " + place.getKind().getWord());
       for (auto block : stack.getBody().getOps<mega::BlockOp>())
         for (Attribute feature : block.getFeatures()) {
           StringRef kind = cast<mega::KindAttr>(feature).getWord();
-          refuse(mega::keyLocation(block, ("feature." + kind).str()), "'mega.place' on \"" + block.getLetter() + "\": " + kind);
+          if (!findPlacementBuilder(kind))
+            refuse(mega::keyLocation(block, ("feature." + kind).str()), "'mega.place' on \"" + block.getLetter() + "\": " + kind);
         }
     }
     return success(good);
@@ -103,31 +107,27 @@ private:
     number("clip", train.clip), number("lr", train.lr), number("beta1", train.beta1), number("beta2", train.beta2);
     number("eps", train.eps), number("decay", train.decay), number("final", train.final_lr);
     text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);
+    text("psiv_cache", train.psiv_cache);
 
     SmallVector<Attribute> slots;
     for (const mega::Block &block : current->blocks)
       slots.push_back(builder.getDictionaryAttr({builder.getNamedAttr("slot", builder.getI64IntegerAttr(block.slot)),
                                                  builder.getNamedAttr("letter", builder.getStringAttr(StringRef(&block.letter, 1))),
                                                  builder.getNamedAttr("family", builder.getStringAttr(block.kind))}));
+    getOperation()->setAttr(kTargetAttr, builder.getStringAttr(target));
     getOperation()->setAttr(kModelAttr, builder.getStringAttr(current->name));
     getOperation()->setAttr(kConfigAttr, config.getDictionary(builder.getContext()));
     getOperation()->setAttr(kSlotsAttr, builder.getArrayAttr(slots));
   }
 
-  static StringRef getInitializerName(mega::Initializer initializer) {
-    static const StringRef names[] = {"constant", "normal", "uniform", "dt_bias", "a_log", "identity", "mhc"};
-    return names[size_t(initializer)];
-  }
-
   void addParameters(OpBuilder &builder) {
     types.clear();
     for (const mega::Parameter &parameter : mega::parameters(*current)) {
-      StringRef init = getInitializerName(parameter.initializer);
-      auto type = RankedTensorType::get(parameter.shape, builder.getF32Type());
+      auto type = RankedTensorType::get(parameter.shape, parameter.fp32 ? Type(builder.getF32Type()) : activationType);
       types[parameter.name] = type;
       ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name),
                           TypeAttr::get(type), parameter.decays ? builder.getUnitAttr() : UnitAttr(),
-                          parameter.trained ? builder.getUnitAttr() : UnitAttr(), builder.getStringAttr(init),
+                          parameter.trained ? builder.getUnitAttr() : UnitAttr(), InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)),
                           builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot));
     }
   }
@@ -144,35 +144,29 @@ private:
     forward.setScope("embedding", -1);
     Value tokens = forward.input("tokens", {forward.getBatch(), forward.getSequence()});
     Value table = forward.read("weight", "table");
-    Value x = EmbeddingOp::create(forward.getBuilder(), forward.getLoc("rows"), forward.getType({forward.getRows(), current->hidden}), table,
-                                  tokens);
+    OpBuilder &builder = forward.getBuilder();
+    StringAttr invalid = forward.isTraining() ? builder.getStringAttr("invalid.tokens") : StringAttr();
+    Value x = EmbeddingOp::create(builder, forward.getLoc("rows"), forward.getType({getCount(tokens), current->hidden}), table, tokens,
+                                  builder.getI64IntegerAttr(-1), invalid);
     for (const mega::Feature &placement : current->placements)
-      if (InputBuilder build = findInputBuilder(placement.kind)) {
-        Value y = build(forward, placement.keys, tokens);
+      if (auto build = findPlacementBuilder(placement.kind)->input) {
+        Value y = build(forward, placement, tokens);
         forward.setScope("embedding", -1);
         x = forward.add(x, y, placement.kind);
       }
-    Value embedding = x;
-    std::string source = "embedding"; // of the residual stream
+    Stream stream = {{x}, "embedding"};
     for (const mega::Block &block : current->blocks) {
       std::string name = "blocks." + std::to_string(block.slot);
-      forward.setScope(name, block.slot);
-      if (forward.isTraining())
-        forward.watch(source);
-      source = name;
-      Value n = forward.rmsNorm(x, "norm");
-      forward.setScope(name + ".mixer", block.slot);
-      Value y = findFamilyBuilder(block.kind)(forward, block.keys, n);
-      forward.setScope(name, block.slot);
-      x = forward.add(x, y, "residual");
+      stream = buildBlock(forward, block, name, stream);
       if (forward.isTraining() && taps)
-        addOutput(forward, "hidden." + std::to_string(block.slot), x, {forward.getBatch(), forward.getSequence(), current->hidden});
+        addOutput(forward, "hidden." + std::to_string(block.slot), forward.getKept(name).front(),
+                  {forward.getBatch(), forward.getSequence(), current->hidden});
     }
     forward.setScope("", -1);
     if (forward.isTraining())
-      forward.watch(source);
-    Value hidden = forward.rmsNorm(x, "final_norm");
-    return {embedding, hidden, forward.input("targets", {forward.getBatch(), forward.getSequence()})};
+      forward.watch(stream.source);
+    Value hidden = forward.rmsNorm(stream.values.front(), "final_norm");
+    return {x, hidden, forward.input("targets", {forward.getBatch(), forward.getSequence()})};
   }
 
   void addOutput(ForwardBuilder &forward, StringRef name, Value value, ArrayRef<int64_t> shape) {
@@ -181,13 +175,13 @@ private:
   }
 
   void addMicroBatch(FuncOp func) {
-    ForwardBuilder builder(*current, types, func, /*training=*/true);
+    ForwardBuilder builder(*current, types, activationType, func, /*training=*/true);
     Forward forward = addForward(builder);
     Value loss = builder.crossEntropy(forward.hidden, forward.targets, /*weight=*/1.0);
     LossOp::create(builder.getBuilder(), builder.getLoc("loss"), loss, "main", APFloat(1.0));
     for (const mega::Feature &placement : current->placements)
-      if (ObjectiveBuilder build = findObjectiveBuilder(placement.kind))
-        build(builder, placement.keys, forward);
+      if (auto build = findPlacementBuilder(placement.kind)->objective)
+        build(builder, placement, forward);
     builder.setScope("", -1);
     builder.emitLossTerms();
     SmallVector<StringRef> decisions(builder.getDecisions().begin(), builder.getDecisions().end());
@@ -196,23 +190,25 @@ private:
   }
 
   void addEvaluate(FuncOp func) {
-    ForwardBuilder forward(*current, types, func, /*training=*/false);
+    ForwardBuilder forward(*current, types, activationType, func, /*training=*/false);
     OpBuilder &builder = forward.getBuilder();
     int64_t rows = forward.getBatch();
     IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());
     auto [embedding, x, targets] = addForward(forward);
     Value head = forward.read("head.weight", "head");
-    auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getType({rows}), forward.getType({rows}), x,
-                                                     head, targets, batch, sequence, builder.getI64IntegerAttr(forward.getLogitRows()));
+    auto sums =
+        LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getF32Type({rows}), forward.getF32Type({rows}), x,
+                                             head, targets, batch, sequence);
     Value positions = forward.input("positions", {rows});
-    Value logits = LogitsAtOp::create(builder, forward.getLoc("head"), forward.getType({rows, current->vocab}), x, head, positions, batch,
-                                      sequence);
+    Value logits = LogitsAtOp::create(builder, forward.getLoc("head"), forward.getF32Type({rows, current->vocab}), x, head, positions,
+                                      batch, sequence);
     addOutput(forward, "loss_sum", sums.getLossSum(), {rows});
     addOutput(forward, "count", sums.getCount(), {rows});
     addOutput(forward, "logits", logits, {rows, current->vocab});
   }
 
   mega::Model *current = nullptr;
+  Type activationType;
   llvm::StringMap<RankedTensorType> types;
 };
 

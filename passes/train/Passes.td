@@ -9,10 +9,13 @@ def MegaToStep : Pass<"mega-to-step", "::mlir::ModuleOp"> {
   let description = [{
     Replaces the one stack of the module by its parameters, `@micro_batch` (forward and loss terms) and `@evaluate` (the same forward; sums
     of the loss and number of targets by row, and the logits of one position). Shapes are global. Block families are found by kind in the
-    registry of builders; a family or placement without a builder is an error at its line. Equal blocks become equal op sequences.
+    registry of builders; a family or placement without a builder is an error at its line. Equal blocks become equal op sequences. Element
+    types are set here: on the cpu all are f32; elsewhere, where the precision is bf16, activations and parameters are bf16 but for the
+    parameters declared fp32, router logits, statistics and losses.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
   let options = [
+    Option<"target", "target", "std::string", "\"cpu\"", "the kernel library the step is for, cpu or sm_90a; kept as megacc.target">,
     Option<"model", "model", "std::string", "", "the model to compile, where the module declares several">,
     Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">
   ];
@@ -22,7 +25,8 @@ def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
   let summary = "appends the backward to @micro_batch";
   let description = [{
     Walks the forward in reverse through the gradient interface, from every `step.loss`. Gradients of a value with several uses are added
-    as they arrive. Afterwards every trained parameter has exactly one `step.accumulate`, zeros where no gradient arrives.
+    as they arrive; those of a parameter are accumulated one by one. Afterwards every trained parameter has at least one `step.accumulate`,
+    zeros where no gradient arrives. A forward op and its gradient ops that can share caches get the same number as attribute `pair`.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
 }
@@ -30,7 +34,7 @@ def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
 def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
   let summary = "writes @update: gradient norm, clip, AdamW and what ops of the micro-batch want done after it";
   let description = [{
-    One `step.adamw` for the parameters that decay and one for those that do not, where there are any. Then the ops of @micro_batch with the
+    One `step.square_sum` and one `step.adamw` for each group of parameters (type, decay), where there are any. Then the ops of @micro_batch with the
     update interface append theirs, in order.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
@@ -40,7 +44,16 @@ def StepCheckGlobal : Pass<"step-check-global", "::mlir::ModuleOp"> {
   let summary = "checks what later phases rely on";
   let description = [{
     The three functions exist; every op in them has a block and a phase; every tensor has a static shape; every trained parameter is
-    accumulated exactly once and no other is; no value of the backward is used by the forward. Changes nothing.
+    accumulated, only its first accumulation overwrites, and no other parameter is; no op of the forward stands after the backward. Changes nothing.
+  }];
+}
+
+def StepCheckRules : Pass<"step-check-rules", "::mlir::ModuleOp"> {
+  let summary = "checks that every sharding rule describes its op";
+  let description = [{
+    Every operand and result has a tensor of its rank in the rule, whose factors multiply to its shape; every attribute tied to factors has
+    their product; every factor is named in a tensor, has a size and, where it may not be split, a reason. Sums over a factor are written
+    as such. Changes nothing. (That a rule is true of the numbers is shown by running whole and cut kernels: test/e2e/RulesTest.cpp.)
   }];
 }
 

@@ -8,32 +8,91 @@ namespace {
 
 using nlohmann::json;
 
-int64_t product(const std::vector<int64_t> &shape) {
-  int64_t count = 1;
-  for (int64_t extent : shape)
-    count *= extent;
-  return count;
+template <typename Named> const Named *find(const std::vector<Named> &list, std::string_view name) {
+  auto found = std::find_if(list.begin(), list.end(), [&](const Named &entry) { return entry.name == name; });
+  return found == list.end() ? nullptr : &*found;
 }
 
-const Place *find(const std::vector<Place> &places, std::string_view name) {
-  auto found = std::find_if(places.begin(), places.end(), [&](const Place &place) { return place.name == name; });
-  return found == places.end() ? nullptr : &*found;
+/// What no megacc writes.
+[[noreturn]] void refuse(const std::string &what) {
+  throw ArtifactError("its descriptor is damaged (" + what + "); fix: compile the declaration again");
+}
+
+MgType readType(const json &entry) {
+  std::string name = entry.at("dtype");
+  for (MgType type : {MG_F32, MG_BF16, MG_F64, MG_I32})
+    if (name == typeName(type))
+      return type;
+  refuse("'" + entry.at("name").get<std::string>() + "' has dtype '" + name + "'; known are f32, bf16, f64, i32");
+}
+
+std::vector<int64_t> readShape(const json &entry) {
+  std::vector<int64_t> shape = entry.at("shape");
+  int64_t elements = 8; // as bytes they must fit, too
+  for (int64_t extent : shape)
+    if (extent < 0 || __builtin_mul_overflow(elements, extent, &elements))
+      refuse("'" + entry.at("name").get<std::string>() + "' has the impossible shape " + shapeText(shape));
+  return shape;
 }
 
 std::vector<Place> readPlaces(const json &list) {
   std::vector<Place> places;
   for (const json &entry : list)
-    places.push_back({entry.at("name"), entry.at("dtype"), entry.at("shape"), entry.at("offset"), entry.at("stride"),
+    places.push_back({entry.at("name"), readType(entry), readShape(entry), entry.at("offset"), entry.at("stride"),
                       entry.value("weight", 0.0), entry.value("function", "")});
   return places;
 }
 
-std::vector<ParameterPlace> readParameters(const json &list) {
+void checkParameter(const ParameterPlace &parameter, bool whole) {
+  if (parameter.type != MG_F32 && parameter.type != MG_BF16)
+    refuse("parameter '" + parameter.name + "' has dtype " + typeName(parameter.type) + "; expected f32 or bf16");
+  if ((parameter.type == MG_BF16) != parameter.master.has_value())
+    refuse("parameter '" + parameter.name + "' is " + typeName(parameter.type) + (parameter.master ? " and has" : " and lacks") +
+           " a master");
+  if (!parameter.ranges.empty() && parameter.ranges.size() != parameter.shape.size())
+    refuse("parameter '" + parameter.name + "' has " + std::to_string(parameter.shape.size()) + " dimensions and ranges for " +
+           std::to_string(parameter.ranges.size()));
+  for (size_t d = 0; d < parameter.ranges.size(); ++d)
+    for (auto [begin, end] : parameter.ranges[d])
+      if (begin < 0 || begin >= end || end > parameter.shape[d])
+        refuse("parameter '" + parameter.name + "' " + shapeText(parameter.shape) + " has the range [" + std::to_string(begin) + ", " +
+               std::to_string(end) + ") in dimension " + std::to_string(d));
+  if (!whole)
+    return;
+  std::vector<ElementRun> runs = parameter.runs();
+  std::ranges::sort(runs, {}, &ElementRun::first);
+  int64_t covered = 0;
+  for (const ElementRun &run : runs)
+    covered = run.first == covered ? covered + run.count : -1;
+  if (covered != countElements(parameter.shape))
+    refuse("the ranges of parameter '" + parameter.name + "' are not its " + std::to_string(countElements(parameter.shape)) +
+           " elements, once each, and there is one rank");
+}
+
+std::vector<ParameterPlace> readParameters(const json &list, bool whole) {
   std::vector<ParameterPlace> parameters;
-  for (const json &entry : list)
-    parameters.push_back({entry.at("name"), entry.at("init"), entry.at("shape"), entry.at("init_a"), entry.at("decays"), entry.at("trained"),
-                          entry.at("block"), entry.at("offset"), entry.value("gradient", int64_t(0)), entry.value("m", int64_t(0)),
-                          entry.value("v", int64_t(0))});
+  for (const json &entry : list) {
+    ParameterPlace parameter{entry.at("name"),
+                             entry.at("init"),
+                             readType(entry),
+                             readShape(entry),
+                             {},
+                             entry.at("init_a"),
+                             entry.at("decays"),
+                             entry.at("trained"),
+                             entry.at("block"),
+                             entry.at("offset"),
+                             entry.value("gradient", int64_t(0)),
+                             entry.value("m", int64_t(0)),
+                             entry.value("v", int64_t(0)),
+                             std::nullopt};
+    if (entry.contains("ranges"))
+      entry["ranges"].get_to(parameter.ranges);
+    if (entry.contains("master"))
+      parameter.master = entry["master"].get<int64_t>();
+    checkParameter(parameter, whole);
+    parameters.push_back(std::move(parameter));
+  }
   return parameters;
 }
 
@@ -42,24 +101,30 @@ Descriptor readChecked(const json &root) {
   descriptor.model = root.at("model"), descriptor.target = root.at("target"), descriptor.compiler = root.at("megacc");
   descriptor.hidden = root.at("hidden"), descriptor.vocab = root.at("vocab"), descriptor.sequence = root.at("sequence");
   descriptor.depth = root.at("depth"), descriptor.micro_batch = root.at("micro_batch"), descriptor.accumulate = root.at("accumulate");
+  for (int64_t number : {descriptor.hidden, descriptor.vocab, descriptor.sequence, descriptor.micro_batch, descriptor.accumulate})
+    if (number < 1)
+      refuse("a size of the model is " + std::to_string(number));
   descriptor.seed = uint64_t(root.at("seed").get<int64_t>());
   const json &optimizer = root.at("optimizer");
-  descriptor.optimizer = {optimizer.at("lr"),     optimizer.at("beta1"),    optimizer.at("beta2"), optimizer.at("final"),
+  descriptor.optimizer = {optimizer.at("lr"),       optimizer.at("beta1"),  optimizer.at("beta2"), optimizer.at("final"),
                           optimizer.at("schedule"), optimizer.at("warmup"), optimizer.at("steps")};
   if (root.at("segments").size() != MG_SEGMENT_COUNT)
-    throw ArtifactError("the step has " + std::to_string(root.at("segments").size()) + " segments, expected " +
-                        std::to_string(MG_SEGMENT_COUNT));
+    refuse(std::to_string(root.at("segments").size()) + " segments, expected " + std::to_string(MG_SEGMENT_COUNT));
   for (int segment = 0; segment < MG_SEGMENT_COUNT; ++segment)
     descriptor.segments[segment] = root.at("segments").at(segment).at("bytes");
-  descriptor.parameters = readParameters(root.at("parameters"));
+  int64_t ranks = 1;
+  for (int axis = 0; axis < MG_AXIS_COUNT; ++axis)
+    ranks *= descriptor.mesh[axis] = root.at("mesh").at(axisName(axis));
+  descriptor.parameters = readParameters(root.at("parameters"), ranks == 1);
   descriptor.inputs = readPlaces(root.at("inputs"));
   descriptor.metrics = readPlaces(root.at("metrics"));
   descriptor.outputs = readPlaces(root.at("outputs"));
   descriptor.kernels = root.at("kernels").get<std::map<std::string, std::string>>();
-  for (auto &[name, launches] : root.at("functions").items())
-    for (const json &launch : launches)
-      descriptor.functions[name].push_back(
-          {launch.at("kernel"), launch.at("path"), launch.at("block"), launch.at("flops"), launch.at("bytes")});
+  for (const json &entry : root.at("functions")) {
+    Function &function = descriptor.functions.emplace_back(Function{entry.at("name"), entry.at("symbol"), {}});
+    for (const json &launch : entry.at("launches"))
+      function.launches.push_back({launch.at("kernel"), launch.at("path"), launch.at("block"), launch.at("flops"), launch.at("bytes")});
+  }
   for (const json &row : root.at("receipt"))
     descriptor.receipt.push_back({row.at("slot"), row.value("letter", ""), row.value("family", ""), row.at("launches")});
   return descriptor;
@@ -67,26 +132,88 @@ Descriptor readChecked(const json &root) {
 
 } // namespace
 
-int64_t Place::elements() const { return product(shape); }
-int64_t ParameterPlace::elements() const { return product(shape); }
+const char *axisName(int axis) { return axis == MG_DP ? "dp" : axis == MG_TP ? "tp" : "ep"; }
+
+const char *typeName(MgType type) {
+  switch (type) {
+  case MG_F32:
+    return "f32";
+  case MG_BF16:
+    return "bf16";
+  case MG_I32:
+    return "i32";
+  case MG_F64:
+    return "f64";
+  default:
+    return "raw";
+  }
+}
+
+int64_t typeBytes(MgType type) { return type == MG_F64 || type == MG_I64 ? 8 : type == MG_BF16 ? 2 : 4; }
+
+int64_t Place::elements() const { return countElements(shape); }
+
+int64_t ParameterPlace::elements() const {
+  if (ranges.empty())
+    return countElements(shape);
+  int64_t count = 1;
+  for (const auto &dimension : ranges) {
+    int64_t extent = 0;
+    for (auto [begin, end] : dimension)
+      extent += end - begin;
+    count *= extent;
+  }
+  return count;
+}
+
+std::vector<ElementRun> ParameterPlace::runs() const {
+  if (ranges.empty())
+    return {{0, 0, elements()}};
+  // From the last dimension to the first: the runs of a slice, then of all slices.
+  std::vector<ElementRun> runs = {{0, 0, 1}};
+  int64_t whole = 1, part = 1; // elements of a slice
+  for (size_t d = ranges.size(); d-- > 0;) {
+    std::vector<ElementRun> slices;
+    int64_t begin = 0;
+    auto add = [&](int64_t first, int64_t count) {
+      if (!slices.empty() && slices.back().first + slices.back().count == first)
+        slices.back().count += count;
+      else
+        slices.push_back({first, begin, count});
+      begin += count;
+    };
+    for (auto [from, to] : ranges[d]) {
+      if (runs.size() == 1 && part == whole)
+        add(from * whole, (to - from) * whole);
+      else
+        for (int64_t index = from; index < to; ++index)
+          for (const ElementRun &run : runs)
+            add(index * whole + run.first, run.count);
+    }
+    runs = std::move(slices);
+    whole *= shape[d], part = begin;
+  }
+  return runs;
+}
 
 const Place *Descriptor::findInput(std::string_view name) const { return find(inputs, name); }
 const Place *Descriptor::findMetric(std::string_view name) const { return find(metrics, name); }
 const Place *Descriptor::findOutput(std::string_view name) const { return find(outputs, name); }
+const Function *Descriptor::findFunction(std::string_view name) const { return find(functions, name); }
 
 Descriptor readDescriptor(std::string_view text) {
   json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object())
-    throw ArtifactError("its descriptor is damaged; fix: compile the declaration again");
+    refuse("it is no JSON object");
   int64_t abi = root.value("abi", int64_t(0));
   if (abi != MEGACC_ABI_VERSION)
-    throw ArtifactError("it was compiled for ABI version " + std::to_string(abi) + ", this megacc-run has " +
-                        std::to_string(MEGACC_ABI_VERSION) + "; fix: " +
-                        (abi < MEGACC_ABI_VERSION ? "compile the declaration again with this release's megacc" : "use a newer megacc-run"));
+    throw ArtifactError(
+        "it was compiled for ABI version " + std::to_string(abi) + ", this megacc-run has " + std::to_string(MEGACC_ABI_VERSION) +
+        "; fix: " + (abi < MEGACC_ABI_VERSION ? "compile the declaration again with this release's megacc" : "use a newer megacc-run"));
   try {
     return readChecked(root);
   } catch (const json::exception &error) {
-    throw ArtifactError(std::string("its descriptor is damaged (") + error.what() + "); fix: compile the declaration again");
+    refuse(error.what());
   }
 }
 

@@ -1,8 +1,11 @@
 // What a step.so says about itself (docs/descriptor.md), read and checked.
 #pragma once
 #include "megacc/StepABI.h"
+#include "runtime/core/Shape.h"
 
+#include <array>
 #include <map>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -14,33 +17,59 @@ struct ArtifactError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// "f32", "bf16", "f64" or "i32", and the bytes of an element.
+const char *typeName(MgType type);
+int64_t typeBytes(MgType type);
+
+/// "dp", "tp" or "ep".
+const char *axisName(int axis);
+
 /// A tensor of the io segment; that of micro-batch m is at offset + m * stride bytes.
 struct Place {
-  std::string name, dtype;
+  std::string name;
+  MgType type = MG_F32;
   std::vector<int64_t> shape;
   int64_t offset = 0, stride = 0;
   double weight = 0;    // of a metric
   std::string function; // of an output
 
   int64_t elements() const;
-  int64_t bytes() const { return 4 * elements(); }
+  int64_t bytes() const { return typeBytes(type) * elements(); }
+};
+
+/// Elements of a tensor that follow one another both in the whole tensor, row-major from `first`, and in this rank's part, from `begin`.
+struct ElementRun {
+  int64_t first, begin, count;
 };
 
 /// A tensor of the model's state; offsets are bytes in the weights, gradients and optimizer segments.
 struct ParameterPlace {
   std::string name, init;
-  std::vector<int64_t> shape;
+  MgType type = MG_F32;       // of the weight; everything else is fp32
+  std::vector<int64_t> shape; // of the whole tensor
+  /// For every dimension the index ranges [begin, end) of the whole tensor that this rank's part is made of, in their order; empty: all.
+  std::vector<std::vector<std::array<int64_t, 2>>> ranges;
   double init_a = 0;
   bool decays = false, trained = false;
   int64_t block = -1, offset = 0, gradient = 0, first_moment = 0, second_moment = 0;
+  std::optional<int64_t> master; // where the weight is bf16
 
+  /// Of this rank's part.
   int64_t elements() const;
+  /// This rank's part as runs, ordered by `begin`, each as long as it can be.
+  std::vector<ElementRun> runs() const;
 };
 
 /// One launch of a function, in order.
 struct LaunchRecord {
   std::string kernel, path;
   int64_t block = -1, flops = 0, bytes = 0;
+};
+
+/// A function of the step and the symbol that it has in step.so.
+struct Function {
+  std::string name, symbol;
+  std::vector<LaunchRecord> launches;
 };
 
 /// A slot of the stack, or everything outside blocks (slot -1).
@@ -61,17 +90,18 @@ struct Descriptor {
   uint64_t seed = 0;
   std::string model, target, compiler;
   OptimizerDefaults optimizer;
-  int64_t segments[MG_SEGMENT_COUNT] = {};
+  int64_t segments[MG_SEGMENT_COUNT] = {}, mesh[MG_AXIS_COUNT] = {};
   std::vector<ParameterPlace> parameters;
   std::vector<Place> inputs, metrics, outputs;
   std::map<std::string, std::string> kernels; // and their signatures, "operands | integers | doubles" of kernels.def
-  std::map<std::string, std::vector<LaunchRecord>> functions;
+  std::vector<Function> functions;
   std::vector<ReceiptRow> receipt;
 
   /// Null without one.
   const Place *findInput(std::string_view name) const;
   const Place *findMetric(std::string_view name) const;
   const Place *findOutput(std::string_view name) const;
+  const Function *findFunction(std::string_view name) const;
 };
 
 /// Reads the JSON text. Throws ArtifactError for another ABI version or a damaged text.

@@ -1,112 +1,287 @@
 #include "runtime/core/Step.h"
+#include "megacc/KernelSignatures.h"
+#include "runtime/core/Bfloat16.h"
+#include "runtime/core/Launch.h"
 
+#include <algorithm>
+#include <cstring>
 #include <dlfcn.h>
 #include <filesystem>
-#include <map>
+#include <utility>
 
 namespace megacc::runtime {
 namespace {
 
-/// The kernel library of a target: beside the program, else wherever the loader finds it.
-void *openKernels(const std::string &target) {
-  std::string name = "libmegacc_" + target + ".so";
-  std::error_code error;
-  std::filesystem::path beside = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / name;
-  void *library = std::filesystem::exists(beside, error) ? dlopen(beside.c_str(), RTLD_NOW | RTLD_GLOBAL)
-                                                         : dlopen(name.c_str(), RTLD_NOW | RTLD_GLOBAL);
-  if (!library)
-    throw ArtifactError("the kernels of target " + target + " cannot be opened: " + dlerror() + "; fix: keep " + name +
-                        " beside megacc-run, or set LD_LIBRARY_PATH");
-  return library;
+Descriptor describe(const std::string &path) {
+  std::string text = readArtifact(path);
+  try {
+    Descriptor about = readDescriptor(text);
+    int64_t ranks = 1;
+    std::string mesh;
+    for (int axis = 0; axis < MG_AXIS_COUNT; ++axis) {
+      ranks *= about.mesh[axis];
+      mesh += std::string(axis ? ", " : "") + axisName(axis) + " = " + std::to_string(about.mesh[axis]);
+    }
+    if (ranks != 1)
+      throw ArtifactError("was compiled for " + std::to_string(ranks) + " ranks (" + mesh +
+                          "), megacc-run is one; fix: compile it with mesh = <dp = 1, tp = 1, ep = 1>");
+    return about;
+  } catch (const ArtifactError &error) {
+    throw ArtifactError(path + ": " + error.what());
+  }
 }
 
-template <typename Function> void find(void *library, const char *name, Function &function, const std::string &path) {
-  function = reinterpret_cast<Function>(dlsym(library, name));
-  if (!function)
-    throw ArtifactError(path + ": lacks the function " + name + "; fix: compile the declaration again");
+/// The kernels that the artifact uses and those that the runtime launches.
+std::map<std::string, std::string> wantedKernels(const Descriptor &about) {
+  std::map<std::string, std::string> wanted = about.kernels;
+  for (const KernelSignature &kernel : kernelSignatures)
+    if (std::string_view(kernel.symbol) == "mg_initialize")
+      wanted[kernel.symbol] = kernel.text;
+  return wanted;
 }
 
-/// The kernels must take what the step was compiled to give them.
-void checkKernels(const Descriptor &about) {
-  static const std::map<std::string, std::string> known = {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, operands " | " ints " | " doubles},
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-  };
-  std::string mistakes;
-  for (const auto &[name, signature] : about.kernels)
-    if (auto found = known.find(name); found == known.end() || found->second != signature)
-      mistakes += (mistakes.empty() ? "" : ", ") + name;
-  if (!mistakes.empty())
-    throw ArtifactError("it was compiled for other kernels than this megacc-run has (" + mistakes + "); fix: compile the declaration again");
+/// Where the places begin and end in the io segment. Throws ArtifactError for places that no megacc makes.
+std::pair<int64_t, int64_t> spanOf(const std::vector<Place> &places, int64_t micro_batches, int64_t size) {
+  int64_t begin = size, end = 0;
+  for (const Place &place : places) {
+    int64_t last = 0;
+    if (place.offset < 0 || place.stride < 0 || place.offset % 8 || place.stride % 8 ||
+        __builtin_mul_overflow(place.stride, micro_batches - 1, &last) || place.bytes() > size || last > size - place.bytes() ||
+        place.offset > size - place.bytes() - last)
+      throw ArtifactError("'" + place.name + "' of " + std::to_string(place.bytes()) + " bytes at " + std::to_string(place.offset) +
+                          " is not inside the io segment of " + std::to_string(size) +
+                          " bytes: the descriptor is damaged; fix: compile the declaration again");
+    begin = std::min(begin, place.offset), end = std::max(end, place.offset + last + place.bytes());
+  }
+  return {std::min(begin, end), end};
+}
+
+/// Runs body(index, begin, count) for what this rank has of elements [first, first + count) of the whole tensor: values[index] on are the
+/// elements from `begin` of the rank's part.
+template <typename Body> void forEachRun(const ParameterPlace &parameter, int64_t first, int64_t count, Body &&body) {
+  for (const ElementRun &run : parameter.runs()) {
+    int64_t from = std::max(first, run.first), to = std::min(first + count, run.first + run.count);
+    if (from < to)
+      body(from - first, run.begin + (from - run.first), to - from);
+  }
+}
+
+std::vector<uint16_t> roundAll(std::span<const float> values) {
+  std::vector<uint16_t> rounded(values.size());
+  std::ranges::transform(values, rounded.begin(), toBfloat16);
+  return rounded;
 }
 
 } // namespace
 
-Step::Step(const std::string &path) {
-  std::string text = readArtifact(path);
-  try {
-    about = readDescriptor(text);
-    checkKernels(about);
-  } catch (const ArtifactError &error) {
-    throw ArtifactError(path + ": " + error.what());
-  }
-  library = openKernels(about.target);
+Step::Step(const std::string &path) : about(describe(path)), device(about.target, wantedKernels(about)) {
   std::string full = std::filesystem::absolute(path); // without a slash dlopen would search elsewhere
-  object = dlopen(full.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!object)
+  void *opened = dlopen(full.c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!opened)
     throw ArtifactError(path + ": cannot be opened: " + dlerror() + "; fix: use the kernel library of the same release");
-  find(object, "megacc_micro_batch", micro_batch_function, path);
-  find(object, "megacc_update", update_function, path);
-  find(object, "megacc_evaluate", evaluate_function, path);
-  find(library, "mg_last_error", last_error, "the kernel library");
-  memory = std::make_unique<Arena>(about.segments);
-  for (int segment = 0; segment < MG_SEGMENT_COUNT; ++segment)
-    context.segments[segment] = memory->segment(segment);
+  object = {opened, dlclose};
+  auto find = [&](const std::string &symbol) {
+    void *address = dlsym(opened, symbol.c_str());
+    if (!address)
+      throw ArtifactError(path + ": lacks the symbol " + symbol + "; fix: compile the declaration again");
+    return address;
+  };
+  for (const Function &function : about.functions)
+    functions.push_back(reinterpret_cast<MgStepFunction>(find(function.symbol)));
+  mirrorInputsAndMetrics();
+  MgContext &context = device.context();
+  for (MgAxis &axis : context.axes)
+    axis = {.rank = 0, .size = 1, .communicator = nullptr};
   context.user = this;
   setObserver(nullptr);
+  device.reserve(about.segments);
+  if (int64_t bytes = about.segments[MG_CONSTANTS])
+    device.write(MG_CONSTANTS, 0, {static_cast<const std::byte *>(find("megacc_constants")), size_t(bytes)});
 }
 
-Step::~Step() {
-  if (object)
-    dlclose(object);
-}
-
-MgKernel Step::findKernel(const std::string &name) const { return reinterpret_cast<MgKernel>(dlsym(library, name.c_str())); }
-
-void Step::setThreads(int count) {
-  void (*set)(int32_t) = nullptr;
-  find(library, "mg_cpu_set_threads", set, "the kernel library");
-  set(count);
-}
-
-std::string Step::kernelVariant() const {
-  const char *(*variant)() = nullptr;
-  find(library, "mg_kernel_variant", variant, "the kernel library");
-  return about.target + " " + variant();
+void Step::mirrorInputsAndMetrics() {
+  int64_t size = about.segments[MG_IO];
+  auto [inputs_begin, inputs_end] = spanOf(about.inputs, about.accumulate, size);
+  auto [metrics_begin, metrics_end] = spanOf(about.metrics, 1, size);
+  auto [outputs_begin, outputs_end] = spanOf(about.outputs, about.accumulate, size);
+  if ((!about.metrics.empty() && inputs_end > metrics_begin) ||
+      (!about.outputs.empty() && std::max(inputs_end, metrics_end) > outputs_begin))
+    throw ArtifactError("the io segment has inputs up to " + std::to_string(inputs_end) + ", metrics from " +
+                        std::to_string(metrics_begin) + " to " + std::to_string(metrics_end) + " and outputs from " +
+                        std::to_string(outputs_begin) + ", not one after the other; fix: compile the declaration again");
+  inputs = {inputs_begin, std::vector<std::byte>(inputs_end - inputs_begin)};
+  metrics = {metrics_begin, std::vector<std::byte>(metrics_end - metrics_begin)};
 }
 
 void Step::setObserver(LaunchObserver *wanted) {
   observer = wanted;
-  context.launch = observer ? launchObserved : launchDirectly;
+  device.context().launch = observer ? launchObserved : launchDirectly;
 }
 
 int32_t Step::launchDirectly(MgContext *, MgKernel kernel, const MgLaunch *launch) { return kernel(launch); }
 
 int32_t Step::launchObserved(MgContext *context, MgKernel kernel, const MgLaunch *launch) {
   Step *step = static_cast<Step *>(context->user);
-  const std::vector<LaunchRecord> &records = *step->records;
-  if (launch->call_index < 0 || size_t(launch->call_index) >= records.size())
+  const std::vector<LaunchRecord> &records = step->running->launches;
+  if (launch->call_index < 0 || size_t(launch->call_index) >= records.size()) {
+    step->failure = "call " + std::to_string(launch->call_index) + " of " + step->running->name + " is not among the " +
+                    std::to_string(records.size()) + " that the descriptor lists; fix: compile the declaration again";
     return 1;
+  }
   return step->observer->launch(records[launch->call_index], kernel, launch);
 }
 
-void Step::run(MgStepFunction function, const char *name, int64_t micro_batch) {
+void Step::run(std::string_view name, int64_t micro_batch) {
+  running = about.findFunction(name);
+  if (!running)
+    throw ArtifactError("the step has no function '" + std::string(name) + "'; fix: compile the declaration again");
+  MgContext &context = device.context();
   context.micro_batch = micro_batch;
-  if (observer)
-    records = &about.functions.at(name);
-  if (function(&context) != 0)
-    throw std::runtime_error(last_error());
+  int32_t status = functions[running - about.functions.data()](&context);
+  if (!failure.empty())
+    throw ArtifactError(std::exchange(failure, ""));
+  device.check(status);
+}
+
+void Step::replay(std::optional<Device::Captured> &graph, const std::function<void()> &work) {
+  if (observer || !device.captures())
+    return work();
+  if (!graph)
+    graph = device.capture(work);
+  device.replay(*graph);
+}
+
+void Step::runStep() {
+  replay(step_graph, [this] {
+    for (int64_t m = 0; m < about.accumulate; ++m)
+      run("micro_batch", m);
+    run("update");
+  });
+}
+
+void Step::runEvaluation() {
+  replay(evaluation_graph, [this] { run("evaluate"); });
+}
+
+void Step::sendInputs() { device.write(MG_IO, inputs.begin, inputs.bytes); }
+void Step::fetchMetrics() { device.read(MG_IO, metrics.begin, metrics.bytes); }
+
+double Step::metric(const Place &place, int64_t index) const {
+  const std::byte *element = metrics.bytes.data() + (place.offset - metrics.begin) + index * typeBytes(place.type);
+  auto as = [&](auto value) {
+    std::memcpy(&value, element, sizeof value);
+    return value;
+  };
+  switch (place.type) {
+  case MG_F64:
+    return as(double());
+  case MG_I32:
+    return as(int32_t());
+  case MG_BF16:
+    return fromBfloat16(as(uint16_t()));
+  default:
+    return as(float());
+  }
+}
+
+std::vector<float> Step::readFloats(const Range &range, int64_t count) {
+  std::vector<float> values(count);
+  auto widen = [&](auto element, auto &&convert) {
+    std::vector<decltype(element)> elements(count);
+    device.read(range.segment, range.offset, std::as_writable_bytes(std::span(elements)));
+    std::ranges::transform(elements, values.begin(), convert);
+  };
+  if (range.type == MG_BF16)
+    widen(uint16_t(), fromBfloat16);
+  else if (range.type == MG_F64)
+    widen(double(), [](double value) { return float(value); });
+  else if (range.type == MG_I32)
+    widen(int32_t(), [](int32_t value) { return float(value); });
+  else
+    device.read(range.segment, range.offset, std::as_writable_bytes(std::span(values)));
+  return values;
+}
+
+std::vector<float> Step::readOutput(const Place &output, int64_t micro_batch) {
+  return readFloats({MG_IO, output.offset + micro_batch * output.stride, output.type}, output.elements());
+}
+
+Step::Range Step::findRange(const ParameterPlace &parameter, StatePart part) const {
+  switch (part) {
+  case StatePart::gradient:
+    return {MG_GRADIENTS, parameter.gradient, MG_F32};
+  case StatePart::first_moment:
+    return {MG_OPTIMIZER, parameter.first_moment, MG_F32};
+  case StatePart::second_moment:
+    return {MG_OPTIMIZER, parameter.second_moment, MG_F32};
+  case StatePart::value:
+    if (parameter.master)
+      return {MG_OPTIMIZER, *parameter.master, MG_F32};
+    [[fallthrough]];
+  case StatePart::weight:
+    break;
+  }
+  return {MG_WEIGHTS, parameter.offset, parameter.type};
+}
+
+void Step::readState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values) {
+  Range range = findRange(parameter, part);
+  forEachRun(parameter, first, int64_t(values.size()), [&](int64_t index, int64_t begin, int64_t count) {
+    std::vector<float> read = readFloats({range.segment, range.offset + begin * typeBytes(range.type), range.type}, count);
+    std::ranges::copy(read, values.begin() + index);
+  });
+}
+
+std::vector<float> Step::readState(const ParameterPlace &parameter, StatePart part) {
+  std::vector<float> values(countElements(parameter.shape));
+  readState(parameter, part, 0, values);
+  return values;
+}
+
+void Step::writeState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<const float> values) {
+  Range range = findRange(parameter, part);
+  forEachRun(parameter, first, int64_t(values.size()), [&](int64_t index, int64_t begin, int64_t count) {
+    std::span<const float> piece = values.subspan(index, count);
+    int64_t offset = range.offset + begin * typeBytes(range.type);
+    std::vector<uint16_t> rounded;
+    if (range.type == MG_BF16)
+      rounded = roundAll(piece);
+    device.write(range.segment, offset, range.type == MG_BF16 ? std::as_bytes(std::span(rounded)) : std::as_bytes(piece));
+  });
+  if (part == StatePart::value && parameter.master)
+    writeState(parameter, StatePart::weight, first, values);
+}
+
+void Step::initialize(const ParameterPlace &parameter, int64_t kind, uint64_t key) {
+  MgKernel kernel = device.findKernel("mg_initialize");
+  int64_t width = typeBytes(parameter.type);
+  for (const ElementRun &run : parameter.runs()) {
+    Device::Operand operands[at_mg_initialize::operand_count];
+    int64_t ints[number_mg_initialize::integer_count];
+    double doubles[real_mg_initialize::real_count];
+    operands[at_mg_initialize::y] = {MG_WEIGHTS, parameter.offset + run.begin * width, run.count * width, parameter.type};
+    operands[at_mg_initialize::master] = {parameter.master ? MG_OPTIMIZER : -1, parameter.master.value_or(0) + run.begin * 4, run.count * 4,
+                                          MG_F32};
+    ints[number_mg_initialize::count] = run.count;
+    ints[number_mg_initialize::first] = run.first;
+    ints[number_mg_initialize::kind] = kind;
+    ints[number_mg_initialize::key] = int64_t(key);
+    doubles[real_mg_initialize::a] = parameter.init_a;
+    device.launch(kernel, operands, ints, doubles);
+  }
+}
+
+void Step::clearState() {
+  for (MgSegment segment : {MG_WEIGHTS, MG_OPTIMIZER, MG_GRADIENTS})
+    device.fill(segment, 0, about.segments[segment], 0);
+}
+
+void Step::poison() {
+  for (MgSegment segment : {MG_TEMPORARIES, MG_IO})
+    device.fill(segment, 0, about.segments[segment], 0xFF);
+  for (const ParameterPlace &parameter : about.parameters)
+    if (parameter.trained)
+      device.fill(MG_GRADIENTS, parameter.gradient, parameter.elements() * typeBytes(MG_F32), 0xFF);
 }
 
 } // namespace megacc::runtime

@@ -1,9 +1,11 @@
 // A step.so that is loaded and ready to run.
 #pragma once
-#include "runtime/core/Arena.h"
 #include "runtime/core/Descriptor.h"
+#include "runtime/core/Device.h"
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 namespace megacc::runtime {
@@ -15,59 +17,102 @@ public:
   virtual int32_t launch(const LaunchRecord &record, MgKernel kernel, const MgLaunch *launch) = 0;
 };
 
+/// What the state has of a parameter. value: its fp32 numbers, the master where it has one; writing them writes the weight too, rounded.
+/// weight: what kernels read. The others are of trained parameters alone.
+enum class StatePart { value, weight, gradient, first_moment, second_moment };
+
 class Step {
 public:
-  /// Checks the file, opens the kernel library its descriptor names and then the step itself, and reserves the arena. Throws
-  /// ArtifactError or std::runtime_error.
+  /// Elements of a tensor that are moved at once: 16 MiB of fp32.
+  static constexpr int64_t transfer_elements = 4 << 20;
+
+  /// Checks the file, opens the kernel library its descriptor names and then the step itself, reserves the arena and copies the constants.
+  /// State starts as zeros. Throws ArtifactError or std::runtime_error.
   explicit Step(const std::string &path);
-  ~Step();
   Step(const Step &) = delete;
   Step &operator=(const Step &) = delete;
 
   const Descriptor &descriptor() const { return about; }
-  Arena &arena() { return *memory; }
 
-  /// The three functions; a kernel's failure is a std::runtime_error with its message.
-  void runMicroBatch(int64_t micro_batch) { run(micro_batch_function, "micro_batch", micro_batch); }
-  void runUpdate() { run(update_function, "update", 0); }
-  void runEvaluate() { run(evaluate_function, "evaluate", 0); }
+  /// Runs a function of the step on what sendInputs() sent; a kernel's failure is a std::runtime_error with its message.
+  void run(std::string_view function, int64_t micro_batch = 0);
+  /// All micro-batches and the update; the evaluation. On a target that captures each is one graph, made when it is first asked for, except
+  /// while an observer wants to see every launch.
+  void runStep();
+  void runEvaluation();
+  /// Waits until all work is done, also from within a launch. Returns a status as kernels do.
+  int32_t synchronize() { return device.synchronize(); }
 
-  /// Address of a kernel; null where the library has none.
-  MgKernel findKernel(const std::string &name) const;
-  void setThreads(int count);
+  /// The host's copy of an i32 or f32 input of one micro-batch.
+  std::span<int32_t> integers(const Place &input, int64_t micro_batch = 0) { return staged<int32_t>(input, micro_batch); }
+  std::span<float> floats(const Place &input, int64_t micro_batch = 0) { return staged<float>(input, micro_batch); }
+  /// Gives all inputs of all micro-batches to the step, in one write.
+  void sendInputs();
+  /// Takes all metrics from the step, in one read.
+  void fetchMetrics();
+  /// An element of a metric as fetched.
+  double metric(const Place &metric, int64_t index = 0) const;
+  /// An output of one micro-batch, as fp32.
+  std::vector<float> readOutput(const Place &output, int64_t micro_batch = 0);
+
+  /// Elements [first, first + values.size()) of a part of a parameter's state, counted row-major in the whole tensor and widened or rounded
+  /// to nearest even where it is bf16. Elements that another rank has stay as they are.
+  void readState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values);
+  void writeState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<const float> values);
+  /// A whole tensor.
+  std::vector<float> readState(const ParameterPlace &parameter, StatePart part);
+  /// Makes the initial values of a parameter (mg_initialize of kernels.def), weight and master, a launch for every run of its elements.
+  void initialize(const ParameterPlace &parameter, int64_t kind, uint64_t key);
+  /// Zeros everywhere in weights, optimizer state and gradients.
+  void clearState();
+  /// Fills what a step must not read before it has written it with 0xFF, a NaN in every float: temporaries, io, and gradients, whose
+  /// padding stays zero.
+  void poison();
+
+  /// Raw bytes of a segment.
+  void read(MgSegment segment, int64_t offset, std::span<std::byte> bytes) { device.read(segment, offset, bytes); }
+  void fill(MgSegment segment, int64_t offset, int64_t bytes, int byte) { device.fill(segment, offset, bytes, byte); }
+
+  /// Null where the library has none.
+  MgKernel findKernel(const std::string &name) const { return device.findKernel(name); }
+  void setThreads(int count) { device.setThreads(count); }
   /// What besides the shapes decides the bits of a result, for example "cpu Haswell".
-  std::string kernelVariant() const;
+  std::string kernelVariant() const { return about.target + " " + device.variant(); }
   /// Null: launches go straight to the kernels.
   void setObserver(LaunchObserver *observer);
 
-  std::span<float> weights(const ParameterPlace &place) { return floats(MG_WEIGHTS, place.offset, place.elements()); }
-  std::span<float> gradients(const ParameterPlace &place) { return floats(MG_GRADIENTS, place.gradient, place.elements()); }
-  std::span<float> firstMoments(const ParameterPlace &place) { return floats(MG_OPTIMIZER, place.first_moment, place.elements()); }
-  std::span<float> secondMoments(const ParameterPlace &place) { return floats(MG_OPTIMIZER, place.second_moment, place.elements()); }
-  /// An input, metric or output of one micro-batch.
-  std::span<float> values(const Place &place, int64_t micro_batch = 0) {
-    return floats(MG_IO, place.offset + micro_batch * place.stride, place.elements());
-  }
-  std::span<int32_t> integers(const Place &place, int64_t micro_batch = 0) {
-    return {reinterpret_cast<int32_t *>(values(place, micro_batch).data()), size_t(place.elements())};
-  }
-
 private:
-  void run(MgStepFunction function, const char *name, int64_t micro_batch);
+  /// The host's copy of a part of the io segment.
+  struct Mirror {
+    int64_t begin = 0;
+    std::vector<std::byte> bytes;
+  };
+  struct Range {
+    MgSegment segment;
+    int64_t offset;
+    MgType type;
+  };
+
   static int32_t launchDirectly(MgContext *context, MgKernel kernel, const MgLaunch *launch);
   static int32_t launchObserved(MgContext *context, MgKernel kernel, const MgLaunch *launch);
-  std::span<float> floats(int segment, int64_t offset, int64_t count) {
-    return {reinterpret_cast<float *>(memory->segment(segment) + offset), size_t(count)};
+  void mirrorInputsAndMetrics();
+  void replay(std::optional<Device::Captured> &graph, const std::function<void()> &work);
+  Range findRange(const ParameterPlace &parameter, StatePart part) const;
+  std::vector<float> readFloats(const Range &range, int64_t count);
+  template <typename T> std::span<T> staged(const Place &place, int64_t micro_batch) {
+    return {reinterpret_cast<T *>(inputs.bytes.data() + (place.offset + micro_batch * place.stride - inputs.begin)),
+            size_t(place.elements())};
   }
 
   Descriptor about;
-  std::unique_ptr<Arena> memory;
-  void *library = nullptr, *object = nullptr;
-  MgStepFunction micro_batch_function = nullptr, update_function = nullptr, evaluate_function = nullptr;
-  const char *(*last_error)() = nullptr;
-  MgContext context = {};
+  Device device;
+  std::shared_ptr<void> object;
+  std::vector<MgStepFunction> functions; // as about.functions
+  Mirror inputs, metrics;
+  std::optional<Device::Captured> step_graph, evaluation_graph;
   LaunchObserver *observer = nullptr;
-  const std::vector<LaunchRecord> *records = nullptr; // of the function that runs
+  const Function *running = nullptr;
+  std::string failure; // of launchObserved, which cannot throw
 };
 
 } // namespace megacc::runtime

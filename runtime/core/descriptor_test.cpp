@@ -1,8 +1,5 @@
-#include "runtime/core/Arena.h"
 #include "runtime/core/Descriptor.h"
 
-#include <cstdlib>
-#include <cstring>
 #include <fstream>
 #include <gtest/gtest.h>
 
@@ -23,12 +20,12 @@ template <typename Body> std::string errorOf(Body &&body) {
 
 TEST(Descriptor, RefusesOtherAbiVersionsAndSaysWhichSideIsOld) {
   std::string older = errorOf([] { readDescriptor(R"({"abi":0})"); }), newer = errorOf([] { readDescriptor(R"({"abi":99})"); });
-  EXPECT_NE(older.find("ABI version 0, this megacc-run has 1; fix: compile the declaration again"), std::string::npos) << older;
-  EXPECT_NE(newer.find("ABI version 99, this megacc-run has 1; fix: use a newer megacc-run"), std::string::npos) << newer;
+  EXPECT_NE(older.find("ABI version 0, this megacc-run has 2; fix: compile the declaration again"), std::string::npos) << older;
+  EXPECT_NE(newer.find("ABI version 99, this megacc-run has 2; fix: use a newer megacc-run"), std::string::npos) << newer;
 }
 
 TEST(Descriptor, RefusesDamagedTexts) {
-  for (const char *text : {"", "{", "[]", R"({"abi":1})", R"({"abi":1,"model":3})"})
+  for (const char *text : {"", "{", "[]", R"({"abi":2})", R"({"abi":2,"model":3})"})
     EXPECT_NE(errorOf([&] { readDescriptor(text); }).find("damaged"), std::string::npos) << text;
 }
 
@@ -43,14 +40,64 @@ TEST(Artifact, RefusesWhatIsNoStep) {
   EXPECT_NE(errorOf([&] { readArtifact(path); }).find("has changed since it was compiled"), std::string::npos);
 }
 
-TEST(Arena, StartsEverySegmentAlignedAndCanBeFilled) {
-  const int64_t sizes[MG_SEGMENT_COUNT] = {256, 0, 4096, 8448, 512};
-  Arena arena(sizes);
-  EXPECT_EQ(arena.reserved(), 13312);
-  for (int segment = 0; segment < MG_SEGMENT_COUNT; ++segment)
-    EXPECT_EQ(reinterpret_cast<uintptr_t>(arena.segment(segment)) % 256, 0u);
-  arena.poison();
-  float value;
-  std::memcpy(&value, arena.segment(MG_TEMPORARIES) + 8444, sizeof value);
-  EXPECT_NE(value, value);
+namespace {
+
+ParameterPlace placeOf(std::vector<int64_t> shape, std::vector<std::vector<std::array<int64_t, 2>>> ranges) {
+  ParameterPlace place;
+  place.shape = std::move(shape), place.ranges = std::move(ranges);
+  return place;
+}
+
+/// "begin: first + count" of every run.
+std::vector<std::string> runsOf(const ParameterPlace &place) {
+  std::vector<std::string> texts;
+  for (const ElementRun &run : place.runs())
+    texts.push_back(std::to_string(run.begin) + ": " + std::to_string(run.first) + " + " + std::to_string(run.count));
+  return texts;
+}
+
+using Texts = std::vector<std::string>;
+
+} // namespace
+
+TEST(Runs, AreOneWhereTheTensorIsWhole) {
+  EXPECT_EQ(runsOf(placeOf({4, 6}, {})), (Texts{"0: 0 + 24"}));
+  EXPECT_EQ(runsOf(placeOf({4, 6}, {{{0, 4}}, {{0, 6}}})), (Texts{"0: 0 + 24"}));
+  EXPECT_EQ(runsOf(placeOf({}, {})), (Texts{"0: 0 + 1"}));
+}
+
+TEST(Runs, FollowTheRangesOfEveryDimension) {
+  EXPECT_EQ(runsOf(placeOf({4, 6}, {{{2, 4}}, {{0, 6}}})), (Texts{"0: 12 + 12"}));
+  EXPECT_EQ(runsOf(placeOf({4, 6}, {{{0, 4}}, {{3, 6}}})), (Texts{"0: 3 + 3", "3: 9 + 3", "6: 15 + 3", "9: 21 + 3"}));
+  EXPECT_EQ(runsOf(placeOf({8, 2}, {{{0, 1}, {4, 6}, {6, 7}}, {{0, 2}}})), (Texts{"0: 0 + 2", "2: 8 + 6"}));
+  EXPECT_EQ(runsOf(placeOf({2, 3, 4}, {{{1, 2}}, {{0, 3}}, {{0, 1}, {3, 4}}})),
+            (Texts{"0: 12 + 1", "1: 15 + 2", "3: 19 + 2", "5: 23 + 1"}));
+  EXPECT_EQ(placeOf({2, 3, 4}, {{{1, 2}}, {{0, 3}}, {{0, 1}, {3, 4}}}).elements(), 6);
+}
+
+TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
+  auto error = [](const std::string &dtype, const std::string &more, int64_t tp = 1) {
+    return errorOf([&] {
+      readDescriptor(
+          R"({"abi":2,"model":"m","target":"cpu","megacc":"0","hidden":1,"vocab":1,"sequence":1,"depth":1,"micro_batch":1,"accumulate":1,
+        "seed":0,"optimizer":{"lr":0,"beta1":0,"beta2":0,"final":0,"schedule":"","warmup":0,"steps":0},"mesh":{"dp":1,"ep":1,"tp":)" +
+          std::to_string(tp) + R"(},"segments":[{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0}],
+        "parameters":[{"name":"w","dtype":")" +
+          dtype + R"(","shape":[4,2],"init":"normal","init_a":1,"decays":true,"trained":false,"block":0,"offset":0)" + more +
+          R"(}],"inputs":[],"metrics":[],"outputs":[],"kernels":{},"functions":[],"receipt":[]})");
+    });
+  };
+  EXPECT_EQ(error("f32", ""), "");
+  EXPECT_EQ(error("bf16", R"(,"master":0)"), "");
+  EXPECT_EQ(error("f32", R"(,"ranges":[[[2,4],[0,2]],[[0,2]]])"), "");
+  EXPECT_EQ(error("f32", R"(,"ranges":[[[2,4]],[[0,2]]])", 2), "");
+  for (auto [dtype, more, words] : {std::array{"f16", "", "'w' has dtype 'f16'"},
+                                    {"i32", "", "parameter 'w' has dtype i32"},
+                                    {"bf16", "", "parameter 'w' is bf16 and lacks a master"},
+                                    {"f32", R"(,"master":0)", "parameter 'w' is f32 and has a master"},
+                                    {"f32", R"(,"ranges":[[[0,4]]])", "has 2 dimensions and ranges for 1"},
+                                    {"f32", R"(,"ranges":[[[0,5]],[[0,2]]])", "(4, 2) has the range [0, 5) in dimension 0"},
+                                    {"f32", R"(,"ranges":[[[2,4],[2,4]],[[0,2]]])", "are not its 8 elements, once each"},
+                                    {"f32", R"(,"ranges":[[[2,4]],[[0,2]]])", "are not its 8 elements, once each"}})
+    EXPECT_NE(error(dtype, more).find(words), std::string::npos) << error(dtype, more) << "; expected: " << words;
 }

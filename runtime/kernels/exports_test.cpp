@@ -1,13 +1,10 @@
 // Every kernel of kernels.def is exported by the library this test links.
+#include "megacc/KernelSignatures.h"
+
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
 TEST(Kernels, EveryListedSymbolIsExported) {
-  const char *symbols[] = {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) #symbol,
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-  };
-  for (const char *symbol : symbols)
-    EXPECT_NE(dlsym(RTLD_DEFAULT, symbol), nullptr) << symbol;
+  for (const megacc::KernelSignature &signature : megacc::kernelSignatures)
+    EXPECT_NE(dlsym(RTLD_DEFAULT, signature.symbol), nullptr) << signature.symbol;
 }

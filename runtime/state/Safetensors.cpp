@@ -1,4 +1,5 @@
 #include "runtime/state/Safetensors.h"
+#include "runtime/core/Bfloat16.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,7 +16,15 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little);
 
-int64_t elementSize(const std::string &dtype) { return dtype == "F32" || dtype == "I32" ? 4 : dtype == "I64" || dtype == "F64" ? 8 : 0; }
+int64_t elementSize(const std::string &dtype) {
+  return dtype == "BF16" ? 2 : dtype == "F32" || dtype == "I32" ? 4 : dtype == "I64" || dtype == "F64" ? 8 : 0;
+}
+
+TensorSource viewOf(const char *dtype, std::span<const std::byte> bytes, std::vector<int64_t> shape) {
+  return {dtype, std::move(shape), [bytes](uint64_t offset, std::span<std::byte> target) {
+            std::ranges::copy(bytes.subspan(offset, target.size()), target.begin());
+          }};
+}
 
 [[noreturn]] void fail(const std::filesystem::path &path, const std::string &what) { throw FileError(path.string() + ": " + what); }
 
@@ -65,7 +74,8 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path &where) : path(wher
   if (error)
     fail(path, "cannot open: " + error.message());
   if (size < 8 || !file.read(reinterpret_cast<char *>(&length), 8) || length > size - 8)
-    fail(path, "is no safetensors file: " + std::to_string(size) + " bytes, its header needs " + std::to_string(length) + " after the first 8");
+    fail(path,
+         "is no safetensors file: " + std::to_string(size) + " bytes, its header needs " + std::to_string(length) + " after the first 8");
   header.resize(length);
   file.read(header.data(), length);
   nlohmann::json root = nlohmann::json::parse(header, nullptr, false);
@@ -88,7 +98,7 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path &where) : path(wher
     }
     expected = elementSize(tensor.dtype);
     if (expected == 0)
-      fail(path, "'" + name + "' has dtype " + tensor.dtype + "; known are F32, F64, I32, I64");
+      fail(path, "'" + name + "' has dtype " + tensor.dtype + "; known are BF16, F32, F64, I32, I64");
     for (int64_t extent : tensor.shape)
       if (extent < 0 || __builtin_mul_overflow(expected, uint64_t(extent), &expected))
         fail(path, "'" + name + "' has the impossible shape " + shapeText(tensor.shape));
@@ -103,18 +113,47 @@ SafetensorsFile::SafetensorsFile(const std::filesystem::path &where) : path(wher
     fail(path, "holds " + std::to_string(data) + " bytes of tensors, its header describes " + std::to_string(last) + "; it is altered");
 }
 
-void SafetensorsFile::read(const std::string &name, const std::string &dtype, std::span<std::byte> target) {
+TensorSource viewOf(std::span<const float> values, std::vector<int64_t> shape) {
+  return viewOf("F32", std::as_bytes(values), std::move(shape));
+}
+TensorSource viewOf(std::span<const int64_t> values, std::vector<int64_t> shape) {
+  return viewOf("I64", std::as_bytes(values), std::move(shape));
+}
+
+const SafetensorsFile::Entry &SafetensorsFile::find(const std::string &name) const {
   auto found = tensors.find(name);
   if (found == tensors.end())
     fail(path, "has no tensor '" + name + "'");
-  const Entry &entry = found->second;
-  if (entry.dtype != dtype || entry.bytes != target.size())
-    fail(path, "'" + name + "' is " + entry.dtype + " " + shapeText(entry.shape) + " of " + std::to_string(entry.bytes) + " bytes, expected " +
-                   dtype + " of " + std::to_string(target.size()));
+  return found->second;
+}
+
+void SafetensorsFile::readBytes(const std::string &name, uint64_t begin, std::span<std::byte> target) {
   file.clear();
-  file.seekg(entry.begin);
-  if (!file.read(reinterpret_cast<char *>(target.data()), entry.bytes))
+  file.seekg(begin);
+  if (!file.read(reinterpret_cast<char *>(target.data()), target.size()))
     fail(path, "cannot read '" + name + "': " + systemError());
+}
+
+void SafetensorsFile::read(const std::string &name, const std::string &dtype, std::span<std::byte> target) {
+  const Entry &entry = find(name);
+  if (entry.dtype != dtype || entry.bytes != target.size())
+    fail(path, "'" + name + "' is " + entry.dtype + " " + shapeText(entry.shape) + " of " + std::to_string(entry.bytes) +
+                   " bytes, expected " + dtype + " of " + std::to_string(target.size()));
+  readBytes(name, entry.begin, target);
+}
+
+void SafetensorsFile::readFloats(const std::string &name, int64_t first, std::span<float> values) {
+  const Entry &entry = find(name);
+  bool half = entry.dtype == "BF16";
+  uint64_t width = half ? 2 : 4, elements = entry.bytes / width;
+  if (!(half || entry.dtype == "F32") || first < 0 || values.size() > elements || uint64_t(first) > elements - values.size())
+    fail(path, "'" + name + "' is " + entry.dtype + " " + shapeText(entry.shape) + ", expected F32 or BF16 of at least " +
+                   std::to_string(uint64_t(first) + values.size()) + " elements");
+  if (!half)
+    return readBytes(name, entry.begin + first * width, std::as_writable_bytes(values));
+  std::vector<uint16_t> halves(values.size());
+  readBytes(name, entry.begin + first * width, std::as_writable_bytes(std::span(halves)));
+  std::ranges::transform(halves, values.begin(), fromBfloat16);
 }
 
 void SafetensorsFile::verify() {
@@ -135,31 +174,23 @@ void SafetensorsFile::verify() {
     fail(path, "is altered: its hash is " + computed + ", its header says " + stored->second);
 }
 
-std::string shapeText(const std::vector<int64_t> &shape) {
-  std::string text = "(";
-  for (size_t i = 0; i < shape.size(); ++i)
-    text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + ")";
-}
-
-void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorView> &tensors, const Metadata &metadata) {
+void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   header["__metadata__"] = metadata;
   header["__metadata__"][hash_key] = std::string(hash_digits, '0');
-  uint64_t offset = 0;
+  auto bytesOf = [](const TensorSource &tensor) { return uint64_t(elementSize(tensor.dtype) * countElements(tensor.shape)); };
+  uint64_t end = 0;
   for (const auto &[name, tensor] : tensors) {
-    header[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {offset, offset + tensor.bytes.size()}}};
-    offset += tensor.bytes.size();
+    uint64_t begin = end;
+    end += bytesOf(tensor);
+    header[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
   uint64_t length = text.size();
+  std::string place = std::string("\"") + hash_key + "\":\"";
   Hash hash;
   hash.add(text.data(), text.size());
-  for (const auto &[name, tensor] : tensors)
-    hash.add(tensor.bytes.data(), tensor.bytes.size());
-  std::string place = std::string("\"") + hash_key + "\":\"";
-  text.replace(text.find(place) + place.size(), hash_digits, hash.digits());
 
   std::filesystem::path partial = path.string() + ".partial";
   int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -168,8 +199,18 @@ void writeSafetensors(const std::filesystem::path &path, const std::map<std::str
   try {
     writeAll(file, &length, 8, partial);
     writeAll(file, text.data(), text.size(), partial);
+    std::vector<std::byte> buffer(std::min<uint64_t>(end, part_bytes));
     for (const auto &[name, tensor] : tensors)
-      writeAll(file, tensor.bytes.data(), tensor.bytes.size(), partial);
+      for (uint64_t offset = 0, bytes = bytesOf(tensor); offset < bytes; offset += part_bytes) {
+        std::span part = std::span(buffer).first(std::min<uint64_t>(bytes - offset, part_bytes));
+        tensor.read(offset, part);
+        hash.add(part.data(), part.size());
+        writeAll(file, part.data(), part.size(), partial);
+      }
+    // The hash takes the place of its zeros.
+    if (::lseek(file, 8 + text.find(place) + place.size(), SEEK_SET) < 0)
+      fail(partial, "cannot write: " + systemError());
+    writeAll(file, hash.digits().data(), hash_digits, partial);
     if (::fsync(file) != 0)
       fail(partial, "cannot sync: " + systemError());
   } catch (...) {

@@ -1,9 +1,12 @@
 // Safetensors files: 8 bytes of header length, a JSON header, then the tensors.
 #pragma once
+#include "runtime/core/Shape.h"
+
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <span>
 #include <stdexcept>
@@ -16,15 +19,17 @@ struct FileError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A tensor in memory that somebody else owns; dtype as the format writes it: F32, I32 or I64, little-endian.
-struct TensorView {
+/// A tensor to write; dtype as the format writes it: BF16, F32, F64, I32 or I64, little-endian.
+struct TensorSource {
   std::string dtype;
   std::vector<int64_t> shape;
-  std::span<const std::byte> bytes;
+  /// Fills `target` with the tensor's bytes from `offset` on; called once for every part, in order.
+  std::function<void(uint64_t offset, std::span<std::byte> target)> read;
 };
 
-inline TensorView viewOf(std::span<const float> values, std::vector<int64_t> shape) { return {"F32", std::move(shape), std::as_bytes(values)}; }
-inline TensorView viewOf(std::span<const int64_t> values, std::vector<int64_t> shape) { return {"I64", std::move(shape), std::as_bytes(values)}; }
+/// A tensor in memory that somebody else owns.
+TensorSource viewOf(std::span<const float> values, std::vector<int64_t> shape);
+TensorSource viewOf(std::span<const int64_t> values, std::vector<int64_t> shape);
 
 using Metadata = std::map<std::string, std::string>;
 
@@ -46,8 +51,14 @@ public:
   void verify();
   /// Reads a tensor of this dtype and exactly as many bytes as `target`. Throws FileError for a missing one or another size.
   void read(const std::string &name, const std::string &dtype, std::span<std::byte> target);
+  /// Reads elements [first, first + values.size()) of a tensor of dtype F32 or BF16 that has them. Throws FileError for a missing or
+  /// another one.
+  void readFloats(const std::string &name, int64_t first, std::span<float> values);
 
 private:
+  const Entry &find(const std::string &name) const;
+  void readBytes(const std::string &name, uint64_t begin, std::span<std::byte> target);
+
   std::filesystem::path path;
   std::ifstream file;
   std::string header; // as it stands in the file
@@ -55,12 +66,12 @@ private:
   Metadata about;
 };
 
-/// Writes to a temporary file beside `path`, syncs it and renames it, so that `path` is always whole. Throws FileError; an older
-/// file at `path` then stays as it was. The header's metadata get the key xxh3_128: a hash of the header, with zeros in its own place, and of
-/// all tensors.
-void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorView> &tensors, const Metadata &metadata = {});
+/// Tensors are read and written in parts of this many bytes.
+inline constexpr size_t part_bytes = 16 << 20;
 
-/// "(2, 3)".
-std::string shapeText(const std::vector<int64_t> &shape);
+/// Writes to a temporary file beside `path`, syncs it and renames it, so that `path` is always whole. Throws FileError; an older
+/// file at `path` then stays as it was. The header's metadata get the key xxh3_128: a hash of the header, with zeros in its own place, and
+/// of all tensors.
+void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata = {});
 
 } // namespace megacc::runtime

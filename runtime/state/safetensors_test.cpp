@@ -1,6 +1,9 @@
+#include "runtime/core/Bfloat16.h"
 #include "runtime/state/Safetensors.h"
 
+#include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <gtest/gtest.h>
 
@@ -48,6 +51,35 @@ TEST_F(Safetensors, ReadsWhatItWrote) {
   EXPECT_THROW(file.read("matrix", "F32", std::as_writable_bytes(std::span(back).first(5))), FileError);
   EXPECT_THROW(file.read("vector", "F32", std::as_writable_bytes(std::span(back))), FileError);
   EXPECT_FALSE(fs::exists(folder / "a.partial"));
+}
+
+TEST_F(Safetensors, WritesAndReadsLargeTensorsInParts) {
+  std::vector<uint64_t> offsets;
+  int64_t count = part_bytes / 2 + 3;
+  auto half = [](uint64_t index) { return uint16_t(0x4000 + index % 251); };
+  TensorSource source = {"BF16", {count}, [&](uint64_t offset, std::span<std::byte> target) {
+                           offsets.push_back(offset);
+                           for (size_t at = 0; at < target.size(); at += 2) {
+                             uint16_t value = half((offset + at) / 2);
+                             std::memcpy(target.data() + at, &value, 2);
+                           }
+                         }};
+  writeSafetensors(folder / "a", {{"w", source}});
+  EXPECT_EQ(offsets, (std::vector<uint64_t>{0, part_bytes}));
+  SafetensorsFile file(folder / "a");
+  file.verify();
+  std::vector<float> back(5);
+  file.readFloats("w", count - 5, back);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(back[i], fromBfloat16(half(count - 5 + i)));
+  EXPECT_THROW(file.readFloats("w", count - 4, back), FileError);
+}
+
+TEST(Bfloat16, RoundsToNearestEven) {
+  for (auto [value, bits] : {std::pair{1.0f, 0x3F80}, {1.00390625f, 0x3F80}, {1.01171875f, 0x3F82}, {1.0040f, 0x3F81}, {-0.0f, 0x8000}})
+    EXPECT_EQ(toBfloat16(value), bits) << value;
+  EXPECT_EQ(toBfloat16(std::numeric_limits<float>::max()), 0x7F80);
+  EXPECT_TRUE(std::isnan(fromBfloat16(toBfloat16(std::numeric_limits<float>::signaling_NaN()))));
 }
 
 TEST_F(Safetensors, RefusesTruncatedAndMissingFiles) {

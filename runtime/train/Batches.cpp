@@ -12,9 +12,9 @@ const Place &getInput(const Step &step, const char *name) {
   return *place;
 }
 
-/// Writes one row of sequence + 1 tokens from `begin`: tokens, targets, and document ids where the step takes them; the target of a
+/// Stages one row of sequence + 1 tokens from `begin`: tokens, targets, and document ids where the step takes them; the target of a
 /// document's last token is ignored then (conventions 13.3).
-void writeRow(Step &step, const Source &source, int64_t begin, int64_t micro_batch, int64_t row, std::vector<int32_t> &buffer) {
+void stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_batch, int64_t row, std::vector<int32_t> &buffer) {
   int64_t sequence = step.descriptor().sequence, vocab = step.descriptor().vocab;
   auto rowOf = [&](const Place &place) { return step.integers(place, micro_batch).subspan(row * sequence, sequence); };
   source.read(begin, vocab, buffer);
@@ -32,15 +32,41 @@ void writeRow(Step &step, const Source &source, int64_t begin, int64_t micro_bat
 
 } // namespace
 
+void checkInputs(const Step &step) {
+  const Descriptor &descriptor = step.descriptor();
+  const std::vector<int64_t> rows = {descriptor.micro_batch}, tokens = {descriptor.micro_batch, descriptor.sequence};
+  const struct {
+    std::string name;
+    MgType type;
+    std::vector<int64_t> shape;
+  } known[] = {{"tokens", MG_I32, tokens},
+               {"targets", MG_I32, tokens},
+               {"documents", MG_I32, tokens},
+               {"positions", MG_I32, rows},
+               {"scalars", MG_F32, {3}}};
+  auto describe = [](const auto &input) { return std::string(typeName(input.type)) + " " + shapeText(input.shape); };
+  std::string mistakes;
+  for (const Place &input : descriptor.inputs) {
+    auto found = std::ranges::find_if(known, [&](const auto &entry) { return entry.name == input.name; });
+    if (found == std::end(known))
+      mistakes += "\n  '" + input.name + "' " + describe(input) + ", which no data gives";
+    else if (describe(input) != describe(*found))
+      mistakes += "\n  '" + input.name + "' " + describe(input) + ", given is " + describe(*found);
+  }
+  if (!mistakes.empty())
+    throw ArtifactError("the step takes inputs that cannot be filled:" + mistakes +
+                        "\nfix: use the megacc-run of the same release; given are tokens, targets, documents, positions, scalars");
+}
+
 void checkLength(const Step &step, const Source &source) { samplePosition(0, "data", 0, source.size(), step.descriptor().sequence); }
 
-void writeTrainingBatch(Step &step, const Source &source, int64_t step_index) {
+void stageTrainingBatch(Step &step, const Source &source, int64_t step_index) {
   const Descriptor &descriptor = step.descriptor();
   std::vector<int32_t> buffer(descriptor.sequence + 1);
   for (int64_t m = 0; m < descriptor.accumulate; ++m)
     for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
       int64_t sample = (step_index * descriptor.accumulate + m) * descriptor.micro_batch + row;
-      writeRow(step, source, samplePosition(descriptor.seed, "data", sample, source.size(), descriptor.sequence), m, row, buffer);
+      stageRow(step, source, samplePosition(descriptor.seed, "data", sample, source.size(), descriptor.sequence), m, row, buffer);
     }
 }
 
@@ -57,11 +83,13 @@ double evaluate(Step &step, const Source &source) {
   for (int64_t batch = 0; batch < batches; ++batch) {
     for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
       int64_t window = batch * descriptor.micro_batch + row;
-      writeRow(step, source, samplePosition(descriptor.seed, "eval", window, source.size(), descriptor.sequence), 0, row, buffer);
+      stageRow(step, source, samplePosition(descriptor.seed, "eval", window, source.size(), descriptor.sequence), 0, row, buffer);
     }
-    step.runEvaluate();
+    step.sendInputs();
+    step.runEvaluation();
+    std::vector<float> batch_sums = step.readOutput(*sums), batch_counts = step.readOutput(*counts);
     for (int64_t row = 0; row < descriptor.micro_batch; ++row)
-      sum += step.values(*sums)[row], count += step.values(*counts)[row];
+      sum += batch_sums[row], count += batch_counts[row];
   }
   return sum / std::max(count, 1.0);
 }

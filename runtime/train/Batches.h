@@ -5,9 +5,12 @@
 
 namespace megacc::runtime {
 
-/// Writes the inputs of all micro-batches of step `step_index` (from 0): row r of micro-batch m is sample
+/// Throws ArtifactError naming every input of the step that corpora do not fill, or that has another type or shape than they give.
+void checkInputs(const Step &step);
+
+/// Stages the inputs of all micro-batches of step `step_index` (from 0): row r of micro-batch m is sample
 /// (step_index * accumulate + m) * micro_batch + r of the stream "data".
-void writeTrainingBatch(Step &step, const Source &source, int64_t step_index);
+void stageTrainingBatch(Step &step, const Source &source, int64_t step_index);
 
 /// Mean loss over 64 windows of the stream "eval", rounded up to whole batches.
 double evaluate(Step &step, const Source &source);

@@ -1,5 +1,6 @@
 #include "runtime/train/Case.h"
 #include "runtime/state/Safetensors.h"
+#include "runtime/train/Batches.h"
 #include "runtime/train/State.h"
 
 #include <algorithm>
@@ -21,8 +22,8 @@ void checkCase(const Step &step, const SafetensorsFile &file, const std::filesys
     if (found == file.entries().end())
       mistakes += "\n  '" + name + "' is missing";
     else if (found->second.dtype != dtype || found->second.shape != shape)
-      mistakes += "\n  '" + name + "' is " + found->second.dtype + " " + shapeText(found->second.shape) + ", the step takes " + dtype + " " +
-                  shapeText(shape);
+      mistakes += "\n  '" + name + "' is " + found->second.dtype + " " + shapeText(found->second.shape) + ", the step takes " + dtype +
+                  " " + shapeText(shape);
   };
   const Descriptor &descriptor = step.descriptor();
   for (const ParameterPlace &parameter : descriptor.parameters)
@@ -45,27 +46,47 @@ void checkCase(const Step &step, const SafetensorsFile &file, const std::filesys
     throw FileError(path.string() + " does not fit the step of @" + descriptor.model + ":" + mistakes);
 }
 
+/// Tokens are in the model's vocab; targets too, or negative. `values` is of all micro-batches.
+void checkVocabulary(const Descriptor &descriptor, const Place &place, const std::vector<int32_t> &values,
+                     const std::filesystem::path &path) {
+  bool targets = place.name == "targets";
+  if (place.name != "tokens" && !targets)
+    return;
+  auto wrong = std::ranges::find_if(values, [&](int32_t value) { return value >= descriptor.vocab || (value < 0 && !targets); });
+  if (wrong == values.end())
+    return;
+  int64_t index = wrong - values.begin(), row = index / descriptor.sequence;
+  throw FileError(path.string() + ": 'input." + place.name + "' has " + std::to_string(*wrong) + " at " +
+                  shapeText({row / descriptor.micro_batch, row % descriptor.micro_batch, index % descriptor.sequence}) +
+                  ", outside the model's vocab " + std::to_string(descriptor.vocab) + "; fix: make the case for this model");
+}
+
 } // namespace
 
 void runCase(Step &step, const std::filesystem::path &input, const std::filesystem::path &output) {
   SafetensorsFile file(input);
+  checkInputs(step);
   checkCase(step, file, input);
   const Descriptor &descriptor = step.descriptor();
-  step.arena().poison();
-  clearMoments(step);
-  for (const ParameterPlace &parameter : descriptor.parameters)
-    file.read("param." + parameter.name, "F32", std::as_writable_bytes(step.weights(parameter)));
+  step.clearState();
+  step.poison();
+  for (const ParameterPlace &parameter : descriptor.parameters) {
+    std::vector<float> values(countElements(parameter.shape));
+    file.readFloats("param." + parameter.name, 0, values);
+    step.writeState(parameter, StatePart::value, 0, values);
+  }
   for (const Place &place : descriptor.inputs) {
     if (isMadeByHost(place))
       continue;
     std::vector<int32_t> all(descriptor.accumulate * place.elements());
     file.read("input." + place.name, "I32", std::as_writable_bytes(std::span(all)));
+    checkVocabulary(descriptor, place, all, input);
     for (int64_t m = 0; m < descriptor.accumulate; ++m)
       std::copy_n(all.begin() + m * place.elements(), place.elements(), step.integers(place, m).begin());
   }
 
   std::list<std::vector<float>> kept; // what the views below look at
-  std::map<std::string, TensorView> results;
+  std::map<std::string, TensorSource> results;
   auto keep = [&](const std::string &name, std::vector<float> values, std::vector<int64_t> shape) {
     const std::vector<float> &stored = kept.emplace_back(std::move(values));
     results[name] = viewOf(stored, std::move(shape));
@@ -74,10 +95,8 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
   std::vector<float> norms;
   RunSettings settings{descriptor.optimizer.lr, descriptor.optimizer.final_lr, descriptor.optimizer.warmup, descriptor.optimizer.steps};
   for (int64_t t = 1; t <= case_steps; ++t) {
-    writeScalars(step, learningRate(settings, descriptor.optimizer.schedule, t), t);
-    for (int64_t m = 0; m < descriptor.accumulate; ++m)
-      step.runMicroBatch(m);
-    step.runUpdate();
+    stageScalars(step, learningRate(settings, descriptor.optimizer.schedule, t), t);
+    runStep(step);
     Losses now = readLosses(step);
     for (const auto &[name, value] : now.terms)
       losses[name].push_back(float(value));
@@ -85,16 +104,14 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
     norms.push_back(float(readGradientNorm(step)));
     if (t == 1) {
       for (const ParameterPlace &parameter : descriptor.parameters)
-        if (parameter.trained) {
-          std::span<float> gradient = step.gradients(parameter);
-          keep("grad." + parameter.name, {gradient.begin(), gradient.end()}, parameter.shape);
-        }
+        if (parameter.trained)
+          keep("grad." + parameter.name, step.readState(parameter, StatePart::gradient), parameter.shape);
       for (const Place &place : descriptor.outputs) {
         if (place.function != "micro_batch")
           continue;
         std::vector<float> all;
         for (int64_t m = 0; m < descriptor.accumulate; ++m) {
-          std::span<float> values = step.values(place, m);
+          std::vector<float> values = step.readOutput(place, m);
           all.insert(all.end(), values.begin(), values.end());
         }
         std::vector<int64_t> shape = place.shape;
@@ -103,10 +120,8 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
       }
     }
     if (t == 1 || t == case_steps)
-      for (const ParameterPlace &parameter : descriptor.parameters) {
-        std::span<float> weights = step.weights(parameter);
-        keep("param" + std::to_string(t) + "." + parameter.name, {weights.begin(), weights.end()}, parameter.shape);
-      }
+      for (const ParameterPlace &parameter : descriptor.parameters)
+        keep("param" + std::to_string(t) + "." + parameter.name, step.readState(parameter, StatePart::value), parameter.shape);
   }
   for (auto &[name, values] : losses)
     keep("loss." + name, std::move(values), {case_steps});
@@ -117,10 +132,9 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
 void writeInitial(Step &step, const std::filesystem::path &output) {
   initializeState(step);
   std::list<std::vector<float>> kept;
-  std::map<std::string, TensorView> results;
+  std::map<std::string, TensorSource> results;
   for (const ParameterPlace &parameter : step.descriptor().parameters) {
-    std::span<float> weights = step.weights(parameter);
-    std::vector<float> &values = kept.emplace_back(weights.begin(), weights.end());
+    std::vector<float> &values = kept.emplace_back(step.readState(parameter, StatePart::value));
     if (values.size() > 16)
       values.erase(values.begin() + 8, values.end() - 8);
     results["initial." + parameter.name] = viewOf(values, {int64_t(values.size())});

@@ -1,4 +1,5 @@
 #include "runtime/train/Checkpoint.h"
+#include "runtime/core/Bfloat16.h"
 #include "runtime/state/Safetensors.h"
 
 #include <algorithm>
@@ -16,23 +17,28 @@ std::string exactText(double value) {
   return text;
 }
 
-/// Moments of a parameter in the file.
+/// What the file has of a trained parameter beside its value; the master where the parameter itself is BF16.
 std::string firstMoment(const ParameterPlace &parameter) { return "optimizer.m." + parameter.name; }
 std::string secondMoment(const ParameterPlace &parameter) { return "optimizer.v." + parameter.name; }
+std::string master(const ParameterPlace &parameter) { return "optimizer.master." + parameter.name; }
 
-/// The first key that the file lacks or has in another shape.
+/// The first key that the file lacks or has in another shape. Parameters may be F32 or BF16, whatever the step has.
 void checkKeys(const Step &step, const SafetensorsFile &file, const std::filesystem::path &path, bool with_moments) {
-  auto expect = [&](const std::string &name, const std::vector<int64_t> &shape) {
+  auto expect = [&](const std::string &name, const std::vector<int64_t> &shape, bool may_be_half) {
     auto found = file.entries().find(name);
+    bool half = may_be_half && found != file.entries().end() && found->second.dtype == "BF16";
     std::string has = found == file.entries().end() ? "no such tensor" : found->second.dtype + " " + shapeText(found->second.shape);
-    if (has != "F32 " + shapeText(shape))
-      throw FileError(path.string() + ": is of another model: '" + name + "' is F32 " + shapeText(shape) + " in @" + step.descriptor().model +
-                      ", the file has " + has + "; fix: use the step.so this run was started with");
+    if (has != (half ? "BF16 " : "F32 ") + shapeText(shape))
+      throw FileError(path.string() + ": is of another model: '" + name + "' is F32 " + shapeText(shape) + " in @" +
+                      step.descriptor().model + ", the file has " + has + "; fix: use the step.so this run was started with");
+    return half;
   };
   for (const ParameterPlace &parameter : step.descriptor().parameters) {
-    expect(parameter.name, parameter.shape);
+    bool half = expect(parameter.name, parameter.shape, true);
+    if (half && with_moments)
+      expect(master(parameter), parameter.shape, false);
     if (with_moments && parameter.trained)
-      expect(firstMoment(parameter), parameter.shape), expect(secondMoment(parameter), parameter.shape);
+      expect(firstMoment(parameter), parameter.shape, false), expect(secondMoment(parameter), parameter.shape, false);
   }
   if (!with_moments)
     return;
@@ -43,6 +49,35 @@ void checkKeys(const Step &step, const SafetensorsFile &file, const std::filesys
       throw FileError(path.string() + ": is of another model: it has '" + name + "' " + shapeText(entry.shape) + ", @" +
                       step.descriptor().model + " has no such tensor; fix: use the step.so this run was started with");
   }
+}
+
+TensorSource sourceOf(Step &step, const ParameterPlace &parameter, StatePart part) {
+  return {"F32", parameter.shape, [&step, &parameter, part](uint64_t offset, std::span<std::byte> target) {
+            step.readState(parameter, part, int64_t(offset / 4), {reinterpret_cast<float *>(target.data()), target.size() / 4});
+          }};
+}
+
+/// The weight as it is, of a BF16 parameter.
+TensorSource halfSourceOf(Step &step, const ParameterPlace &parameter) {
+  return {"BF16", parameter.shape, [&step, &parameter](uint64_t offset, std::span<std::byte> target) {
+            std::vector<float> values(target.size() / 2);
+            step.readState(parameter, StatePart::weight, int64_t(offset / 2), values);
+            std::ranges::transform(values, reinterpret_cast<uint16_t *>(target.data()), toBfloat16);
+          }};
+}
+
+void load(Step &step, const ParameterPlace &parameter, StatePart part, SafetensorsFile &file, const std::string &name) {
+  std::vector<float> values;
+  for (int64_t first = 0, count = countElements(parameter.shape); first < count; first += int64_t(values.size())) {
+    values.resize(std::min(count - first, Step::transfer_elements));
+    file.readFloats(name, first, values);
+    step.writeState(parameter, part, first, values);
+  }
+}
+
+/// The fp32 value is the master where the file has one.
+void loadValue(Step &step, const ParameterPlace &parameter, SafetensorsFile &file) {
+  load(step, parameter, StatePart::value, file, file.entries().contains(master(parameter)) ? master(parameter) : parameter.name);
 }
 
 std::string find(const Metadata &metadata, const std::string &key, const std::filesystem::path &path) {
@@ -58,13 +93,15 @@ std::filesystem::path checkpointPath(const std::filesystem::path &folder) { retu
 
 void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::path &path) {
   const Descriptor &descriptor = step.descriptor();
-  std::map<std::string, TensorView> tensors;
+  std::map<std::string, TensorSource> tensors;
   for (const ParameterPlace &parameter : descriptor.parameters) {
-    tensors[parameter.name] = viewOf(step.weights(parameter), parameter.shape);
+    tensors[parameter.name] = parameter.master ? halfSourceOf(step, parameter) : sourceOf(step, parameter, StatePart::value);
+    if (parameter.master)
+      tensors[master(parameter)] = sourceOf(step, parameter, StatePart::value);
     if (!parameter.trained)
       continue;
-    tensors[firstMoment(parameter)] = viewOf(step.firstMoments(parameter), parameter.shape);
-    tensors[secondMoment(parameter)] = viewOf(step.secondMoments(parameter), parameter.shape);
+    tensors[firstMoment(parameter)] = sourceOf(step, parameter, StatePart::first_moment);
+    tensors[secondMoment(parameter)] = sourceOf(step, parameter, StatePart::second_moment);
   }
   tensors["optimizer.step"] = viewOf(std::span(&state.step, 1), {});
   tensors["data.position"] = viewOf(std::span(&state.position, 1), {});
@@ -91,14 +128,14 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
     throw FileError(path.string() + ": was trained with seed " + seed + ", the step has seed " + std::to_string(step.descriptor().seed) +
                     ", and would read other data; fix: use the step.so this run was started with");
   if (std::string variant = find(about, "kernels", path); variant != step.kernelVariant())
-    fprintf(stderr, "warning: %s was computed with %s kernels, this machine uses %s: the run goes on, but not to the same bits\n", path.c_str(),
-            variant.c_str(), step.kernelVariant().c_str());
+    fprintf(stderr, "warning: %s was computed with %s kernels, this machine uses %s: the run goes on, but not to the same bits\n",
+            path.c_str(), variant.c_str(), step.kernelVariant().c_str());
   for (const ParameterPlace &parameter : step.descriptor().parameters) {
-    file.read(parameter.name, "F32", std::as_writable_bytes(step.weights(parameter)));
+    loadValue(step, parameter, file);
     if (!parameter.trained)
       continue;
-    file.read(firstMoment(parameter), "F32", std::as_writable_bytes(step.firstMoments(parameter)));
-    file.read(secondMoment(parameter), "F32", std::as_writable_bytes(step.secondMoments(parameter)));
+    load(step, parameter, StatePart::first_moment, file, firstMoment(parameter));
+    load(step, parameter, StatePart::second_moment, file, secondMoment(parameter));
   }
   RunState state;
   file.read("optimizer.step", "I64", std::as_writable_bytes(std::span(&state.step, 1)));
@@ -113,7 +150,7 @@ void loadParameters(Step &step, const std::filesystem::path &path) {
   SafetensorsFile file(path);
   checkKeys(step, file, path, /*with_moments=*/false);
   for (const ParameterPlace &parameter : step.descriptor().parameters)
-    file.read(parameter.name, "F32", std::as_writable_bytes(step.weights(parameter)));
+    loadValue(step, parameter, file);
 }
 
 } // namespace megacc::runtime

@@ -88,9 +88,10 @@ public:
 
   int run() {
     folder = options.out.empty() ? options.resume : options.out;
+    checkInputs(step);
     prepareState();
     openData();
-    writeTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
+    stageTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
     prepareFolder();
     MetricsLog log(folder / "metrics.jsonl", state.step);
     return loop(log);
@@ -104,7 +105,8 @@ private:
     if (!options.resume.empty()) {
       fs::path checkpoint = checkpointPath(options.resume);
       if (!fs::exists(checkpoint))
-        throw FileError(options.resume.string() + ": holds no checkpoint.safetensors to resume from; fix: name the --out folder of an earlier run");
+        throw FileError(options.resume.string() +
+                        ": holds no checkpoint.safetensors to resume from; fix: name the --out folder of an earlier run");
       state = loadCheckpoint(step, checkpoint);
       fprintf(stderr, "resuming after step %lld of %s\n", (long long)state.step, checkpoint.c_str());
       warnOfChange("--lr", options.lr, state.settings.lr);
@@ -124,7 +126,8 @@ private:
     }
     settings.warmup = options.warmup.value_or(settings.warmup);
     if (options.steps && *options.steps != settings.steps && settings.steps > 0 && about.optimizer.schedule == "cosine")
-      fprintf(stderr, "the cosine schedule ends at step %lld (--steps) instead of %lld\n", (long long)*options.steps, (long long)settings.steps);
+      fprintf(stderr, "the cosine schedule ends at step %lld (--steps) instead of %lld\n", (long long)*options.steps,
+              (long long)settings.steps);
     settings.steps = options.steps.value_or(settings.steps);
     if (settings.final_lr < 0)
       settings.final_lr = settings.lr / 10;
@@ -137,7 +140,8 @@ private:
 
   template <typename T> static void warnOfChange(const char *flag, const std::optional<T> &given, T stored) {
     if (given && *given != stored)
-      fprintf(stderr, "warning: %s %s replaces the checkpoint's %s\n", flag, std::to_string(*given).c_str(), std::to_string(stored).c_str());
+      fprintf(stderr, "warning: %s %s replaces the checkpoint's %s\n", flag, std::to_string(*given).c_str(),
+              std::to_string(stored).c_str());
   }
 
   void openData() {
@@ -182,16 +186,14 @@ private:
     for (int64_t t = first; t <= last; ++t) {
       double lr = learningRate(state.settings, about.optimizer.schedule, t);
       try {
-        writeTrainingBatch(step, corpus.train, state.position);
+        stageTrainingBatch(step, corpus.train, state.position);
       } catch (const DataError &) {
         progress.clear();
         save();
         throw;
       }
-      writeScalars(step, lr, t);
-      for (int64_t m = 0; m < about.accumulate; ++m)
-        step.runMicroBatch(m);
-      step.runUpdate();
+      stageScalars(step, lr, t);
+      runStep(step);
       if (options.verify)
         verifier.checkStep();
       Losses losses = readLosses(step);
@@ -272,7 +274,8 @@ private:
     if (!held_out)
       printf("nothing was held out to evaluate on (a token file, or fewer than 8 files); name a source with --eval-data\n");
     if (tokens)
-      printf("%lld tokens in %s, %.0f tokens/s\n", (long long)tokens, durationText(training_seconds).c_str(), double(tokens) / training_seconds);
+      printf("%lld tokens in %s, %.0f tokens/s\n", (long long)tokens, durationText(training_seconds).c_str(),
+             double(tokens) / training_seconds);
     printf("files: %s, %s\n", checkpointPath(folder).c_str(), (folder / "metrics.jsonl").c_str());
   }
 

@@ -27,9 +27,10 @@ void Verifier::checkStep() {
   const Descriptor &descriptor = step.descriptor();
   for (const ReceiptRow &row : descriptor.receipt) {
     std::map<std::string, int64_t> expected = row.launches, seen = counts[row.slot];
-    for (const LaunchRecord &record : descriptor.functions.at("update"))
-      if (record.block == row.slot)
-        --seen[record.kernel];
+    for (const Function &function : descriptor.functions)
+      for (const LaunchRecord &record : function.launches)
+        if (function.name == "update" && record.block == row.slot)
+          --seen[record.kernel];
     for (auto &[kernel, count] : expected)
       if (int64_t wanted = count * descriptor.accumulate; seen[kernel] != wanted)
         mistakes += "\n  slot " + std::to_string(row.slot) + ": " + kernel + " was launched " + std::to_string(seen[kernel]) +
@@ -48,6 +49,8 @@ void Verifier::checkStep() {
 int32_t Profiler::launch(const LaunchRecord &record, MgKernel kernel, const MgLaunch *launch) {
   Event event{&record, Clock::now(), {}};
   int32_t status = kernel(launch);
+  if (status == 0)
+    status = step.synchronize();
   event.end = Clock::now();
   double seconds = std::chrono::duration<double>(event.end - event.begin).count();
   for (Sum *sum : {&kernels[record.kernel], &blocks[record.block]})
@@ -76,7 +79,9 @@ std::string Profiler::table() const {
     return format("  %-32s %9lld %11.1f %5.1f%% %10.1f %10.1f\n", name.c_str(), (long long)sum.launches, 1e3 * sum.seconds,
                   100 * sum.seconds / std::max(all, 1e-30), sum.flops / sum.seconds / 1e9, sum.bytes / sum.seconds / 1e9);
   };
-  auto head = [](const char *name) { return format("  %-32s %9s %11s %6s %10s %10s\n", name, "launches", "ms", "share", "GFLOP/s", "GB/s"); };
+  auto head = [](const char *name) {
+    return format("  %-32s %9s %11s %6s %10s %10s\n", name, "launches", "ms", "share", "GFLOP/s", "GB/s");
+  };
   std::vector<std::pair<std::string, Sum>> ordered(kernels.begin(), kernels.end());
   std::ranges::sort(ordered, [](const auto &a, const auto &b) { return a.second.seconds > b.second.seconds; });
   std::string text = head("kernel");

@@ -28,10 +28,10 @@ private:
   int64_t total = 0;
 };
 
-/// Times launches.
+/// Times launches, each until it is done.
 class Profiler : public LaunchObserver {
 public:
-  explicit Profiler(const Step &step) : step(step) {}
+  explicit Profiler(Step &step) : step(step) {}
   int32_t launch(const LaunchRecord &record, MgKernel kernel, const MgLaunch *launch) override;
   /// Time by kernel and by block with GFLOP/s and GB/s, over all launches seen.
   std::string table() const;
@@ -50,7 +50,7 @@ private:
   };
   static constexpr size_t traced_launches = 20000;
 
-  const Step &step;
+  Step &step;
   std::map<std::string, Sum> kernels;
   std::map<int64_t, Sum> blocks;
   std::vector<Event> events; // a ring

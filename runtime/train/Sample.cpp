@@ -1,5 +1,6 @@
 #include "runtime/train/Sample.h"
 #include "runtime/state/Random.h"
+#include "runtime/train/Batches.h"
 
 #include <algorithm>
 #include <cmath>
@@ -32,10 +33,12 @@ void sample(Step &step, const std::string &prompt, int64_t count) {
     throw std::runtime_error("sampling prints bytes and needs a vocab of at least 256, the model has " + std::to_string(descriptor.vocab));
   if (prompt.empty())
     throw std::runtime_error("sampling needs at least one byte to start from; fix: --prompt TEXT");
-  const Place *tokens = descriptor.findInput("tokens"), *targets = descriptor.findInput("targets"), *positions = descriptor.findInput("positions");
+  const Place *tokens = descriptor.findInput("tokens"), *targets = descriptor.findInput("targets"),
+              *positions = descriptor.findInput("positions");
   const Place *logits = descriptor.findOutput("logits"), *documents = descriptor.findInput("documents");
   if (!tokens || !targets || !positions || !logits)
     throw ArtifactError("the step has no inputs to sample with; fix: compile the declaration again");
+  checkInputs(step);
   std::ranges::fill(step.integers(*tokens), 0);
   std::ranges::fill(step.integers(*targets), -1);
   std::ranges::fill(step.integers(*positions), 0);
@@ -49,8 +52,10 @@ void sample(Step &step, const std::string &prompt, int64_t count) {
     for (size_t t = 0; t < length; ++t)
       step.integers(*tokens)[t] = uint8_t(text[text.size() - length + t]);
     step.integers(*positions)[0] = int32_t(length - 1);
-    step.runEvaluate();
-    text += char(draw(step.values(*logits).first(bytes), unit(key, n)));
+    step.sendInputs();
+    step.runEvaluation();
+    std::vector<float> scores = step.readOutput(*logits);
+    text += char(draw(std::span(scores).first(bytes), unit(key, n)));
     fputc(text.back(), stdout);
     fflush(stdout);
   }

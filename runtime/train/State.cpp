@@ -1,11 +1,14 @@
 #include "runtime/train/State.h"
-#include "runtime/state/Initializer.h"
+#include "runtime/state/Random.h"
 
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
 namespace megacc::runtime {
+
+/// The kinds of mg_initialize (kernels.def), by number.
+static constexpr std::string_view initializers[] = {"constant", "normal", "uniform", "dt_bias", "a_log", "identity"};
 
 double learningRate(const RunSettings &settings, const std::string &schedule, int64_t t) {
   if (schedule != "cosine")
@@ -18,65 +21,84 @@ double learningRate(const RunSettings &settings, const std::string &schedule, in
   return settings.final_lr + (settings.lr - settings.final_lr) / 2 * (1 + std::cos(std::numbers::pi * progress));
 }
 
-void clearMoments(Step &step) {
-  for (const ParameterPlace &parameter : step.descriptor().parameters)
-    if (parameter.trained) {
-      std::ranges::fill(step.firstMoments(parameter), 0.0f);
-      std::ranges::fill(step.secondMoments(parameter), 0.0f);
-    }
-}
-
 void initializeState(Step &step) {
   const Descriptor &descriptor = step.descriptor();
-  for (const ParameterPlace &parameter : descriptor.parameters)
-    if (!initialize(step.weights(parameter), 0, parameter.name, parameter.init, parameter.init_a, descriptor.seed))
+  step.clearState();
+  for (const ParameterPlace &parameter : descriptor.parameters) {
+    auto kind = std::ranges::find(initializers, parameter.init);
+    if (kind == std::end(initializers))
       throw ArtifactError("parameter '" + parameter.name + "' has the unknown initialiser '" + parameter.init +
                           "'; fix: use the megacc-run of the same release");
-  clearMoments(step);
+    step.initialize(parameter, kind - initializers, streamKey(descriptor.seed, parameter.name));
+  }
 }
 
-void writeScalars(Step &step, double lr, int64_t t) {
+void stageScalars(Step &step, double lr, int64_t t) {
   const Place *place = step.descriptor().findInput("scalars");
   if (!place)
     throw ArtifactError("the step has no input 'scalars'; fix: compile the declaration again");
   const OptimizerDefaults &optimizer = step.descriptor().optimizer;
-  std::span<float> scalars = step.values(*place);
+  std::span<float> scalars = step.floats(*place);
   scalars[0] = float(lr);
   scalars[1] = float(1 - std::pow(optimizer.beta1, double(t)));
   scalars[2] = float(1 - std::pow(optimizer.beta2, double(t)));
 }
 
-Losses readLosses(Step &step) {
+void runStep(Step &step) {
+  const Descriptor &descriptor = step.descriptor();
+  step.sendInputs();
+  step.runStep();
+  step.fetchMetrics();
+  for (const Place &metric : descriptor.metrics)
+    if (metric.name.starts_with("invalid.") && step.metric(metric) != 0)
+      throw std::runtime_error(metric.name.substr(8) + " met a token or target outside the model's vocab " +
+                               std::to_string(descriptor.vocab) + " (" + metric.name +
+                               "), though the data was checked; fix: start again from the last checkpoint");
+}
+
+Losses readLosses(const Step &step) {
   Losses losses;
   for (const Place &metric : step.descriptor().metrics)
     if (metric.name.starts_with("loss.")) {
       std::string name = metric.name.substr(5);
       bool part = name.find('.') != std::string::npos; // of a term: shown as it is
-      double value = step.values(metric)[0], weighted = metric.weight * value;
+      double value = step.metric(metric), weighted = metric.weight * value;
       losses.terms.push_back({name, part ? value : weighted});
       losses.total += part ? 0 : weighted;
     }
   return losses;
 }
 
-double readGradientNorm(Step &step) {
+double readGradientNorm(const Step &step) {
   const Place *place = step.descriptor().findMetric("grad_norm");
   if (!place)
     throw ArtifactError("the step has no metric 'grad_norm'; fix: compile the declaration again");
-  return step.values(*place)[0];
+  return step.metric(*place);
+}
+
+/// Of its gradient.
+static bool isFinite(Step &step, const ParameterPlace &parameter) {
+  std::vector<float> values;
+  for (int64_t first = 0, count = countElements(parameter.shape); first < count; first += values.size()) {
+    values.resize(std::min(count - first, Step::transfer_elements));
+    step.readState(parameter, StatePart::gradient, first, values);
+    if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
+      return false;
+  }
+  return true;
 }
 
 std::string findNonFinite(Step &step) {
   const Descriptor &descriptor = step.descriptor();
   for (const Place &metric : descriptor.metrics)
-    if (metric.name.starts_with("nonfinite.") && step.values(metric)[0] != 0)
+    if (metric.name.starts_with("nonfinite.") && step.metric(metric) != 0)
       return "the output of " + metric.name.substr(10);
   for (const auto &[name, value] : readLosses(step).terms)
     if (!std::isfinite(value))
       return "the loss term " + name;
   // Backward runs from the last parameter to the first.
   for (auto parameter = descriptor.parameters.rbegin(); parameter != descriptor.parameters.rend(); ++parameter)
-    if (parameter->trained && !std::ranges::all_of(step.gradients(*parameter), [](float value) { return std::isfinite(value); }))
+    if (parameter->trained && !isFinite(step, *parameter))
       return "the gradient of " + parameter->name;
   return std::isfinite(readGradientNorm(step)) ? "" : "the gradient norm";
 }

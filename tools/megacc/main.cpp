@@ -109,7 +109,7 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
     if (options.emit >= kRt)
       megacc::buildLaunchPipeline(passes);
     if (options.emit >= kLLVM)
-      megacc::buildCodePipeline(passes, options.step);
+      megacc::buildCodePipeline(passes);
   });
   if (failed(lowered))
     return failure();
@@ -207,7 +207,7 @@ int main(int argc, char **argv) {
   app.add_option("--emit", emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so (so)")
       ->check(CLI::IsMember(levels).description("LEVEL"))
       ->group("Output");
-  app.add_option("--target", options.step.target, "where the step runs")->check(CLI::IsMember({"cpu"}))->group("Step");
+  app.add_option("--target", options.step.target, "where the step runs: cpu or sm_90a")->check(CLI::IsMember({"cpu", "sm_90a"}))->group("Step");
   app.add_option("--model", options.step.model, "the model to compile, where FILE declares several")->group("Step");
   app.add_option("--micro-batch", options.micro_batch, "rows of a micro-batch (as declared)")->check(CLI::PositiveNumber)->group("Step");
   app.add_option("--accumulate", options.accumulate, "micro-batches of a step (as declared)")->check(CLI::PositiveNumber)->group("Step");

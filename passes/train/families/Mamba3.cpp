@@ -1,37 +1,16 @@
 //===- Mamba3.cpp - Mamba-3, mimo and siso (conventions section 8) --------===//
 #include "passes/train/ForwardBuilder.h"
 
-#include "llvm/Support/MathExtras.h"
-
 using namespace mlir;
 
 namespace megacc::step {
 
-/// The backward replays this many tokens at a time from a saved state.
-static constexpr int64_t kWindow = 256;
 /// Of the norms of B, C and y (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
 
-/// Whether the forward keeps PsiV = x * mimo_x for the backward, or the backward multiplies again.
-static bool cachesPsiV(ForwardBuilder &builder, const mega::KeyValues &keys) {
-  StringRef wanted = builder.getModel().train->psiv_cache;
-  if (wanted == "off" || !builder.isTraining())
-    return false;
-  if (keys.getText("variant") != "mimo") {
-    builder.recordDecision("scan", "psiv_cache = " + wanted + ": nothing to cache, variant siso has no mimo_x");
-    return false;
-  }
-  int64_t bytes = 4 * builder.getRows() * keys.getInt("inner") * keys.getInt("rank");
-  if (wanted == "auto")
-    builder.recordDecision("scan", "psiv_cache = auto: off, a cache of " + Twine(bytes) +
-                                       " bytes is written and read to save one multiplication a number");
-  else
-    builder.recordDecision("scan", "psiv_cache = on: " + Twine(bytes) + " bytes from the forward to the backward");
-  return wanted == "on";
-}
-
 Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
-  int64_t heads = keys.getInt("heads"), dim = keys.getInt("head_dim"), state = keys.getInt("state"), sequence = builder.getSequence();
+  int64_t heads = keys.getInt("heads"), dim = keys.getInt("head_dim");
+  int64_t rows = getDim(n, 0), sequence = builder.getLength(n);
   Value projection = builder.linear(n, "in_proj");
   SmallVector<StringRef> names = {"dt_bias", "D", "B_bias", "C_bias", "B_norm.weight", "C_norm.weight"};
   if (keys.getText("variant") == "mimo")
@@ -44,14 +23,13 @@ Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n)
 
   OpBuilder &ops = builder.getBuilder();
   auto number = [&](StringRef key) { return ops.getI64IntegerAttr(keys.getInt(key)); };
-  RankedTensorType y = builder.getType({builder.getRows(), heads * dim});
-  RankedTensorType states = builder.getType({builder.getBatch(), heads, int64_t(llvm::divideCeil(sequence, kWindow)), state, dim});
-  Type psiV = cachesPsiV(builder, keys) ? builder.getType({builder.getRows(), heads, keys.getInt("rank"), dim}) : RankedTensorType();
-  auto scan = Mamba3ScanOp::create(ops, builder.getLoc("scan"), y, states, psiV, projection, parameters, builder.getDocuments(),
+  RankedTensorType y = builder.getType({rows, heads * dim});
+  auto flag = [&](bool set) { return set ? ops.getUnitAttr() : UnitAttr(); };
+  auto scan = Mamba3ScanOp::create(ops, builder.getLoc("scan"), y, TypeRange(), projection, parameters, builder.getDocuments(),
                                    ops.getI64IntegerAttr(builder.getBatch()), ops.getI64IntegerAttr(sequence), number("heads"),
                                    number("groups"), number("rank"), number("head_dim"), number("state"), number("angles"), number("chunk"),
-                                   ops.getI64IntegerAttr(kWindow), keys.getText("decay") == "heavy" ? ops.getUnitAttr() : UnitAttr(),
-                                   ops.getF64FloatAttr(kEpsilon));
+                                   flag(keys.getText("variant") == "mimo"), flag(keys.getBool("out_norm")),
+                                   flag(keys.getText("decay") == "heavy"), ops.getF64FloatAttr(kEpsilon), ArrayAttr());
   return builder.linear(scan.getY(), "out_proj");
 }
 

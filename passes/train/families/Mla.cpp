@@ -10,7 +10,8 @@ Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
   int64_t kvRank = keys.getInt("kv_rank"), dim = nope + rope;
   double theta = keys.getFloat("theta");
 
-  Value q = builder.linear(builder.rmsNorm(builder.linear(n, "q_down"), "q_norm"), "q_up");
+  Value latent = builder.rmsNorm(builder.linear(n, "q_down"), "q_norm");
+  Value q = builder.linear(latent, "q_up");
   q = builder.rope(q, heads, dim, nope, rope, theta, "q_rope");
 
   // One rotated key part, shared by all heads; it bypasses the norm.
@@ -19,7 +20,10 @@ Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
   SmallVector<Value> up = builder.split(builder.linear(builder.rmsNorm(kv[0], "kv_norm"), "kv_up"), heads, {nope, value}, "k_v");
   Value k = builder.concat({up[0], shared}, heads, {nope, rope}, "k");
 
-  return builder.linear(builder.attention(q, k, up[1], heads, heads, dim, value), "out_proj");
+  Value y = builder.inside("attention", {n, latent, q, k, up[1]});
+  if (!y)
+    y = builder.attention(q, k, up[1], heads, heads, dim, value);
+  return builder.linear(y, "out_proj");
 }
 
 } // namespace megacc::step

@@ -1,5 +1,5 @@
 //===- Moe.cpp - routed and shared experts (conventions section 7) --------===//
-#include "dialects/Mega/Parameters.h"
+#include "dialects/Mega/families/Moe.h"
 #include "passes/train/ForwardBuilder.h"
 
 using namespace mlir;
@@ -13,17 +13,22 @@ static MoeRouteOp buildRoute(ForwardBuilder &builder, const mega::KeyValues &key
   int64_t rows = getDim(n, 0), experts = keys.getInt("experts"), slots = mega::expertSlots(keys), kept = std::min(slots, experts);
   auto number = [&](int64_t value) { return ops.getI64IntegerAttr(value); };
   auto real = [&](StringRef key) { return ops.getF64FloatAttr(keys.getFloat(key)); };
-  auto picks = [&](bool integer) { return builder.getType({rows, kept}, integer); };
+  RankedTensorType picks = builder.getI32Type({rows, kept}), loss = builder.getF32Type({1});
+  RankedTensorType sums = RankedTensorType::get({2 * experts + 1}, ops.getF64Type());
 
   Value logits = builder.linear(n, "router"), bias = sigmoid ? builder.read("router.bias", "router_bias") : Value();
-  auto route = MoeRouteOp::create(ops, builder.getLoc("route"), picks(false), picks(true), picks(true), builder.getType({experts + 1}, true),
-                                  builder.getType({1}), builder.getType({1}), logits, bias, number(experts), number(slots),
-                                  number(mega::nullExperts(keys)), sigmoid ? ops.getUnitAttr() : UnitAttr(), real("scale"), real("aux"),
-                                  real("z"));
-  builder.addLossTerm("moe_aux", route.getAuxLoss());
-  if (keys.getFloat("z") != 0)
-    builder.addLossTerm("moe_z", route.getZLoss());
+  auto route =
+      MoeRouteOp::create(ops, builder.getLoc("route"), builder.getF32Type({rows, kept}), picks, picks, builder.getI32Type({experts + 1}),
+                         logits, bias, number(experts), number(slots), number(mega::nullExperts(keys)),
+                         sigmoid ? ops.getUnitAttr() : UnitAttr(), real("scale"), real("aux"), real("z"));
   if (builder.isTraining()) {
+    Value statistics = MoeStatisticsOp::create(ops, builder.getLoc("statistics"), sums, logits, route.getOffsets(), route.getExpertsAttr(),
+                                               route.getNullsAttr(), route.getSigmoidAttr());
+    auto losses = MoeLossesOp::create(ops, builder.getLoc("losses"), loss, loss, statistics, number(rows), number(experts), real("aux"),
+                                      real("z"));
+    builder.addLossTerm("moe_aux", losses.getAuxLoss());
+    if (keys.getFloat("z") != 0)
+      builder.addLossTerm("moe_z", losses.getZLoss());
     auto parameter = sigmoid ? FlatSymbolRefAttr::get(ops.getContext(), builder.getKey("router.bias")) : FlatSymbolRefAttr();
     MoeCountPicksOp::create(ops, builder.getLoc("router_bias"), route.getOffsets(), ops.getStringAttr("picks." + builder.getPlace()),
                             parameter, real("bias_rate"));

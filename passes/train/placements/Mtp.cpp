@@ -1,6 +1,6 @@
 //===- Mtp.cpp - multi-token prediction (conventions 12.3 to 12.5) --------===//
-#include "dialects/Mega/Parameters.h"
-#include "passes/train/ForwardBuilder.h"
+#include "dialects/Mega/Spec.h"
+#include "passes/train/Builders.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -8,7 +8,8 @@ using namespace mlir;
 
 namespace megacc::step {
 
-void buildMtp(ForwardBuilder &builder, const mega::KeyValues &keys, const Forward &forward) {
+void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward) {
+  const mega::KeyValues &keys = feature.keys;
   OpBuilder &ops = builder.getBuilder();
   int64_t depth = keys.getInt("depth"), hidden = builder.getModel().hidden;
   double weight = keys.getFloat("weight") / depth;
@@ -18,19 +19,15 @@ void buildMtp(ForwardBuilder &builder, const mega::KeyValues &keys, const Forwar
     builder.setScope(scope, -1);
     Value e = builder.rmsNorm(builder.shift(forward.embedding, ahead, "embedding"), "embed_norm");
     Value x = builder.linear(builder.concat({e, builder.rmsNorm(h, "hidden_norm")}, 1, {hidden, hidden}, "embedding_hidden"), "eh_proj");
-    for (const auto &[index, block] : llvm::enumerate(mega::predictionBlocks(builder.getModel()))) {
-      std::string name = scope + ".blocks." + std::to_string(index);
-      builder.setScope(name, -1);
-      Value n = builder.rmsNorm(x, "norm");
-      builder.setScope(name + ".mixer", -1);
-      Value y = findFamilyBuilder(block.kind)(builder, block.keys, n);
-      builder.setScope(name, -1);
-      x = builder.add(x, y, "residual");
+    Stream stream = {{x}, ""};
+    for (const auto &[index, block] : llvm::enumerate(mega::findPlacement(feature.kind)->blocks(builder.getModel(), keys))) {
+      stream = buildBlock(builder, block, scope + ".blocks." + std::to_string(index), stream);
+      stream.source.clear(); // only the stack is watched
     }
     builder.setScope(scope, -1);
-    h = builder.rmsNorm(x, "final_norm");
-    Value targets = ShiftTargetsOp::create(ops, builder.getLoc("targets"), forward.targets.getType(), forward.targets, builder.getDocuments(),
-                                           ops.getI64IntegerAttr(ahead));
+    h = builder.rmsNorm(stream.values.front(), "final_norm");
+    Value targets = ShiftTargetsOp::create(ops, builder.getLoc("targets"), forward.targets.getType(), forward.targets,
+                                           builder.getDocuments(), ops.getI64IntegerAttr(ahead));
     builder.setScope("", -1);
     Value loss = builder.crossEntropy(h, targets, weight);
     builder.addLossTerm("mtp", loss, weight);

@@ -3,6 +3,7 @@
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -20,9 +21,13 @@ struct Shape {
   float scale;
   const int32_t *documents;
 
-  Shape(const MgLaunch *launch, int64_t documents_operand)
-      : batch(launch->ints[0]), sequence(launch->ints[1]), heads(launch->ints[2]), kv_heads(launch->ints[3]), qk_dim(launch->ints[4]),
-        v_dim(launch->ints[5]), scale(float(launch->doubles[0])), documents(integers(launch, documents_operand)) {}
+  /// Both kernels have the same parameters.
+  Shape(const MgLaunch *launch, int64_t documents_operand) : documents(integers(launch, documents_operand)) {
+    namespace number = number_mg_attention;
+    batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], heads = launch->ints[number::heads];
+    kv_heads = launch->ints[number::kv_heads], qk_dim = launch->ints[number::qk_dim], v_dim = launch->ints[number::v_dim];
+    scale = float(launch->doubles[real_mg_attention::scale]);
+  }
 
   int64_t kvHead(int64_t head) const { return head / (heads / kv_heads); }
 
@@ -50,76 +55,107 @@ void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_
   }
 }
 
+/// One block of queries of one head: its rows of y where there is a y, and of lse where there is one. Not inlined: forward and backward
+/// must get the same bits.
+[[gnu::noinline]] void attendBlock(const Shape &s, int64_t tile, const float *all_q, const float *all_k, const float *all_v, float *all_y,
+                                   float *all_lse) {
+  int64_t S = s.sequence, blocks = (S + query_tile - 1) / query_tile;
+  int64_t stride_q = s.heads * s.qk_dim, stride_k = s.kv_heads * s.qk_dim, stride_v = s.kv_heads * s.v_dim, stride_y = s.heads * s.v_dim;
+  int64_t block = tile % blocks, head = tile / blocks % s.heads, b = tile / blocks / s.heads;
+  int64_t first_query = block * query_tile, queries = std::min(query_tile, S - first_query);
+  float *y = all_y ? all_y + (b * S + first_query) * stride_y + head * s.v_dim : nullptr;
+  const float *q = all_q + (b * S + first_query) * stride_q + head * s.qk_dim;
+  const float *k = all_k + b * S * stride_k + s.kvHead(head) * s.qk_dim;
+  const float *v = all_v + b * S * stride_v + s.kvHead(head) * s.v_dim;
+  alignas(64) float scores[query_tile * key_tile];
+  float largest[query_tile], sum[query_tile];
+  int64_t first_legal[query_tile];
+  for (int64_t i = 0; i < queries; ++i) {
+    largest[i] = -INFINITY, sum[i] = 0, first_legal[i] = s.firstKey(b, first_query + i);
+    if (y)
+      std::memset(y + i * stride_y, 0, s.v_dim * sizeof(float));
+  }
+  int64_t end = first_query + queries;
+  for (int64_t first_key = first_legal[0] / key_tile * key_tile; first_key < end; first_key += key_tile) {
+    int64_t keys = std::min(key_tile, end - first_key);
+    maskedScores(s, q, k + first_key * stride_k, first_query, queries, first_key, keys, first_legal, scores);
+    for (int64_t i = 0; i < queries; ++i) {
+      float *row = scores + i * key_tile, top = largest[i];
+      for (int64_t j = 0; j < keys; ++j)
+        top = std::max(top, row[j]);
+      if (top == -INFINITY) {
+        std::fill(row, row + keys, 0.0f);
+        continue;
+      }
+      float shrink = fastExp(largest[i] - top), total = 0;
+      for (int64_t j = 0; j < keys; ++j)
+        row[j] = fastExp(row[j] - top);
+      for (int64_t j = 0; j < keys; ++j)
+        total += row[j];
+      sum[i] = sum[i] * shrink + total;
+      largest[i] = top;
+      if (y)
+        for (int64_t c = 0; c < s.v_dim; ++c)
+          y[i * stride_y + c] *= shrink;
+    }
+    if (y)
+      gemm(Transpose::none, queries, s.v_dim, keys, 1.0f, scores, key_tile, v + first_key * stride_v, stride_v, 1.0f, y, stride_y);
+  }
+  for (int64_t i = 0; i < queries; ++i) {
+    if (all_lse)
+      all_lse[(b * s.heads + head) * S + first_query + i] = largest[i] + std::log(sum[i]);
+    if (y)
+      for (int64_t c = 0; c < s.v_dim; ++c)
+        y[i * stride_y + c] /= sum[i];
+  }
+}
+
+/// Blocks of all heads and batch rows.
+int64_t countBlocks(const Shape &s) { return s.batch * s.heads * ((s.sequence + query_tile - 1) / query_tile); }
+
 } // namespace
 
 extern "C" {
 
 int32_t mg_attention(const MgLaunch *launch) {
-  const Shape s(launch, 5);
-  int64_t S = s.sequence, blocks = (S + query_tile - 1) / query_tile;
-  int64_t stride_q = s.heads * s.qk_dim, stride_k = s.kv_heads * s.qk_dim, stride_v = s.kv_heads * s.v_dim, stride_y = s.heads * s.v_dim;
-  parallelFor(s.batch * s.heads * blocks, [&](int64_t tile) {
-    int64_t block = tile % blocks, head = tile / blocks % s.heads, b = tile / blocks / s.heads;
-    int64_t first_query = block * query_tile, queries = std::min(query_tile, S - first_query);
-    float *y = output(launch, 0) + (b * S + first_query) * stride_y + head * s.v_dim;
-    float *lse = output(launch, 1) + (b * s.heads + head) * S + first_query;
-    const float *q = input(launch, 2) + (b * S + first_query) * stride_q + head * s.qk_dim;
-    const float *k = input(launch, 3) + b * S * stride_k + s.kvHead(head) * s.qk_dim;
-    const float *v = input(launch, 4) + b * S * stride_v + s.kvHead(head) * s.v_dim;
-    alignas(64) float scores[query_tile * key_tile];
-    float largest[query_tile], sum[query_tile];
-    int64_t first_legal[query_tile];
-    for (int64_t i = 0; i < queries; ++i) {
-      largest[i] = -INFINITY, sum[i] = 0, first_legal[i] = s.firstKey(b, first_query + i);
-      std::memset(y + i * stride_y, 0, s.v_dim * sizeof(float));
-    }
-    int64_t end = first_query + queries;
-    for (int64_t first_key = first_legal[0] / key_tile * key_tile; first_key < end; first_key += key_tile) {
-      int64_t keys = std::min(key_tile, end - first_key);
-      maskedScores(s, q, k + first_key * stride_k, first_query, queries, first_key, keys, first_legal, scores);
-      for (int64_t i = 0; i < queries; ++i) {
-        float *row = scores + i * key_tile, top = largest[i];
-        for (int64_t j = 0; j < keys; ++j)
-          top = std::max(top, row[j]);
-        if (top == -INFINITY) {
-          std::fill(row, row + keys, 0.0f);
-          continue;
-        }
-        float shrink = fastExp(largest[i] - top), total = 0;
-        for (int64_t j = 0; j < keys; ++j)
-          row[j] = fastExp(row[j] - top);
-        for (int64_t j = 0; j < keys; ++j)
-          total += row[j];
-        sum[i] = sum[i] * shrink + total;
-        largest[i] = top;
-        for (int64_t c = 0; c < s.v_dim; ++c)
-          y[i * stride_y + c] *= shrink;
-      }
-      gemm(Transpose::none, queries, s.v_dim, keys, 1.0f, scores, key_tile, v + first_key * stride_v, stride_v, 1.0f, y, stride_y);
-    }
-    for (int64_t i = 0; i < queries; ++i) {
-      lse[i] = largest[i] + std::log(sum[i]);
-      for (int64_t c = 0; c < s.v_dim; ++c)
-        y[i * stride_y + c] /= sum[i];
-    }
+  MG_ENTER(mg_attention);
+  if (int32_t status = Scratch(launch, at::scratch).check("mg_attention"))
+    return status;
+  const Shape s(launch, at::documents);
+  parallelFor(countBlocks(s), [&](int64_t tile) {
+    attendBlock(s, tile, input(launch, at::q), input(launch, at::k), input(launch, at::v), output(launch, at::y), output(launch, at::lse));
   });
   return 0;
 }
 
-// With p = exp(scores - lse), dp = d_y v^T, delta = sum(d_y * y): d_scores = p * (dp - delta) * scale. Scratch: delta[batch,heads,sequence],
-// then d_k and d_v of every query head, summed over the query heads of a kv head afterwards.
+// With p = exp(scores - lse), dp = d_y v^T, delta = sum(d_y * y): d_scores = p * (dp - delta) * scale. d_k and d_v of every query head
+// are summed over the query heads of a kv head afterwards.
 int32_t mg_attention_grad(const MgLaunch *launch) {
-  const Shape s(launch, 9);
-  int64_t S = s.sequence;
+  MG_ENTER(mg_attention_grad);
+  const Shape s(launch, at::documents);
+  int64_t S = s.sequence, head_rows = s.batch * s.heads * S;
   int64_t stride_q = s.heads * s.qk_dim, stride_k = s.kv_heads * s.qk_dim, stride_v = s.kv_heads * s.v_dim, stride_y = s.heads * s.v_dim;
-  float *all_delta = output(launch, 10), *all_d_k = all_delta + s.batch * s.heads * S, *all_d_v = all_d_k + s.batch * s.heads * S * s.qk_dim;
+  Scratch scratch(launch, at::scratch);
+  float *all_delta = scratch.take<float>(head_rows), *all_d_k = scratch.take<float>(head_rows * s.qk_dim);
+  float *all_d_v = scratch.take<float>(head_rows * s.v_dim);
+  const float *all_lse = input(launch, at::lse);
+  float *own_lse = all_lse ? nullptr : scratch.take<float>(head_rows);
+  if (int32_t status = scratch.check("mg_attention_grad"))
+    return status;
+  if (own_lse) {
+    parallelFor(countBlocks(s), [&](int64_t tile) {
+      attendBlock(s, tile, input(launch, at::q), input(launch, at::k), input(launch, at::v), /*all_y=*/nullptr, own_lse);
+    });
+    all_lse = own_lse;
+  }
   parallelFor(s.batch * s.heads, [&](int64_t tile) {
     int64_t head = tile % s.heads, b = tile / s.heads;
-    float *d_q = output(launch, 0) + b * S * stride_q + head * s.qk_dim;
-    const float *d_y = input(launch, 3) + b * S * stride_y + head * s.v_dim, *y = input(launch, 4) + b * S * stride_y + head * s.v_dim;
-    const float *lse = input(launch, 5) + tile * S, *q = input(launch, 6) + b * S * stride_q + head * s.qk_dim;
-    const float *k = input(launch, 7) + b * S * stride_k + s.kvHead(head) * s.qk_dim;
-    const float *v = input(launch, 8) + b * S * stride_v + s.kvHead(head) * s.v_dim;
+    float *d_q = output(launch, at::d_q) + b * S * stride_q + head * s.qk_dim;
+    const float *d_y = input(launch, at::d_y) + b * S * stride_y + head * s.v_dim;
+    const float *y = input(launch, at::y) + b * S * stride_y + head * s.v_dim;
+    const float *lse = all_lse + tile * S, *q = input(launch, at::q) + b * S * stride_q + head * s.qk_dim;
+    const float *k = input(launch, at::k) + b * S * stride_k + s.kvHead(head) * s.qk_dim;
+    const float *v = input(launch, at::v) + b * S * stride_v + s.kvHead(head) * s.v_dim;
     float *delta = all_delta + tile * S, *d_k = all_d_k + tile * S * s.qk_dim, *d_v = all_d_v + tile * S * s.v_dim;
     std::memset(d_k, 0, S * s.qk_dim * sizeof(float));
     std::memset(d_v, 0, S * s.v_dim * sizeof(float));
@@ -168,8 +204,8 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
         }
     });
   };
-  sumHeads(all_d_k, output(launch, 1), s.qk_dim);
-  sumHeads(all_d_v, output(launch, 2), s.v_dim);
+  sumHeads(all_d_k, output(launch, at::d_k), s.qk_dim);
+  sumHeads(all_d_v, output(launch, at::d_v), s.v_dim);
   return 0;
 }
 }

@@ -37,54 +37,83 @@ Doubles reference(const Case &c, double scale, const std::vector<int32_t> &docum
   return y;
 }
 
+/// Both kernels on packed [q, k, v]; `cached`: lse is kept for the backward.
+struct Attend {
+  Case c;
+  int64_t T = c.batch * c.sequence, nq = T * c.heads * c.qk_dim, nk = T * c.kv_heads * c.qk_dim, nv = T * c.kv_heads * c.v_dim;
+  double scale = 1 / std::sqrt(double(c.qk_dim));
+  std::vector<int32_t> documents = std::vector<int32_t>(T);
+  Values qkv = randomValues(nq + nk + nv, 1), y = Values(T * c.heads * c.v_dim, NAN), d_y = randomValues(y.size(), 2);
+  Values lse = Values(T * c.heads, NAN), gradient = Values(qkv.size(), NAN);
+
+  explicit Attend(const Case &c) : c(c) {
+    for (int64_t t = 0; t < T; ++t)
+      documents[t] = t % c.sequence * 3 / c.sequence % 2;
+  }
+
+  std::vector<Operand> inputs(bool cached) const {
+    return {{"q", qkv.data(), nq}, {"k", qkv.data() + nq, nk}, {"v", qkv.data() + nq + nk, nv},
+            c.documents ? Operand("documents", documents) : Operand("documents", nullptr),
+            cached ? Operand("lse", lse) : Operand("lse", nullptr)};
+  }
+  Ints ints() const {
+    return {{"batch", c.batch}, {"sequence", c.sequence}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"qk_dim", c.qk_dim},
+            {"v_dim", c.v_dim}};
+  }
+
+  void runForward(bool cached = true) {
+    std::vector<Operand> operands = inputs(cached);
+    operands.push_back({"y", y});
+    ASSERT_EQ(call("mg_attention", operands, ints(), {{"scale", scale}}), 0);
+  }
+  void runBackward(bool cached = true) {
+    float *d = gradient.data();
+    std::vector<Operand> operands = inputs(cached);
+    operands.insert(operands.end(), {{"d_q", d, nq}, {"d_k", d + nq, nk}, {"d_v", d + nq + nk, nv}, {"d_y", d_y}, {"y", y}});
+    ASSERT_EQ(call("mg_attention_grad", operands, ints(), {{"scale", scale}}), 0);
+  }
+};
+
 } // namespace
+
+TEST_P(Attention, SameBitsWithoutTheCache) {
+  Attend kept(GetParam()), computed(GetParam());
+  kept.runForward(), kept.runBackward();
+  computed.runForward(/*cached=*/false), computed.runBackward(/*cached=*/false);
+  EXPECT_EQ(kept.y, computed.y);
+  EXPECT_EQ(kept.gradient, computed.gradient);
+}
 
 TEST_P(Attention, MatchesTheReferenceForwardAndBackward) {
   const Case c = GetParam();
-  int64_t T = c.batch * c.sequence, nq = T * c.heads * c.qk_dim, nk = T * c.kv_heads * c.qk_dim, nv = T * c.kv_heads * c.v_dim;
-  double scale = 1 / std::sqrt(double(c.qk_dim));
-  std::vector<int32_t> documents(T);
-  for (int64_t t = 0; t < T; ++t)
-    documents[t] = t % c.sequence * 3 / c.sequence % 2;
-  Values qkv = randomValues(nq + nk + nv, 1), y(T * c.heads * c.v_dim), lse(T * c.heads), d_y = randomValues(y.size(), 2);
-  Values gradient(qkv.size()), scratch(T * c.heads * (1 + c.qk_dim + c.v_dim), NAN);
-  float *q = qkv.data(), *k = q + nq, *v = k + nk, *d_q = gradient.data();
-  void *ids = c.documents ? documents.data() : nullptr;
-  std::vector<int64_t> ints = {c.batch, c.sequence, c.heads, c.kv_heads, c.qk_dim, c.v_dim};
-  ASSERT_EQ(call(mg_attention, {y.data(), lse.data(), q, k, v, ids}, ints, {scale}), 0);
-  auto f = [&](const Doubles &x) { return reference(c, scale, documents, x); };
-  EXPECT_LT(relativeError(y, f(widen(qkv))), 2e-6);
-  ASSERT_EQ(call(mg_attention_grad, {d_q, d_q + nq, d_q + nq + nk, d_y.data(), y.data(), lse.data(), q, k, v, ids, scratch.data()}, ints,
-                 {scale}), 0);
+  Attend attend(c);
+  attend.runForward();
+  auto f = [&](const Doubles &x) { return reference(c, attend.scale, attend.documents, x); };
+  EXPECT_LT(relativeError(attend.y, f(widen(attend.qkv))), 2e-6);
+  attend.runBackward();
   if (c.sequence <= 12)
-    EXPECT_LT(relativeError(gradient, numericGradient(f, widen(qkv), d_y)), 1e-5);
+    EXPECT_LT(relativeError(attend.gradient, numericGradient(f, widen(attend.qkv), attend.d_y)), 1e-5);
   // The same bits at another number of threads.
-  Values again(qkv.size());
+  Values gradient = attend.gradient;
   mg_cpu_set_threads(1);
-  d_q = again.data();
-  call(mg_attention_grad, {d_q, d_q + nq, d_q + nq + nk, d_y.data(), y.data(), lse.data(), q, k, v, ids, scratch.data()}, ints, {scale});
+  attend.runBackward();
   mg_cpu_set_threads(2);
-  EXPECT_EQ(gradient, again);
+  EXPECT_EQ(gradient, attend.gradient);
 }
 
 // Finite differences are too slow for several tiles: there the gradient is compared with the formula in float64.
 TEST_P(Attention, GradientMatchesTheFormulaOverSeveralTiles) {
   const Case c = GetParam();
-  int64_t S = c.sequence, T = c.batch * S, nq = T * c.heads * c.qk_dim, nk = T * c.kv_heads * c.qk_dim, nv = T * c.kv_heads * c.v_dim;
-  double scale = 1 / std::sqrt(double(c.qk_dim));
-  std::vector<int32_t> documents(T);
-  for (int64_t t = 0; t < T; ++t)
-    documents[t] = t % S * 3 / S % 2;
-  Values qkv = randomValues(nq + nk + nv, 1), y(T * c.heads * c.v_dim), lse(T * c.heads), d_y = randomValues(y.size(), 2);
-  Values gradient(qkv.size(), NAN), scratch(T * c.heads * (1 + c.qk_dim + c.v_dim), NAN);
-  float *q = qkv.data(), *k = q + nq, *v = k + nk, *d_q = gradient.data();
-  void *ids = c.documents ? documents.data() : nullptr;
-  std::vector<int64_t> ints = {c.batch, S, c.heads, c.kv_heads, c.qk_dim, c.v_dim};
-  ASSERT_EQ(call(mg_attention, {y.data(), lse.data(), q, k, v, ids}, ints, {scale}), 0);
-  ASSERT_EQ(call(mg_attention_grad, {d_q, d_q + nq, d_q + nq + nk, d_y.data(), y.data(), lse.data(), q, k, v, ids, scratch.data()}, ints,
-                 {scale}), 0);
+  Attend attend(c);
+  attend.runForward();
+  attend.runBackward();
+  int64_t S = c.sequence;
+  double scale = attend.scale;
+  const std::vector<int32_t> &documents = attend.documents;
+  const Values &qkv = attend.qkv, &d_y = attend.d_y;
+  const float *q = qkv.data(), *k = q + attend.nq, *v = k + attend.nk;
   Doubles expected(qkv.size());
-  double *e_q = expected.data(), *e_k = e_q + nq, *e_v = e_k + nk;
+  double *e_q = expected.data(), *e_k = e_q + attend.nq, *e_v = e_k + attend.nk;
   for (int64_t b = 0; b < c.batch; ++b)
     for (int64_t h = 0; h < c.heads; ++h)
       for (int64_t t = 0; t < S; ++t) {
@@ -115,7 +144,7 @@ TEST_P(Attention, GradientMatchesTheFormulaOverSeveralTiles) {
             e_v[key * c.v_dim + i] += p[s] * d_y[query * c.v_dim + i];
         }
       }
-  EXPECT_LT(relativeError(gradient, expected), 2e-6);
+  EXPECT_LT(relativeError(attend.gradient, expected), 2e-6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Attention,

@@ -3,6 +3,7 @@
 #include "runtime/core/Documents.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -13,8 +14,12 @@ using namespace megacc::runtime;
 namespace {
 
 struct Sizes {
-  explicit Sizes(const MgLaunch *launch)
-      : batch(launch->ints[0]), sequence(launch->ints[1]), channels(launch->ints[2]), width(launch->ints[3]), silu(launch->ints[4]) {}
+  /// Both kernels begin with the same parameters.
+  explicit Sizes(const MgLaunch *launch) {
+    namespace number = number_mg_causal_conv;
+    batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], channels = launch->ints[number::channels];
+    width = launch->ints[number::taps], silu = launch->ints[number::silu];
+  }
   int64_t batch, sequence, channels, width;
   bool silu;
 };
@@ -40,11 +45,16 @@ void filter(const Sizes &size, const float *taps, const float *bias, const float
 extern "C" {
 
 int32_t mg_causal_conv(const MgLaunch *launch) {
+  MG_ENTER(mg_causal_conv);
   Sizes size(launch);
-  float *y = output(launch, 0), *taps = output(launch, 5);
-  const float *x = input(launch, 1), *bias = input(launch, 3);
-  const int32_t *documents = integers(launch, 4);
-  reverseTaps(size, input(launch, 2), taps);
+  float *y = output(launch, at::y);
+  const float *x = input(launch, at::x), *bias = input(launch, at::bias);
+  const int32_t *documents = integers(launch, at::documents);
+  Scratch scratch(launch, at::scratch);
+  float *taps = scratch.take<float>(size.width * size.channels);
+  if (int32_t status = scratch.check("mg_causal_conv"))
+    return status;
+  reverseTaps(size, input(launch, at::weight), taps);
   parallelRanges(size.batch * size.sequence, 64, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       int64_t t = row % size.sequence;
@@ -60,13 +70,17 @@ int32_t mg_causal_conv(const MgLaunch *launch) {
 }
 
 int32_t mg_causal_conv_grad(const MgLaunch *launch) {
+  MG_ENTER(mg_causal_conv_grad);
   Sizes size(launch);
-  bool add = addsToOutput(launch, launch->ints[5]);
-  float *d_x = output(launch, 0), *d_weight = output(launch, 1), *d_bias = output(launch, 2), *taps = output(launch, 8);
-  const float *d_y = input(launch, 3), *x = input(launch, 4), *bias = input(launch, 6);
-  const int32_t *documents = integers(launch, 7);
-  float *d_taps = taps + size.width * size.channels;
-  reverseTaps(size, input(launch, 5), taps);
+  bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  float *d_x = output(launch, at::d_x), *d_weight = output(launch, at::d_weight), *d_bias = output(launch, at::d_bias);
+  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *bias = input(launch, at::bias);
+  const int32_t *documents = integers(launch, at::documents);
+  Scratch scratch(launch, at::scratch);
+  float *taps = scratch.take<float>(size.width * size.channels), *d_taps = scratch.take<float>(size.width * size.channels);
+  if (int32_t status = scratch.check("mg_causal_conv_grad"))
+    return status;
+  reverseTaps(size, input(launch, at::weight), taps);
   std::memset(d_taps, 0, size.width * size.channels * sizeof(float));
   constexpr int64_t tile_channels = 32, tile_rows = 64;
   // A tile owns channels, over all tokens: its sums need no second pass.

@@ -40,16 +40,21 @@ struct Result {
   Values y, gradients;
 };
 
-Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}) {
+Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, int64_t accumulate = 1) {
   Result result{Values(c.count(), NAN), gradients.empty() ? Values(all.size(), NAN) : gradients};
-  Values taps(2 * c.channels * c.width, NAN);
-  float *x = all.data(), *weight = x + c.count(), *bias = c.bias ? weight + c.channels * c.width : nullptr, *d = result.gradients.data();
-  void *documents = c.documents.empty() ? nullptr : const_cast<int32_t *>(c.documents.data());
-  std::vector<int64_t> ints = {c.batch, c.sequence, c.channels, c.width, c.silu};
-  EXPECT_EQ(call(mg_causal_conv, {result.y.data(), x, weight, bias, documents, taps.data()}, ints), 0);
-  ints.push_back(1);
-  EXPECT_EQ(call(mg_causal_conv_grad, {d, d + c.count(), d + c.count() + c.channels * c.width, d_y.data(), x, weight, bias, documents,
-                                       taps.data()}, ints, {}, micro_batch), 0);
+  int64_t taps = c.channels * c.width;
+  float *x = all.data(), *weight = x + c.count(), *bias = c.bias ? weight + taps : nullptr, *d = result.gradients.data();
+  std::vector<Operand> inputs = {{"x", x, c.count()}, {"weight", weight, taps}, {"bias", bias, c.channels}};
+  inputs.push_back(Operand::documents(c.documents));
+  std::vector<Operand> operands = inputs;
+  operands.push_back({"y", result.y});
+  Ints ints = {{"batch", c.batch}, {"sequence", c.sequence}, {"channels", c.channels}, {"taps", c.width}, {"silu", c.silu}};
+  EXPECT_EQ(call("mg_causal_conv", operands, ints), 0);
+  ints.emplace_back("accumulate", accumulate);
+  operands = inputs;
+  operands.insert(operands.end(), {{"d_x", d, c.count()}, {"d_weight", d + c.count(), taps}, {"d_bias", d + c.count() + taps, c.channels},
+                                   {"d_y", d_y}});
+  EXPECT_EQ(call("mg_causal_conv_grad", operands, ints, {}, micro_batch), 0);
   return result;
 }
 
@@ -78,6 +83,7 @@ TEST(CausalConv, WeightGradientOverwritesFirstAndAddsLater) {
   Case c{2, 9, 17, 4, true, true, {}};
   Values all = randomValues(c.count() + c.channels * 5, 1), d_y = randomValues(c.count(), 2);
   Values once = run(c, all, d_y).gradients, twice = run(c, all, d_y, 1, once).gradients;
+  EXPECT_EQ(run(c, all, d_y, 0, once, /*accumulate=*/2).gradients, twice);
   for (size_t i = 0; i < once.size(); ++i)
     EXPECT_FLOAT_EQ(twice[i], int64_t(i) >= c.count() && int64_t(i) < c.count() + c.channels * c.width ? 2 * once[i] : once[i]);
 }

@@ -1,8 +1,8 @@
-// The head and its cross-entropy together: logits exist for `chunk` rows at a time (conventions 12.2).
+// The head and its cross-entropy together: logits exist for `logit_rows` rows at a time (conventions 12.2).
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
-#include "runtime/core/Status.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -13,17 +13,9 @@ using namespace megacc::runtime;
 
 namespace {
 
-int32_t checkTargets(const int32_t *targets, int64_t rows, int64_t vocab) {
-  for (int64_t t = 0; t < rows; ++t)
-    if (targets[t] >= vocab)
-      return mg_fail("target %d at position %ld of the micro-batch is outside the vocabulary of %ld; a negative target is ignored",
-                     targets[t], long(t), long(vocab));
-  return 0;
-}
-
-/// Turns a row of logits into softmax - one_hot times factor; returns the loss of the row.
+/// Turns a row of logits into softmax - one_hot times factor; returns the loss of the row. A target outside the vocabulary is ignored.
 double lossRow(float *row, int64_t vocab, int32_t target, float factor) {
-  if (target < 0) {
+  if (target < 0 || target >= vocab) {
     std::memset(row, 0, vocab * sizeof(float));
     return 0;
   }
@@ -51,16 +43,29 @@ double lossRow(float *row, int64_t vocab, int32_t target, float factor) {
 
 extern "C" {
 
+int32_t mg_count_valid(const MgLaunch *launch) {
+  MG_ENTER(mg_count_valid);
+  const int32_t *targets = integers(launch, at::targets);
+  *output(launch, at::valid) =
+      float(std::count_if(targets, targets + launch->ints[number::rows], [](int32_t target) { return target >= 0; }));
+  return 0;
+}
+
 int32_t mg_linear_cross_entropy(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], cols = launch->ints[1], vocab = launch->ints[2], chunk = launch->ints[3];
-  bool add = addsToOutput(launch, launch->ints[4]);
-  float *d_x = output(launch, 1), *d_weight = output(launch, 2), *logits = output(launch, 6);
-  const float *x = input(launch, 3), *weight = input(launch, 4);
-  const int32_t *targets = integers(launch, 5);
-  if (int32_t status = checkTargets(targets, rows, vocab))
+  MG_ENTER(mg_linear_cross_entropy);
+  int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols], vocab = launch->ints[number::vocab];
+  int64_t chunk = launch->ints[number::logit_rows];
+  bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  float *d_x = output(launch, at::d_x), *d_weight = output(launch, at::d_weight);
+  const float *x = input(launch, at::x), *weight = input(launch, at::weight);
+  const int32_t *targets = integers(launch, at::targets);
+  Scratch scratch(launch, at::scratch);
+  float *logits = scratch.take<float>(chunk * vocab);
+  if (int32_t status = scratch.check("mg_linear_cross_entropy"))
     return status;
-  int64_t valid = std::count_if(targets, targets + rows, [](int32_t target) { return target >= 0; });
-  float factor = float(launch->doubles[0] / std::max<int64_t>(valid, 1));
+  raiseFlag(launch, output(launch, at::invalid), std::any_of(targets, targets + rows, [&](int32_t target) { return target >= vocab; }));
+  double valid = std::max(1.0, double(*input(launch, at::valid)));
+  float factor = float(launch->doubles[real::scale] / valid);
   constexpr int64_t tile_rows = 16, most_tiles = 256;
   double loss = 0, partial[most_tiles];
   for (int64_t first = 0; first < rows; first += chunk) {
@@ -80,16 +85,20 @@ int32_t mg_linear_cross_entropy(const MgLaunch *launch) {
     parallelGemm(Transpose::none, count, cols, vocab, logits, weight, 0.0f, d_x + first * cols);
     parallelGemm(Transpose::left, vocab, cols, count, logits, x + first * cols, add || first > 0 ? 1.0f : 0.0f, d_weight);
   }
-  *output(launch, 0) = float(loss / std::max<int64_t>(valid, 1));
+  *output(launch, at::loss) = float(loss / valid);
   return 0;
 }
 
 int32_t mg_linear_cross_entropy_evaluate(const MgLaunch *launch) {
-  int64_t batch = launch->ints[0], sequence = launch->ints[1], cols = launch->ints[2], vocab = launch->ints[3], chunk = launch->ints[4];
-  float *loss_sum = output(launch, 0), *count = output(launch, 1), *logits = output(launch, 5);
-  const float *x = input(launch, 2), *weight = input(launch, 3);
-  const int32_t *targets = integers(launch, 4);
-  if (int32_t status = checkTargets(targets, batch * sequence, vocab))
+  MG_ENTER(mg_linear_cross_entropy_evaluate);
+  int64_t batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], cols = launch->ints[number::cols];
+  int64_t vocab = launch->ints[number::vocab], chunk = launch->ints[number::logit_rows];
+  float *loss_sum = output(launch, at::loss_sum), *count = output(launch, at::count);
+  const float *x = input(launch, at::x), *weight = input(launch, at::weight);
+  const int32_t *targets = integers(launch, at::targets);
+  Scratch scratch(launch, at::scratch);
+  float *logits = scratch.take<float>(chunk * vocab);
+  if (int32_t status = scratch.check("mg_linear_cross_entropy_evaluate"))
     return status;
   for (int64_t b = 0; b < batch; ++b) {
     double sum = 0;
@@ -98,7 +107,7 @@ int32_t mg_linear_cross_entropy_evaluate(const MgLaunch *launch) {
       int64_t rows = std::min(chunk, (b + 1) * sequence - first);
       parallelGemm(Transpose::right, rows, vocab, cols, x + first * cols, weight, 0.0f, logits);
       for (int64_t t = 0; t < rows; ++t) {
-        valid += targets[first + t] >= 0;
+        valid += targets[first + t] >= 0 && targets[first + t] < vocab;
         sum += lossRow(logits + t * vocab, vocab, targets[first + t], 1.0f);
       }
     }
@@ -109,13 +118,15 @@ int32_t mg_linear_cross_entropy_evaluate(const MgLaunch *launch) {
 }
 
 int32_t mg_logits_at(const MgLaunch *launch) {
-  int64_t batch = launch->ints[0], sequence = launch->ints[1], cols = launch->ints[2], vocab = launch->ints[3];
-  const int32_t *positions = integers(launch, 3);
+  MG_ENTER(mg_logits_at);
+  if (int32_t status = Scratch(launch, at::scratch).check("mg_logits_at"))
+    return status;
+  int64_t batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], cols = launch->ints[number::cols];
+  int64_t vocab = launch->ints[number::vocab];
   for (int64_t b = 0; b < batch; ++b) {
-    if (positions[b] < 0 || positions[b] >= sequence)
-      return mg_fail("position %d of row %ld is outside the sequence of %ld", positions[b], long(b), long(sequence));
-    parallelGemm(Transpose::right, 1, vocab, cols, input(launch, 1) + (b * sequence + positions[b]) * cols, input(launch, 2), 0.0f,
-                 output(launch, 0) + b * vocab);
+    int64_t position = std::clamp<int64_t>(integers(launch, at::positions)[b], 0, sequence - 1);
+    parallelGemm(Transpose::right, 1, vocab, cols, input(launch, at::x) + (b * sequence + position) * cols, input(launch, at::weight), 0.0f,
+                 output(launch, at::logits) + b * vocab);
   }
   return 0;
 }

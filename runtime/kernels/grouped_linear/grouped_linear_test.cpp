@@ -29,16 +29,23 @@ TEST(GroupedLinear, MatchesFiniteDifferences) {
     float *x = packed.data(), *weight = x + rows * in, *d_weight = gradient.data() + rows * in;
     std::fill(x + tail * in, x + rows * in, NAN); // nobody reads the tail
     std::fill(d_y.begin() + tail * out, d_y.end(), NAN);
-    void *places = const_cast<int32_t *>(offsets.data());
-    ASSERT_EQ(call(mg_grouped_linear, {y.data(), x, weight, places}, {rows, in, out, experts}), 0);
+    Operand given_x("x", x, rows * in), given_weight("weight", weight, experts * out * in), places("offsets", offsets);
+    Ints sizes = {{"rows", rows}, {"in", in}, {"out", out}, {"experts", experts}}, summed = sizes;
+    summed.emplace_back("accumulate", 1);
+    ASSERT_EQ(call("mg_grouped_linear", {{"y", y}, given_x, given_weight, places}, sizes), 0);
     EXPECT_LT(relativeError(y, expected), 1e-6);
-    ASSERT_EQ(call(mg_grouped_linear_grad_input, {gradient.data(), d_y.data(), weight, places}, {rows, in, out, experts}), 0);
-    ASSERT_EQ(call(mg_grouped_linear_grad_weight, {d_weight, d_y.data(), x, places}, {rows, in, out, experts, 1}), 0);
+    ASSERT_EQ(call("mg_grouped_linear_grad_input", {{"d_x", gradient.data(), rows * in}, {"d_y", d_y}, given_weight, places}, sizes), 0);
+    std::vector<Operand> operands = {{"d_weight", d_weight, experts * out * in}, {"d_y", d_y}, given_x, places};
+    ASSERT_EQ(call("mg_grouped_linear_grad_weight", operands, summed), 0);
     EXPECT_LT(relativeError(gradient, numeric), 1e-6);
-    // A later micro-batch adds, and leaves alone what no row reaches.
-    ASSERT_EQ(call(mg_grouped_linear_grad_weight, {d_weight, d_y.data(), x, places}, {rows, in, out, experts, 1}, {}, 1), 0);
+    // A later micro-batch adds, and leaves alone what no row reaches; so does accumulate = 2 in the first.
+    ASSERT_EQ(call("mg_grouped_linear_grad_weight", operands, summed, {}, 1), 0);
     for (int64_t i = 0; i < experts * out * in; ++i)
       ASSERT_NEAR(d_weight[i], 2 * numeric[rows * in + i], 1e-4);
+    summed.back().second = 2;
+    ASSERT_EQ(call("mg_grouped_linear_grad_weight", operands, summed), 0);
+    for (int64_t i = 0; i < experts * out * in; ++i)
+      ASSERT_NEAR(d_weight[i], 3 * numeric[rows * in + i], 2e-4);
   }
 }
 
@@ -49,9 +56,13 @@ TEST(GroupedLinear, GivesTheSameBitsAtAnyNumberOfThreads) {
   auto run = [&](int32_t threads) {
     mg_cpu_set_threads(threads);
     Values all(rows * out + rows * in + experts * out * in, NAN);
-    call(mg_grouped_linear, {all.data(), x.data(), weight.data(), offsets.data()}, {rows, in, out, experts});
-    call(mg_grouped_linear_grad_input, {all.data() + rows * out, d_y.data(), weight.data(), offsets.data()}, {rows, in, out, experts});
-    call(mg_grouped_linear_grad_weight, {all.data() + rows * (out + in), d_y.data(), x.data(), offsets.data()}, {rows, in, out, experts, 0});
+    Ints sizes = {{"rows", rows}, {"in", in}, {"out", out}, {"experts", experts}}, summed = sizes;
+    summed.emplace_back("accumulate", 0);
+    Operand d_weight("d_weight", all.data() + rows * (out + in), experts * out * in);
+    EXPECT_EQ(call("mg_grouped_linear", {{"y", all.data(), rows * out}, {"x", x}, {"weight", weight}, {"offsets", offsets}}, sizes), 0);
+    EXPECT_EQ(call("mg_grouped_linear_grad_input",
+                   {{"d_x", all.data() + rows * out, rows * in}, {"d_y", d_y}, {"weight", weight}, {"offsets", offsets}}, sizes), 0);
+    EXPECT_EQ(call("mg_grouped_linear_grad_weight", {d_weight, {"d_y", d_y}, {"x", x}, {"offsets", offsets}}, summed), 0);
     return all;
   };
   Values one = run(1);

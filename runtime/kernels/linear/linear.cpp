@@ -1,27 +1,37 @@
 // Linear layers: y = x W^T and its two gradients.
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 
 using namespace megacc::runtime;
 
 extern "C" {
 
 int32_t mg_linear(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], in = launch->ints[1], out = launch->ints[2];
-  parallelGemm(Transpose::right, rows, out, in, input(launch, 1), input(launch, 2), 0.0f, output(launch, 0));
+  MG_ENTER(mg_linear);
+  if (int32_t status = Scratch(launch, at::scratch).check("mg_linear"))
+    return status;
+  int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out];
+  parallelGemm(Transpose::right, rows, out, in, input(launch, at::x), input(launch, at::weight), 0.0f, output(launch, at::y));
   return 0;
 }
 
 int32_t mg_linear_grad_input(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], in = launch->ints[1], out = launch->ints[2];
-  parallelGemm(Transpose::none, rows, in, out, input(launch, 1), input(launch, 2), 0.0f, output(launch, 0));
+  MG_ENTER(mg_linear_grad_input);
+  if (int32_t status = Scratch(launch, at::scratch).check("mg_linear_grad_input"))
+    return status;
+  int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out];
+  parallelGemm(Transpose::none, rows, in, out, input(launch, at::d_y), input(launch, at::weight), 0.0f, output(launch, at::d_x));
   return 0;
 }
 
 int32_t mg_linear_grad_weight(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], in = launch->ints[1], out = launch->ints[2];
-  float beta = addsToOutput(launch, launch->ints[3]) ? 1.0f : 0.0f;
-  parallelGemm(Transpose::left, out, in, rows, input(launch, 1), input(launch, 2), beta, output(launch, 0));
+  MG_ENTER(mg_linear_grad_weight);
+  if (int32_t status = Scratch(launch, at::scratch).check("mg_linear_grad_weight"))
+    return status;
+  int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out];
+  float beta = addsToOutput(launch, launch->ints[number::accumulate]) ? 1.0f : 0.0f;
+  parallelGemm(Transpose::left, out, in, rows, input(launch, at::d_y), input(launch, at::x), beta, output(launch, at::d_weight));
   return 0;
 }
 }

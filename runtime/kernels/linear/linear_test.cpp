@@ -21,24 +21,33 @@ TEST(Linear, MatchesFiniteDifferencesAtOddSizes) {
     Values packed = randomValues(rows * in + out * in, 1), y(rows * out), d_y = randomValues(y.size(), 2), gradient(packed.size(), NAN);
     float *x = packed.data(), *weight = x + rows * in, *d_weight = gradient.data() + rows * in;
     auto f = [&, r = rows, i = in, o = out](const Doubles &v) { return product(r, i, o, v); };
-    ASSERT_EQ(call(mg_linear, {y.data(), x, weight}, {rows, in, out}), 0);
+    Ints sizes = {{"rows", rows}, {"in", in}, {"out", out}}, summed = sizes;
+    summed.emplace_back("accumulate", 1);
+    Operand given_x("x", x, rows * in), given_weight("weight", weight, out * in), given_d_weight("d_weight", d_weight, out * in);
+    ASSERT_EQ(call("mg_linear", {{"y", y}, given_x, given_weight}, sizes), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
-    ASSERT_EQ(call(mg_linear_grad_input, {gradient.data(), d_y.data(), weight}, {rows, in, out}), 0);
-    ASSERT_EQ(call(mg_linear_grad_weight, {d_weight, d_y.data(), x}, {rows, in, out, 1}), 0);
+    ASSERT_EQ(call("mg_linear_grad_input", {{"d_x", gradient.data(), rows * in}, {"d_y", d_y}, given_weight}, sizes), 0);
+    ASSERT_EQ(call("mg_linear_grad_weight", {given_d_weight, {"d_y", d_y}, given_x}, summed), 0);
     Doubles expected = numericGradient(f, widen(packed), d_y);
     EXPECT_LT(relativeError(gradient, expected), 1e-6);
-    // A later micro-batch adds.
-    ASSERT_EQ(call(mg_linear_grad_weight, {d_weight, d_y.data(), x}, {rows, in, out, 1}, {}, 1), 0);
+    // A later micro-batch adds, and so does accumulate = 2 in the first.
+    ASSERT_EQ(call("mg_linear_grad_weight", {given_d_weight, {"d_y", d_y}, given_x}, summed, {}, 1), 0);
     EXPECT_NEAR(d_weight[0], 2 * expected[rows * in], 1e-5);
+    summed.back().second = 2;
+    ASSERT_EQ(call("mg_linear_grad_weight", {given_d_weight, {"d_y", d_y}, given_x}, summed), 0);
+    EXPECT_NEAR(d_weight[0], 3 * expected[rows * in], 1e-5);
   }
 }
 
 TEST(Linear, GivesTheSameBitsAtAnyNumberOfThreads) {
   Values packed = randomValues(300 * 64 + 96 * 64, 1), one(300 * 96), three(one.size());
-  mg_cpu_set_threads(1);
-  call(mg_linear, {one.data(), packed.data(), packed.data() + 300 * 64}, {300, 64, 96});
-  mg_cpu_set_threads(3);
-  call(mg_linear, {three.data(), packed.data(), packed.data() + 300 * 64}, {300, 64, 96});
+  auto run = [&](int32_t threads, Values &y) {
+    mg_cpu_set_threads(threads);
+    EXPECT_EQ(call("mg_linear", {{"y", y}, {"x", packed.data(), 300 * 64}, {"weight", packed.data() + 300 * 64, 96 * 64}},
+                   {{"rows", 300}, {"in", 64}, {"out", 96}}), 0);
+  };
+  run(1, one);
+  run(3, three);
   mg_cpu_set_threads(2);
   EXPECT_EQ(one, three);
 }

@@ -6,6 +6,7 @@
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -21,12 +22,17 @@ constexpr int64_t simd = 8;
 constexpr int64_t most_slots = 32;
 
 struct Sizes {
-  explicit Sizes(const MgLaunch *launch)
-      : batch(launch->ints[0]), sequence(launch->ints[1]), heads(launch->ints[2]), key(launch->ints[3]), value(launch->ints[4]),
-        interval(launch->ints[5]) {}
+  /// Both kernels begin with the same parameters.
+  explicit Sizes(const MgLaunch *launch) {
+    namespace number = number_mg_m2rnn_scan;
+    batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], heads = launch->ints[number::heads];
+    key = launch->ints[number::key], value = launch->ints[number::value], interval = launch->ints[number::interval];
+    blocks = (sequence + interval - 1) / interval, tiles = batch * heads, slots = std::min(tiles, most_slots);
+    rows = (key + simd - 1) / simd * simd, cols = (value + simd - 1) / simd * simd, state = rows * cols;
+  }
   int64_t batch, sequence, heads, key, value, interval;
-  int64_t blocks = (sequence + interval - 1) / interval, tiles = batch * heads, slots = std::min(tiles, most_slots);
-  int64_t rows = (key + simd - 1) / simd * simd, cols = (value + simd - 1) / simd * simd, state = rows * cols;
+  int64_t blocks, tiles, slots;
+  int64_t rows, cols, state; // padded
 };
 
 /// f = keep, 1 - f = take: the difference comes from the exponent, f may be close to 1.
@@ -78,8 +84,8 @@ void copyPadded(float *to, int64_t padded_rows, int64_t padded_cols, const float
 }
 
 /// What one slot works with; everything is padded.
-struct Scratch {
-  Scratch(const Sizes &size, float *base)
+struct Slot {
+  Slot(const Sizes &size, float *base)
       : weight(base), q(weight + size.cols * size.cols), k(q + size.rows), v(k + size.rows), rest(v + size.cols) {}
   static int64_t floats(const Sizes &size) { return size.cols * size.cols + 2 * size.rows + size.cols; }
   float *weight, *q, *k, *v, *rest;
@@ -96,7 +102,7 @@ void product(const Sizes &size, const float *in, const float *weight, int64_t i,
 }
 
 /// One step of the state: next = f h + (1-f) z, and z unless null.
-void advance(const Sizes &size, const Scratch &scratch, const Decay &decay, const float *h, float *next, float *z) {
+void advance(const Sizes &size, const Slot &scratch, const Decay &decay, const float *h, float *next, float *z) {
   for (int64_t j = 0; j < size.cols; j += simd)
     for (int64_t i = 0; i < size.rows; i += simd) {
       Float8 value[simd];
@@ -115,78 +121,104 @@ void advance(const Sizes &size, const Scratch &scratch, const Decay &decay, cons
 
 /// The operands that forward and backward share.
 struct Inputs {
-  Inputs(const MgLaunch *launch, int64_t first)
-      : q(input(launch, first)), k(input(launch, first + 1)), v(input(launch, first + 2)), f(input(launch, first + 3)),
-        a_log(input(launch, first + 4)), dt_bias(input(launch, first + 5)), weight(input(launch, first + 6)),
-        documents(integers(launch, first + 7)) {}
+  /// They follow one another in the same order, from q on.
+  Inputs(const MgLaunch *launch, int64_t first) {
+    namespace at = at_mg_m2rnn_scan;
+    auto find = [&](int64_t operand) { return input(launch, first + operand - at::q); };
+    q = find(at::q), k = find(at::k), v = find(at::v), f = find(at::f), a_log = find(at::a_log), dt_bias = find(at::dt_bias);
+    weight = find(at::state_weight), documents = integers(launch, first + at::documents - at::q);
+  }
   const float *q, *k, *v, *f, *a_log, *dt_bias, *weight;
   const int32_t *documents;
 };
+
+/// The recurrence of the heads of one slot: y where there is a y, and the state before every block where there are states. Not inlined:
+/// forward and backward must get the same bits.
+[[gnu::noinline]] void scanSlot(const Sizes &size, const Inputs &in, const Slot &scratch, int64_t slot, float *y, float *states) {
+  for (int64_t tile = slot; tile < size.tiles; tile += size.slots) {
+    int64_t first = tile / size.heads * size.sequence, head = tile % size.heads;
+    const int32_t *documents = in.documents ? in.documents + first : nullptr;
+    float *h = scratch.rest, *next = h + size.state, rate = std::exp(in.a_log[head]);
+    copyPadded(scratch.weight, size.cols, size.cols, in.weight + head * size.value * size.value, size.value, size.value);
+    std::memset(h, 0, size.state * sizeof(float));
+    for (int64_t t = 0; t < size.sequence; ++t) {
+      int64_t row = first + t, at = (row * size.heads + head) * size.value;
+      if (states && t % size.interval == 0)
+        for (int64_t i = 0; i < size.key; ++i)
+          std::memcpy(states + ((tile * size.blocks + t / size.interval) * size.key + i) * size.value, h + i * size.cols,
+                      size.value * sizeof(float));
+      if (startsDocument(documents, t))
+        std::memset(h, 0, size.state * sizeof(float));
+      copyPadded(scratch.q, 1, size.rows, in.q + row * size.key, 1, size.key);
+      copyPadded(scratch.k, 1, size.rows, in.k + row * size.key, 1, size.key);
+      copyPadded(scratch.v, 1, size.cols, in.v + at, 1, size.value);
+      advance(size, scratch, Decay(in.f[row * size.heads + head], rate, in.dt_bias[head]), h, next, nullptr);
+      std::swap(h, next);
+      if (!y)
+        continue;
+      for (int64_t j = 0; j < size.cols; j += simd) {
+        Float8 total = {};
+        for (int64_t i = 0; i < size.rows; ++i)
+          total += scratch.q[i] * load(h + i * size.cols + j);
+        std::memcpy(y + at + j, &total, std::min(simd, size.value - j) * sizeof(float));
+      }
+    }
+  }
+}
 
 } // namespace
 
 extern "C" {
 
 int32_t mg_m2rnn_scan(const MgLaunch *launch) {
+  MG_ENTER(mg_m2rnn_scan);
   Sizes size(launch);
-  Inputs in(launch, 2);
-  float *y = output(launch, 0), *states = output(launch, 1), *workspace = output(launch, 10);
-  int64_t slot_floats = Scratch::floats(size) + 2 * size.state;
+  Inputs in(launch, at::q);
+  int64_t slot_floats = Slot::floats(size) + 2 * size.state;
+  Scratch scratch(launch, at::scratch);
+  float *slots = scratch.take<float>(size.slots * slot_floats);
+  if (int32_t status = scratch.check("mg_m2rnn_scan"))
+    return status;
   parallelFor(size.slots, [&](int64_t slot) {
-    Scratch scratch(size, workspace + slot * slot_floats);
-    for (int64_t tile = slot; tile < size.tiles; tile += size.slots) {
-      int64_t first = tile / size.heads * size.sequence, head = tile % size.heads;
-      const int32_t *documents = in.documents ? in.documents + first : nullptr;
-      float *h = scratch.rest, *next = h + size.state, rate = std::exp(in.a_log[head]);
-      copyPadded(scratch.weight, size.cols, size.cols, in.weight + head * size.value * size.value, size.value, size.value);
-      std::memset(h, 0, size.state * sizeof(float));
-      for (int64_t t = 0; t < size.sequence; ++t) {
-        int64_t row = first + t, at = (row * size.heads + head) * size.value;
-        if (t % size.interval == 0)
-          for (int64_t i = 0; i < size.key; ++i)
-            std::memcpy(states + ((tile * size.blocks + t / size.interval) * size.key + i) * size.value, h + i * size.cols,
-                        size.value * sizeof(float));
-        if (startsDocument(documents, t))
-          std::memset(h, 0, size.state * sizeof(float));
-        copyPadded(scratch.q, 1, size.rows, in.q + row * size.key, 1, size.key);
-        copyPadded(scratch.k, 1, size.rows, in.k + row * size.key, 1, size.key);
-        copyPadded(scratch.v, 1, size.cols, in.v + at, 1, size.value);
-        advance(size, scratch, Decay(in.f[row * size.heads + head], rate, in.dt_bias[head]), h, next, nullptr);
-        std::swap(h, next);
-        for (int64_t j = 0; j < size.cols; j += simd) {
-          Float8 total = {};
-          for (int64_t i = 0; i < size.rows; ++i)
-            total += scratch.q[i] * load(h + i * size.cols + j);
-          std::memcpy(y + at + j, &total, std::min(simd, size.value - j) * sizeof(float));
-        }
-      }
-    }
+    scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, output(launch, at::y), output(launch, at::states));
   });
   return 0;
 }
 
 // Backwards in time, with A = dL/dh: A += q dy^T, dq = h dy, df = sum A (h_before - z), X = (1-f) A (1-z^2), dk = X v, dv = X^T k,
-// dW += h_before^T X, A <- f A + X W^T. q and k belong to all heads: their shares wait in the workspace until a block of time is done.
+// dW += h_before^T X, A <- f A + X W^T. q and k belong to all heads: their shares wait in the scratch until a block of time is done.
 int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
+  MG_ENTER(mg_m2rnn_scan_grad);
+  static_assert(at::documents - at::q == at_mg_m2rnn_scan::documents - at_mg_m2rnn_scan::q);
   Sizes size(launch);
-  Inputs in(launch, 9);
-  bool add = addsToOutput(launch, launch->ints[6]);
-  float *d_q = output(launch, 0), *d_k = output(launch, 1), *d_v = output(launch, 2), *d_f = output(launch, 3);
-  float *d_a_log = output(launch, 4), *d_dt_bias = output(launch, 5), *d_weight = output(launch, 6), *workspace = output(launch, 17);
-  const float *d_y = input(launch, 7), *states = input(launch, 8);
+  Inputs in(launch, at::q);
+  bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  float *d_q = output(launch, at::d_q), *d_k = output(launch, at::d_k), *d_v = output(launch, at::d_v), *d_f = output(launch, at::d_f);
+  float *d_a_log = output(launch, at::d_a_log), *d_dt_bias = output(launch, at::d_dt_bias), *d_weight = output(launch, at::d_state_weight);
+  const float *d_y = input(launch, at::d_y), *states = input(launch, at::states);
 
   // Of a slot: transposed weight, d_y, the states before each step of a block and after it, and z, which becomes X.
-  int64_t square = size.cols * size.cols, slot_floats = Scratch::floats(size) + square + size.cols + (2 * size.interval + 1) * size.state;
+  int64_t square = size.cols * size.cols, slot_floats = Slot::floats(size) + square + size.cols + (2 * size.interval + 1) * size.state;
   // Of a tile: A, d_weight, d_a_log and d_dt_bias; and a block of d_q and d_k.
   int64_t tile_floats = size.state + square + 2, share = size.interval * size.rows;
-  float *tiles = workspace + size.slots * slot_floats;
-  float *q_shares = tiles + size.tiles * tile_floats, *k_shares = q_shares + size.tiles * share;
+  Scratch scratch(launch, at::scratch);
+  float *slots = scratch.take<float>(size.slots * slot_floats), *tiles = scratch.take<float>(size.tiles * tile_floats);
+  float *q_shares = scratch.take<float>(size.tiles * share), *k_shares = scratch.take<float>(size.tiles * share);
+  float *own_states = states ? nullptr : scratch.take<float>(size.tiles * size.blocks * size.key * size.value);
+  if (int32_t status = scratch.check("mg_m2rnn_scan_grad"))
+    return status;
+  if (own_states) {
+    parallelFor(size.slots, [&](int64_t slot) {
+      scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, /*y=*/nullptr, own_states);
+    });
+    states = own_states;
+  }
   std::memset(tiles, 0, size.tiles * tile_floats * sizeof(float));
 
   for (int64_t block = size.blocks - 1; block >= 0; --block) {
     int64_t begin = block * size.interval, steps = std::min(size.interval, size.sequence - begin);
     parallelFor(size.slots, [&](int64_t slot) {
-      Scratch scratch(size, workspace + slot * slot_floats);
+      Slot scratch(size, slots + slot * slot_floats);
       float *transposed = scratch.rest, *gradient = transposed + square, *before = gradient + size.cols;
       float *squashed = before + (size.interval + 1) * size.state;
       std::memset(gradient, 0, size.cols * sizeof(float));

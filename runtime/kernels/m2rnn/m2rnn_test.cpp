@@ -63,31 +63,28 @@ struct Result {
   Values y, gradients;
 };
 
-Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}) {
+/// `cached`: the states before every block are kept for the backward.
+Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, bool cached = true,
+           int64_t accumulate = 1) {
   Result result{Values(d_y.size(), NAN), gradients.empty() ? Values(all.size(), NAN) : gradients};
-  int64_t rows = (c.key + 7) / 8 * 8, cols = (c.value + 7) / 8 * 8, tiles = c.batch * c.heads, slots = std::min<int64_t>(tiles, 32);
-  Values states(tiles * ((c.sequence + c.block - 1) / c.block) * c.key * c.value, NAN);
-  Values scratch(slots * (cols * cols + 2 * rows + cols + 2 * rows * cols), NAN);
-  std::vector<void *> inputs, outputs;
+  Values states(c.batch * c.heads * ((c.sequence + c.block - 1) / c.block) * c.key * c.value, NAN);
+  Operand cache = cached ? Operand("states", states) : Operand("states", nullptr);
+  const char *names[] = {"q", "k", "v", "f", "a_log", "dt_bias", "state_weight"};
+  std::vector<Operand> inputs = {cache, Operand::documents(c.documents)}, outputs = {{"d_y", d_y}};
   float *in = all.data(), *d = result.gradients.data();
-  for (int64_t count : c.counts()) {
-    inputs.push_back(in), outputs.push_back(d);
+  for (size_t i = 0; i < 7; ++i) {
+    int64_t count = c.counts()[i];
+    inputs.push_back({names[i], in, count}), outputs.push_back({std::string("d_") + names[i], d, count});
     in += count, d += count;
   }
-  inputs.push_back(c.documents.empty() ? nullptr : const_cast<int32_t *>(c.documents.data()));
-  std::vector<int64_t> ints = {c.batch, c.sequence, c.heads, c.key, c.value, c.block};
-  std::vector<void *> operands = {result.y.data(), states.data()};
-  operands.insert(operands.end(), inputs.begin(), inputs.end());
-  operands.push_back(scratch.data());
-  EXPECT_EQ(call(mg_m2rnn_scan, operands, ints), 0);
-  scratch.assign(slots * (2 * cols * cols + 2 * rows + 2 * cols + (2 * c.block + 1) * rows * cols) +
-                     tiles * (rows * cols + cols * cols + 2 + 2 * c.block * rows), NAN);
-  operands = outputs;
-  operands.insert(operands.end(), {d_y.data(), states.data()});
-  operands.insert(operands.end(), inputs.begin(), inputs.end());
-  operands.push_back(scratch.data());
-  ints.push_back(1);
-  EXPECT_EQ(call(mg_m2rnn_scan_grad, operands, ints, {}, micro_batch), 0);
+  Ints ints = {{"batch", c.batch}, {"sequence", c.sequence}, {"heads", c.heads}, {"key", c.key}, {"value", c.value}, {"interval", c.block}};
+  std::vector<Operand> operands = inputs;
+  operands.push_back({"y", result.y});
+  EXPECT_EQ(call("mg_m2rnn_scan", operands, ints), 0);
+  ints.emplace_back("accumulate", accumulate);
+  operands = inputs;
+  operands.insert(operands.end(), outputs.begin(), outputs.end());
+  EXPECT_EQ(call("mg_m2rnn_scan_grad", operands, ints, {}, micro_batch), 0);
   return result;
 }
 
@@ -132,10 +129,23 @@ TEST(M2rnn, StaysAccurateOverALongSequenceOfSlowDecay) {
   EXPECT_LT(relativeError(run(c, all, d_y).y, c(widen(all))), 1e-5);
 }
 
+TEST(M2rnn, SameBitsWithoutTheCache) {
+  std::vector<int32_t> documents(2 * 40);
+  for (size_t t = 0; t < documents.size(); ++t)
+    documents[t] = int32_t((t >= 5) + (t >= 16) + (t >= 17) + (t >= 60));
+  for (Case c : {Case{2, 40, 3, 9, 5, 16, {}}, Case{2, 40, 20, 16, 16, 16, documents}, Case{1, 5, 2, 3, 4, 64, {}}}) {
+    Values all = makeOperands(c), d_y = randomValues(c.tokens() * c.heads * c.value, 2);
+    Result kept = run(c, all, d_y), computed = run(c, all, d_y, 0, {}, /*cached=*/false);
+    EXPECT_EQ(kept.y, computed.y);
+    EXPECT_EQ(kept.gradients, computed.gradients);
+  }
+}
+
 TEST(M2rnn, WeightGradientOverwritesFirstAndAddsLater) {
   Case c{2, 6, 2, 3, 4, 4, {}};
   Values all = makeOperands(c), d_y = randomValues(c.tokens() * c.heads * c.value, 2);
   Values once = run(c, all, d_y).gradients, twice = run(c, all, d_y, 1, once).gradients;
+  EXPECT_EQ(run(c, all, d_y, 0, once, /*cached=*/true, /*accumulate=*/2).gradients, twice);
   int64_t weight = c.total() - c.counts().back();
   for (size_t i = 0; i < once.size(); ++i)
     EXPECT_FLOAT_EQ(twice[i], int64_t(i) >= weight ? 2 * once[i] : once[i]);

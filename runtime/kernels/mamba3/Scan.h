@@ -7,6 +7,7 @@
 #include "runtime/core/Documents.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 #include "runtime/core/TileProduct.h"
 
@@ -49,23 +50,22 @@ struct Shape {
   int64_t rows, chunk, panel, windows; // rows = chunk * rank
   int64_t N, P, L;                    // state, head_dim and rows, padded
 
-  /// Operands from `first` on: projection, the parameters, documents.
-  Shape(const MgLaunch *launch, int64_t first) {
+  /// The parameters stand from operand `first` on. Both kernels have the same integers and reals.
+  Shape(const MgLaunch *launch, int64_t projection_operand, int64_t documents_operand, int64_t first) {
+    namespace number = number_mg_mamba3_scan;
     const int64_t *n = launch->ints;
-    batch = n[0], sequence = n[1], heads = n[2], groups = n[3], rank = n[4], head_dim = n[5], state = n[6], angles = n[7], window = n[8];
-    heavy = n[9] != 0;
-    int64_t parts = n[10];
-    mimo = parts >= 9, norm = parts == 7 || parts == 10;
-    eps = float(launch->doubles[0]);
-    projection = input(launch, first++);
+    batch = n[number::batch], sequence = n[number::sequence], heads = n[number::heads], groups = n[number::groups], rank = n[number::rank];
+    head_dim = n[number::head_dim], state = n[number::state], angles = n[number::angles], window = n[number::window];
+    heavy = n[number::heavy], mimo = n[number::mimo], norm = n[number::out_norm];
+    eps = float(launch->doubles[real_mg_mamba3_scan::eps]);
+    projection = input(launch, projection_operand), documents = integers(launch, documents_operand);
     dt_bias = input(launch, first), skip = input(launch, first + 1);
     for (int which : {0, 1})
       bias[which] = input(launch, first + 2 + which), norm_weight[which] = input(launch, first + 4 + which);
     mimo_x = mimo ? input(launch, first + 6) : nullptr;
     mimo_z = mimo ? input(launch, first + 7) : nullptr;
     mimo_o = mimo ? input(launch, first + 8) : nullptr;
-    out_norm = norm ? input(launch, first + parts - 1) : nullptr;
-    documents = integers(launch, first + parts);
+    out_norm = norm ? input(launch, first + n[number::parts] - 1) : nullptr;
 
     inner = heads * head_dim;
     column_x = inner, column_key[0] = 2 * inner, column_key[1] = column_key[0] + keyColumns();
@@ -116,7 +116,7 @@ struct Shape {
     return count;
   }
 
-  // Floats of scratch, as in the comments of kernels.def.
+  // Floats of scratch.
   int64_t forwardLane() const {
     return L * (5 * N + 6 * P + 3 * L) + N * P + 8 * (L + N + P) + (5 + 2 * angles) * padded(sequence);
   }
@@ -130,10 +130,10 @@ struct Shape {
   int64_t inside(int64_t n) const { return mimo ? n : n / 2 + n % 2 * (state / 2); }
 };
 
-/// Hands out the scratch, in multiples of 8 floats.
-class Scratch {
+/// Hands out the scratch of a lane, in multiples of 8 floats.
+class LaneScratch {
 public:
-  explicit Scratch(float *next) : next(next) {}
+  explicit LaneScratch(float *next) : next(next) {}
   float *take(int64_t count) {
     float *taken = next;
     next += padded(count);
@@ -152,8 +152,8 @@ struct Tokens {
   Tokens(const Shape &s, Scratch &scratch) {
     int64_t count = s.batch * s.sequence;
     for (float *&values : rstd)
-      values = scratch.take(count * s.rank * s.groups);
-    turn = scratch.take(count * s.angles);
+      values = scratch.take<float>(count * s.rank * s.groups);
+    turn = scratch.take<float>(count * s.angles);
   }
   void compute(const Shape &s);
 };
@@ -166,7 +166,7 @@ struct Head {
   float *norm_weight[2], *bias[2];                // [N] and [rank, N], in the kernel's order of channels
   float *psi, *zeta, *phi, *out_norm;             // [rank, P] and [P]
 
-  Head(const Shape &s, Scratch &scratch);
+  Head(const Shape &s, LaneScratch &scratch);
   void compute(const Shape &s, const Tokens &tokens, int64_t batch_row, int64_t head);
 };
 
@@ -179,7 +179,7 @@ struct Chunk {
   float *mask;                           // [chunk, L]: what multiplies Q K^T, equal for the rows of a token
   float end_decay;
 
-  Chunk(const Shape &s, Scratch &scratch);
+  Chunk(const Shape &s, LaneScratch &scratch);
   /// Rows of K and U and the decays; of Q and the mask too with `queries`.
   void load(const Shape &s, const Tokens &tokens, const Head &head, int64_t first, int64_t last, bool queries);
 };

@@ -1,6 +1,6 @@
-// Gradients of the Mamba-3 scan. A task takes some heads of one group through the sequence: each window of tokens is replayed from the state
-// the forward saved at its start, then swept chunk by chunk in reverse, carrying the adjoint of the state. Sums over heads, tokens and batch
-// rows follow in a fixed order.
+// Gradients of the Mamba-3 scan. A task takes some heads of one group through the sequence: each window of tokens is replayed from the
+// state at its start, which the forward saved or a first pass leaves, then swept chunk by chunk in reverse, carrying the adjoint of the
+// state. Sums over heads, tokens and batch rows follow in a fixed order.
 #include "runtime/kernels/mamba3/Scan.h"
 
 using namespace megacc::runtime;
@@ -16,7 +16,7 @@ struct ParameterGradients {
   float *bias[2], *psi, *zeta, *phi, *out_norm, *dt_bias, *skip;
 
   ParameterGradients(const Shape &s, float *first) {
-    Scratch scratch(first);
+    LaneScratch scratch(first);
     bias[0] = scratch.take(s.rank * s.N), bias[1] = scratch.take(s.rank * s.N);
     psi = scratch.take(s.rank * s.P), zeta = scratch.take(s.rank * s.P), phi = scratch.take(s.rank * s.P), out_norm = scratch.take(s.P);
     dt_bias = scratch.take(1), skip = dt_bias + 1;
@@ -31,7 +31,7 @@ struct Lane {
   float *row_sum, *d_angle, *pairs, *rho;
   float *d_weight, *d_gamma, *d_decay, *d_delta; // [S]: e, dgam, da of the formulas, and the angles' share of the step's gradient
 
-  Lane(const Shape &s, Scratch scratch) : head(s, scratch), chunk(s, scratch) {
+  Lane(const Shape &s, LaneScratch scratch) : head(s, scratch), chunk(s, scratch) {
     for (float **values : {&dQ, &dK, &K_transposed})
       *values = scratch.take(s.L * s.N);
     for (float **values : {&U_transposed, &Y_state, &Y, &E, &scaled, &dU})
@@ -54,6 +54,7 @@ struct Place {
   int64_t b, h;
   bool first_of_task;               // the other heads of a task add to keys and angles
   const float *d_y, *states;        // [T, inner]; [windows, state, head_dim] of this head
+  float *own_states;                // the same where they are to be computed first, else null
   float *d_projection, *angles;     // [T, width]; [T, angles] of the task
   float *keys[2];                   // B and C of the row's first token, before the norms: in d_projection or in scratch of the same order
   int64_t key_stride;
@@ -75,6 +76,8 @@ public:
     std::fill(sums.bias[0], sums.dt_bias + 8, 0.0f);
     std::fill(lane.Gamma, lane.Gamma + s.N * s.P, 0.0f);
     std::fill(lane.d_angle, lane.d_angle + s.angles, 0.0f);
+    if (to.own_states)
+      computeStates();
     for (int64_t w = s.windows - 1; w >= 0; --w) {
       int64_t begin = w * s.window, end = std::min(s.sequence, begin + s.window);
       replay(w, begin, end);
@@ -87,6 +90,23 @@ public:
   }
 
 private:
+  /// The states entering the windows, as the forward leaves them.
+  void computeStates() {
+    float *H = lane.states;
+    std::fill(H, H + s.N * s.P, 0.0f);
+    for (int64_t begin = 0, end; begin < s.sequence; begin = end) {
+      end = s.chunkEnd(b, begin);
+      if (s.startsDocument(b, begin))
+        std::fill(H, H + s.N * s.P, 0.0f);
+      if (begin % s.window == 0)
+        for (int64_t n = 0; n < s.state; ++n)
+          std::memcpy(to.own_states + (begin / s.window * s.state + n) * s.head_dim, H + n * s.P, s.head_dim * sizeof(float));
+      chunk.load(s, tokens, head, begin, end, /*queries=*/false);
+      prefetchTokens(s, head, end, std::min(end + s.chunk, s.sequence));
+      advanceState(s, chunk, lane.scaled, H);
+    }
+  }
+
   /// The state entering a chunk at t: zero where a document starts off the multiples of `chunk`.
   float *stateAt(int64_t window_begin, int64_t t) {
     return t % s.chunk ? lane.zeros : lane.states + (t - window_begin) / s.chunk * s.N * s.P;
@@ -402,25 +422,30 @@ void finishKeys(const Shape &s, const Tokens &tokens, int64_t parts, const float
 } // namespace
 
 extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
-  int64_t parameters = launch->ints[10];
-  Shape s(launch, parameters + 4);
-  s.psi_v = output(launch, parameters + 3), s.reads_psi_v = s.psi_v != nullptr;
-  const float *d_y = input(launch, parameters + 1), *states = input(launch, parameters + 2);
-  float *d_projection = output(launch, 0);
+  MG_ENTER(mg_mamba3_scan_grad);
+  int64_t parameters = launch->ints[number::parts];
+  Shape s(launch, at::projection, at::documents, at::d_parameter + parameters);
+  s.psi_v = output(launch, at::psi_v), s.reads_psi_v = s.psi_v != nullptr;
+  const float *d_y = input(launch, at::d_y), *states = input(launch, at::states);
+  float *d_projection = output(launch, at::d_projection);
   int64_t count = s.batch * s.sequence, parts = s.parts(), part_heads = s.heads / s.groups / parts;
 
-  Scratch scratch(output(launch, launch->operand_count - 1));
+  Scratch scratch(launch, at::scratch);
   Tokens tokens(s, scratch);
+  float *sums = scratch.take<float>(s.batch * s.heads * s.parameterSums());
+  float *key_parts = scratch.take<float>((parts - 1) * count * 2 * s.keyColumns());
+  float *angle_parts = scratch.take<float>(s.groups * parts * count * s.angles);
+  float *norm_partial = scratch.take<float>((count + token_tile - 1) / token_tile * 2 * s.state);
+  int64_t tasks = s.batch * s.groups * parts, lanes = std::min(tasks, max_lanes), head_states = s.windows * s.state * s.head_dim;
+  float *lane_scratch = scratch.take<float>(lanes * s.backwardLane());
+  float *own_states = states ? nullptr : scratch.take<float>(lanes * head_states);
+  if (int32_t status = scratch.check("mg_mamba3_scan_grad"))
+    return status;
   tokens.compute(s);
-  float *sums = scratch.take(s.batch * s.heads * s.parameterSums());
-  float *key_parts = scratch.take((parts - 1) * count * 2 * s.keyColumns());
-  float *angle_parts = scratch.take(s.groups * parts * count * s.angles);
-  float *norm_partial = scratch.take((count + token_tile - 1) / token_tile * 2 * s.state);
-  int64_t tasks = s.batch * s.groups * parts, lanes = std::min(tasks, max_lanes);
-  float *lane_scratch = scratch.take(0);
 
   parallelFor(lanes, [&](int64_t index) {
-    Lane lane(s, Scratch(lane_scratch + index * s.backwardLane()));
+    Lane lane(s, LaneScratch(lane_scratch + index * s.backwardLane()));
+    float *lane_states = states ? nullptr : own_states + index * head_states;
     for (int64_t task = index; task < tasks; task += lanes) {
       int64_t part = task % parts, group = task / parts % s.groups, b = task / parts / s.groups;
       int64_t key_stride = part ? 2 * s.keyColumns() : s.width;
@@ -428,7 +453,7 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
                          : d_projection + b * s.sequence * key_stride + s.column_key[0];
       for (int64_t i = 0; i < part_heads; ++i) {
         int64_t h = (group * parts + part) * part_heads + i, head = b * s.heads + h;
-        Place to = {b, h, i == 0, d_y, states + head * s.windows * s.state * s.head_dim, d_projection,
+        Place to = {b, h, i == 0, d_y, states ? states + head * head_states : lane_states, lane_states, d_projection,
                     angle_parts + (group * parts + part) * count * s.angles, {keys, keys + s.keyColumns()}, key_stride,
                     ParameterGradients(s, sums + head * s.parameterSums())};
         HeadBackward(s, tokens, lane, to).run();
@@ -437,7 +462,7 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
   });
   finishKeys(s, tokens, parts, key_parts, angle_parts, d_projection, norm_partial);
 
-  float *d_dt_bias = output(launch, 1), *d_skip = output(launch, 2);
+  auto gradient = [&](int64_t parameter) { return output(launch, at::d_parameter + parameter); }; // in the order of kernels.def
   parallelFor(s.heads, [&](int64_t h) {
     // Adds the batch rows of one gradient in order.
     auto sum = [&](auto place, int64_t vectors, int64_t size, int64_t stride, bool channels, float *result) {
@@ -449,17 +474,17 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
           result[(h * vectors + v) * size + i] = total;
         }
     };
-    sum([](const ParameterGradients &g) { return g.dt_bias; }, 1, 1, 1, false, d_dt_bias);
-    sum([](const ParameterGradients &g) { return g.skip; }, 1, 1, 1, false, d_skip);
-    sum([](const ParameterGradients &g) { return g.bias[0]; }, s.rank, s.state, s.N, true, output(launch, 3));
-    sum([](const ParameterGradients &g) { return g.bias[1]; }, s.rank, s.state, s.N, true, output(launch, 4));
+    sum([](const ParameterGradients &g) { return g.dt_bias; }, 1, 1, 1, false, gradient(0));
+    sum([](const ParameterGradients &g) { return g.skip; }, 1, 1, 1, false, gradient(1));
+    sum([](const ParameterGradients &g) { return g.bias[0]; }, s.rank, s.state, s.N, true, gradient(2));
+    sum([](const ParameterGradients &g) { return g.bias[1]; }, s.rank, s.state, s.N, true, gradient(3));
     if (s.mimo) {
-      sum([](const ParameterGradients &g) { return g.psi; }, s.rank, s.head_dim, s.P, false, output(launch, 7));
-      sum([](const ParameterGradients &g) { return g.zeta; }, s.rank, s.head_dim, s.P, false, output(launch, 8));
-      sum([](const ParameterGradients &g) { return g.phi; }, s.rank, s.head_dim, s.P, false, output(launch, 9));
+      sum([](const ParameterGradients &g) { return g.psi; }, s.rank, s.head_dim, s.P, false, gradient(6));
+      sum([](const ParameterGradients &g) { return g.zeta; }, s.rank, s.head_dim, s.P, false, gradient(7));
+      sum([](const ParameterGradients &g) { return g.phi; }, s.rank, s.head_dim, s.P, false, gradient(8));
     }
     if (s.norm)
-      sum([](const ParameterGradients &g) { return g.out_norm; }, 1, s.head_dim, s.P, false, output(launch, parameters));
+      sum([](const ParameterGradients &g) { return g.out_norm; }, 1, s.head_dim, s.P, false, gradient(parameters - 1));
   });
   int64_t tiles = (count + token_tile - 1) / token_tile;
   for (int which : {0, 1})
@@ -467,7 +492,7 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
       float total = 0.0f;
       for (int64_t tile = 0; tile < tiles; ++tile)
         total += norm_partial[(tile * 2 + which) * s.state + n];
-      output(launch, 5 + which)[n] = total;
+      gradient(4 + which)[n] = total;
     }
   return 0;
 }

@@ -11,7 +11,7 @@ struct Lane {
   Chunk chunk;
   float *K_transposed, *M, *Y, *scaled, *state;
 
-  Lane(const Shape &s, Scratch scratch) : head(s, scratch), chunk(s, scratch) {
+  Lane(const Shape &s, LaneScratch scratch) : head(s, scratch), chunk(s, scratch) {
     K_transposed = scratch.take(s.N * s.L), M = scratch.take(s.L * s.L), Y = scratch.take(s.L * s.P), scaled = scratch.take(s.L * s.P);
     state = scratch.take(s.N * s.P);
   }
@@ -45,6 +45,7 @@ void gateToken(const Shape &s, const Head &head, const float *rows, const float 
   }
 }
 
+/// `states`: of this head, null where nobody wants them.
 void runHead(const Shape &s, const Tokens &tokens, Lane &lane, int64_t b, int64_t h, float *y, float *states) {
   lane.head.compute(s, tokens, b, h);
   Chunk &chunk = lane.chunk;
@@ -54,7 +55,7 @@ void runHead(const Shape &s, const Tokens &tokens, Lane &lane, int64_t b, int64_
     end = s.chunkEnd(b, begin);
     if (s.startsDocument(b, begin))
       std::fill(H, H + s.N * s.P, 0.0f);
-    if (begin % s.window == 0)
+    if (states && begin % s.window == 0)
       for (int64_t n = 0; n < s.state; ++n)
         std::memcpy(states + (begin / s.window * s.state + n) * s.head_dim, H + n * s.P, s.head_dim * sizeof(float));
     chunk.load(s, tokens, lane.head, begin, end, /*queries=*/true);
@@ -76,18 +77,21 @@ void runHead(const Shape &s, const Tokens &tokens, Lane &lane, int64_t b, int64_
 } // namespace
 
 extern "C" int32_t mg_mamba3_scan(const MgLaunch *launch) {
-  Shape s(launch, 3);
-  s.psi_v = output(launch, 2);
-  Scratch scratch(output(launch, launch->operand_count - 1));
+  MG_ENTER(mg_mamba3_scan);
+  Shape s(launch, at::projection, at::documents, at::parameter);
+  s.psi_v = output(launch, at::psi_v);
+  float *y = output(launch, at::y), *states = output(launch, at::states);
+  Scratch scratch(launch, at::scratch);
   Tokens tokens(s, scratch);
-  tokens.compute(s);
   int64_t tasks = s.batch * s.heads, lanes = std::min(tasks, max_lanes);
-  float *lane_scratch = scratch.take(0);
+  float *lane_scratch = scratch.take<float>(lanes * s.forwardLane());
+  if (int32_t status = scratch.check("mg_mamba3_scan"))
+    return status;
+  tokens.compute(s);
   parallelFor(lanes, [&](int64_t index) {
-    Lane lane(s, Scratch(lane_scratch + index * s.forwardLane()));
+    Lane lane(s, LaneScratch(lane_scratch + index * s.forwardLane()));
     for (int64_t task = index; task < tasks; task += lanes)
-      runHead(s, tokens, lane, task / s.heads, task % s.heads, output(launch, 0),
-              output(launch, 1) + task * s.windows * s.state * s.head_dim);
+      runHead(s, tokens, lane, task / s.heads, task % s.heads, y, states ? states + task * s.windows * s.state * s.head_dim : nullptr);
   });
   return 0;
 }

@@ -10,8 +10,6 @@ using namespace megacc::test;
 
 namespace {
 
-int64_t padded(int64_t count) { return (count + 7) / 8 * 8; }
-
 struct Case {
   int64_t batch = 2, sequence = 24, heads = 4, groups = 2, rank = 3, head_dim = 6, state = 8;
   bool full_rope = false, heavy = false, mimo = true, norm = false;
@@ -35,28 +33,10 @@ struct Case {
       all.push_back(inner());
     return {all.begin(), all.end()};
   }
-  std::vector<int64_t> ints() const {
-    return {batch, sequence, heads, groups, rank, head_dim, state, angles(), window, heavy, parts()};
-  }
-
-  // Floats of scratch by the formulas of kernels.def.
-  int64_t chunk() const {
-    int64_t tokens = 32;
-    while (tokens > 1 && tokens * rank > 32)
-      tokens /= 2;
-    return tokens;
-  }
-  int64_t workspace(bool backward) const {
-    int64_t N = padded(state), P = padded(head_dim), L = padded(chunk() * rank), S = padded(sequence), T = rows(), A = angles();
-    int64_t tokens = T * (2 * rank * groups + A) + 32;
-    if (!backward)
-      return tokens + std::min<int64_t>(batch * heads, 32) * (L * (5 * N + 6 * P + 3 * L) + N * P + 8 * (L + N + P) + (5 + 2 * A) * S);
-    int64_t q = 1, group_heads = heads / groups, cells = (std::min(window, sequence) + chunk() - 1) / chunk();
-    while (q < group_heads && (batch * groups * q < 16 || group_heads % q))
-      ++q;
-    int64_t lane = L * (7 * N + 11 * P + 5 * L) + (cells + 5) * N * P + 8 * (L + N + P) + (9 + 2 * A) * S + padded(A);
-    return tokens + std::min<int64_t>(batch * groups * q, 32) * lane + padded(batch * heads * (rank * (2 * N + 3 * P) + P + 8)) +
-           padded((q - 1) * T * 2 * keys()) + padded(groups * q * T * A) + padded((T + 63) / 64 * 2 * state);
+  Ints ints() const {
+    return {{"batch", batch}, {"sequence", sequence}, {"heads", heads}, {"groups", groups}, {"rank", rank}, {"head_dim", head_dim},
+            {"state", state}, {"angles", angles()}, {"window", window}, {"heavy", heavy}, {"mimo", mimo}, {"out_norm", norm},
+            {"parts", parts()}};
   }
 };
 
@@ -149,41 +129,41 @@ struct Results {
   Tensors gradients;
 };
 
-/// Both kernels, with scratch of exactly the promised size; `cached`: the variant that keeps PsiV.
-Results run(const Case &c, Tensors inputs, Values d_y, bool cached = false) {
+/// Operands of a launch in the making.
+struct Scan {
+  Launch forward, backward;
+
+  Scan(const Case &c, const Tensors &inputs, const Values &d_y, const Values &y, const Tensors &gradients, Operand states, Operand psi_v)
+      : forward("mg_mamba3_scan", makeOperands(c, inputs, {{"y", y}, states, psi_v}), c.ints(), {{"eps", 1e-5}}),
+        backward("mg_mamba3_scan_grad", makeOperands(c, inputs, makeGradients(gradients, {{"d_y", d_y}, states, psi_v})), c.ints(),
+                 {{"eps", 1e-5}}) {}
+
+  static std::vector<Operand> makeOperands(const Case &c, const Tensors &inputs, std::vector<Operand> operands) {
+    operands.insert(operands.end(), {{"projection", inputs[0]}, Operand::documents(c.documents)});
+    for (size_t i = 1; i < inputs.size(); ++i)
+      operands.push_back({"parameter", inputs[i]});
+    return operands;
+  }
+  static std::vector<Operand> makeGradients(const Tensors &gradients, std::vector<Operand> operands) {
+    operands.push_back({"d_projection", gradients[0]});
+    for (size_t i = 1; i < gradients.size(); ++i)
+      operands.push_back({"d_parameter", gradients[i]});
+    return operands;
+  }
+};
+
+/// Both kernels; which of their caches are kept for the backward.
+Results run(const Case &c, const Tensors &inputs, const Values &d_y, bool keep_states = true, bool keep_psi_v = false) {
   Results results;
   results.y.assign(c.rows() * c.inner(), NAN);
   Values states(c.batch * c.heads * c.windows() * c.state * c.head_dim, NAN);
-  std::vector<int32_t> documents = c.documents;
-  auto withGuard = [](int64_t count) {
-    Values values(count + 8, NAN);
-    std::fill(values.end() - 8, values.end(), 12345.0f);
-    return values;
-  };
-  auto expectGuard = [](const Values &values) {
-    for (size_t i = values.size() - 8; i < values.size(); ++i)
-      ASSERT_EQ(values[i], 12345.0f) << "written past the workspace";
-  };
-  Values forward = withGuard(c.workspace(false)), backward = withGuard(c.workspace(true));
-  results.psi_v.assign(cached ? c.rows() * c.inner() * c.rank : 0, NAN);
-  float *psi_v = cached ? results.psi_v.data() : nullptr;
-  std::vector<void *> operands = {results.y.data(), states.data(), psi_v};
-  for (Values &values : inputs)
-    operands.push_back(values.data());
-  operands.insert(operands.end(), {documents.empty() ? nullptr : documents.data(), forward.data()});
-  EXPECT_EQ(call(mg_mamba3_scan, operands, c.ints(), {1e-5}), 0) << mg_last_error();
-  expectGuard(forward);
-  operands.clear();
+  results.psi_v.assign(keep_psi_v ? c.rows() * c.inner() * c.rank : 0, NAN);
   for (const Values &values : inputs)
     results.gradients.emplace_back(values.size(), NAN);
-  for (Values &values : results.gradients)
-    operands.push_back(values.data());
-  operands.insert(operands.end(), {d_y.data(), states.data(), psi_v});
-  for (Values &values : inputs)
-    operands.push_back(values.data());
-  operands.insert(operands.end(), {documents.empty() ? nullptr : documents.data(), backward.data()});
-  EXPECT_EQ(call(mg_mamba3_scan_grad, operands, c.ints(), {1e-5}), 0) << mg_last_error();
-  expectGuard(backward);
+  Scan scan(c, inputs, d_y, results.y, results.gradients, keep_states ? Operand("states", states) : Operand("states", nullptr),
+            keep_psi_v ? Operand("psi_v", results.psi_v) : Operand("psi_v", nullptr));
+  EXPECT_EQ(megacc::test::run(scan.forward), 0) << mg_last_error();
+  EXPECT_EQ(megacc::test::run(scan.backward), 0) << mg_last_error();
   return results;
 }
 
@@ -329,13 +309,28 @@ TEST(Mamba3, SameBitsAtAnyNumberOfThreadsAndWindow) {
   EXPECT_EQ(run(c, inputs, d_y).gradients, one.gradients);
 }
 
-TEST(Mamba3, CachedVariantHasTheSameBits) {
+TEST(Mamba3, SameBitsWithEveryChoiceOfCaches) {
+  Case packed = {.batch = 2, .sequence = 150, .heads = 4, .groups = 2, .rank = 3, .head_dim = 10, .state = 16, .norm = true};
+  packed.documents.assign(packed.rows(), 0);
+  for (int64_t t = 0; t < packed.rows(); ++t) // starts inside chunks, at a window's edge, and off both
+    packed.documents[t] = (t >= 5) + (t >= 16) + (t >= 17) + (t >= 64) + (t >= 100);
+  Case siso = {.batch = 1, .sequence = 75, .heads = 2, .groups = 1, .rank = 1, .head_dim = 8, .state = 8, .mimo = false};
+  for (const Case &c : {packed, siso, Case{1, 5, 2, 1, 2, 4, 4}}) {
+    Tensors inputs = randomInputs(c, 12);
+    Values d_y = randomValues(c.rows() * c.inner(), 13);
+    Results plain = run(c, inputs, d_y);
+    for (auto [states, psi_v] : {std::pair{false, false}, {true, true}, {false, true}}) {
+      Results other = run(c, inputs, d_y, states, psi_v && c.mimo);
+      EXPECT_EQ(plain.y, other.y);
+      EXPECT_EQ(plain.gradients, other.gradients);
+    }
+  }
+}
+
+TEST(Mamba3, PsiVIsTheProductOfItsFactors) {
   Case c = {.batch = 2, .sequence = 75, .heads = 4, .groups = 2, .rank = 3, .head_dim = 10, .state = 16};
   Tensors inputs = randomInputs(c, 12);
-  Values d_y = randomValues(c.rows() * c.inner(), 13);
-  Results plain = run(c, inputs, d_y), cached = run(c, inputs, d_y, /*cached=*/true);
-  EXPECT_EQ(plain.y, cached.y);
-  EXPECT_EQ(plain.gradients, cached.gradients);
+  Results cached = run(c, inputs, randomValues(c.rows() * c.inner(), 13), /*keep_states=*/true, /*keep_psi_v=*/true);
   const Values &projection = inputs[0], &mimo_x = inputs[7];
   int64_t width = int64_t(projection.size()) / c.rows();
   for (int64_t t = 0; t < c.rows(); ++t)
@@ -395,17 +390,8 @@ TEST(Mamba3, DISABLED_Speed) {
     c.window = 256;
     Tensors inputs = randomInputs(c, 1);
     Values d_y = randomValues(c.rows() * c.inner(), 2), y(d_y.size()), states(c.batch * c.heads * c.windows() * c.state * c.head_dim);
-    Values forward(c.workspace(false)), backward(c.workspace(true));
     Tensors gradients = inputs;
-    std::vector<void *> scan = {y.data(), states.data(), nullptr}, grad;
-    for (Values &values : gradients)
-      grad.push_back(values.data());
-    grad.insert(grad.end(), {d_y.data(), states.data(), nullptr});
-    for (std::vector<void *> *operands : {&scan, &grad}) {
-      for (Values &values : inputs)
-        operands->push_back(values.data());
-      operands->insert(operands->end(), {nullptr, operands == &scan ? forward.data() : backward.data()});
-    }
+    Scan scan(c, inputs, d_y, y, gradients, {"states", states}, {"psi_v", nullptr});
     // Declared products, conventions 17, with chunks of 64 rows.
     double flops = double(c.rows()) * c.heads * (2.0 * c.rank * 64 * (c.state + c.head_dim) + 4.0 * c.rank * c.state * c.head_dim);
     for (bool gradient : {false, true}) {
@@ -413,7 +399,7 @@ TEST(Mamba3, DISABLED_Speed) {
       for (int i = 0; i < 20; ++i) {
         auto begin = std::chrono::steady_clock::now();
         std::clock_t clock = std::clock();
-        call(gradient ? mg_mamba3_scan_grad : mg_mamba3_scan, gradient ? grad : scan, c.ints(), {1e-5});
+        megacc::test::run(gradient ? scan.backward : scan.forward);
         busy = std::min(busy, double(std::clock() - clock) / CLOCKS_PER_SEC);
         wall = std::min(wall, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
       }

@@ -18,7 +18,7 @@ void Tokens::compute(const Shape &s) {
   });
 }
 
-Head::Head(const Shape &s, Scratch &scratch) {
+Head::Head(const Shape &s, LaneScratch &scratch) {
   for (float **values : {&delta, &lambda, &decay, &gamma, &weight})
     *values = scratch.take(s.sequence);
   cosine = scratch.take(s.sequence * s.angles), sine = scratch.take(s.sequence * s.angles);
@@ -87,7 +87,7 @@ void Head::compute(const Shape &s, const Tokens &tokens, int64_t batch_row, int6
   copy(s.mimo_x, s.rank, psi), copy(s.mimo_z, s.rank, zeta), copy(s.mimo_o, s.rank, phi), copy(s.out_norm, 1, out_norm);
 }
 
-Chunk::Chunk(const Shape &s, Scratch &scratch) {
+Chunk::Chunk(const Shape &s, LaneScratch &scratch) {
   K = scratch.take(s.L * s.N), Q = scratch.take(s.L * s.N), U = scratch.take(s.L * s.P);
   for (float **values : {&entering, &remaining, &leaving})
     *values = scratch.take(s.chunk);

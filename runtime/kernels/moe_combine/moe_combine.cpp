@@ -13,27 +13,29 @@ static constexpr int64_t tile_rows = 64;
 extern "C" {
 
 int32_t mg_moe_dispatch(const MgLaunch *launch) {
-  int64_t tokens = launch->ints[0], cols = launch->ints[1], kept = launch->ints[2], experts = launch->ints[3];
-  float *rows = output(launch, 0);
-  const float *x = input(launch, 1);
-  const int32_t *position = integers(launch, 2);
+  MG_ENTER(mg_moe_dispatch);
+  int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols], kept = launch->ints[number::kept];
+  float *rows = output(launch, at::rows);
+  const float *x = input(launch, at::x);
+  const int32_t *position = integers(launch, at::position);
   parallelRanges(tokens, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (int64_t k = 0; k < kept; ++k)
         if (int64_t row = position[t * kept + k]; row >= 0)
           std::memcpy(rows + row * cols, x + t * cols, cols * sizeof(float));
   });
-  clearTail(rows, integers(launch, 3)[experts], tokens * kept, cols);
+  clearTail(rows, integers(launch, at::offsets)[launch->ints[number::experts]], tokens * kept, cols);
   return 0;
 }
 
 int32_t mg_moe_combine(const MgLaunch *launch) {
-  int64_t tokens = launch->ints[0], cols = launch->ints[1], kept = launch->ints[2];
-  const float *rows = input(launch, 1), *weights = input(launch, 2);
-  const int32_t *position = integers(launch, 3);
+  MG_ENTER(mg_moe_combine);
+  int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols], kept = launch->ints[number::kept];
+  const float *rows = input(launch, at::rows), *weights = input(launch, at::weights);
+  const int32_t *position = integers(launch, at::position);
   parallelRanges(tokens, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
-      float *y = output(launch, 0) + t * cols;
+      float *y = output(launch, at::y) + t * cols;
       std::memset(y, 0, cols * sizeof(float));
       for (int64_t k = 0; k < kept; ++k) {
         int64_t pick = t * kept + k;
@@ -50,10 +52,11 @@ int32_t mg_moe_combine(const MgLaunch *launch) {
 }
 
 int32_t mg_moe_combine_grad(const MgLaunch *launch) {
-  int64_t tokens = launch->ints[0], cols = launch->ints[1], kept = launch->ints[2], experts = launch->ints[3];
-  float *d_rows = output(launch, 0), *d_weights = output(launch, 1);
-  const float *d_y = input(launch, 2), *rows = input(launch, 3), *weights = input(launch, 4);
-  const int32_t *position = integers(launch, 5);
+  MG_ENTER(mg_moe_combine_grad);
+  int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols], kept = launch->ints[number::kept];
+  float *d_rows = output(launch, at::d_rows), *d_weights = output(launch, at::d_weights);
+  const float *d_y = input(launch, at::d_y), *rows = input(launch, at::rows), *weights = input(launch, at::weights);
+  const int32_t *position = integers(launch, at::position);
   parallelRanges(tokens, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (int64_t k = 0; k < kept; ++k) {
@@ -68,7 +71,7 @@ int32_t mg_moe_combine_grad(const MgLaunch *launch) {
           d_row[j] = weight * g[j];
       }
   });
-  clearTail(d_rows, integers(launch, 6)[experts], tokens * kept, cols);
+  clearTail(d_rows, integers(launch, at::offsets)[launch->ints[number::experts]], tokens * kept, cols);
   return 0;
 }
 }

@@ -2,6 +2,7 @@
 // the picks of a step do to the bias of a sigmoid router.
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -14,14 +15,10 @@ namespace {
 constexpr int64_t tile_rows = 64;
 constexpr double tiny = 1e-20; // of every normalisation (conventions 7.3 and 7.6)
 
-struct Router {
-  int64_t rows, experts, slots, nulls, columns, kept;
-  bool sigmoid;
-  double scale, aux, z;
-
-  explicit Router(const MgLaunch *launch)
-      : rows(launch->ints[0]), experts(launch->ints[1]), slots(launch->ints[2]), nulls(launch->ints[3]), columns(experts + (nulls > 0)),
-        kept(std::min(slots, experts)), sigmoid(launch->ints[4]), scale(launch->doubles[0]), aux(launch->doubles[1]), z(launch->doubles[2]) {}
+/// What the softmax of a row needs to know.
+struct Pool {
+  int64_t experts, nulls, columns;
+  Pool(int64_t experts, int64_t nulls) : experts(experts), nulls(nulls), columns(experts + (nulls > 0)) {}
 };
 
 /// Softmax statistics of a row of logits, over the experts alone and over the pool: the experts and all copies of the null expert.
@@ -34,40 +31,40 @@ struct Softmax {
   double log_sum;  // log-sum-exp of the pool
 
   /// Leaves exp(logit - top) of the experts in `values`.
-  Softmax(const Router &router, const float *logits, float *values) : top(logits[0]), sum(0), null(0) {
-    for (int64_t e = 1; e < router.experts; ++e)
+  Softmax(const Pool &pool, const float *logits, float *values) : top(logits[0]), sum(0), null(0) {
+    for (int64_t e = 1; e < pool.experts; ++e)
       top = std::max(top, logits[e]);
-    for (int64_t e = 0; e < router.experts; ++e)
+    for (int64_t e = 0; e < pool.experts; ++e)
       values[e] = fastExp(logits[e] - top);
-    for (int64_t e = 0; e < router.experts; ++e)
+    for (int64_t e = 0; e < pool.experts; ++e)
       sum += values[e];
-    float pool_top = router.nulls ? std::max(top, logits[router.experts]) : top;
+    float pool_top = pool.nulls ? std::max(top, logits[pool.experts]) : top;
     share = fastExp(top - pool_top);
-    if (router.nulls)
-      null = fastExp(logits[router.experts] - pool_top);
-    pool_sum = sum * share + double(router.nulls) * null;
+    if (pool.nulls)
+      null = fastExp(logits[pool.experts] - pool_top);
+    pool_sum = sum * share + double(pool.nulls) * null;
     share /= pool_sum;
     log_sum = pool_top + std::log(pool_sum);
   }
 };
 
-void writeSigmoids(const Router &router, const float *logits, float *values) {
-  for (int64_t e = 0; e < router.experts; ++e)
+void writeSigmoids(const Pool &pool, const float *logits, float *values) {
+  for (int64_t e = 0; e < pool.experts; ++e)
     values[e] = sigmoid(logits[e]);
 }
 
 /// Writes the experts among the `slots` best of the pool, ascending, then -1. Of equal preferences the lower index wins, so an expert
 /// wins against the null copies, which come last.
-void choose(const Router &router, const float *preference, int32_t *choice) {
-  int64_t left = router.slots, nulls_left = router.nulls, picked = 0;
-  for (int64_t last = -1; left > 0 && picked < router.kept; --left) {
+void choose(const Pool &pool, int64_t slots, int64_t kept, const float *preference, int32_t *choice) {
+  int64_t left = slots, nulls_left = pool.nulls, picked = 0;
+  for (int64_t last = -1; left > 0 && picked < kept; --left) {
     int64_t best = -1;
-    for (int64_t e = 0; e < router.experts; ++e) {
+    for (int64_t e = 0; e < pool.experts; ++e) {
       bool open = last < 0 || preference[e] < preference[last] || (preference[e] == preference[last] && e > last);
       if (open && (best < 0 || preference[e] > preference[best]))
         best = e;
     }
-    if (nulls_left && preference[router.experts] > preference[best]) {
+    if (nulls_left && preference[pool.experts] > preference[best]) {
       left -= std::min(left, nulls_left);
       nulls_left = 0;
       if (left == 0)
@@ -77,140 +74,186 @@ void choose(const Router &router, const float *preference, int32_t *choice) {
     last = best;
   }
   std::sort(choice, choice + picked);
-  std::fill(choice + picked, choice + router.kept, -1);
+  std::fill(choice + picked, choice + kept, -1);
 }
-
-/// What a tile of tokens leaves for the others, in the workspace.
-struct Scratch {
-  double *sums;      // experts + 1: probability of each expert, square of the log-sum-exp
-  float *values;     // experts + 1
-  float *preference; // experts + 1
-  int32_t *counts;   // experts + 1: picks of each expert, then the tokens with a score that is NaN
-
-  Scratch(void *workspace, const Router &router, int64_t tile) {
-    int64_t width = router.experts + 1, tiles = (router.rows + tile_rows - 1) / tile_rows;
-    sums = static_cast<double *>(workspace) + tile * width;
-    values = reinterpret_cast<float *>(static_cast<double *>(workspace) + tiles * width) + 2 * tile * width;
-    preference = values + width;
-    counts = reinterpret_cast<int32_t *>(static_cast<double *>(workspace) + 2 * tiles * width) + tile * width;
-  }
-};
 
 } // namespace
 
 extern "C" {
 
 int32_t mg_moe_route(const MgLaunch *launch) {
-  const Router router(launch);
-  int64_t experts = router.experts, kept = router.kept, tiles = (router.rows + tile_rows - 1) / tile_rows;
-  float *weights = output(launch, 0);
-  int32_t *choice = static_cast<int32_t *>(launch->operands[1]), *position = static_cast<int32_t *>(launch->operands[2]);
-  int32_t *offsets = static_cast<int32_t *>(launch->operands[3]);
-  const float *all_logits = input(launch, 6), *bias = input(launch, 7);
-  void *workspace = launch->operands[8];
+  MG_ENTER(mg_moe_route);
+  const Pool pool(launch->ints[number::experts], launch->ints[number::nulls]);
+  int64_t rows = launch->ints[number::rows], experts = pool.experts, slots = launch->ints[number::slots], kept = launch->ints[number::kept];
+  int64_t tiles = (rows + tile_rows - 1) / tile_rows;
+  bool sigmoids = launch->ints[number::sigmoid];
+  double scale = launch->doubles[real::scale];
+  float *weights = output(launch, at::weights);
+  int32_t *choice = static_cast<int32_t *>(launch->operands[at::choice]);
+  int32_t *position = static_cast<int32_t *>(launch->operands[at::position]);
+  int32_t *offsets = static_cast<int32_t *>(launch->operands[at::offsets]);
+  const float *all_logits = input(launch, at::logits), *bias = input(launch, at::bias);
+  // Of every tile of tokens: scores, preferences, and picks of each expert.
+  Scratch scratch(launch, at::scratch);
+  float *all_values = scratch.take<float>(tiles * experts), *all_preferences = scratch.take<float>(tiles * pool.columns);
+  int32_t *all_counts = scratch.take<int32_t>(tiles * experts);
+  if (int32_t status = scratch.check("mg_moe_route"))
+    return status;
 
-  parallelRanges(router.rows, tile_rows, [&](int64_t begin, int64_t end) {
-    Scratch scratch(workspace, router, begin / tile_rows);
-    std::fill(scratch.sums, scratch.sums + experts + 1, 0.0);
-    std::fill(scratch.counts, scratch.counts + experts + 1, 0);
+  parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    int64_t tile = begin / tile_rows;
+    float *values = all_values + tile * experts, *preference = all_preferences + tile * pool.columns;
+    int32_t *counts = all_counts + tile * experts;
+    std::fill(counts, counts + experts, 0);
     for (int64_t t = begin; t < end; ++t) {
-      const float *logits = all_logits + t * router.columns;
-      Softmax softmax(router, logits, scratch.values);
-      scratch.sums[experts] += softmax.log_sum * softmax.log_sum;
-      double total = softmax.sum, share = softmax.share;
-      bool broken = !router.sigmoid && std::isnan(softmax.log_sum);
-      if (router.sigmoid) {
-        writeSigmoids(router, logits, scratch.values);
-        total = tiny, share = 1.0;
-        for (int64_t e = 0; e < experts; ++e)
-          total += scratch.values[e];
-        for (int64_t e = 0; e < router.columns; ++e) {
-          scratch.preference[e] = (e < experts ? scratch.values[e] : sigmoid(logits[e])) + bias[e];
-          broken |= std::isnan(scratch.preference[e]);
+      const float *logits = all_logits + t * pool.columns;
+      double share = 1.0;
+      bool broken = false;
+      if (sigmoids) {
+        writeSigmoids(pool, logits, values);
+        for (int64_t e = 0; e < pool.columns; ++e) {
+          preference[e] = (e < experts ? values[e] : sigmoid(logits[e])) + bias[e];
+          broken |= std::isnan(preference[e]);
         }
       } else { // the softmax keeps the order of the logits
-        std::copy(logits, logits + router.columns, scratch.preference);
+        Softmax softmax(pool, logits, values);
+        share = softmax.share;
+        broken = std::isnan(softmax.log_sum);
+        std::copy(logits, logits + pool.columns, preference);
       }
-      if (broken) {
-        ++scratch.counts[experts];
+      if (broken) { // a token without a score picks nothing; the statistics say so
         std::fill(choice + t * kept, choice + (t + 1) * kept, -1);
         std::fill(weights + t * kept, weights + (t + 1) * kept, 0.0f);
         continue;
       }
-      for (int64_t e = 0; e < experts; ++e)
-        scratch.sums[e] += scratch.values[e] / total;
-      choose(router, scratch.preference, choice + t * kept);
+      choose(pool, slots, kept, preference, choice + t * kept);
       double chosen = 0;
       for (int64_t k = 0; k < kept; ++k)
         if (int32_t expert = choice[t * kept + k]; expert >= 0) {
-          ++scratch.counts[expert];
-          chosen += scratch.values[expert] * share;
+          ++counts[expert];
+          chosen += values[expert] * share;
         }
-      double factor = router.slots > 1 ? router.scale / (chosen + tiny) : router.scale;
+      double factor = slots > 1 ? scale / (chosen + tiny) : scale;
       for (int64_t k = 0; k < kept; ++k) {
         int32_t expert = choice[t * kept + k];
-        weights[t * kept + k] = expert < 0 ? 0.0f : float(scratch.values[expert] * share * factor);
+        weights[t * kept + k] = expert < 0 ? 0.0f : float(values[expert] * share * factor);
       }
     }
   });
 
-  // Counts become the first row of each tile within its expert; losses are sums over tiles in order.
+  // Counts become the first row of each tile within its expert.
   int32_t row = 0;
-  double balance = 0, square = 0;
   for (int64_t e = 0; e < experts; ++e) {
     offsets[e] = row;
-    double probability = 0;
     for (int64_t tile = 0; tile < tiles; ++tile) {
-      Scratch scratch(workspace, router, tile);
-      int32_t count = scratch.counts[e];
-      scratch.counts[e] = row;
+      int32_t count = all_counts[tile * experts + e];
+      all_counts[tile * experts + e] = row;
       row += count;
-      probability += scratch.sums[e];
     }
-    balance += (row - offsets[e]) * probability;
   }
   offsets[experts] = row;
-  int64_t broken = 0;
-  for (int64_t tile = 0; tile < tiles; ++tile) {
-    Scratch scratch(workspace, router, tile);
-    broken += scratch.counts[experts];
-    square += scratch.sums[experts];
-  }
-  // A token without a score picks nothing; the loss says so, and the step ends as one that is not finite.
-  *output(launch, 4) = broken ? NAN : float(router.aux * experts * balance / std::max(row, 1) / router.rows);
-  *output(launch, 5) = float(router.z * square / router.rows);
 
-  parallelRanges(router.rows, tile_rows, [&](int64_t begin, int64_t end) {
-    Scratch scratch(workspace, router, begin / tile_rows);
+  parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    int32_t *next = all_counts + begin / tile_rows * experts;
     for (int64_t pick = begin * kept; pick < end * kept; ++pick)
-      position[pick] = choice[pick] < 0 ? -1 : scratch.counts[choice[pick]]++;
+      position[pick] = choice[pick] < 0 ? -1 : next[choice[pick]]++;
   });
   return 0;
 }
 
-int32_t mg_moe_route_grad(const MgLaunch *launch) {
-  const Router router(launch);
-  int64_t experts = router.experts, kept = router.kept;
-  float *all_gradients = output(launch, 0);
-  const float *d_weights = input(launch, 1), *all_logits = input(launch, 2);
-  const int32_t *choice = integers(launch, 3), *offsets = integers(launch, 4);
-  // Gradient of the auxiliary loss by the probability of an expert, for one pick of it.
-  double aux = router.aux * experts / std::max(offsets[experts], 1) / router.rows;
-  auto picks = [&](int64_t e) { return double(offsets[e + 1] - offsets[e]); };
+int32_t mg_moe_statistics(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_statistics);
+  const Pool pool(launch->ints[number::experts], launch->ints[number::nulls]);
+  int64_t rows = launch->ints[number::rows], experts = pool.experts, tiles = (rows + tile_rows - 1) / tile_rows;
+  bool sigmoids = launch->ints[number::sigmoid];
+  const float *all_logits = input(launch, at::logits);
+  const int32_t *offsets = integers(launch, at::offsets);
+  // Of every tile of tokens: sums of each expert's probability and of the square, and scores.
+  Scratch scratch(launch, at::scratch);
+  double *all_sums = scratch.take<double>(tiles * (experts + 1));
+  float *all_values = scratch.take<float>(tiles * experts);
+  if (int32_t status = scratch.check("mg_moe_statistics"))
+    return status;
 
-  parallelRanges(router.rows, tile_rows, [&](int64_t begin, int64_t end) {
+  parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    double *sums = all_sums + begin / tile_rows * (experts + 1);
+    float *values = all_values + begin / tile_rows * experts;
+    std::fill(sums, sums + experts + 1, 0.0);
     for (int64_t t = begin; t < end; ++t) {
-      const float *logits = all_logits + t * router.columns, *d_weight = d_weights + t * kept;
+      const float *logits = all_logits + t * pool.columns;
+      Softmax softmax(pool, logits, values);
+      sums[experts] += softmax.log_sum * softmax.log_sum;
+      double total = softmax.sum;
+      bool broken = std::isnan(softmax.log_sum);
+      if (sigmoids) {
+        writeSigmoids(pool, logits, values);
+        total = tiny, broken = pool.nulls && std::isnan(logits[experts]);
+        for (int64_t e = 0; e < experts; ++e)
+          total += values[e];
+      }
+      if (broken) // a token without a score: the loss must not be finite
+        total = NAN;
+      for (int64_t e = 0; e < experts; ++e)
+        sums[e] += values[e] / total;
+    }
+  });
+
+  double *statistics = static_cast<double *>(launch->operands[at::statistics]);
+  for (int64_t e = 0; e < experts; ++e)
+    statistics[e] = offsets[e + 1] - offsets[e];
+  for (int64_t e = 0; e <= experts; ++e) {
+    double sum = 0;
+    for (int64_t tile = 0; tile < tiles; ++tile)
+      sum += all_sums[tile * (experts + 1) + e];
+    statistics[experts + e] = sum;
+  }
+  return 0;
+}
+
+int32_t mg_moe_losses(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_losses);
+  int64_t experts = launch->ints[number::experts];
+  double tokens = double(launch->ints[number::tokens]);
+  const double *picks = static_cast<const double *>(launch->operands[at::statistics]), *probability = picks + experts;
+  double balance = 0, all_picks = 0;
+  for (int64_t e = 0; e < experts; ++e) {
+    balance += picks[e] * probability[e];
+    all_picks += picks[e];
+  }
+  *output(launch, at::aux_loss) = float(launch->doubles[real::aux] * experts * balance / std::max(all_picks, 1.0) / tokens);
+  *output(launch, at::z_loss) = float(launch->doubles[real::z] * probability[experts] / tokens);
+  return 0;
+}
+
+int32_t mg_moe_route_grad(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_route_grad);
+  const Pool pool(launch->ints[number::experts], launch->ints[number::nulls]);
+  int64_t rows = launch->ints[number::rows], experts = pool.experts, slots = launch->ints[number::slots], kept = launch->ints[number::kept];
+  bool sigmoids = launch->ints[number::sigmoid];
+  double scale = launch->doubles[real::scale], z = launch->doubles[real::z], tokens = double(launch->ints[number::tokens]);
+  float *all_gradients = output(launch, at::d_logits);
+  const float *d_weights = input(launch, at::d_weights), *all_logits = input(launch, at::logits);
+  const int32_t *choice = integers(launch, at::choice);
+  const double *picks = static_cast<const double *>(launch->operands[at::statistics]);
+  double all_picks = 0;
+  for (int64_t e = 0; e < experts; ++e)
+    all_picks += picks[e];
+  // Gradient of the auxiliary loss by the probability of an expert, for one pick of it.
+  double aux = launch->doubles[real::aux] * experts / std::max(all_picks, 1.0) / tokens;
+
+  parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t t = begin; t < end; ++t) {
+      const float *logits = all_logits + t * pool.columns, *d_weight = d_weights + t * kept;
       const int32_t *picked = choice + t * kept;
-      float *d_logits = all_gradients + t * router.columns; // holds values of the row until they are used
-      Softmax softmax(router, logits, d_logits);
-      double push = 2 * router.z * softmax.log_sum / router.rows, share = router.sigmoid ? 1.0 : softmax.share;
-      if (router.sigmoid)
-        writeSigmoids(router, logits, d_logits);
+      float *d_logits = all_gradients + t * pool.columns; // holds values of the row until they are used
+      Softmax softmax(pool, logits, d_logits);
+      double push = 2 * z * softmax.log_sum / tokens, share = sigmoids ? 1.0 : softmax.share;
+      if (sigmoids)
+        writeSigmoids(pool, logits, d_logits);
 
       // d_score of a chosen expert = inverse * (d_weight - mean)
-      double chosen = tiny, mean = 0, inverse = router.scale, flow = 0;
-      if (router.slots > 1) {
+      double chosen = tiny, mean = 0, inverse = scale, flow = 0;
+      if (slots > 1) {
         for (int64_t k = 0; k < kept; ++k)
           if (picked[k] >= 0) {
             chosen += d_logits[picked[k]] * share;
@@ -219,15 +262,15 @@ int32_t mg_moe_route_grad(const MgLaunch *launch) {
         mean /= chosen;
         inverse /= chosen;
       }
-      double total = router.sigmoid ? tiny : 0, shift = 0;
+      double total = sigmoids ? tiny : 0, shift = 0;
       for (int64_t e = 0; e < experts; ++e) {
         total += d_logits[e];
-        shift += d_logits[e] * picks(e);
+        shift += d_logits[e] * picks[e];
       }
       shift /= total;
-      if (router.sigmoid) {
+      if (sigmoids) {
         for (int64_t k = 0, e = 0; e < experts; ++e) {
-          double value = d_logits[e], d_value = aux * (picks(e) - shift) / total;
+          double value = d_logits[e], d_value = aux * (picks[e] - shift) / total;
           if (k < kept && picked[k] == e)
             d_value += inverse * (d_weight[k++] - mean);
           d_logits[e] = float(d_value * value * (1 - value) + push * softmax.share * fastExp(logits[e] - softmax.top));
@@ -240,31 +283,33 @@ int32_t mg_moe_route_grad(const MgLaunch *launch) {
           double d_score = push - flow;
           if (k < kept && picked[k] == e)
             d_score += inverse * (d_weight[k++] - mean);
-          d_logits[e] = float(d_logits[e] * (share * d_score + aux * (picks(e) - shift) / total));
+          d_logits[e] = float(d_logits[e] * (share * d_score + aux * (picks[e] - shift) / total));
         }
       }
-      if (router.nulls)
-        d_logits[experts] = float(double(router.nulls) * softmax.null / softmax.pool_sum * (push - flow));
+      if (pool.nulls)
+        d_logits[experts] = float(double(pool.nulls) * softmax.null / softmax.pool_sum * (push - flow));
     }
   });
   return 0;
 }
 
 int32_t mg_moe_count_picks(const MgLaunch *launch) {
-  int64_t experts = launch->ints[0];
-  bool add = addsToOutput(launch, launch->ints[1]);
-  float *picks = output(launch, 0);
-  const int32_t *offsets = integers(launch, 1);
+  MG_ENTER(mg_moe_count_picks);
+  int64_t experts = launch->ints[number::experts];
+  bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  float *picks = output(launch, at::picks);
+  const int32_t *offsets = integers(launch, at::offsets);
   for (int64_t e = 0; e < experts; ++e)
     picks[e] = (add ? picks[e] : 0.0f) + float(offsets[e + 1] - offsets[e]);
   return 0;
 }
 
 int32_t mg_moe_bias_update(const MgLaunch *launch) {
-  int64_t experts = launch->ints[0];
-  float *bias = output(launch, 0), rate = float(launch->doubles[0]);
-  const float *picks = input(launch, 1);
-  if (!std::isfinite(*input(launch, 2)))
+  MG_ENTER(mg_moe_bias_update);
+  int64_t experts = launch->ints[number::experts];
+  float *bias = output(launch, at::bias), rate = float(launch->doubles[real::rate]);
+  const float *picks = input(launch, at::picks);
+  if (!std::isfinite(*input(launch, at::norm)))
     return 0;
   double sum = 0;
   for (int64_t e = 0; e < experts; ++e)

@@ -14,27 +14,48 @@ struct Case {
 
 struct Route {
   Case c;
-  int64_t columns, kept, tiles;
+  int64_t columns, kept;
   Values logits, bias, weights, losses;
+  Doubles statistics;
   std::vector<int32_t> choice, position, offsets;
 
   explicit Route(const Case &c, float spread = 1.5f)
-      : c(c), columns(c.experts + (c.nulls > 0)), kept(std::min(c.slots, c.experts)), tiles((c.rows + 63) / 64),
-        logits(randomValues(c.rows * columns, 1, spread)), bias(randomValues(columns, 2, 0.1f)), weights(c.rows * kept, NAN), losses(2, NAN),
-        choice(c.rows * kept, -7), position(c.rows * kept, -7), offsets(c.experts + 1, -7) {}
+      : c(c), columns(c.experts + (c.nulls > 0)), kept(std::min(c.slots, c.experts)),
+        logits(randomValues(c.rows * columns, 1, spread)), bias(randomValues(columns, 2, 0.1f)), weights(c.rows * kept, NAN),
+        losses(2, NAN), statistics(2 * c.experts + 1, NAN), choice(c.rows * kept, -7), position(c.rows * kept, -7),
+        offsets(c.experts + 1, -7) {}
 
-  std::vector<int64_t> ints() const { return {c.rows, c.experts, c.slots, c.nulls, c.sigmoid}; }
-
-  int32_t run() {
-    std::vector<char> scratch(tiles * (c.experts + 1) * 20, char(0xff));
-    return call(mg_moe_route, {weights.data(), choice.data(), position.data(), offsets.data(), &losses[0], &losses[1], logits.data(),
-                               c.sigmoid ? bias.data() : nullptr, scratch.data()}, ints(), {c.scale, c.aux, c.z});
+  Ints ints(int64_t rows) const { return {{"rows", rows}, {"experts", c.experts}, {"nulls", c.nulls}, {"sigmoid", c.sigmoid}}; }
+  Ints picking(int64_t rows) const {
+    Ints all = ints(rows);
+    all.insert(all.end(), {{"slots", c.slots}, {"kept", kept}});
+    return all;
   }
 
-  Values gradient(Values &d_weights) {
+  /// Routing, its statistics and its losses.
+  int32_t run() {
+    if (int32_t status = call("mg_moe_route",
+                              {{"weights", weights}, {"choice", choice}, {"position", position}, {"offsets", offsets}, {"logits", logits},
+                               c.sigmoid ? Operand("bias", bias) : Operand("bias", nullptr)},
+                              picking(c.rows), {{"scale", c.scale}}))
+      return status;
+    if (int32_t status = call("mg_moe_statistics", {{"statistics", statistics}, {"logits", logits}, {"offsets", offsets}}, ints(c.rows)))
+      return status;
+    return sumLosses();
+  }
+
+  int32_t sumLosses() {
+    return call("mg_moe_losses", {{"aux_loss", losses.data(), 1}, {"z_loss", losses.data() + 1, 1}, {"statistics", statistics}},
+                {{"tokens", c.rows}, {"experts", c.experts}}, {{"aux", c.aux}, {"z", c.z}});
+  }
+
+  Values gradient(const Values &d_weights) {
     Values d_logits(logits.size(), NAN);
-    EXPECT_EQ(call(mg_moe_route_grad, {d_logits.data(), d_weights.data(), logits.data(), choice.data(), offsets.data()}, ints(),
-                   {c.scale, c.aux, c.z}), 0);
+    Ints all = picking(c.rows);
+    all.emplace_back("tokens", c.rows);
+    EXPECT_EQ(call("mg_moe_route_grad",
+                   {{"d_logits", d_logits}, {"d_weights", d_weights}, {"logits", logits}, {"choice", choice}, {"statistics", statistics}},
+                   all, {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}), 0);
     return d_logits;
   }
 
@@ -150,6 +171,69 @@ INSTANTIATE_TEST_SUITE_P(Shapes, MoeRoute,
                                          Case{9, 1, 1, 0, true, 1.0, 0.1, 0.2}, Case{67, 6, 2, 0, true, 2.5, 0.3, 0.0},
                                          Case{130, 5, 4, 6, true, 1.0, 0.3, 0.1}, Case{66, 4, 1, 4, true, 1.0, 0.3, 0.1}));
 
+TEST_P(MoeRoute, StatisticsAreTheSumsOfTheFormula) {
+  Route route(GetParam());
+  const Case &c = route.c;
+  ASSERT_EQ(route.run(), 0) << mg_last_error();
+  Doubles x = widen(route.logits), expected(2 * c.experts + 1);
+  for (const std::vector<int32_t> &picks : route.chosen())
+    for (int32_t e : picks)
+      ++expected[e];
+  for (int64_t t = 0; t < c.rows; ++t) {
+    Doubles all = route.pool(x, t), real(all.begin(), all.begin() + c.experts);
+    double whole = 0, sum = 0;
+    real = c.sigmoid ? Route::sigmoids(real) : Route::softmax(real);
+    for (double value : real)
+      whole += value;
+    for (int64_t e = 0; e < c.experts; ++e)
+      expected[c.experts + e] += real[e] / whole;
+    for (double value : all)
+      sum += std::exp(value);
+    expected.back() += std::pow(std::log(sum), 2);
+  }
+  for (size_t i = 0; i < expected.size(); ++i)
+    EXPECT_NEAR(route.statistics[i], expected[i], int64_t(i) < c.experts ? 0 : 2e-6 * expected[i]) << i;
+}
+
+// Ranks route their own tokens; their statistics, added, give the losses and gradients of all tokens.
+TEST(MoeRoute, StatisticsOfTwoHalvesAddUp) {
+  for (bool sigmoid : {false, true}) {
+    Case c = {96, 6, 2, 2, sigmoid, 1.5, 0.3, 0.1}, half = c;
+    half.rows = 48;
+    Route whole(c), parts[2] = {Route(half), Route(half)};
+    Values d_weights = randomValues(whole.weights.size(), 3);
+    ASSERT_EQ(whole.run(), 0);
+    Doubles sum(whole.statistics.size());
+    for (int64_t part : {0, 1}) {
+      Route &route = parts[part];
+      route.logits.assign(whole.logits.begin() + part * 48 * whole.columns, whole.logits.begin() + (part + 1) * 48 * whole.columns);
+      route.bias = whole.bias;
+      ASSERT_EQ(route.run(), 0);
+      for (size_t i = 0; i < sum.size(); ++i)
+        sum[i] += route.statistics[i];
+    }
+    for (size_t i = 0; i < sum.size(); ++i)
+      EXPECT_NEAR(sum[i], whole.statistics[i], 1e-12 * whole.statistics[i]);
+    Values gradient = whole.gradient(d_weights);
+    for (int64_t part : {0, 1}) {
+      Route &route = parts[part];
+      route.statistics = sum, route.c.rows = c.rows;
+      ASSERT_EQ(route.sumLosses(), 0);
+      EXPECT_FLOAT_EQ(route.losses[0], whole.losses[0]);
+      EXPECT_FLOAT_EQ(route.losses[1], whole.losses[1]);
+      Values half_weights(d_weights.begin() + part * 48 * whole.kept, d_weights.begin() + (part + 1) * 48 * whole.kept);
+      Values d_logits(route.logits.size(), NAN);
+      Ints ints = route.picking(48);
+      ints.emplace_back("tokens", 96);
+      ASSERT_EQ(call("mg_moe_route_grad",
+                     {{"d_logits", d_logits}, {"d_weights", half_weights}, {"logits", route.logits}, {"choice", route.choice},
+                      {"statistics", sum}}, ints, {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}), 0);
+      for (size_t i = 0; i < d_logits.size(); ++i)
+        EXPECT_NEAR(d_logits[i], gradient[part * 48 * whole.columns + i], 1e-6);
+    }
+  }
+}
+
 TEST(MoeRoute, OfEqualScoresTheLowerIndexWins) {
   for (bool sigmoid : {false, true}) {
     Route route({3, 5, 3, 4, sigmoid, 1.0, 0.1, 0.0});
@@ -216,14 +300,15 @@ TEST(MoeRoute, GivesTheSameBitsAtAnyNumberOfThreads) {
 TEST(MoeBias, MovesTowardsExpertsThatLackPicks) {
   std::vector<int32_t> offsets = {0, 3, 3, 5, 9};
   Values picks(4, NAN), bias = {0.5f, 0, 0, 0, 7}, norm = {1.0f};
-  ASSERT_EQ(call(mg_moe_count_picks, {picks.data(), offsets.data()}, {4, 1}, {}, 0), 0);
+  Ints counting = {{"experts", 4}, {"accumulate", 1}};
+  ASSERT_EQ(call("mg_moe_count_picks", {{"picks", picks}, {"offsets", offsets}}, counting, {}, 0), 0);
   EXPECT_EQ(picks, (Values{3, 0, 2, 4}));
   offsets = {0, 0, 0, 1, 3};
-  ASSERT_EQ(call(mg_moe_count_picks, {picks.data(), offsets.data()}, {4, 1}, {}, 1), 0);
+  ASSERT_EQ(call("mg_moe_count_picks", {{"picks", picks}, {"offsets", offsets}}, counting, {}, 1), 0);
   EXPECT_EQ(picks, (Values{3, 0, 3, 6})); // the mean is 3
-  ASSERT_EQ(call(mg_moe_bias_update, {bias.data(), picks.data(), norm.data()}, {4}, {0.25}), 0);
+  ASSERT_EQ(call("mg_moe_bias_update", {{"bias", bias}, {"picks", picks}, {"norm", norm}}, {{"experts", 4}}, {{"rate", 0.25}}), 0);
   EXPECT_EQ(bias, (Values{0.5f, 0.25f, 0, -0.25f, 7}));
   norm[0] = INFINITY;
-  ASSERT_EQ(call(mg_moe_bias_update, {bias.data(), picks.data(), norm.data()}, {4}, {0.25}), 0);
+  ASSERT_EQ(call("mg_moe_bias_update", {{"bias", bias}, {"picks", picks}, {"norm", norm}}, {{"experts", 4}}, {{"rate", 0.25}}), 0);
   EXPECT_EQ(bias[1], 0.25f);
 }

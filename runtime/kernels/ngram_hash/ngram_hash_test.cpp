@@ -1,3 +1,4 @@
+#include "megacc/Random.h"
 #include "runtime/kernels/TestSupport.h"
 
 using namespace megacc::test;
@@ -21,10 +22,17 @@ std::vector<int64_t> makeDefaultTables() {
 
 std::vector<int32_t> findRows(int64_t batch, int64_t sequence, std::vector<int32_t> tokens, std::vector<int32_t> documents, int64_t seed,
                               int64_t longest, const std::vector<int64_t> &tables) {
-  std::vector<int32_t> rows(tokens.size() * tables.size() / 2, -1);
-  std::vector<int64_t> ints = {batch, sequence, seed, longest};
-  ints.insert(ints.end(), tables.begin(), tables.end());
-  EXPECT_EQ(call(mg_ngram_rows, {rows.data(), tokens.data(), documents.empty() ? nullptr : documents.data()}, ints), 0);
+  int64_t count = int64_t(tables.size()) / 2;
+  std::vector<int32_t> rows(tokens.size() * count, -1);
+  std::vector<int64_t> table; // conventions 11.3
+  for (int64_t j = 0; j < count; ++j) {
+    int64_t bias = int64_t(megacc::draw(megacc::streamKey(seed, "ngram_hash.bias"), j) >> 33);
+    table.insert(table.end(), {tables[2 * j], tables[2 * j + 1], bias});
+    for (int64_t i = 0; i < longest; ++i)
+      table.push_back(int64_t(megacc::draw(megacc::streamKey(seed, "ngram_hash.multipliers"), j * longest + i) >> 33 | 1));
+  }
+  EXPECT_EQ(call("mg_ngram_rows", {{"ids", rows}, {"tokens", tokens}, Operand::documents(documents), {"table", table}},
+                 {{"batch", batch}, {"sequence", sequence}, {"count", count}, {"longest", longest}}), 0);
   return rows;
 }
 

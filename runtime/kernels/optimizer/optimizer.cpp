@@ -1,5 +1,6 @@
 // Gradient norm and AdamW, conventions section 14, as linear sweeps.
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
@@ -9,38 +10,54 @@ using namespace megacc::runtime;
 
 extern "C" {
 
-int32_t mg_gradient_norm(const MgLaunch *launch) {
+int32_t mg_square_sum(const MgLaunch *launch) {
+  MG_ENTER(mg_square_sum);
   constexpr int64_t tile = 4096;
-  int64_t count = launch->ints[0], tiles = (count + tile - 1) / tile;
-  const float *gradients = input(launch, 1);
-  double *partial = static_cast<double *>(launch->operands[2]);
+  int64_t count = launch->ints[number::count], tiles = (count + tile - 1) / tile;
+  const float *x = input(launch, at::x);
+  Scratch scratch(launch, at::scratch);
+  double *partial = scratch.take<double>(tiles);
+  if (int32_t status = scratch.check("mg_square_sum"))
+    return status;
   parallelRanges(count, tile, [&](int64_t begin, int64_t end) {
     double sum = 0;
     for (int64_t i = begin; i < end; ++i)
-      sum += double(gradients[i]) * gradients[i];
+      sum += double(x[i]) * x[i];
     partial[begin / tile] = sum;
   });
   double sum = 0;
   for (int64_t i = 0; i < tiles; ++i)
     sum += partial[i];
-  *output(launch, 0) = float(std::sqrt(sum));
+  *static_cast<double *>(launch->operands[at::sum]) = sum;
   return 0;
 }
 
+int32_t mg_norm(const MgLaunch *launch) {
+  MG_ENTER(mg_norm);
+  double sum = 0;
+  for (int64_t part = 0; part < launch->ints[number::parts]; ++part)
+    sum += *static_cast<const double *>(launch->operands[at::part + part]);
+  *output(launch, at::norm) = float(std::sqrt(sum));
+  return 0;
+}
+
+// Weights of the CPU are fp32: there is no master.
 int32_t mg_adamw(const MgLaunch *launch) {
-  bool decays = launch->ints[1];
-  double beta1 = launch->doubles[0], beta2 = launch->doubles[1], decay = launch->doubles[3], clip = launch->doubles[4];
-  float eps = float(launch->doubles[2]);
-  float *weight = output(launch, 0), *m = output(launch, 1), *v = output(launch, 2);
-  const float *gradient = input(launch, 3), *scalars = input(launch, 5);
-  float norm = *input(launch, 4);
+  MG_ENTER(mg_adamw);
+  bool decays = launch->ints[number::decays];
+  double beta1 = launch->doubles[real::beta1], beta2 = launch->doubles[real::beta2], decay = launch->doubles[real::decay];
+  double clip = launch->doubles[real::clip];
+  float eps = float(launch->doubles[real::eps]);
+  float *weight = output(launch, at::weight), *m = output(launch, at::m), *v = output(launch, at::v);
+  const float *gradient = input(launch, at::gradient), *scalars = input(launch, at::scalars);
+  float norm = *input(launch, at::norm);
   if (!std::isfinite(norm))
     return 0;
   float scale = clip > 0 ? float(std::min(1.0, clip / (norm + 1e-6))) : 1.0f;
   float lr = scalars[0], correction1 = 1.0f / scalars[1], correction2 = 1.0f / scalars[2];
   float keep = decays ? float(1.0 - double(lr) * decay) : 1.0f;
   float b1 = float(beta1), c1 = float(1.0 - beta1), b2 = float(beta2), c2 = float(1.0 - beta2);
-  parallelRanges(launch->ints[0], 32768, [&](int64_t begin, int64_t end) {
+  parallelRanges(launch->ints[number::count], 32768, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       float g = gradient[i] * scale;
       m[i] = b1 * m[i] + c1 * g;

@@ -53,9 +53,10 @@ int64_t rowGrain(int64_t width) { return width >= grain ? 1 : grain / width; }
 extern "C" {
 
 int32_t mg_add(const MgLaunch *launch) {
-  float *y = output(launch, 0);
-  const float *a = input(launch, 1), *b = input(launch, 2);
-  parallelRanges(launch->ints[0], grain, [&](int64_t begin, int64_t end) {
+  MG_ENTER(mg_add);
+  float *y = output(launch, at::y);
+  const float *a = input(launch, at::a), *b = input(launch, at::b);
+  parallelRanges(launch->ints[number::count], grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       y[i] = a[i] + b[i];
   });
@@ -63,17 +64,19 @@ int32_t mg_add(const MgLaunch *launch) {
 }
 
 int32_t mg_copy(const MgLaunch *launch) {
-  parallelRanges(launch->ints[0], grain, [&](int64_t begin, int64_t end) {
-    std::memmove(output(launch, 0) + begin, input(launch, 1) + begin, (end - begin) * sizeof(float));
+  MG_ENTER(mg_copy);
+  parallelRanges(launch->ints[number::count], grain, [&](int64_t begin, int64_t end) {
+    std::memmove(output(launch, at::y) + begin, input(launch, at::x) + begin, (end - begin) * sizeof(float));
   });
   return 0;
 }
 
 int32_t mg_accumulate(const MgLaunch *launch) {
-  float *sum = output(launch, 0), scale = float(launch->doubles[0]);
-  const float *x = input(launch, 1);
-  bool add = addsToOutput(launch, launch->ints[1]);
-  parallelRanges(launch->ints[0], grain, [&](int64_t begin, int64_t end) {
+  MG_ENTER(mg_accumulate);
+  float *sum = output(launch, at::sum), scale = float(launch->doubles[real::scale]);
+  const float *x = input(launch, at::x);
+  bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  parallelRanges(launch->ints[number::count], grain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       sum[i] = add ? sum[i] + scale * x[i] : scale * x[i];
   });
@@ -81,23 +84,26 @@ int32_t mg_accumulate(const MgLaunch *launch) {
 }
 
 int32_t mg_accumulate_terms(const MgLaunch *launch) {
-  float *sum = output(launch, 0), total = 0;
-  for (int64_t term = 0; term < launch->ints[0]; ++term)
-    total += *input(launch, term + 1);
-  *sum = (addsToOutput(launch, launch->ints[1]) ? *sum : 0.0f) + float(launch->doubles[0]) * total;
+  MG_ENTER(mg_accumulate_terms);
+  float *sum = output(launch, at::sum), total = 0;
+  for (int64_t term = 0; term < launch->ints[number::parts]; ++term)
+    total += *input(launch, at::part + term);
+  *sum = (addsToOutput(launch, launch->ints[number::accumulate]) ? *sum : 0.0f) + float(launch->doubles[real::scale]) * total;
   return 0;
 }
 
 int32_t mg_fill_zero(const MgLaunch *launch) {
-  if (!addsToOutput(launch, launch->ints[1]))
-    std::memset(output(launch, 0), 0, launch->ints[0] * sizeof(float));
+  MG_ENTER(mg_fill_zero);
+  if (!addsToOutput(launch, launch->ints[number::accumulate]))
+    std::memset(output(launch, at::y), 0, launch->bytes[at::y]);
   return 0;
 }
 
 int32_t mg_activation(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], width = launch->ints[1], kind = launch->ints[2];
-  float *y = output(launch, 0);
-  const float *x = input(launch, 1);
+  MG_ENTER(mg_activation);
+  int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind];
+  float *y = output(launch, at::y);
+  const float *x = input(launch, at::x);
   if (kind < gelu || kind > swiglu)
     return mg_fail("mg_activation: unknown kind %ld", long(kind));
   parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {
@@ -119,9 +125,10 @@ int32_t mg_activation(const MgLaunch *launch) {
 
 // d_x may take the place of an operand: each element is read before it is written, so the loops may be vectorised.
 int32_t mg_activation_grad(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], width = launch->ints[1], kind = launch->ints[2];
-  float *d_x = output(launch, 0);
-  const float *d_y = input(launch, 1), *x = input(launch, 2);
+  MG_ENTER(mg_activation_grad);
+  int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind];
+  float *d_x = output(launch, at::d_x);
+  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x);
   if (kind < gelu || kind > swiglu)
     return mg_fail("mg_activation_grad: unknown kind %ld", long(kind));
   parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {

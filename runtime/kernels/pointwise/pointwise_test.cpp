@@ -29,18 +29,21 @@ TEST(Activation, MatchesFiniteDifferencesForEveryKind) {
     int64_t rows = 5, width = 7, wide = kind == 3 ? 2 * width : width;
     Values x = randomValues(rows * wide, 1, 2.0f), y(rows * width), d_y = randomValues(y.size(), 2), d_x(x.size(), NAN);
     auto f = [&](const Doubles &v) { return activated(kind, width, v); };
-    ASSERT_EQ(call(mg_activation, {y.data(), x.data()}, {rows, width, kind}), 0);
+    Ints ints = {{"rows", rows}, {"width", width}, {"kind", kind}};
+    ASSERT_EQ(call("mg_activation", {{"y", y}, {"x", x}}, ints), 0);
     EXPECT_LT(relativeError(y, f(widen(x))), 1e-6) << kind;
-    ASSERT_EQ(call(mg_activation_grad, {d_x.data(), d_y.data(), x.data()}, {rows, width, kind}), 0);
+    ASSERT_EQ(call("mg_activation_grad", {{"d_x", d_x}, {"d_y", d_y}, {"x", x}}, ints), 0);
     EXPECT_LT(relativeError(d_x, numericGradient(f, widen(x), d_y)), 1e-5) << kind;
   }
-  EXPECT_NE(call(mg_activation, {nullptr, nullptr}, {1, 1, 4}), 0);
+  Values one(1);
+  EXPECT_NE(call("mg_activation", {{"y", one}, {"x", one}}, {{"rows", 1}, {"width", 1}, {"kind", 4}}), 0);
 }
 
 TEST(Activation, NanReachesTheResult) {
   Values x(16, NAN), y(8), d_y(8, 1), d_x(16);
-  ASSERT_EQ(call(mg_activation, {y.data(), x.data()}, {1, 8, 3}), 0);
-  ASSERT_EQ(call(mg_activation_grad, {d_x.data(), d_y.data(), x.data()}, {1, 8, 3}), 0);
+  Ints ints = {{"rows", 1}, {"width", 8}, {"kind", 3}};
+  ASSERT_EQ(call("mg_activation", {{"y", y}, {"x", x}}, ints), 0);
+  ASSERT_EQ(call("mg_activation_grad", {{"d_x", d_x}, {"d_y", d_y}, {"x", x}}, ints), 0);
   for (float value : y)
     EXPECT_TRUE(std::isnan(value));
   for (float value : d_x)
@@ -50,30 +53,40 @@ TEST(Activation, NanReachesTheResult) {
 TEST(Copies, AddCopyAndFillCrossATileBoundary) {
   const int64_t count = 32768 + 5;
   Values a = randomValues(count, 1), b = randomValues(count, 2), y(count, NAN);
-  ASSERT_EQ(call(mg_add, {y.data(), a.data(), b.data()}, {count}), 0);
+  ASSERT_EQ(call("mg_add", {{"y", y}, {"a", a}, {"b", b}}, {{"count", count}}), 0);
   for (int64_t i = 0; i < count; ++i)
     ASSERT_EQ(y[i], a[i] + b[i]);
-  ASSERT_EQ(call(mg_copy, {y.data(), a.data()}, {count}), 0);
+  ASSERT_EQ(call("mg_copy", {{"y", y}, {"x", a}}, {{"count", count}}), 0);
   EXPECT_EQ(y, a);
-  ASSERT_EQ(call(mg_fill_zero, {y.data()}, {count, 1}, {}, 1), 0);
+  ASSERT_EQ(call("mg_fill_zero", {{"y", y}}, {{"count", count}, {"accumulate", 1}}, {}, 1), 0);
+  ASSERT_EQ(call("mg_fill_zero", {{"y", y}}, {{"count", count}, {"accumulate", 2}}), 0);
   EXPECT_EQ(y, a);
-  ASSERT_EQ(call(mg_fill_zero, {y.data()}, {count, 1}), 0);
+  ASSERT_EQ(call("mg_fill_zero", {{"y", y}}, {{"count", count}, {"accumulate", 1}}), 0);
   EXPECT_EQ(y, Values(count, 0.0f));
 }
 
 TEST(Accumulate, OverwritesFirstAndAddsLater) {
   Values sum(3, NAN), x = {1, 2, 3};
-  call(mg_accumulate, {sum.data(), x.data()}, {3, 1}, {0.5}, 0);
+  auto add = [&](int64_t accumulate, int64_t micro_batch) {
+    Ints ints = {{"count", 3}, {"accumulate", accumulate}};
+    EXPECT_EQ(call("mg_accumulate", {{"sum", sum}, {"x", x}}, ints, {{"scale", 0.5}}, micro_batch), 0);
+  };
+  add(1, 0);
   EXPECT_EQ(sum, (Values{0.5f, 1, 1.5f}));
-  call(mg_accumulate, {sum.data(), x.data()}, {3, 1}, {0.5}, 1);
+  add(1, 1);
   EXPECT_EQ(sum, x);
+  add(2, 0);
+  EXPECT_EQ(sum, (Values{1.5f, 3, 4.5f}));
+  add(0, 1);
+  EXPECT_EQ(sum, (Values{0.5f, 1, 1.5f}));
 }
 
 TEST(Accumulate, SumsTheTermsOfALoss) {
   Values sum(1, NAN), a = {1}, b = {2}, c = {4};
-  call(mg_accumulate_terms, {sum.data(), a.data(), b.data(), c.data()}, {3, 1}, {0.5}, 0);
+  ASSERT_EQ(call("mg_accumulate_terms", {{"sum", sum}, {"part", a}, {"part", b}, {"part", c}}, {{"accumulate", 1}, {"parts", 3}},
+                 {{"scale", 0.5}}), 0);
   EXPECT_EQ(sum[0], 3.5f);
-  call(mg_accumulate_terms, {sum.data(), b.data()}, {1, 1}, {0.5}, 1);
+  ASSERT_EQ(call("mg_accumulate_terms", {{"sum", sum}, {"part", b}}, {{"accumulate", 1}, {"parts", 1}}, {{"scale", 0.5}}, 1), 0);
   EXPECT_EQ(sum[0], 4.5f);
 }
 

@@ -1,62 +1,77 @@
 // RMSNorm with a weight, conventions section 5: y = x * rstd * weight, rstd = 1/sqrt(mean(x^2) + eps).
 #include "runtime/core/Dot.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/SumTiles.h"
 #include "runtime/core/ThreadPool.h"
 
-#include <algorithm>
+#include <atomic>
 #include <cmath>
 
 using namespace megacc::runtime;
 
 static constexpr int64_t tile_rows = 64;
 
+/// rstd of a row. Not inlined: forward and backward must get the same bits.
+[[gnu::noinline]] static float computeRstd(const float *row, int64_t cols, double eps) {
+  return float(1.0 / std::sqrt(double(dot(row, row, cols)) / cols + eps));
+}
+
 extern "C" {
 
 int32_t mg_rms_norm(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], cols = launch->ints[1];
-  double eps = launch->doubles[0];
-  float *y = output(launch, 0), *rstd = output(launch, 1);
-  float *nonfinite = output(launch, 2);
-  const float *x = input(launch, 3), *weight = input(launch, 4);
+  MG_ENTER(mg_rms_norm);
+  int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols];
+  double eps = launch->doubles[real::eps];
+  float *y = output(launch, at::y), *rstd = output(launch, at::rstd);
+  const float *x = input(launch, at::x), *weight = input(launch, at::weight);
+  std::atomic<bool> nonfinite = false;
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float *row = x + t * cols;
-      float scale = float(1.0 / std::sqrt(double(dot(row, row, cols)) / cols + eps));
-      rstd[t] = scale;
+      float scale = computeRstd(row, cols, eps);
+      // A square that is infinite makes rstd 0, one that is no number makes it NaN.
+      if (!(scale > 0))
+        nonfinite.store(true, std::memory_order_relaxed);
+      if (rstd)
+        rstd[t] = scale;
       for (int64_t i = 0; i < cols; ++i)
         y[t * cols + i] = row[i] * scale * weight[i];
     }
   });
-  if (nonfinite) {
-    bool before = addsToOutput(launch, launch->ints[2]) && *nonfinite != 0;
-    // A square that is infinite makes rstd 0, one that is no number makes it NaN.
-    *nonfinite = before || !std::all_of(rstd, rstd + rows, [](float scale) { return scale > 0; });
-  }
+  raiseFlag(launch, output(launch, at::nonfinite), nonfinite);
   return 0;
 }
 
 // With g = d_y * weight: d_x = rstd * (g - x * rstd^2 * mean(g * x)), d_weight = sum over rows of d_y * x * rstd.
 int32_t mg_rms_norm_grad(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], cols = launch->ints[1];
-  bool add = addsToOutput(launch, launch->ints[2]);
-  float *d_x = output(launch, 0), *d_weight = output(launch, 1), *partial = output(launch, 6);
-  const float *d_y = input(launch, 2), *x = input(launch, 3), *rstd = input(launch, 4), *weight = input(launch, 5);
+  MG_ENTER(mg_rms_norm_grad);
+  int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols], tiles = (rows + tile_rows - 1) / tile_rows;
+  double eps = launch->doubles[real::eps];
+  bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  float *d_x = output(launch, at::d_x);
+  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *rstd = input(launch, at::rstd);
+  const float *weight = input(launch, at::weight);
+  Scratch scratch(launch, at::scratch);
+  float *partial = scratch.take<float>(tiles * cols);
+  if (int32_t status = scratch.check("mg_rms_norm_grad"))
+    return status;
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     float *sum = partial + begin / tile_rows * cols;
     for (int64_t j = 0; j < cols; ++j)
       sum[j] = 0;
     for (int64_t t = begin; t < end; ++t) {
       const float *g = d_y + t * cols, *row = x + t * cols;
+      float r = rstd ? rstd[t] : computeRstd(row, cols, eps);
       float product = sumOf(cols, [&](int64_t j) { return g[j] * weight[j] * row[j]; });
-      float r = rstd[t], shift = product / float(cols) * r * r;
+      float shift = product / float(cols) * r * r;
       for (int64_t j = 0; j < cols; ++j) {
         sum[j] += g[j] * row[j] * r;
         d_x[t * cols + j] = r * (g[j] * weight[j] - row[j] * shift);
       }
     }
   });
-  sumTiles(partial, (rows + tile_rows - 1) / tile_rows, cols, add, d_weight);
+  sumTiles(partial, tiles, cols, add, output(launch, at::d_weight));
   return 0;
 }
 }

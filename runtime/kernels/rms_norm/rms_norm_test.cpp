@@ -5,7 +5,7 @@ using namespace megacc::test;
 TEST(RmsNorm, MatchesFiniteDifferences) {
   for (auto [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 7}, {130, 9}}) {
     Values packed = randomValues(rows * cols + cols, 1), y(rows * cols), rstd(rows), d_y = randomValues(y.size(), 2);
-    Values gradient(packed.size(), NAN), partial((rows + 63) / 64 * cols, NAN);
+    Values gradient(packed.size(), NAN), again(packed.size(), NAN), y_again(y.size(), NAN);
     float *x = packed.data(), *weight = x + rows * cols;
     auto f = [r = rows, c = cols](const Doubles &v) {
       Doubles result(r * c);
@@ -18,21 +18,39 @@ TEST(RmsNorm, MatchesFiniteDifferences) {
       }
       return result;
     };
-    ASSERT_EQ(call(mg_rms_norm, {y.data(), rstd.data(), nullptr, x, weight}, {rows, cols, 0}, {1e-5}), 0);
+    Ints sizes = {{"rows", rows}, {"cols", cols}}, summed = sizes;
+    summed.emplace_back("accumulate", 0);
+    Operand given_x("x", x, rows * cols), given_weight("weight", weight, cols);
+    ASSERT_EQ(call("mg_rms_norm", {{"y", y}, {"rstd", rstd}, given_x, given_weight}, sizes, {{"eps", 1e-5}}), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
-    ASSERT_EQ(call(mg_rms_norm_grad, {gradient.data(), gradient.data() + rows * cols, d_y.data(), x, rstd.data(), weight, partial.data()},
-                   {rows, cols, 0}),
-              0);
+    auto grad = [&](Values &to, Operand cache) {
+      return call("mg_rms_norm_grad",
+                  {{"d_x", to.data(), rows * cols}, {"d_weight", to.data() + rows * cols, cols}, {"d_y", d_y}, given_x, given_weight,
+                   cache}, summed, {{"eps", 1e-5}});
+    };
+    ASSERT_EQ(grad(gradient, {"rstd", rstd}), 0);
     EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-5);
+    // Without the cache: the same bits.
+    ASSERT_EQ(call("mg_rms_norm", {{"y", y_again}, given_x, given_weight}, sizes, {{"eps", 1e-5}}), 0);
+    EXPECT_EQ(y_again, y);
+    ASSERT_EQ(grad(again, {"rstd", nullptr}), 0);
+    EXPECT_EQ(again, gradient);
+    // accumulate = 2 adds in the first micro-batch, too.
+    summed.back().second = 2;
+    ASSERT_EQ(grad(again, {"rstd", rstd}), 0);
+    for (int64_t j = rows * cols; j < (rows + 1) * cols; ++j)
+      EXPECT_NEAR(again[j], 2 * gradient[j], 1e-5 * std::abs(gradient[j]));
   }
 }
 
 TEST(RmsNorm, NotesWhatIsNotFinite) {
   const int64_t rows = 70, cols = 5;
-  Values x = randomValues(rows * cols, 1), weight(cols, 1.0f), y(x.size()), rstd(rows);
-  float flag = NAN;
+  Values x = randomValues(rows * cols, 1), weight(cols, 1.0f), y(x.size());
+  Values flags(1, NAN);
+  float &flag = flags[0];
   auto run = [&](int64_t micro_batch) {
-    return call(mg_rms_norm, {y.data(), rstd.data(), &flag, x.data(), weight.data()}, {rows, cols, 1}, {1e-5}, micro_batch);
+    return call("mg_rms_norm", {{"y", y}, {"nonfinite", flags}, {"x", x}, {"weight", weight}}, {{"rows", rows}, {"cols", cols}},
+                {{"eps", 1e-5}}, micro_batch);
   };
   for (float bad : {1.0f, NAN, INFINITY, 1e30f}) {
     x[67 * cols + 2] = bad;

@@ -8,11 +8,12 @@
 using namespace megacc::runtime;
 
 extern "C" int32_t mg_rope(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], sequence = launch->ints[1], heads = launch->ints[2], head_dim = launch->ints[3];
-  int64_t offset = launch->ints[4], half = launch->ints[5] / 2;
-  double sign = launch->ints[6] ? -1.0 : 1.0, theta = launch->doubles[0];
-  float *y = output(launch, 0);
-  const float *x = input(launch, 1);
+  MG_ENTER(mg_rope);
+  int64_t rows = launch->ints[number::rows], sequence = launch->ints[number::sequence], heads = launch->ints[number::heads];
+  int64_t head_dim = launch->ints[number::head_dim], offset = launch->ints[number::offset], half = launch->ints[number::width] / 2;
+  double sign = launch->ints[number::inverse] ? -1.0 : 1.0, theta = launch->doubles[real::theta];
+  float *y = output(launch, at::y);
+  const float *x = input(launch, at::x);
   // A tile is a range of positions, so that each angle is computed once for all rows of the batch and all heads.
   parallelRanges(sequence, 32, [&](int64_t begin, int64_t end) {
     for (int64_t position = begin; position < end; ++position) {

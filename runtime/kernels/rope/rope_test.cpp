@@ -14,9 +14,12 @@ TEST(Rope, RotatesPairsAndTurnsBack) {
         pair[0] = a * std::cos(angle) - b * std::sin(angle);
         pair[width / 2] = a * std::sin(angle) + b * std::cos(angle);
       }
-  ASSERT_EQ(call(mg_rope, {y.data(), x.data()}, {batch * sequence, sequence, heads, head_dim, offset, width, 0}, {500.0}), 0);
+  Ints ints = {{"rows", batch * sequence}, {"sequence", sequence}, {"heads", heads}, {"head_dim", head_dim}, {"offset", offset},
+               {"width", width}, {"inverse", 0}};
+  ASSERT_EQ(call("mg_rope", {{"y", y}, {"x", x}}, ints, {{"theta", 500.0}}), 0);
   EXPECT_LT(relativeError(y, expected), 1e-6);
   // The inverse is the gradient, since a rotation is orthogonal.
-  ASSERT_EQ(call(mg_rope, {back.data(), y.data()}, {batch * sequence, sequence, heads, head_dim, offset, width, 1}, {500.0}), 0);
+  ints.back().second = 1;
+  ASSERT_EQ(call("mg_rope", {{"y", back}, {"x", y}}, ints, {{"theta", 500.0}}), 0);
   EXPECT_LT(relativeError(back, widen(x)), 1e-6);
 }

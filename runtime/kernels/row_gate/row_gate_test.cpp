@@ -12,9 +12,13 @@ TEST(RowGate, MatchesFiniteDifferences) {
         result[i] = v[i] / (1 + std::exp(-v[r * c + i / c]));
       return result;
     };
-    ASSERT_EQ(call(mg_row_gate, {y.data(), x, gate}, {rows, cols}), 0);
+    Operand given_x("x", x, rows * cols), given_gate("gate", gate, rows);
+    Ints sizes = {{"rows", rows}, {"cols", cols}};
+    ASSERT_EQ(call("mg_row_gate", {{"y", y}, given_x, given_gate}, sizes), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
-    ASSERT_EQ(call(mg_row_gate_grad, {gradient.data(), gradient.data() + rows * cols, d_y.data(), x, gate}, {rows, cols}), 0);
+    ASSERT_EQ(call("mg_row_gate_grad",
+                   {{"d_x", gradient.data(), rows * cols}, {"d_gate", gradient.data() + rows * cols, rows}, {"d_y", d_y}, given_x,
+                    given_gate}, sizes), 0);
     EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-6);
   }
 }

@@ -20,10 +20,12 @@ bool reaches(const int32_t *documents, int64_t sequence, int64_t t, int64_t dist
 extern "C" {
 
 int32_t mg_shift(const MgLaunch *launch) {
-  int64_t batch = launch->ints[0], sequence = launch->ints[1], cols = launch->ints[2], distance = launch->ints[3];
-  float *y = output(launch, 0);
-  const float *x = input(launch, 1);
-  const int32_t *documents = integers(launch, 2);
+  MG_ENTER(mg_shift);
+  int64_t batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], cols = launch->ints[number::cols];
+  int64_t distance = launch->ints[number::distance];
+  float *y = output(launch, at::y);
+  const float *x = input(launch, at::x);
+  const int32_t *documents = integers(launch, at::documents);
   parallelRanges(batch * sequence, 64, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       int64_t t = row % sequence;
@@ -37,9 +39,10 @@ int32_t mg_shift(const MgLaunch *launch) {
 }
 
 int32_t mg_shift_targets(const MgLaunch *launch) {
-  int64_t batch = launch->ints[0], sequence = launch->ints[1], distance = launch->ints[2];
-  int32_t *shifted = static_cast<int32_t *>(launch->operands[0]);
-  const int32_t *targets = integers(launch, 1), *documents = integers(launch, 2);
+  MG_ENTER(mg_shift_targets);
+  int64_t batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], distance = launch->ints[number::distance];
+  int32_t *shifted = static_cast<int32_t *>(launch->operands[at::shifted]);
+  const int32_t *targets = integers(launch, at::targets), *documents = integers(launch, at::documents);
   for (int64_t row = 0; row < batch * sequence; ++row) {
     int64_t t = row % sequence;
     shifted[row] = reaches(documents ? documents + row - t : nullptr, sequence, t, distance) ? targets[row + distance] : -1;

@@ -1,6 +1,7 @@
 // A skip connection and a gate together, conventions 9.3: y = (x + skip v) silu(gate).
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
 #include "runtime/core/SumTiles.h"
 #include "runtime/core/ThreadPool.h"
 
@@ -13,9 +14,10 @@ static constexpr int64_t tile_rows = 64;
 extern "C" {
 
 int32_t mg_skip_gate(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], cols = launch->ints[1];
-  float *y = output(launch, 0);
-  const float *x = input(launch, 1), *v = input(launch, 2), *gate = input(launch, 3), *skip = input(launch, 4);
+  MG_ENTER(mg_skip_gate);
+  int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols];
+  float *y = output(launch, at::y);
+  const float *x = input(launch, at::x), *v = input(launch, at::v), *gate = input(launch, at::gate), *skip = input(launch, at::skip);
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (int64_t j = 0; j < cols; ++j)
@@ -25,11 +27,16 @@ int32_t mg_skip_gate(const MgLaunch *launch) {
 }
 
 int32_t mg_skip_gate_grad(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], cols = launch->ints[1];
-  bool add = addsToOutput(launch, launch->ints[2]);
-  float *d_x = output(launch, 0), *d_v = output(launch, 1), *d_gate = output(launch, 2), *d_skip = output(launch, 3);
-  const float *d_y = input(launch, 4), *x = input(launch, 5), *v = input(launch, 6), *gate = input(launch, 7), *skip = input(launch, 8);
-  float *partial = output(launch, 9);
+  MG_ENTER(mg_skip_gate_grad);
+  int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols], tiles = (rows + tile_rows - 1) / tile_rows;
+  bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  float *d_x = output(launch, at::d_x), *d_v = output(launch, at::d_v), *d_gate = output(launch, at::d_gate);
+  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *v = input(launch, at::v), *gate = input(launch, at::gate);
+  const float *skip = input(launch, at::skip);
+  Scratch scratch(launch, at::scratch);
+  float *partial = scratch.take<float>(tiles * cols);
+  if (int32_t status = scratch.check("mg_skip_gate_grad"))
+    return status;
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     float *sum = partial + begin / tile_rows * cols;
     std::fill(sum, sum + cols, 0.0f);
@@ -43,7 +50,7 @@ int32_t mg_skip_gate_grad(const MgLaunch *launch) {
         sum[j] += d_inner * v[at];
       }
   });
-  sumTiles(partial, (rows + tile_rows - 1) / tile_rows, cols, add, d_skip);
+  sumTiles(partial, tiles, cols, add, output(launch, at::d_skip));
   return 0;
 }
 }

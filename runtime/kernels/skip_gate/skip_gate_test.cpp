@@ -20,20 +20,26 @@ struct Gate {
 void check(int64_t rows, int64_t cols) {
   int64_t count = rows * cols;
   Values all = randomValues(3 * count + cols, 1), d_y = randomValues(count, 2), y(count, NAN), d_all(all.size(), NAN);
-  Values partial((rows + 63) / 64 * cols, NAN);
   Gate reference{rows, cols};
   float *x = all.data(), *v = x + count, *gate = v + count, *skip = gate + count, *d = d_all.data();
-  ASSERT_EQ(call(mg_skip_gate, {y.data(), x, v, gate, skip}, {rows, cols}), 0);
+  std::vector<Operand> inputs = {{"x", x, count}, {"v", v, count}, {"gate", gate, count}, {"skip", skip, cols}}, operands = inputs;
+  operands.push_back({"y", y});
+  ASSERT_EQ(call("mg_skip_gate", operands, {{"rows", rows}, {"cols", cols}}), 0);
   EXPECT_LT(relativeError(y, reference(widen(all))), 1e-5);
-  std::vector<void *> operands = {d, d + count, d + 2 * count, d + 3 * count, d_y.data(), x, v, gate, skip, partial.data()};
-  ASSERT_EQ(call(mg_skip_gate_grad, operands, {rows, cols, 1}), 0);
+  operands = inputs;
+  operands.insert(operands.end(), {{"d_x", d, count}, {"d_v", d + count, count}, {"d_gate", d + 2 * count, count},
+                                   {"d_skip", d + 3 * count, cols}, {"d_y", d_y}});
+  ASSERT_EQ(call("mg_skip_gate_grad", operands, {{"rows", rows}, {"cols", cols}, {"accumulate", 1}}), 0);
   EXPECT_LT(relativeError(d_all, numericGradient(reference, widen(all), d_y)), 1e-4);
   Values once(d + 3 * count, d + 3 * count + cols);
-  ASSERT_EQ(call(mg_skip_gate_grad, operands, {rows, cols, 1}, {}, 1), 0);
+  ASSERT_EQ(call("mg_skip_gate_grad", operands, {{"rows", rows}, {"cols", cols}, {"accumulate", 1}}, {}, 1), 0);
   for (int64_t j = 0; j < cols; ++j) {
     EXPECT_NE(once[j], 0.0f);
     EXPECT_NEAR(d[3 * count + j], 2 * once[j], 1e-4 * std::abs(once[j]));
   }
+  ASSERT_EQ(call("mg_skip_gate_grad", operands, {{"rows", rows}, {"cols", cols}, {"accumulate", 2}}), 0);
+  for (int64_t j = 0; j < cols; ++j)
+    EXPECT_NEAR(d[3 * count + j], 3 * once[j], 1e-4 * std::abs(once[j]));
 }
 
 } // namespace
@@ -46,10 +52,14 @@ TEST(SkipGate, SameBitsAtAnyNumberOfThreads) {
   Values all = randomValues(3 * count + cols, 1), d_y = randomValues(count, 2), first;
   for (int threads : {1, 2, 3}) {
     mg_cpu_set_threads(threads);
-    Values d(all.size(), NAN), partial(5 * cols, NAN);
-    float *x = all.data();
-    ASSERT_EQ(call(mg_skip_gate_grad, {d.data(), d.data() + count, d.data() + 2 * count, d.data() + 3 * count, d_y.data(), x, x + count,
-                                       x + 2 * count, x + 3 * count, partial.data()}, {rows, cols, 1}), 0);
+    Values d(all.size(), NAN);
+    std::vector<Operand> operands = {{"d_y", d_y}};
+    const char *names[] = {"x", "v", "gate", "skip"};
+    for (int i = 0; i < 4; ++i) {
+      operands.push_back({names[i], all.data() + i * count, i < 3 ? count : cols});
+      operands.push_back({std::string("d_") + names[i], d.data() + i * count, i < 3 ? count : cols});
+    }
+    ASSERT_EQ(call("mg_skip_gate_grad", operands, {{"rows", rows}, {"cols", cols}, {"accumulate", 1}}), 0);
     if (first.empty())
       first = d;
     EXPECT_EQ(d, first);

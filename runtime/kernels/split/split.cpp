@@ -8,10 +8,12 @@ using namespace megacc::runtime;
 
 static constexpr int64_t tile_rows = 64;
 
-// Calls move(offset of the part's group in the packed row, offset in the part, width, part) for every row and group.
+// Calls move(offset of the part's group in the packed row, offset in the part, width, part) for every row and group. Both kernels have the
+// same parameters.
 template <typename Move> static void forEachPiece(const MgLaunch *launch, Move &&move) {
-  int64_t rows = launch->ints[0], groups = launch->ints[1], parts = launch->ints[2];
-  const int64_t *widths = launch->ints + 3;
+  namespace number = number_mg_split;
+  int64_t rows = launch->ints[number::rows], groups = launch->ints[number::groups], parts = launch->ints[number::parts];
+  const int64_t *widths = launch->ints + number::width0;
   int64_t stride = 0;
   for (int64_t part = 0; part < parts; ++part)
     stride += widths[part];
@@ -25,40 +27,44 @@ template <typename Move> static void forEachPiece(const MgLaunch *launch, Move &
 extern "C" {
 
 int32_t mg_split(const MgLaunch *launch) {
-  const float *x = input(launch, launch->ints[2]);
+  MG_ENTER(mg_split);
+  const float *x = input(launch, at::x);
   forEachPiece(launch, [&](int64_t packed, int64_t piece, int64_t width, int64_t part) {
-    std::memcpy(output(launch, part) + piece, x + packed, width * sizeof(float));
+    std::memcpy(output(launch, at::part + part) + piece, x + packed, width * sizeof(float));
   });
   return 0;
 }
 
 int32_t mg_concat(const MgLaunch *launch) {
-  float *y = output(launch, 0);
+  MG_ENTER(mg_concat);
+  float *y = output(launch, at::y);
   forEachPiece(launch, [&](int64_t packed, int64_t piece, int64_t width, int64_t part) {
-    std::memcpy(y + packed, input(launch, part + 1) + piece, width * sizeof(float));
+    std::memcpy(y + packed, input(launch, at::part + part) + piece, width * sizeof(float));
   });
   return 0;
 }
 
 int32_t mg_repeat_groups(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], groups = launch->ints[1], width = launch->ints[2];
+  MG_ENTER(mg_repeat_groups);
+  int64_t rows = launch->ints[number::rows], groups = launch->ints[number::groups], width = launch->ints[number::width];
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (int64_t g = 0; g < groups; ++g)
-        std::memcpy(output(launch, 0) + (t * groups + g) * width, input(launch, 1) + t * width, width * sizeof(float));
+        std::memcpy(output(launch, at::y) + (t * groups + g) * width, input(launch, at::x) + t * width, width * sizeof(float));
   });
   return 0;
 }
 
 int32_t mg_sum_groups(const MgLaunch *launch) {
-  int64_t rows = launch->ints[0], groups = launch->ints[1], width = launch->ints[2];
+  MG_ENTER(mg_sum_groups);
+  int64_t rows = launch->ints[number::rows], groups = launch->ints[number::groups], width = launch->ints[number::width];
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (int64_t j = 0; j < width; ++j) {
         float sum = 0;
         for (int64_t g = 0; g < groups; ++g)
-          sum += input(launch, 1)[(t * groups + g) * width + j];
-        output(launch, 0)[t * width + j] = sum;
+          sum += input(launch, at::x)[(t * groups + g) * width + j];
+        output(launch, at::y)[t * width + j] = sum;
       }
   });
   return 0;

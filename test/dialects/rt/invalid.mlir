@@ -1,6 +1,6 @@
 // RUN: megacc-opt %s -split-input-file -verify-diagnostics
 
-// expected-error @+1 {{"stack" is no segment; expected weights, optimizer, gradients, temporaries or io}}
+// expected-error @+1 {{"stack" is no segment; expected weights, optimizer, gradients, temporaries, io or constants}}
 rt.segment "stack" bytes 0
 
 // -----
@@ -15,28 +15,153 @@ rt.input "tokens" : tensor<2xi32> at <io[-8 : 8]>
 
 // -----
 
-rt.func @f {
+// expected-error @+1 {{offset 9223372036854775800 and bytes 16 are too large}}
+rt.input "tokens" : tensor<4xi32> at <io[9223372036854775800 : 16] i32>
+
+// -----
+
+// expected-error @+1 {{offset 0, bytes 7 and stride 0 must be multiples of the 2 bytes of bf16}}
+rt.output "hidden" of "evaluate" : tensor<4xbf16> at <io[0 : 7] bf16>
+
+// -----
+
+// expected-error @+1 {{input is at #rt.range<io[0 : 8]>, expected 8 bytes of i32 in io}}
+rt.input "tokens" : tensor<2xi32> at <io[0 : 8]>
+
+// -----
+
+// expected-error @+1 {{metric is at #rt.range<io[0 : 8]>, expected 4 bytes of f32 in io}}
+rt.metric "loss.main" : tensor<1xf32> at <io[0 : 8]> {weight = 1.0 : f64}
+
+// -----
+
+// expected-error @+1 {{output is at #rt.range<weights[0 : 8]>, expected 8 bytes of f32 in io}}
+rt.output "logits" of "evaluate" : tensor<2xf32> at <weights[0 : 8]>
+
+// -----
+
+// expected-error @+1 {{has type 'f32', expected a tensor of static shape of f32, bf16, f64, i32 or i64}}
+rt.metric "loss.main" : f32 at <io[0 : 4]> {weight = 1.0 : f64}
+
+// -----
+
+// expected-error @+1 {{weight is at #rt.range<weights[0 : 16]>, expected 8 bytes of bf16 in weights}}
+rt.parameter "w" : tensor<4xbf16> at <weights[0 : 16]> {block = 0 : i64, init = "constant", init_a = 1.0 : f64}
+
+// -----
+
+// expected-error @+1 {{has elements of 'i32', expected f32 or bf16}}
+rt.parameter "w" : tensor<4xi32> at <weights[0 : 16] i32> {block = 0 : i64, init = "constant", init_a = 1.0 : f64}
+
+// -----
+
+// expected-error @+1 {{of f32 has a master; only a bf16 parameter has one}}
+rt.parameter "w" : tensor<4xf32> at <weights[0 : 16]> {block = 0 : i64, init = "constant", init_a = 1.0 : f64, master = #rt.range<optimizer[0 : 16]>}
+
+// -----
+
+// expected-error @+1 {{gradient is at #rt.range<gradients[0 : 8] bf16>, expected 16 bytes of f32 in gradients}}
+rt.parameter "w" : tensor<4xbf16> at <weights[0 : 8] bf16> {block = 0 : i64, init = "constant", init_a = 1.0 : f64, gradient = #rt.range<gradients[0 : 8] bf16>}
+
+// -----
+
+// expected-error @+1 {{table is at #rt.range<constants[0 : 16] i64>, expected 8 bytes of i64 in constants}}
+rt.table <constants[0 : 16] i64> [1]
+
+// -----
+
+rt.func @unknown_kernel {
   // expected-error @+1 {{unknown kernel "mg_sub"; kernels.def lists them all}}
   rt.call @mg_sub(out io[0 : 4]) {} block -1 cost 0 0
 }
 
 // -----
 
-rt.func @f {
+rt.func @unknown_kernel_generic {
+  // expected-error @+1 {{names no kernel of kernels.def: mg_sub}}
+  "rt.call"() {kernel = "mg_sub", ranges = [], ints = array<i64>, doubles = array<f64>, block = -1 : i64, flops = 0 : i64, moved_bytes = 0 : i64} : () -> ()
+}
+
+// -----
+
+rt.func @wrong_role {
   // expected-error @+1 {{operand is "in", expected "out"}}
   rt.call @mg_copy(in io[0 : 4], in io[4 : 4]) {count = 1} block -1 cost 0 0
 }
 
 // -----
 
-rt.func @f {
+rt.func @too_few_operands {
   // expected-error @+1 {{has 1 operands, but mg_copy takes 2}}
   rt.call @mg_copy(out io[0 : 4]) {count = 1} block -1 cost 0 0
 }
 
 // -----
 
-rt.func @f {
-  // expected-error @+1 {{lacks an operand that is not optional}}
+rt.func @too_many_operands {
+  // expected-error @+1 {{has 4 operands, but mg_split takes 3}}
+  rt.call @mg_split(in io[0 : 4], out io[4 : 4], out io[8 : 4], out io[12 : 4]) {rows = 1, groups = 1, width0 = 1, width1 = 1, width2 = 0, width3 = 0, parts = 2} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @required_operand_is_null {
+  // expected-error @+1 {{lacks its operand "x", which is not optional}}
   rt.call @mg_copy(out io[0 : 4], null) {count = 1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @operand_is_no_range {
+  // expected-error @+1 {{lacks its operand "rstd"}}
+  "rt.call"() {kernel = "mg_rms_norm", ranges = [#rt.range<io[0 : 4]>, 7 : i64, unit, #rt.range<io[4 : 4]>, #rt.range<io[8 : 4]>], ints = array<i64: 1, 1>, doubles = array<f64: 1.0e-5>, block = -1 : i64, flops = 0 : i64, moved_bytes = 0 : i64} : () -> ()
+}
+
+// -----
+
+rt.func @integers_are_missing {
+  // expected-error @+1 {{has 0 integers and 0 numbers, but mg_norm takes 1 and 0}}
+  "rt.call"() {kernel = "mg_norm", ranges = [#rt.range<io[0 : 4]>], ints = array<i64>, doubles = array<f64>, block = -1 : i64, flops = 0 : i64, moved_bytes = 0 : i64} : () -> ()
+}
+
+// -----
+
+rt.func @negative_parts {
+  // expected-error @+1 {{has parts = -1, expected 1 to 4096}}
+  rt.call @mg_norm(out io[0 : 4], in io[8 : 8] f64) {parts = -1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @huge_parts {
+  // expected-error @+1 {{has parts = 4611686018427387904, expected 1 to 4096}}
+  rt.call @mg_norm(out io[0 : 4], in io[8 : 8] f64) {parts = 4611686018427387904} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @wrong_type {
+  // expected-error @+1 {{operand "tokens" is of f32, expected i32}}
+  rt.call @mg_ngram_rows(out io[0 : 4] i32, in io[4 : 4], null, table constants[0 : 8] i64) {batch = 1, sequence = 1, count = 1, longest = 1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @any_is_a_float {
+  // expected-error @+1 {{operand "y" is of i32, expected f32 or bf16}}
+  rt.call @mg_copy(out io[0 : 4] i32, in io[4 : 4]) {count = 1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @untyped_group {
+  // expected-error @+1 {{operand "part" is of raw, expected a type with elements}}
+  rt.call @mg_norm(out io[0 : 4], in io[4 : 8] raw) {parts = 1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @unknown_stream {
+  // expected-error @+1 {{is on stream 2, but there are 2}}
+  rt.call @mg_copy(out io[0 : 4], in io[4 : 4]) {count = 1} on 2 block -1 cost 0 0
 }

@@ -21,3 +21,20 @@ module attributes {megacc.slots = [{slot = 0, letter = "A", family = "attention"
     rt.call @mg_copy(out temporaries[0 : 64], in io[0 : 64]) {count = 16} block 2 cost 0 0
   }
 }
+
+// -----
+
+module attributes {megacc.slots = [{slot = 0, letter = "A", family = "attention"}]} {
+  // expected-error @+1 {{is of slot 1, but the stack has 1}}
+  rt.parameter "blocks.1.norm.weight" : tensor<16xf32> at <weights[0 : 64]> {block = 1, trained, init = "constant", init_a = 1.0}
+}
+
+// -----
+
+module attributes {megacc.slots = [{slot = 0, letter = "A", family = "attention"}, {slot = 1, letter = "F", family = "mlp"}]} {
+  rt.parameter "blocks.0.norm.weight" : tensor<16xbf16> at <weights[256 : 32] bf16> {block = 0, trained, init = "constant", init_a = 1.0}
+  rt.func @micro_batch {
+    // expected-error @unknown {{of slot 1 uses "blocks.0.norm.weight" of slot 0}}
+    rt.call @mg_copy(out temporaries[0 : 64], in weights[256 : 32] bf16) {count = 16} block 1 cost 0 0 loc("blocks.1.norm")
+  }
+}

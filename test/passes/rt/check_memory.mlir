@@ -1,7 +1,7 @@
 // RUN: not megacc %s --model tight --emit=rt 2>&1 | FileCheck %s
 // RUN: megacc %s --model roomy -o %t.so
 // RUN: megacc %s --model tight --emit=plan | FileCheck %s --check-prefix=PLAN
-// CHECK: error: the step needs [[BYTES:[0-9]+]] bytes, memory allows 16384: weights 7424, optimizer 14592, gradients 7424, temporaries {{[0-9]+}} (the peak is in @micro_batch), io {{[0-9]+}}; fix: memory = "1MiB", or a smaller micro_batch
+// CHECK: error: the step needs [[BYTES:[0-9]+]] bytes, memory allows 16384: weights 8192, optimizer 16384, gradients 8192, temporaries {{[0-9]+}} (the peak is in @micro_batch), io {{[0-9]+}}; fix: memory = "1MiB", or a smaller micro_batch
 // PLAN: not planned: the step needs
 mega.model @tight hidden 16 vocab 32 sequence 8 {
   mega.pattern "F" depth 1

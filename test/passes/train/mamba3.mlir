@@ -6,18 +6,18 @@
 // RUN: megacc %t/siso.mlir --emit=rt | FileCheck %s --check-prefix=LAUNCH
 // RUN: megacc %t/mimo.mlir --emit=plan | FileCheck %s --check-prefix=PLAN
 
-// CHECK: step.parameter @blocks.0.mixer.in_proj.weight : tensor<406x32xf32> {block = 0 : i64, decays, init = "uniform"
-// CHECK: step.parameter @blocks.0.mixer.dt_bias : tensor<6xf32> {block = 0 : i64, init = "dt_bias"
+// CHECK: step.parameter @blocks.0.mixer.in_proj.weight : tensor<406x32xf32> init uniform {block = 0 : i64, decays
+// CHECK: step.parameter @blocks.0.mixer.dt_bias : tensor<6xf32> init dt_bias {block = 0 : i64
 // CHECK-LABEL: step.func @micro_batch
-// CHECK: %[[N:.*]], %{{.*}} = step.rms_norm
+// CHECK: %[[N:.*]] = step.rms_norm
 // CHECK: %[[P:.*]] = step.linear %[[N]]
 // CHECK: %[[DT:.*]] = step.read @blocks.0.mixer.dt_bias
 // CHECK: %[[NORM:.*]] = step.read @blocks.0.mixer.norm.weight
-// CHECK: %[[Y:.*]], %[[STATES:.*]] = step.mamba3_scan %[[P]], %[[DT]], {{.*}}, %[[NORM]] {angles = 4 : i64, batch = 2 : i64, {{.*}}chunk = 8 : i64, {{.*}}heavy, {{.*}}window = 256 : i64
-// CHECK-SAME: -> (tensor<600x96xf32>, tensor<2x6x2x16x16xf32>)
+// CHECK: %[[Y:.*]] = step.mamba3_scan %[[P]], %[[DT]], {{.*}}, %[[NORM]] {angles = 4 : i64, batch = 2 : i64, {{.*}}chunk = 8 : i64, {{.*}}heavy, mimo, {{.*}}out_norm, pair = [[PAIR:[0-9]+]] : i64
+// CHECK-SAME: -> tensor<600x96xf32>
 // CHECK: step.linear %[[Y]]
 // CHECK: %[[DY:.*]] = step.linear_grad_input
-// CHECK: %[[D:.*]], %[[DPARAMS:.*]]:10 = step.mamba3_scan_grad %[[DY]], %[[STATES]], %[[P]], %[[DT]]
+// CHECK: %[[D:.*]], %[[DPARAMS:.*]]:10 = step.mamba3_scan_grad %[[DY]], %[[P]], %[[DT]], {{.*}}pair = [[PAIR]] : i64
 // CHECK: step.accumulate @blocks.0.mixer.norm.weight, %[[DPARAMS]]#9
 // CHECK: step.accumulate @blocks.0.mixer.mimo_o, %[[DPARAMS]]#8
 // CHECK: step.accumulate @blocks.0.mixer.C_norm.weight, %[[DPARAMS]]#5
@@ -25,15 +25,15 @@
 // CHECK: step.accumulate @blocks.0.mixer.dt_bias, %[[DPARAMS]]#0
 // CHECK: step.linear_grad_weight %[[D]]
 
-// RULES: ([b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a], [g m], [g m], [g m, r, n], [g m, r, n], [n], [n], [g m, r, p], [g m, r, p], [g m, r, p], [g m p]) -> ([b s, g m p], [b, g m, w, n, p]) replicate{s {{.*}}}
+// RULES: ([b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a], [g m], [g m], [g m, r, n], [g m, r, n], [n], [n], [g m, r, p], [g m, r, p], [g m, r, p], [g m p]) -> ([b s, g m p]) replicate{s {{.*}}}
 // RULES: -> ([b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a], {{.*}}) reduce{b g m}
 
 // SISO: %[[DOCUMENTS:.*]] = step.input "documents"
 // SISO: step.mamba3_scan {{.*}}, %[[DOCUMENTS]] {
 // SISO: step.mamba3_scan_grad {{.*}}, %[[DOCUMENTS]] {
 
-// LAUNCH: rt.call @mg_mamba3_scan({{.*}}null{{.*}}parts = 6
-// LAUNCH: rt.call @mg_mamba3_scan_grad({{.*}}null{{.*}}parts = 6
+// LAUNCH: rt.call @mg_mamba3_scan(out {{.*}}, out {{.*}}, null, in {{.*}}, null, scratch {{.*}}window = 256, {{.*}}mimo = 0, out_norm = 0, parts = 6
+// LAUNCH: rt.call @mg_mamba3_scan_grad(out {{.*}}, in {{.*}}, in {{.*}}, null, in {{.*}}, null, scratch {{.*}}mimo = 0, out_norm = 0, parts = 6
 
 // Forward 2 * 32 * 406 + 2 * 96 * 32 and 6 heads of 2 * 2 * 16 * (16 + 16) + 4 * 2 * 16 * 16, three times over.
 // PLAN: mamba3 {{.*}}170.112 KFLOP

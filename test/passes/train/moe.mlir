@@ -14,19 +14,21 @@ mega.model @moe hidden 32 vocab 61 sequence 20 {
 mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr = 3.0e-3> }
 
 // CHECK: step.parameter @blocks.0.mixer.router.weight : tensor<5x32xf32>
-// CHECK: step.parameter @blocks.0.mixer.router.bias : tensor<5xf32> {block = 0 : i64, init = "constant", init_a = 0.000000e+00 : f64}
+// CHECK: step.parameter @blocks.0.mixer.router.bias : tensor<5xf32> init constant {block = 0 : i64, init_a = 0.000000e+00 : f64}
 // CHECK: step.parameter @blocks.0.mixer.experts.up.weight : tensor<5x24x32xf32>
 // CHECK: step.parameter @blocks.1.mixer.router.weight : tensor<7x32xf32>
 
 // CHECK-LABEL: step.func @micro_batch
-// CHECK: %[[N:.*]], %{{.*}} = step.rms_norm
+// CHECK: %[[N:.*]] = step.rms_norm
 // CHECK: %[[LOGITS:.*]] = step.linear %[[N]]
 // CHECK: %[[BIAS:.*]] = step.read @blocks.0.mixer.router.bias
-// CHECK: %[[W:.*]], %[[CHOICE:.*]], %[[P:.*]], %[[O:.*]], %[[AUX0:.*]], %{{.*}} = step.moe_route %[[LOGITS]], %[[BIAS]] {{.*}}nulls = 0 {{.*}}scale = 2.500000e+00 : f64, sigmoid, slots = 2
+// CHECK: %[[W:.*]], %[[CHOICE:.*]], %[[P:.*]], %[[O:.*]] = step.moe_route %[[LOGITS]], %[[BIAS]] {{.*}}nulls = 0 {{.*}}scale = 2.500000e+00 : f64, sigmoid, slots = 2
+// CHECK: %[[STATISTICS:.*]] = step.moe_statistics %[[LOGITS]], %[[O]] {{.*}}sigmoid
+// CHECK: %[[AUX0:.*]], %{{.*}} = step.moe_losses %[[STATISTICS]] {{.*}}tokens = 40 : i64
 // CHECK: step.moe_count_picks %[[O]] {bias = @blocks.0.mixer.router.bias, block = 0 : i64, name = "picks.0", {{.*}}rate = 1.000000e-02
 // CHECK: %[[ROWS:.*]] = step.moe_dispatch %[[N]], %[[P]], %[[O]] {{.*}} -> tensor<80x32xf32>
 // CHECK: %[[UP:.*]] = step.grouped_linear %[[ROWS]], %{{.*}}, %[[O]] {{.*}}expected_rows = 80
-// CHECK: %[[ACT:.*]] = step.activation %[[UP]]
+// CHECK: %[[ACT:.*]] = step.activation swiglu %[[UP]]
 // CHECK: %[[DOWN:.*]] = step.grouped_linear %[[ACT]], %{{.*}}, %[[O]]
 // CHECK: %[[Y:.*]] = step.moe_combine %[[DOWN]], %[[W]], %[[P]], %[[O]]
 // CHECK: %[[S:.*]] = step.linear
@@ -34,31 +36,35 @@ mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr
 // CHECK: %[[GATED:.*]] = step.row_gate %{{.*}}, %[[GATE]]
 // CHECK: step.add %[[Y]], %[[GATED]]
 // 7 slots of 6 experts and 13 null experts; 6 real picks at most, 2 expected.
-// CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %[[O1:.*]], %[[AUX1:.*]], %[[Z1:.*]] = step.moe_route %{{[^,]*}} {{.*}}nulls = 13 {{.*}}slots = 7 {{.*}} -> (tensor<40x6xf32>
+// CHECK: %{{.*}}, %{{.*}}, %{{.*}}, %[[O1:.*]] = step.moe_route %[[LOGITS1:[^ ,]*]] {{.*}}nulls = 13 {{.*}}slots = 7 {{.*}} -> (tensor<40x6xf32>
+// CHECK: %[[STATISTICS1:.*]] = step.moe_statistics %[[LOGITS1]], %[[O1]]
+// CHECK: %[[AUX1:.*]], %[[Z1:.*]] = step.moe_losses %[[STATISTICS1]]
 // CHECK: step.moe_count_picks %[[O1]] {block = 1 : i64, name = "picks.1"
 // CHECK: step.grouped_linear {{.*}}expected_rows = 80 {{.*}} -> tensor<240x16xf32>
 // CHECK: step.loss {{.*}}name = "main"
 // CHECK: step.loss %[[AUX0]], %[[AUX1]] {{.*}}name = "moe_aux"
 // CHECK: step.loss %[[Z1]] {{.*}}name = "moe_z"
-// CHECK: step.moe_route_grad
+// The losses of the router enter its gradient, a share of the micro-batches.
+// CHECK: step.moe_route_grad %{{.*}}, %[[LOGITS1]], %{{.*}}, %[[STATISTICS1]] {aux = 2.500000e-03 : f64, {{.*}}tokens = 40 : i64, z = 2.500000e-04 : f64}
 // CHECK: step.row_gate_grad
 // CHECK: %[[DDOWN:.*]], %[[DW:.*]] = step.moe_combine_grad %{{.*}}, %[[DOWN]], %[[W]], %[[P]], %[[O]]
 // CHECK: step.grouped_linear_grad_input %[[DDOWN]]
 // CHECK: %[[DWEIGHT:.*]] = step.grouped_linear_grad_weight %[[DDOWN]], %[[ACT]], %[[O]]
 // CHECK: step.accumulate @blocks.0.mixer.experts.down.weight, %[[DWEIGHT]]
 // CHECK: step.moe_dispatch_grad
-// CHECK: step.moe_route_grad %[[DW]], %[[LOGITS]], %[[CHOICE]], %[[O]]
+// CHECK: step.moe_route_grad %[[DW]], %[[LOGITS]], %[[CHOICE]], %[[STATISTICS]]
 
 // CHECK-LABEL: step.func @update
-// CHECK: step.adamw {{.*}}"plain"
-// CHECK-NEXT: step.moe_bias_update @blocks.0.mixer.router.bias, {{.*}}block = 0 : i64, experts = 5 : i64, phase = "update", picks = "picks.0", rate = 1.000000e-02
+// CHECK: step.adamw f32_plain
+// CHECK-NEXT: step.moe_bias_update @blocks.0.mixer.router.bias, {{.*}}block = 0 : i64, experts = 5 : i64, phase = #step.phase<update>, picks = "picks.0", rate = 1.000000e-02
 // CHECK-NEXT: {{^ *}}}
 
 // CHECK-LABEL: step.func @evaluate
 // CHECK-NOT: step.moe_count_picks
+// CHECK-NOT: step.moe_statistics
 // CHECK-NOT: step.loss
 
-// RULES: remark: ([t, e], [e]) -> ([t, k], [t, k], [t, k], [o], [], []) reduce{t} replicate{e k o}
+// RULES: remark: ([t, e], [e]) -> ([t, k], [t, k], [t, k], [o]) replicate{e k o}
 // RULES: remark: ([t, d], [t, k], [o]) -> ([t k, d]) replicate{k o}
 // RULES: remark: ([r, i], [e, o, i], [s]) -> ([r, o]) reduce{i} replicate{e s}
 
@@ -68,6 +74,6 @@ mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr
 
 // RT-DAG: rt.metric "picks.0" : tensor<5xf32>
 // RT-DAG: rt.metric "loss.moe_aux" : tensor<1xf32> {{.*}}weight = 1.000000e+00
-// RT: rt.call @mg_grouped_linear_grad_weight(out gradients[
+// RT: rt.call @mg_grouped_linear_grad_weight(sum gradients[
 // RT-SAME: accumulate = 1
 // RT: rt.call @mg_moe_bias_update(inout weights[{{.*}}], in io[

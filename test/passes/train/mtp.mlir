@@ -15,24 +15,26 @@ mega.train @step of @ahead { micro_batch = 2, accumulate = 5, optimizer = adamw<
 // CHECK: step.parameter @mtp.1.blocks.1.mixer.down.weight : tensor<16x20xf32>
 // CHECK-LABEL: step.func @micro_batch
 // CHECK: %[[E:.*]] = step.embedding
-// CHECK: %[[H:.*]], %{{.*}} = step.rms_norm
+// CHECK: %[[H:.*]] = step.rms_norm
 // CHECK: %[[TARGETS:.*]] = step.input "targets"
-// CHECK: %[[MAIN:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %[[H0:.*]], %{{.*}}, %[[TARGETS]] {{.*}}scale = 2.000000e-01
+// CHECK: %[[V0:.*]] = step.count_valid %[[TARGETS]]
+// CHECK: %[[MAIN:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %[[H0:[^ ,]*]], %{{.*}}, %[[TARGETS]], %[[V0]] {{.*}}scale = 2.000000e-01
 // CHECK: step.loss %[[MAIN]] {{.*}}name = "main", {{.*}}weight = 1.000000e+00
 // CHECK: %[[E1:.*]] = step.shift %[[E]] {{.*}}distance = 1 : i64
-// CHECK: %[[E1N:.*]], %{{.*}} = step.rms_norm %[[E1]]
-// CHECK: %[[H0N:.*]], %{{.*}} = step.rms_norm %[[H0]]
+// CHECK: %[[E1N:.*]] = step.rms_norm %[[E1]]
+// CHECK: %[[H0N:.*]] = step.rms_norm %[[H0]]
 // CHECK: %[[BOTH:.*]] = step.concat %[[E1N]], %[[H0N]]
 // CHECK: step.linear %[[BOTH]]
 // CHECK: step.attention
 // CHECK: step.activation
-// CHECK: %[[H1:.*]], %{{.*}} = step.rms_norm
+// CHECK: %[[H1:.*]] = step.rms_norm
 // CHECK: %[[T1:.*]] = step.shift_targets %[[TARGETS]] {{.*}}distance = 1 : i64
-// CHECK: %[[L1:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %[[H1]], %{{.*}}, %[[T1]] {{.*}}scale = 5.000000e-02
+// CHECK: %[[V1:.*]] = step.count_valid %[[T1]]
+// CHECK: %[[L1:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %[[H1]], %{{.*}}, %[[T1]], %[[V1]] {{.*}}scale = 5.000000e-02
 // CHECK: step.shift %[[E]] {{.*}}distance = 2 : i64
 // CHECK: step.rms_norm %[[H1]]
 // CHECK: %[[T2:.*]] = step.shift_targets %[[TARGETS]] {{.*}}distance = 2 : i64
-// CHECK: %[[L2:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %{{.*}}, %{{.*}}, %[[T2]] {{.*}}scale = 5.000000e-02
+// CHECK: %[[L2:.*]], %{{.*}}, %{{.*}} = step.linear_cross_entropy %{{.*}}, %{{.*}}, %[[T2]], %{{.*}} {{.*}}scale = 5.000000e-02
 // CHECK: step.loss %[[L1]], %[[L2]] {{.*}}name = "mtp", {{.*}}weight = 2.500000e-01
 // CHECK-NEXT: step.loss %[[L1]] {{.*}}name = "mtp.1"
 // CHECK-NEXT: step.loss %[[L2]] {{.*}}name = "mtp.2"
@@ -43,6 +45,6 @@ mega.train @step of @ahead { micro_batch = 2, accumulate = 5, optimizer = adamw<
 // CHECK-NOT: step.shift
 
 // RT-LABEL: rt.func @micro_batch
-// RT: rt.call @mg_shift(out temporaries{{.*}}, in temporaries{{.*}}, opt io{{.*}}) {batch = 2, sequence = 12, cols = 16, distance = 1}
-// RT: rt.call @mg_shift_targets(out temporaries{{.*}}, in io{{.*}}, opt io{{.*}}) {batch = 2, sequence = 12, distance = 1}
-// RT: rt.call @mg_accumulate_terms(out io{{.*}}, in temporaries{{.*}}, in temporaries{{.*}}) {parts = 2, accumulate = 1, scale = 2.000000e-01}
+// RT: rt.call @mg_shift(out temporaries{{.*}}, in temporaries{{.*}}, in io{{.*}}) {batch = 2, sequence = 12, cols = 16, distance = 1}
+// RT: rt.call @mg_shift_targets(out temporaries{{.*}}, in io{{.*}}, in io{{.*}}) {batch = 2, sequence = 12, distance = 1}
+// RT: rt.call @mg_accumulate_terms(sum io{{.*}}, in temporaries{{.*}}, in temporaries{{.*}}) {accumulate = 1, parts = 2, scale = 2.000000e-01}

@@ -11,7 +11,7 @@ mega.model @hashed hidden 16 vocab 61 sequence 12 {
 mega.train @step of @hashed { micro_batch = 2, optimizer = adamw<lr = 3.0e-3> }
 
 // CHECK: step.parameter @ngram_hash.table.weight : tensor<420x3xf32>
-// CHECK: step.parameter @ngram_hash.proj.weight : tensor<16x12xf32> {{.*}}init = "constant", init_a = 0.0
+// CHECK: step.parameter @ngram_hash.proj.weight : tensor<16x12xf32> init constant {{.*}}init_a = 0.0
 // CHECK-LABEL: step.func @micro_batch
 // CHECK: %[[TOKENS:.*]] = step.input "tokens"
 // CHECK: %[[E:.*]] = step.embedding {{.*}}, %[[TOKENS]]
@@ -25,5 +25,5 @@ mega.train @step of @hashed { micro_batch = 2, optimizer = adamw<lr = 3.0e-3> }
 // CHECK: step.ngram_rows
 
 // RT-LABEL: rt.func @micro_batch
-// RT: rt.call @mg_ngram_rows(out temporaries{{.*}}, in io{{.*}}, opt io{{.*}}) {batch = 2, sequence = 12, seed = 7, longest = 4, tables = [2, 101, 2, 103, 4, 107, 4, 109]}
-// RT: rt.call @mg_embedding_grad(out gradients{{.*}} {rows = 96, cols = 3, vocab = 420, accumulate = 1}
+// RT: rt.call @mg_ngram_rows(out temporaries{{.*}}, in io{{.*}}, in io{{.*}}, table constants[0 : 224] i64) {batch = 2, sequence = 12, count = 4, longest = 4}
+// RT: rt.call @mg_embedding_grad(sum gradients{{.*}} {rows = 96, cols = 3, vocab = 420, vocab_axis = -1, accumulate = 1}

@@ -6,10 +6,10 @@ step.func @f {
   // expected-remark @+1 {{([t, i], [o, i]) -> ([t, o]) reduce{i}}}
   %y = step.linear %in, %w : (tensor<6x4xf32>, tensor<8x4xf32>) -> tensor<6x8xf32>
   // expected-remark @+1 {{([t, gate.w up.w]) -> ([t, w])}}
-  %a = step.activation %y {kind = "swiglu"} : (tensor<6x8xf32>) -> tensor<6x4xf32>
+  %a = step.activation swiglu %y : (tensor<6x8xf32>) -> tensor<6x4xf32>
   // expected-remark @+1 {{([t, p0.g p0.c0 p1.g p1.c1]) -> ([t, g c0], [t, g c1]) replicate{c0 c1}}}
   %p:2 = step.split %a {groups = 2 : i64, widths = array<i64: 1, 1>} : (tensor<6x4xf32>) -> (tensor<6x2xf32>, tensor<6x2xf32>)
-  // expected-remark @+1 {{([b s, k g c], [b s, k c], [b s, k e]) -> ([b s, k g e], [b, k g, s]) replicate{s g c e}}}
-  %o, %l = step.attention %a, %p#0, %p#1 {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, kv_heads = 1 : i64, qk_dim = 2 : i64, v_dim = 2 : i64,
-           scale = 0.5 : f64} : (tensor<6x4xf32>, tensor<6x2xf32>, tensor<6x2xf32>) -> (tensor<6x4xf32>, tensor<2x2x3xf32>)
+  // expected-remark @+1 {{([b s, k g c], [b s, k c], [b s, k e]) -> ([b s, k g e]) replicate{s g c e}}}
+  %o = step.attention %a, %p#0, %p#1 {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, kv_heads = 1 : i64, qk_dim = 2 : i64, v_dim = 2 : i64,
+           scale = 0.5 : f64} : (tensor<6x4xf32>, tensor<6x2xf32>, tensor<6x2xf32>) -> tensor<6x4xf32>
 }

@@ -1,0 +1,63 @@
+// What the declaration knows of each kind of block family and of placement: one spec a kind, in families/ and placements/, listed in
+// Registry.cpp. Nothing else in this folder names a kind.
+#pragma once
+#include "dialects/Mega/Parameters.h"
+#include "mlir/IR/Diagnostics.h"
+
+namespace megacc::mega {
+
+/// Begins an error at the place of a key; the empty key is the kind itself.
+using ErrorAt = llvm::function_ref<mlir::InFlightDiagnostic(llvm::StringRef key)>;
+
+/// A kind of block. A rule between keys has an id (mega.<kind>.c<n>); keys that are missing or wrong have been reported, have no value and
+/// take no part in further rules.
+struct FamilySpec {
+  std::string word = {};
+  std::vector<KeySpec> keys = {};
+  /// Sets the keys that follow from other sizes and reports broken rules between keys. May be null.
+  void (*complete)(KeyValues &keys, const Model &model, ErrorAt error) = nullptr;
+  /// Adds the parameters of the mixer, in the scope "<block>.mixer.".
+  void (*addParameters)(ParameterList &list, const KeyValues &keys) = nullptr;
+  /// Forward FLOPs a token of the mixer.
+  double (*flops)(const Model &model, const KeyValues &keys) = nullptr;
+};
+
+enum class Role { input, block, objective };
+
+/// Where in a block the parameters of a placement stand: before the block's norm, at the end of its mixer (in the mixer's scope), after it.
+enum class BlockPart { none, before, mixer, after };
+
+/// A feature placed on the input, on blocks or on the objective. Functions may be null unless said otherwise.
+struct PlacementSpec {
+  std::string word = {};
+  Role role = Role::block;
+  std::vector<std::string> families = {}; // the kinds of block it fits; empty: all
+  std::vector<KeySpec> keys = {};
+  /// Reports broken rules between its own keys.
+  void (*check)(const KeyValues &keys, const Model &model, ErrorAt error) = nullptr;
+  /// Where it fits its target: sets the keys that follow from other sizes and reports broken rules with others. `family` has the keys of
+  /// the blocks it stands on, none on the input and the objective.
+  void (*complete)(KeyValues &keys, const Model &model, const KeyValues &family, ErrorAt error) = nullptr;
+
+  /// On the input and the objective: its parameters and its forward FLOPs a token.
+  void (*addParameters)(ParameterList &list, const KeyValues &keys) = nullptr;
+  double (*flops)(const Model &model, const KeyValues &keys) = nullptr;
+  /// The blocks that it builds beside the stack.
+  std::vector<Block> (*blocks)(const Model &model, const KeyValues &keys) = nullptr;
+
+  /// On a block, neither null: its parameters, and the block's forward FLOPs a token with it, from those without.
+  BlockPart part = BlockPart::none;
+  void (*addBlockParameters)(ParameterList &list, const Block &block, const Feature &feature) = nullptr;
+  double (*blockFlops)(const Model &model, const Block &block, const Feature &feature, double flops) = nullptr;
+};
+
+/// All kinds in the order of their parameters within a model or block; the find functions return null for an unknown word.
+llvm::ArrayRef<FamilySpec> allFamilies();
+const FamilySpec *findFamily(llvm::StringRef word);
+llvm::ArrayRef<PlacementSpec> allPlacements();
+const PlacementSpec *findPlacement(llvm::StringRef word);
+
+/// The keys of a family, a placement or a table of settings; null for an unknown word.
+const std::vector<KeySpec> *findKeys(llvm::StringRef word);
+
+} // namespace megacc::mega

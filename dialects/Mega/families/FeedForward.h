@@ -1,0 +1,14 @@
+// The two matrices of a feed-forward layer, alone or one pair an expert.
+#pragma once
+#include "dialects/Mega/Parameters.h"
+
+namespace megacc::mega {
+
+/// Matrices of the first layer beside each of the second: up, and its gate where the activation has one.
+int64_t upMatrices(const std::string &activation);
+
+/// <prefix>up.weight [experts..., width * upMatrices, hidden] and <prefix>down.weight [experts..., hidden, width].
+void addFeedForward(ParameterList &list, const std::string &prefix, int64_t width, const std::string &activation,
+                    const std::vector<int64_t> &experts = {}, double active_share = 1.0);
+
+} // namespace megacc::mega

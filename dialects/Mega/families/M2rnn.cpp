@@ -1,0 +1,47 @@
+// m2rnn: matrix-to-matrix recurrence (conventions section 9).
+#include "dialects/Mega/Spec.h"
+
+#include <cmath>
+
+namespace megacc::mega {
+namespace {
+
+void complete(KeyValues &keys, const Model &model, ErrorAt error) {
+  if (!keys.has("heads") && keys.hasAll({"key", "value"}))
+    keys.set("heads", model.hidden / (keys.getInt("key") + keys.getInt("value")));
+  if (keys.has("heads") && keys.getInt("heads") < 1) // mega.m2rnn.c1
+    error("") << "hidden = " << model.hidden << " is less than key + value = " << keys.getInt("key") + keys.getInt("value")
+              << ", which leaves no head; fix: give heads";
+}
+
+void addParameters(ParameterList &list, const KeyValues &keys) {
+  int64_t hidden = list.getModel().hidden, heads = keys.getInt("heads"), value = keys.getInt("value"), width = keys.getInt("conv");
+  int64_t channels = 2 * keys.getInt("key") + heads * value;
+  list.normal("in_proj.weight", {channels + heads + heads * value, hidden});
+  list.add("conv.weight", {channels, width}, "uniform", 1 / std::sqrt(double(width)));
+  list.constant("conv.bias", {channels}, 0);
+  list.add("A_log", {heads}, "a_log", 0).fp32 = true;
+  list.add("dt_bias", {heads}, "dt_bias", 0).fp32 = true;
+  list.add("state_weight", {heads, value, value}, "identity", double(value));
+  list.constant("D", {heads, value}, 1).decays = false;
+  list.constant("norm.weight", {heads * value}, 1);
+  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation());
+}
+
+double flops(const Model &model, const KeyValues &keys) {
+  double hidden = model.hidden, heads = keys.getInt("heads"), key = keys.getInt("key"), value = keys.getInt("value");
+  return 2 * hidden * (2 * key + heads * value + heads + heads * value) + 2 * hidden * heads * value +
+         heads * (2 * key * value * value + 7 * key * value);
+}
+
+} // namespace
+
+FamilySpec m2rnnFamily() {
+  return {.word = "m2rnn",
+          .keys = {keys::integer("key", 64), keys::integer("value", 16), keys::derived("heads"), keys::integer("conv", 4)},
+          .complete = complete,
+          .addParameters = addParameters,
+          .flops = flops};
+}
+
+} // namespace megacc::mega

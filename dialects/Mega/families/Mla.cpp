@@ -1,0 +1,46 @@
+// mla: multi-head latent attention (conventions 6.1).
+#include "dialects/Mega/Spec.h"
+
+namespace megacc::mega {
+namespace {
+
+void complete(KeyValues &keys, const Model &, ErrorAt error) {
+  if (keys.has("theta") && keys.getFloat("theta") <= 0) // mega.mla.c2
+    error("theta") << "theta must be above 0";
+  if (int64_t rope = keys.getInt("rope"); rope % 2) // mega.mla.c1
+    error("rope") << "rope width " << rope << " is odd, rotation pairs channels; fix: use " << rope - 1 << " or " << rope + 1;
+}
+
+void addParameters(ParameterList &list, const KeyValues &keys) {
+  int64_t hidden = list.getModel().hidden, heads = keys.getInt("heads"), q_rank = keys.getInt("q_rank"), kv_rank = keys.getInt("kv_rank");
+  int64_t nope = keys.getInt("nope"), rope = keys.getInt("rope"), value = keys.getInt("value");
+  list.normal("q_down.weight", {q_rank, hidden});
+  list.constant("q_norm.weight", {q_rank}, 1);
+  list.normal("q_up.weight", {heads * (nope + rope), q_rank});
+  list.normal("kv_down.weight", {kv_rank + rope, hidden});
+  list.constant("kv_norm.weight", {kv_rank}, 1);
+  list.normal("kv_up.weight", {heads * (nope + value), kv_rank});
+  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation());
+}
+
+double flops(const Model &model, const KeyValues &keys) {
+  double hidden = model.hidden, half = model.sequence / 2.0, heads = keys.getInt("heads"), nope = keys.getInt("nope"),
+         rope = keys.getInt("rope");
+  double qk = nope + rope, value = keys.getInt("value"), q_rank = keys.getInt("q_rank"), kv_rank = keys.getInt("kv_rank");
+  double projections =
+      hidden * q_rank + q_rank * heads * qk + hidden * (kv_rank + rope) + kv_rank * heads * (nope + value) + heads * value * hidden;
+  return 2 * projections + 2 * half * heads * (qk + value);
+}
+
+} // namespace
+
+FamilySpec mlaFamily() {
+  return {.word = "mla",
+          .keys = {keys::required("heads"), keys::required("q_rank"), keys::required("kv_rank"), keys::required("nope"),
+                   keys::required("rope"), keys::required("value"), keys::number("theta", 10000.0)},
+          .complete = complete,
+          .addParameters = addParameters,
+          .flops = flops};
+}
+
+} // namespace megacc::mega

@@ -1,0 +1,26 @@
+//===- Attention.cpp - records of positions and attention -----------------===//
+#include "lib/Kernels/Cpu.h"
+
+using namespace megacc;
+using namespace megacc::cpu;
+
+void megacc::addAttentionRecords(std::vector<Record> &records) {
+  Record rope = makeRecord("rope");
+  rope.inPlace = {{"y", "x"}};
+  records.push_back(rope);
+
+  Record attention = makeRecord("attention");
+  attention.caches = {makeCache("lse", [](const KernelQuery &query) {
+    return llvm::SmallVector<int64_t>{query.getInt("batch"), query.getInt("heads"), query.getInt("sequence")};
+  })};
+  records.push_back(attention);
+
+  // delta, d_k and d_v of every query head, and lse where it is not cached.
+  Record grad = makeRecord("attention_grad");
+  grad.scratch = [](const KernelQuery &query) {
+    int64_t rows = query.getInt("batch") * query.getInt("heads") * query.getInt("sequence");
+    return floats(rows) + floats(rows * query.getInt("qk_dim")) + floats(rows * query.getInt("v_dim")) +
+           (query.has("lse") ? 0 : floats(rows));
+  };
+  records.push_back(grad);
+}

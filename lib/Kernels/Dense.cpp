@@ -1,0 +1,47 @@
+//===- Dense.cpp - records of embeddings, norms, projections, pointwise ---===//
+#include "lib/Kernels/Cpu.h"
+
+using namespace megacc;
+using namespace megacc::cpu;
+
+void megacc::addDenseRecords(std::vector<Record> &records) {
+  records.push_back(makeRecord("embedding"));
+  addWithAccumulation(records, makeRecord("embedding_grad"), "d_table");
+
+  Record norm = makeRecord("rms_norm");
+  norm.caches = {makeCache("rstd", [](const KernelQuery &query) { return llvm::SmallVector<int64_t>{query.getInt("rows")}; })};
+  records.push_back(norm);
+  Record normGrad = makeRecord("rms_norm_grad");
+  normGrad.scratch = [](const KernelQuery &query) { return floats(tiles(query.getInt("rows")) * query.getInt("cols")); };
+  addWithAccumulation(records, normGrad, "d_weight");
+
+  records.push_back(makeRecord("linear"));
+  records.push_back(makeRecord("linear_grad_input"));
+  addWithAccumulation(records, makeRecord("linear_grad_weight"), "d_weight");
+
+  Record add = makeRecord("add");
+  add.inPlace = {{"y", "a"}, {"y", "b"}};
+  records.push_back(add);
+
+  records.push_back(makeRecord("activation"));
+  Record activationGrad = makeRecord("activation_grad");
+  activationGrad.inPlace = {{"d_x", "d_y"}, {"d_x", "x"}};
+  activationGrad.refuses = [](const KernelQuery &query) -> std::string { return query.getInt("kind") == 3 ? "kind is 3, at most 2" : ""; };
+  records.push_back(activationGrad);
+  // swiglu: d_x has twice the width of d_y, so only x has room; each element is read before it is written.
+  Record swigluGrad = makeRecord("activation_grad");
+  swigluGrad.name = "cpu.activation_grad_swiglu";
+  swigluGrad.inPlace = {{"d_x", "x"}};
+  records.push_back(swigluGrad);
+
+  records.push_back(makeRecord("split"));
+  records.push_back(makeRecord("concat"));
+  records.push_back(makeRecord("repeat_groups"));
+  records.push_back(makeRecord("sum_groups"));
+
+  Record rowGate = makeRecord("row_gate"), rowGateGrad = makeRecord("row_gate_grad");
+  rowGate.inPlace = {{"y", "x"}};
+  rowGateGrad.inPlace = {{"d_x", "d_y"}};
+  records.push_back(rowGate);
+  records.push_back(rowGateGrad);
+}

@@ -1,0 +1,144 @@
+//===- Kernels.cpp - matching queries with records ------------------------===//
+#include "lib/Kernels/Kernels.h"
+#include "lib/Kernels/cuda/Cuda.h"
+
+#include "megacc/KernelSignatures.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace llvm;
+
+namespace megacc {
+
+const std::vector<Record> &allRecords() {
+  static const std::vector<Record> records = [] {
+    std::vector<Record> all;
+    addTokenRecords(all);
+    addDenseRecords(all);
+    addAttentionRecords(all);
+    addM2rnnRecords(all);
+    addMamba3Records(all);
+    addExpertRecords(all);
+    addLossRecords(all);
+    addStateRecords(all);
+    addPointwiseCudaRecords(all);
+    addM2rnnCudaRecords(all);
+    addStateCudaRecords(all);
+    return all;
+  }();
+  return records;
+}
+
+const Record *findRecord(StringRef name) {
+  for (const Record &record : allRecords())
+    if (record.name == name)
+      return &record;
+  return nullptr;
+}
+
+std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &query, StringRef name) {
+  if (std::optional<int64_t> value = query.findInt(name))
+    return value;
+  if (record.tuning)
+    for (const auto &[key, value] : record.tuning(query))
+      if (key == name)
+        return value;
+  return std::nullopt;
+}
+
+static SmallVector<StringRef> splitWords(StringRef text) {
+  SmallVector<StringRef> words;
+  text.split(words, ' ', -1, /*KeepEmpty=*/false);
+  return words;
+}
+
+static std::string print(mlir::Type type) {
+  std::string text;
+  raw_string_ostream(text) << type;
+  return text;
+}
+
+/// Empty if the elements of an operand are of a class of kernels.def; on the cpu every `any` is fp32.
+static std::string checkType(const Record &record, const LaunchOperand &operand, StringRef typeClass) {
+  mlir::Type type = operand.type.getElementType();
+  bool fits = typeClass == "any"   ? type.isF32() || (record.target != "cpu" && type.isBF16())
+              : typeClass == "f32" ? type.isF32()
+              : typeClass == "f64" ? type.isF64()
+              : typeClass == "i32" ? type.isInteger(32)
+              : typeClass == "i64" ? type.isInteger(64)
+                                   : type.isBF16();
+  if (fits)
+    return "";
+  StringRef expected = typeClass != "any" ? typeClass : record.target == "cpu" ? "f32" : "f32 or bf16";
+  return "operand " + operand.name + " is " + print(type) + ", expected " + expected.str();
+}
+
+/// Empty if the query has what the kernel's line of kernels.def asks for, else the first difference.
+static std::string checkSignature(const Record &record, const KernelQuery &query) {
+  const KernelSignature *signature = nullptr;
+  for (const KernelSignature &candidate : kernelSignatures)
+    if (record.symbol == candidate.symbol)
+      signature = &candidate;
+  if (!signature)
+    return record.symbol + " is not in kernels.def";
+
+  StringSet<> known;
+  for (StringRef word : splitWords(signature->operands)) {
+    auto [role, rest] = word.split(':');
+    auto [ours, typeClass] = rest.split(':');
+    if (role == "scratch" || role == "table")
+      continue;
+    StringRef name = record.getQueryName(ours);
+    known.insert(name);
+    int64_t count = 0;
+    for (const LaunchOperand &operand : query.operands) {
+      if (operand.name != name)
+        continue;
+      ++count;
+      if (role.ends_with("each") && operand.type.getElementType().isF64())
+        continue; // the sums of mg_norm
+      if (std::string misfit = checkType(record, operand, typeClass); !misfit.empty())
+        return misfit;
+    }
+    if (role.ends_with("each")) {
+      if (int64_t parts = getLaunchInt(record, query, "parts").value_or(count); parts != count)
+        return "operand " + name.str() + " is given " + std::to_string(count) + " times, but parts is " + std::to_string(parts);
+    } else if (count > 1 || (count == 0 && !role.starts_with("opt"))) {
+      return "operand " + name.str() + " is given " + std::to_string(count) + " times, expected 1";
+    }
+  }
+  for (const LaunchOperand &operand : query.operands)
+    if (!known.contains(operand.name))
+      return "operand " + operand.name + " is none of " + record.symbol;
+  for (StringRef name : splitWords(signature->ints))
+    if (!getLaunchInt(record, query, name))
+      return "the integer " + name.str() + " is missing";
+  for (StringRef name : splitWords(signature->doubles))
+    if (none_of(query.doubles, [&](const auto &real) { return real.first == name; }))
+      return "the number " + name.str() + " is missing";
+  return "";
+}
+
+std::string explainMisfit(const Record &record, const KernelQuery &query) {
+  std::string misfit = checkSignature(record, query);
+  return misfit.empty() && record.refuses ? record.refuses(query) : misfit;
+}
+
+const Record *match(StringRef target, const KernelQuery &query, std::string *why) {
+  std::string near;
+  for (const Record &record : allRecords()) {
+    if (record.family != query.family)
+      continue;
+    std::string misfit = record.target == target ? explainMisfit(record, query) : "is of target " + record.target;
+    if (misfit.empty())
+      return &record;
+    near += "\n  " + record.name + ": " + misfit;
+  }
+  if (why)
+    *why = "no kernel of target " + target.str() + " serves '" + query.family +
+           (near.empty() ? "': no target has one" : "'; the nearest are:" + near);
+  return nullptr;
+}
+
+} // namespace megacc

@@ -1,0 +1,34 @@
+//===- State.cpp - records of sums, copies, norm and optimizer ------------===//
+#include "lib/Kernels/Cpu.h"
+
+using namespace megacc;
+using namespace megacc::cpu;
+
+/// The number of parts, from the operands.
+static std::vector<std::pair<std::string, int64_t>> countParts(const KernelQuery &query) {
+  int64_t parts = llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "part"; });
+  return {{"parts", parts}};
+}
+
+void megacc::addStateRecords(std::vector<Record> &records) {
+  records.push_back(makeRecord("accumulate"));
+  records.push_back(makeRecord("copy"));
+  Record zero = makeRecord("zero");
+  zero.symbol = "mg_fill_zero";
+  addWithAccumulation(records, zero, "y");
+  Record terms = makeRecord("accumulate_terms");
+  terms.tuning = countParts;
+  records.push_back(terms);
+
+  Record squareSum = makeRecord("square_sum");
+  squareSum.scratch = [](const KernelQuery &query) { return doubles(llvm::divideCeil(query.getInt("count"), 4096)); };
+  records.push_back(squareSum);
+  Record norm = makeRecord("norm");
+  norm.tuning = countParts;
+  records.push_back(norm);
+  Record adamw = makeRecord("adamw");
+  adamw.refuses = [](const KernelQuery &query) -> std::string {
+    return query.has("master") ? "there is a master, but the weights are f32" : "";
+  };
+  records.push_back(adamw);
+}

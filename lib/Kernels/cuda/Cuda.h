@@ -1,0 +1,34 @@
+//===- Cuda.h - what the records of the sm_90a target share ---------------===//
+#ifndef MEGACC_LIB_KERNELS_CUDA_CUDA_H
+#define MEGACC_LIB_KERNELS_CUDA_CUDA_H
+
+#include "lib/Kernels/Kernels.h"
+#include "llvm/Support/MathExtras.h"
+
+namespace megacc::cuda {
+
+/// Bytes that a kernel takes of its scratch for `count` elements: multiples of 64, as runtime/core/Scratch.h hands them out.
+inline int64_t getRoom(int64_t count, int64_t elementBytes) { return llvm::alignTo(count * elementBytes, 64); }
+
+/// The cpu target's record "cpu.NAME", which must be among `records`, for this target: the same family, symbol, names, tuning, table,
+/// caches and places in memory, but no scratch. It also refuses operands of no fixed type that are not all f32 or all bf16.
+Record makeRecord(const std::vector<Record> &records, llvm::StringRef name);
+
+/// Adds another reason to refuse.
+void alsoRefuse(Record &record, std::function<std::string(const KernelQuery &)> refuses);
+
+/// "NAME is VALUE, at most MOST", or empty.
+std::string refuseAbove(const KernelQuery &query, llvm::StringRef name, int64_t most);
+
+} // namespace megacc::cuda
+
+namespace megacc {
+
+// One file a family; each adds its records after those of the cpu target.
+void addM2rnnCudaRecords(std::vector<Record> &records);
+void addPointwiseCudaRecords(std::vector<Record> &records);
+void addStateCudaRecords(std::vector<Record> &records);
+
+} // namespace megacc
+
+#endif

@@ -1,0 +1,33 @@
+//===- Pointwise.cpp - sm_90a records of embeddings, norms, moved rows ----===//
+#include "lib/Kernels/cuda/Cuda.h"
+
+#include <algorithm>
+
+using namespace megacc;
+using namespace megacc::cuda;
+
+namespace megacc {
+
+/// After the records of the cpu target.
+void addPointwiseCudaRecords(std::vector<Record> &records) {
+  for (llvm::StringRef name : {"embedding", "add", "activation", "activation_grad", "activation_grad_swiglu", "rope", "split", "concat",
+                               "repeat_groups", "sum_groups", "row_gate", "row_gate_grad", "ngram_rows", "shift", "shift_targets", "count_valid"})
+    records.push_back(makeRecord(records, name));
+  for (llvm::StringRef name : {"embedding_grad", "embedding_grad+accumulate"}) {
+    Record record = makeRecord(records, name);
+    // Rank, order, and the tokens in that order.
+    record.scratch = [](const KernelQuery &query) { return 3 * getRoom(query.getInt("rows"), 4); };
+    records.push_back(record);
+  }
+  for (llvm::StringRef name : {"rms_norm", "rms_norm_grad", "rms_norm_grad+accumulate"}) {
+    Record record = makeRecord(records, name);
+    alsoRefuse(record, [](const KernelQuery &query) { return refuseAbove(query, "cols", 16384); });
+    if (record.symbol == "mg_rms_norm_grad")
+      record.scratch = [](const KernelQuery &query) {
+        return getRoom(std::min<int64_t>(query.getInt("rows"), 528) * query.getInt("cols"), 4);
+      };
+    records.push_back(record);
+  }
+}
+
+} // namespace megacc

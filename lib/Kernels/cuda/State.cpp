@@ -1,0 +1,48 @@
+//===- State.cpp - sm_90a records of sums, copies, norm and optimizer -----===//
+#include "lib/Kernels/cuda/Cuda.h"
+
+#include <algorithm>
+
+using namespace megacc;
+using namespace megacc::cuda;
+
+/// A master belongs to a bf16 weight, and only to one.
+static std::string refuseMaster(const KernelQuery &query) {
+  bool isBf16 = query.find("weight")->type.getElementType().isBF16();
+  if (isBf16 == query.has("master"))
+    return "";
+  return isBf16 ? "the weight is bf16 and there is no master" : "the weight is f32 and there is a master";
+}
+
+/// The kernels take the addresses of their parts with the launch.
+static std::string refuseParts(const KernelQuery &query) {
+  int64_t parts = llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "part"; });
+  return parts > 256 ? "parts is " + std::to_string(parts) + ", at most 256" : "";
+}
+
+namespace megacc {
+
+/// After the records of the cpu target.
+void addStateCudaRecords(std::vector<Record> &records) {
+  for (llvm::StringRef name : {"accumulate", "zero", "zero+accumulate", "accumulate_terms"})
+    records.push_back(makeRecord(records, name));
+  // Changes the type, too.
+  Record copy = makeRecord(records, "copy");
+  copy.refuses = nullptr;
+  records.push_back(copy);
+
+  Record squareSum = makeRecord(records, "square_sum");
+  squareSum.scratch = [](const KernelQuery &query) {
+    return getRoom(std::clamp<int64_t>(llvm::divideCeil(query.getInt("count"), 4096), 1, 1056), 8);
+  };
+  records.push_back(squareSum);
+  // The parts are f64.
+  Record norm = makeRecord(records, "norm");
+  norm.refuses = refuseParts;
+  records.push_back(norm);
+  Record adamw = makeRecord(records, "adamw");
+  adamw.refuses = refuseMaster;
+  records.push_back(adamw);
+}
+
+} // namespace megacc

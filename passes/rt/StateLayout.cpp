@@ -1,0 +1,160 @@
+//===- StateLayout.cpp ----------------------------------------------------===//
+#include "passes/rt/StateLayout.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace megacc::step;
+
+namespace megacc::rt {
+
+/// Metrics lie close together; kernels want no more than this of a few numbers.
+static constexpr int64_t kMetricAlignment = 16;
+
+LogicalResult StateLayout::run(ArrayRef<std::pair<step::FuncOp, const Lifetimes *>> funcs) {
+  addParameters();
+  for (auto [func, lifetimes] : funcs)
+    for (auto input : func.getBody().getOps<step::InputOp>())
+      if (failed(addInput(input, func)))
+        return failure();
+  for (auto [func, lifetimes] : funcs)
+    for (const BoundLaunch &launch : lifetimes->getLaunches())
+      for (const LaunchOperand &operand : launch.query.operands)
+        if (operand.kind == LaunchOperand::Kind::Metric && failed(addMetric(launch.op, operand)))
+          return failure();
+  for (auto [func, lifetimes] : funcs)
+    for (const BoundLaunch &launch : lifetimes->getLaunches())
+      for (const LaunchOperand &operand : launch.query.operands)
+        if (operand.kind == LaunchOperand::Kind::Output)
+          addOutput(launch.op, func, operand);
+  return success();
+}
+
+//===- parameters ---------------------------------------------------------===//
+
+void StateLayout::addParameters() {
+  int64_t first = 0, weightOffset = 0;
+  for (Group group : {Group::f32_decays, Group::f32_plain, Group::bf16_decays, Group::bf16_plain, Group::untrained}) {
+    bool narrow = group == Group::bf16_decays || group == Group::bf16_plain;
+    Span &all = spans[("*" + stringifyGroup(group)).str()];
+    all = {first, 0, masters, weightOffset, narrow ? Type(builder.getBF16Type()) : Type(builder.getF32Type())};
+    for (auto parameter : module.getOps<step::ParameterOp>()) {
+      if (parameter.getGroup() != group)
+        continue;
+      auto type = cast<RankedTensorType>(parameter.getType());
+      spans[parameter.getSymName()] = {first, type.getNumElements(), masters, weightOffset, type.getElementType()};
+      int64_t padded = llvm::alignTo(type.getNumElements(), kParameterAlignment);
+      first += padded, all.count += padded;
+      weightOffset += padded * (type.getElementTypeBitWidth() / 8);
+      masters += narrow ? padded : 0;
+    }
+    trained += group == Group::untrained ? 0 : all.count;
+  }
+  sizes[MG_WEIGHTS] = weightOffset;
+  sizes[MG_GRADIENTS] = 4 * trained;
+  sizes[MG_OPTIMIZER] = 4 * (masters + 2 * trained);
+  using Kind = LaunchOperand::Kind;
+  for (auto parameter : llvm::to_vector(module.getOps<step::ParameterOp>())) { // declaration order
+    const Span &span = spans[parameter.getSymName()];
+    RangeAttr gradient, master, first, second;
+    if (parameter.getTrained()) {
+      gradient = getStateRange(span, Kind::Gradient);
+      first = getStateRange(span, Kind::FirstMoment), second = getStateRange(span, Kind::SecondMoment);
+      if (!span.element.isF32())
+        master = getStateRange(span, Kind::Master);
+    }
+    rt::ParameterOp::create(builder, parameter.getLoc(), parameter.getSymNameAttr(), parameter.getTypeAttr(), getStateRange(span, Kind::Weight),
+                            gradient, master, first, second, parameter.getDecaysAttr(), parameter.getTrainedAttr(),
+                            builder.getStringAttr(stringifyInitializer(parameter.getInit())), parameter.getInitAAttr(), parameter.getBlockAttr());
+  }
+}
+
+RangeAttr StateLayout::getStateRange(const Span &span, LaunchOperand::Kind kind) const {
+  switch (kind) {
+  case LaunchOperand::Kind::Gradient:
+    return getRange(MG_GRADIENTS, 4 * span.first, 4 * span.count, MG_F32);
+  case LaunchOperand::Kind::Master:
+    return getRange(MG_OPTIMIZER, 4 * span.firstMaster, 4 * span.count, MG_F32);
+  case LaunchOperand::Kind::FirstMoment:
+    return getRange(MG_OPTIMIZER, 4 * (masters + span.first), 4 * span.count, MG_F32);
+  case LaunchOperand::Kind::SecondMoment:
+    return getRange(MG_OPTIMIZER, 4 * (masters + trained + span.first), 4 * span.count, MG_F32);
+  default:
+    return getRange(MG_WEIGHTS, span.weightOffset, span.count * (span.element.getIntOrFloatBitWidth() / 8), getMgType(span.element));
+  }
+}
+
+RangeAttr StateLayout::find(Operation *op, const LaunchOperand &operand) {
+  if (operand.kind == LaunchOperand::Kind::Metric)
+    return metrics.lookup(operand.state);
+  if (operand.kind == LaunchOperand::Kind::Output)
+    return outputs.lookup(operand.state);
+  auto found = spans.find(operand.state);
+  if (found != spans.end())
+    return getStateRange(found->second, operand.kind);
+  op->emitOpError("unknown parameter ") << operand.state;
+  return {};
+}
+
+//===- io and constants ---------------------------------------------------===//
+
+RangeAttr StateLayout::addPlace(RankedTensorType type, step::FuncOp func) {
+  int64_t &io = sizes[MG_IO];
+  io = llvm::alignTo(io, kAlignment);
+  int64_t stride = llvm::alignTo(getBytes(type), kAlignment), micro_batches = getConfigInteger(module, "accumulate", 1);
+  bool repeats = func.getSymName() == "micro_batch";
+  RangeAttr range = getRange(MG_IO, io, getBytes(type), getMgType(type.getElementType()), repeats ? stride : 0);
+  io += stride * (repeats ? micro_batches : 1);
+  return range;
+}
+
+LogicalResult StateLayout::addInput(step::InputOp input, step::FuncOp func) {
+  auto type = cast<RankedTensorType>(input.getValue().getType());
+  if (RangeAttr known = inputs.lookup(input.getName())) {
+    if (known.getBytes() == getBytes(type))
+      return success();
+    return input.emitOpError("\"") << input.getName() << "\" has " << getBytes(type) << " bytes here and " << known.getBytes() << " elsewhere";
+  }
+  RangeAttr range = inputs[input.getName()] = addPlace(type, func);
+  rt::InputOp::create(builder, input.getLoc(), input.getNameAttr(), TypeAttr::get(type), range);
+  return success();
+}
+
+LogicalResult StateLayout::addMetric(Operation *op, const LaunchOperand &operand) {
+  int64_t &io = sizes[MG_IO], bytes = getBytes(operand.type);
+  if (RangeAttr known = metrics.lookup(operand.state)) {
+    if (known.getBytes() == bytes)
+      return success();
+    return op->emitOpError("metric \"") << operand.state << "\" has " << bytes << " bytes here and " << known.getBytes() << " elsewhere";
+  }
+  RangeAttr range = metrics[operand.state] = getRange(MG_IO, io, bytes, getMgType(operand.type.getElementType()));
+  io += llvm::alignTo(bytes, kMetricAlignment);
+  auto loss = dyn_cast<LossOp>(op);
+  rt::MetricOp::create(builder, op->getLoc(), builder.getStringAttr(operand.state), TypeAttr::get(operand.type), range,
+                       loss ? loss.getWeightAttr() : builder.getF64FloatAttr(0.0));
+  return success();
+}
+
+void StateLayout::addOutput(Operation *op, step::FuncOp func, const LaunchOperand &operand) {
+  if (outputs.count(operand.state))
+    return;
+  RangeAttr range = outputs[operand.state] = addPlace(operand.type, func);
+  auto output = cast<step::OutputOp>(op);
+  auto shown = RankedTensorType::get(output.getShape().value_or(operand.type.getShape()), operand.type.getElementType());
+  rt::OutputOp::create(builder, op->getLoc(), output.getNameAttr(), func.getSymNameAttr(), TypeAttr::get(shown), range);
+}
+
+RangeAttr StateLayout::addTable(Location loc, ArrayRef<int64_t> values) {
+  DenseI64ArrayAttr contents = builder.getDenseI64ArrayAttr(values);
+  RangeAttr &range = tables[contents];
+  if (!range) {
+    int64_t &used = sizes[MG_CONSTANTS], bytes = 8 * int64_t(values.size());
+    range = getRange(MG_CONSTANTS, used, bytes, MG_I64);
+    used += llvm::alignTo(bytes, kAlignment);
+    TableOp::create(builder, loc, range, contents);
+  }
+  return range;
+}
+
+} // namespace megacc::rt

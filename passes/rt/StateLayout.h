@@ -1,0 +1,63 @@
+//===- StateLayout.h - where everything lies that is not a temporary -------===//
+#ifndef MEGACC_PASSES_RT_STATELAYOUT_H
+#define MEGACC_PASSES_RT_STATELAYOUT_H
+
+#include "dialects/Rt/Rt.h"
+#include "dialects/Step/Step.h"
+#include "lib/Lifetimes/Lifetimes.h"
+
+#include "llvm/ADT/StringMap.h"
+
+namespace megacc::rt {
+
+/// The layout of weights, optimizer, gradients, io and constants (DESIGN 9.10).
+///
+/// Weights, masters, gradients and moments share one element order: parameters by group (f32 before bf16, decaying before plain, untrained
+/// last), each starting at a multiple of 128 elements, so that a group is one sweep of the optimizer; the padding is zero and stays zero. io has
+/// the inputs, then the metrics, then the outputs.
+class StateLayout {
+public:
+  explicit StateLayout(mlir::ModuleOp module) : module(module), builder(mlir::OpBuilder::atBlockEnd(module.getBody())) {}
+
+  /// Places everything that the module's parameters and the launches of its functions name, and describes it with rt ops. Fails with an error on
+  /// the op that contradicts another.
+  mlir::LogicalResult run(llvm::ArrayRef<std::pair<step::FuncOp, const Lifetimes *>> funcs);
+
+  /// The bytes an operand names; null and an error on `op` for a name that does not exist.
+  RangeAttr find(mlir::Operation *op, const LaunchOperand &operand);
+  RangeAttr getInput(llvm::StringRef name) const { return inputs.lookup(name); }
+  /// The constants that hold `values`; equal ones are one.
+  RangeAttr addTable(mlir::Location loc, llvm::ArrayRef<int64_t> values);
+  RangeAttr getRange(int64_t segment, int64_t offset, int64_t bytes, int64_t type, int64_t stride = 0, int64_t value = -1) const {
+    return RangeAttr::get(builder.getContext(), segment, offset, bytes, stride, value, type);
+  }
+
+  /// Bytes of every segment; the temporaries are not this class's.
+  int64_t sizes[MG_SEGMENT_COUNT] = {};
+
+private:
+  /// Elements of a parameter or a group: where they begin among all, among the trained bf16 ones (which have masters), and in the weights.
+  struct Span {
+    int64_t first = 0, count = 0, firstMaster = 0, weightOffset = 0;
+    mlir::Type element;
+  };
+
+  void addParameters();
+  mlir::LogicalResult addInput(step::InputOp input, step::FuncOp func);
+  mlir::LogicalResult addMetric(mlir::Operation *op, const LaunchOperand &operand);
+  void addOutput(mlir::Operation *op, step::FuncOp func, const LaunchOperand &operand);
+  /// A place in io, one a micro-batch for @micro_batch.
+  RangeAttr addPlace(mlir::RankedTensorType type, step::FuncOp func);
+  RangeAttr getStateRange(const Span &span, LaunchOperand::Kind kind) const;
+
+  mlir::ModuleOp module;
+  mlir::OpBuilder builder;
+  llvm::StringMap<Span> spans; // parameters by name, groups by "*name"
+  llvm::StringMap<RangeAttr> inputs, metrics, outputs;
+  llvm::DenseMap<mlir::Attribute, RangeAttr> tables;
+  int64_t trained = 0, masters = 0; // elements
+};
+
+} // namespace megacc::rt
+
+#endif

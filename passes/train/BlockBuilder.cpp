@@ -1,0 +1,75 @@
+//===- BlockBuilder.cpp ---------------------------------------------------===//
+#include "passes/train/BlockBuilder.h"
+#include "passes/train/Builders.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace megacc::step {
+
+Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef name, const Stream &stream, ArrayRef<PlacedHooks> placed) {
+  auto setScope = [&](StringRef part) { builder.setScope(part.empty() ? name.str() : (name + "." + part).str(), block.slot); };
+
+  Value x;
+  for (const PlacedHooks &placement : placed) {
+    setScope(placement.kind);
+    if (Value read = placement.hooks->read(builder, stream))
+      x = read;
+  }
+  assert((x || stream.values.size() == 1) && "a placement reads a stream of several values");
+  if (!x)
+    x = stream.values.front();
+  for (const PlacedHooks &placement : placed) {
+    setScope(placement.kind);
+    x = placement.hooks->before(builder, x);
+  }
+
+  setScope("");
+  if (builder.isTraining() && !stream.source.empty())
+    builder.watch(stream.source);
+  Value n = builder.rmsNorm(x, "norm");
+
+  setScope("mixer");
+  builder.setInside([&](StringRef point, ValueRange values) {
+    for (const PlacedHooks &placement : placed)
+      if (Value replaced = placement.hooks->inside(builder, point, values))
+        return replaced;
+    return Value();
+  });
+  Value d = findFamilyBuilder(block.kind)(builder, block.keys, n);
+  builder.setInside(nullptr);
+
+  for (const PlacedHooks &placement : placed) {
+    setScope(placement.kind);
+    Value more = placement.hooks->beside(builder, n);
+    setScope("");
+    if (more)
+      d = builder.add(d, more, placement.kind);
+  }
+  for (const PlacedHooks &placement : llvm::reverse(placed)) {
+    setScope(placement.kind);
+    d = placement.hooks->after(builder, d);
+  }
+
+  Stream next = {{}, name.str()};
+  for (const PlacedHooks &placement : placed) {
+    setScope(placement.kind);
+    if (auto written = placement.hooks->write(builder, stream, d))
+      next.values = *written;
+  }
+  setScope("");
+  if (next.values.empty())
+    next.values.push_back(builder.add(stream.values.front(), d, "residual"));
+  builder.keep(name, next.values);
+  return next;
+}
+
+Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef name, const Stream &stream) {
+  SmallVector<PlacedHooks> placed;
+  for (const mega::Feature &feature : block.features)
+    placed.push_back({feature.kind, findPlacementBuilder(feature.kind)->block(feature)});
+  return buildBlock(builder, block, name, stream, placed);
+}
+
+} // namespace megacc::step

@@ -1,0 +1,56 @@
+//===- BlockBuilder.h - one residual block, and where placements join it --===//
+#ifndef MEGACC_PASSES_TRAIN_BLOCKBUILDER_H
+#define MEGACC_PASSES_TRAIN_BLOCKBUILDER_H
+
+#include "passes/train/ForwardBuilder.h"
+
+#include <memory>
+#include <optional>
+
+namespace megacc::step {
+
+/// The residual between blocks: one value, or several streams between blocks whose placements read and write them.
+struct Stream {
+  llvm::SmallVector<mlir::Value, 1> values;
+  /// What made it, for the flag of numbers that are not finite; empty: not watched.
+  std::string source;
+};
+
+/// A placement on one block while that is built; it may keep values from one call to another. The scope of each call is "<block>.<kind>",
+/// of `inside` it is the mixer's. What a placement leaves alone it does not override. A block is, in this order,
+///   x = read(stream), x' = before(x), n = norm(x'), d = mixer(n) + beside(n), stream' = write(stream, after(d)).
+class BlockHooks {
+public:
+  virtual ~BlockHooks() = default;
+  /// The one value that the block reads of the stream; null: another placement's, or the only value of the stream.
+  virtual mlir::Value read(ForwardBuilder &builder, const Stream &stream) { return {}; }
+  /// What the block works on in place of x; it may have fewer rows.
+  virtual mlir::Value before(ForwardBuilder &builder, mlir::Value x) { return x; }
+  /// In place of what the mixer computes from `values` at a named point of it (ForwardBuilder::inside); null: leave it to the mixer.
+  virtual mlir::Value inside(ForwardBuilder &builder, llvm::StringRef point, mlir::ValueRange values) { return {}; }
+  /// What joins the residual beside the mixer; null: nothing.
+  virtual mlir::Value beside(ForwardBuilder &builder, mlir::Value n) { return {}; }
+  /// What joins the residual in place of d; it has the rows that `before` was given.
+  virtual mlir::Value after(ForwardBuilder &builder, mlir::Value d) { return d; }
+  /// The values of the stream after the block; nothing: another placement's, or stream + d.
+  virtual std::optional<llvm::SmallVector<mlir::Value, 1>> write(ForwardBuilder &builder, const Stream &stream, mlir::Value d) {
+    return std::nullopt;
+  }
+};
+
+/// The hooks of a placement and its kind.
+struct PlacedHooks {
+  std::string kind;
+  std::unique_ptr<BlockHooks> hooks;
+};
+
+/// norm, mixer and residual of one block with its placements, under "<name>."; its output is kept as `name` (ForwardBuilder::getKept).
+/// Every `before` runs in the order of the placements and every `after` in the reverse of it.
+Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, llvm::StringRef name, const Stream &stream);
+/// With these hooks instead of those of its features' kinds.
+Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, llvm::StringRef name, const Stream &stream,
+                  llvm::ArrayRef<PlacedHooks> placed);
+
+} // namespace megacc::step
+
+#endif

@@ -1,0 +1,39 @@
+//===- Builders.cpp - the kinds of families and placements that are built -===//
+#include "passes/train/Builders.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace megacc::step {
+
+// families/
+Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+
+// placements/
+void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
+Value buildNgramHash(ForwardBuilder &builder, const mega::Feature &feature, Value tokens);
+
+FamilyBuilder findFamilyBuilder(StringRef kind) {
+  static const std::pair<StringRef, FamilyBuilder> all[] = {{"attention", buildAttention},
+                                                            {"m2rnn", buildM2rnn},
+                                                            {"mamba3", buildMamba3},
+                                                            {"mla", buildMla},
+                                                            {"mlp", buildMlp},
+                                                            {"moe", buildMoe}};
+  auto found = llvm::find_if(all, [&](const auto &entry) { return entry.first == kind; });
+  return found == std::end(all) ? nullptr : found->second;
+}
+
+const PlacementBuilder *findPlacementBuilder(StringRef kind) {
+  static const std::pair<StringRef, PlacementBuilder> all[] = {{"mtp", {.objective = buildMtp}}, {"ngram_hash", {.input = buildNgramHash}}};
+  auto found = llvm::find_if(all, [&](const auto &entry) { return entry.first == kind; });
+  return found == std::end(all) ? nullptr : &found->second;
+}
+
+} // namespace megacc::step

@@ -1,0 +1,83 @@
+// The CPU as a target (StepABI.h): its memory is the program's own, and every call is done when it returns.
+#include "megacc/KernelSignatures.h"
+#include "megacc/StepABI.h"
+#include "runtime/core/Gemm.h"
+#include "runtime/core/Status.h"
+#include "runtime/core/ThreadPool.h"
+#include "runtime/cpu/Arena.h"
+
+#include <cstring>
+#include <iterator>
+
+extern "C" {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *);
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+}
+
+namespace megacc::runtime {
+namespace {
+
+enum Position {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) position_##symbol,
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+};
+
+const MgKernelEntry kernels[] = {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, kernelSignatures[position_##symbol].text, symbol},
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+};
+
+int32_t order(MgContext *, int64_t, int64_t) { return 0; }
+
+int32_t open(MgContext *context) {
+  for (void *&stream : context->streams)
+    stream = nullptr;
+  context->record = context->wait = order;
+  context->library = nullptr;
+  return 0;
+}
+
+void close(MgContext *) {}
+
+int32_t transfer(MgContext *, void *to, const void *from, int64_t bytes) {
+  std::memcpy(to, from, size_t(bytes));
+  return 0;
+}
+
+int32_t fill(MgContext *, void *to, int32_t byte, int64_t bytes) {
+  std::memset(to, byte, size_t(bytes));
+  return 0;
+}
+
+int32_t synchronize(MgContext *) { return 0; }
+
+const MgTarget target = {
+    .abi = MEGACC_ABI_VERSION,
+    .name = "cpu",
+    .kernels = kernels,
+    .kernel_count = std::size(kernels),
+    .reserve = reserveArena,
+    .release = releaseArena,
+    .open = open,
+    .close = close,
+    .write = transfer,
+    .read = transfer,
+    .copy = transfer,
+    .fill = fill,
+    .synchronize = synchronize,
+    .begin_capture = nullptr,
+    .end_capture = nullptr,
+    .replay = nullptr,
+    .discard = nullptr,
+    .variant = mg_kernel_variant,
+    .last_error = mg_last_error,
+    .set_threads = mg_cpu_set_threads,
+};
+
+} // namespace
+} // namespace megacc::runtime
+
+const MgTarget *mg_target(void) { return &megacc::runtime::target; }

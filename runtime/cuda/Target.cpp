@@ -1,0 +1,213 @@
+// The card as a target (StepABI.h): one allocation for the arena, two streams, a captured step as a CUDA graph.
+#include "megacc/KernelSignatures.h"
+#include "megacc/StepABI.h"
+#include "runtime/core/Status.h"
+
+#include <cuda_runtime.h>
+#include <iterator>
+#include <string>
+#include <vector>
+
+extern "C" {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *);
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+}
+
+namespace megacc::runtime::cuda {
+namespace {
+
+enum Position {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) position_##symbol,
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+};
+
+const MgKernelEntry kernels[] = {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, kernelSignatures[position_##symbol].text, symbol},
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+};
+
+/// What a context owns besides its streams: the events that order them.
+struct Library {
+  std::vector<cudaEvent_t> events;
+};
+
+int32_t check(cudaError_t status, const char *what) {
+  return status == cudaSuccess ? 0 : mg_fail("%s: CUDA says \"%s\"", what, cudaGetErrorString(status));
+}
+
+cudaStream_t streamOf(MgContext *context, int64_t index) { return static_cast<cudaStream_t>(context->streams[index]); }
+
+/// 0 if the first card can run the kernels of this library.
+int32_t checkCard() {
+  int count = 0, driver = 0;
+  cudaError_t status = cudaGetDeviceCount(&count);
+  cudaDriverGetVersion(&driver);
+  if (driver == 0)
+    return mg_fail("there is no NVIDIA driver on this machine; fix: compile with --target=cpu, or run where an H100 or H200 is");
+  if (driver < CUDART_VERSION)
+    return mg_fail("the driver supports CUDA %d.%d, these kernels need %d.%d; fix: a newer driver", driver / 1000, driver % 1000 / 10,
+                   CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  if (status != cudaSuccess || count == 0)
+    return mg_fail("there is no card to run on (CUDA says \"%s\"); fix: compile with --target=cpu", cudaGetErrorString(status));
+  cudaDeviceProp card;
+  if (int32_t failed = check(cudaGetDeviceProperties(&card, 0), "reading the card's properties"))
+    return failed;
+  if (card.major != 9 || card.minor != 0)
+    return mg_fail("the card is a %s with compute capability %d.%d, these kernels need 9.0 (H100, H200); fix: compile with --target=cpu", card.name,
+                   card.major, card.minor);
+  return 0;
+}
+
+int32_t reserve(const int64_t *sizes, void **segments) {
+  if (int32_t failed = checkCard())
+    return failed;
+  int64_t total = 0;
+  for (int i = 0; i < MG_SEGMENT_COUNT; ++i)
+    total += sizes[i];
+  size_t unused = 0, all = 0;
+  if (int32_t failed = check(cudaMemGetInfo(&unused, &all), "asking the card for its memory"))
+    return failed;
+  if (size_t(total) > unused)
+    return mg_fail("the plan needs %lld bytes, the card has %zu of %zu free; fix: a smaller micro_batch or model", (long long)total, unused, all);
+  char *base = nullptr;
+  if (int32_t failed = check(cudaMalloc(&base, size_t(total)), "reserving the arena"))
+    return failed;
+  for (int i = 0; i < MG_SEGMENT_COUNT; ++i) {
+    segments[i] = base;
+    bool zero = i == MG_WEIGHTS || i == MG_OPTIMIZER || i == MG_GRADIENTS || i == MG_CONSTANTS;
+    if (zero)
+      if (int32_t failed = check(cudaMemset(base, 0, size_t(sizes[i])), "clearing the state"))
+        return failed;
+    base += sizes[i];
+  }
+  return 0;
+}
+
+void release(void **segments) { cudaFree(segments[0]); }
+
+int32_t record(MgContext *context, int64_t event, int64_t stream) {
+  auto &events = static_cast<Library *>(context->library)->events;
+  while (int64_t(events.size()) <= event) {
+    cudaEvent_t made;
+    if (int32_t failed = check(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "making an event"))
+      return failed;
+    events.push_back(made);
+  }
+  return check(cudaEventRecord(events[event], streamOf(context, stream)), "recording an event");
+}
+
+int32_t wait(MgContext *context, int64_t event, int64_t stream) {
+  auto &events = static_cast<Library *>(context->library)->events;
+  if (event < 0 || event >= int64_t(events.size()))
+    return mg_fail("event %lld is waited for before it is recorded", (long long)event);
+  return check(cudaStreamWaitEvent(streamOf(context, stream), events[event]), "waiting for an event");
+}
+
+int32_t open(MgContext *context) {
+  for (void *&stream : context->streams) {
+    cudaStream_t made;
+    if (int32_t failed = check(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "making a stream"))
+      return failed;
+    stream = made;
+  }
+  context->record = record, context->wait = wait;
+  context->library = new Library;
+  return 0;
+}
+
+void close(MgContext *context) {
+  auto *library = static_cast<Library *>(context->library);
+  for (cudaEvent_t event : library->events)
+    cudaEventDestroy(event);
+  delete library;
+  for (int i = 0; i < MG_STREAM_COUNT; ++i)
+    cudaStreamDestroy(streamOf(context, i));
+}
+
+int32_t synchronize(MgContext *context) {
+  for (int i = 0; i < MG_STREAM_COUNT; ++i)
+    if (int32_t failed = check(cudaStreamSynchronize(streamOf(context, i)), "waiting for the card"))
+      return failed;
+  return 0;
+}
+
+/// Any direction; done when it returns.
+int32_t transfer(MgContext *context, void *to, const void *from, int64_t bytes) {
+  if (int32_t failed = check(cudaMemcpyAsync(to, from, size_t(bytes), cudaMemcpyDefault, streamOf(context, MG_COMPUTE)), "copying"))
+    return failed;
+  return synchronize(context);
+}
+
+int32_t fill(MgContext *context, void *to, int32_t byte, int64_t bytes) {
+  if (int32_t failed = check(cudaMemsetAsync(to, byte, size_t(bytes), streamOf(context, MG_COMPUTE)), "filling"))
+    return failed;
+  return synchronize(context);
+}
+
+/// Relaxed: kernels may be loaded and libraries may make handles while a step is captured.
+int32_t beginCapture(MgContext *context) {
+  return check(cudaStreamBeginCapture(streamOf(context, MG_COMPUTE), cudaStreamCaptureModeRelaxed), "starting to capture the step");
+}
+
+int32_t endCapture(MgContext *context, void **captured) {
+  cudaGraph_t graph = nullptr;
+  if (int32_t failed = check(cudaStreamEndCapture(streamOf(context, MG_COMPUTE), &graph), "capturing the step"))
+    return failed;
+  cudaGraphExec_t executable = nullptr;
+  int32_t status = check(cudaGraphInstantiate(&executable, graph, 0), "making the step's graph");
+  cudaGraphDestroy(graph);
+  *captured = executable;
+  return status;
+}
+
+int32_t replay(MgContext *context, void *captured) {
+  return check(cudaGraphLaunch(static_cast<cudaGraphExec_t>(captured), streamOf(context, MG_COMPUTE)), "running the step's graph");
+}
+
+void discard(void *captured) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(captured)); }
+
+const char *variant() {
+  static const std::string text = [] {
+    cudaDeviceProp card;
+    int driver = 0;
+    cudaDriverGetVersion(&driver);
+    if (cudaGetDeviceProperties(&card, 0) != cudaSuccess)
+      return std::string("no card");
+    return std::string(card.name) + ", CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
+  }();
+  return text.c_str();
+}
+
+/// The card's own threads do all the work.
+void setThreads(int32_t) {}
+
+const MgTarget target = {
+    .abi = MEGACC_ABI_VERSION,
+    .name = "sm_90a",
+    .kernels = kernels,
+    .kernel_count = std::size(kernels),
+    .reserve = reserve,
+    .release = release,
+    .open = open,
+    .close = close,
+    .write = transfer,
+    .read = transfer,
+    .copy = transfer,
+    .fill = fill,
+    .synchronize = synchronize,
+    .begin_capture = beginCapture,
+    .end_capture = endCapture,
+    .replay = replay,
+    .discard = discard,
+    .variant = variant,
+    .last_error = mg_last_error,
+    .set_threads = setThreads,
+};
+
+} // namespace
+} // namespace megacc::runtime::cuda
+
+const MgTarget *mg_target(void) { return &megacc::runtime::cuda::target; }

@@ -1,0 +1,102 @@
+// The forward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. A step of a warp: two products with W, eight tanh, the gate.
+// The states of a window stay in shared memory until y of its 16 tokens follows from 32 products.
+#include "runtime/kernels/m2rnn/Window.cuh"
+
+namespace megacc::runtime::cuda::m2rnn {
+
+namespace {
+
+struct Shared {
+  Window windows[2];
+  uint4 states[row_warps][window][32];
+  float y[2][row_warps][window][fast_value];
+};
+
+template <bool has_documents>
+__global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *states, Inputs<bf16> in, Sizes size) {
+  extern __shared__ __align__(16) char memory[];
+  Shared &shared = *reinterpret_cast<Shared *>(memory);
+  Tile tile(size);
+  int warp = threadIdx.x / 32, count = (size.sequence + window - 1) / window;
+
+  if (warp == row_warps) {
+    float rate = expf(in.a_log[tile.head]), dt_bias = in.dt_bias[tile.head];
+    fetch(shared.windows[0], size, tile, in, nullptr, 0, rate, dt_bias);
+    waitForCopies();
+    __syncthreads();
+    for (int w = 0; w < count; ++w) {
+      if (w + 1 < count)
+        fetch(shared.windows[(w + 1) % 2], size, tile, in, nullptr, (w + 1) * window, rate, dt_bias);
+      if (w > 0 && y)
+        storeColumns(y, shared.y[(w - 1) % 2], size, tile, (w - 1) * window);
+      waitForCopies();
+      __syncthreads();
+    }
+    if (y)
+      storeColumns(y, shared.y[(count - 1) % 2], size, tile, (count - 1) * window);
+    return;
+  }
+
+  int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
+  WeightFragments weight(in.weight + tile.head * fast_value * fast_value);
+  Rows h = {};
+  uint32_t packed[4] = {}, squashed[4];
+  auto *kept = reinterpret_cast<uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
+  __syncthreads();
+  for (int w = 0; w < count; ++w) {
+    const Window &from = shared.windows[w % 2];
+    if (states) {
+      uint32_t *to = kept + int64_t(w) * fast_key * (fast_value / 2);
+      to[0] = packed[0], to[8 * fast_value / 2] = packed[1];
+      to[4] = packed[2], to[8 * fast_value / 2 + 4] = packed[3];
+    }
+    // y follows two tokens behind, in the time that tanh takes.
+    Rows sum = {};
+    uint32_t state[4] = {}, q[4] = {};
+    auto readOut = [&] {
+      multiplyBf16(sum[0], q, state[0], state[1]);
+      multiplyBf16(sum[1], q, state[2], state[3]);
+    };
+    auto fetchState = [&](int s) {
+      __syncwarp();
+      loadTileTransposed(state, shared.states[warp][s]);
+      oneRow(q, from.q[s], s, warp);
+    };
+    StepInputs inputs(from, 0, warp);
+#pragma unroll 4
+    for (int s = 0; s < window; ++s) {
+      StepInputs next(from, s + 1 < window ? s + 1 : s, warp);
+      if (has_documents && from.reset[s])
+#pragma unroll
+        for (int e = 0; e < 8; ++e)
+          h[e / 4][e % 4] = 0;
+      if (s > 1)
+        readOut();
+      if (s > 0)
+        fetchState(s - 1);
+      advance(h, squashed, inputs, weight);
+      packRows(packed, h);
+      storeTile(shared.states[warp][s], packed);
+      inputs = next;
+    }
+    readOut();
+    fetchState(window - 1);
+    readOut();
+    storeAccumulator(shared.y[w % 2][warp], sum);
+    __syncthreads();
+  }
+}
+
+} // namespace
+
+int32_t scanFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf16> &in, bf16 *y, bf16 *states) {
+  auto start = [&](auto kernel) {
+    if (int32_t status = check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan"))
+      return status;
+    kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(y, states, in, size);
+    return launched("mg_m2rnn_scan");
+  };
+  return in.documents ? start(scanKernel<true>) : start(scanKernel<false>);
+}
+
+} // namespace megacc::runtime::cuda::m2rnn

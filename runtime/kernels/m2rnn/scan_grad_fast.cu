@@ -1,0 +1,247 @@
+// The backward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. Windows go from the last to the first; of each, every
+// warp computes its states again from the stored one, walks back through them with A = dL/dh, and then multiplies what it left:
+//   A += q dy^T, dq = h dy, df = sum A (h_before - z), X = (1-f) A (1-z^2), dk = X v, dv = X^T k, dW += h_before^T X, A <- f A + X W^T.
+#include "runtime/kernels/m2rnn/Window.cuh"
+
+namespace megacc::runtime::cuda::m2rnn {
+
+namespace {
+
+struct Shared {
+  Window windows[2];
+  uint4 states[row_warps][window + 1][32]; // before each token, and after the last; bf16
+  uint4 squashed[row_warps][window][32];   // z in f16, then X in bf16
+  float d_v[2][row_warps][window][fast_value];
+  float d_decay[2][row_warps][window][32];
+};
+
+/// The helper's part of the results of a window: d_v, d_f and the sums of its lane for d_a_log and d_dt_bias.
+__device__ void finish(const Shared &shared, int turn, bf16 *d_v, bf16 *d_f, const Sizes &size, const Tile &tile, int begin, float2 &sums) {
+  storeColumns(d_v, shared.d_v[turn], size, tile, begin);
+  int lane = threadIdx.x % 32, s = lane / 2;
+  float sum = 0;
+#pragma unroll
+  for (int part = 0; part < 2; ++part)
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      // Lanes start at different places, so that they read different banks.
+      float4 four = *reinterpret_cast<const float4 *>(&shared.d_decay[turn][2 * (lane % 2) + part][s][(j + s) % 8 * 4]);
+      sum += (four.x + four.y) + (four.z + four.w);
+    }
+  sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+  if (lane % 2 || begin + s >= size.sequence)
+    return;
+  float d_exponent = -sum * shared.windows[turn].gate[s].x, d_input = d_exponent * shared.windows[turn].exponent[s].y;
+  d_f[(tile.first + begin + s) * size.heads + tile.head] = fromFloat<bf16>(d_input);
+  sums.x += d_exponent * shared.windows[turn].exponent[s].x;
+  sums.y += d_input;
+}
+
+/// What a lane needs of one token on the way back.
+struct BackInputs {
+  __device__ BackInputs(const Shared &shared, const Window &from, int s, int warp) {
+    int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
+    loadTile(before, shared.states[warp][s]);
+    loadTile(z, shared.squashed[warp][s]);
+    q[0] = toFloat(from.q[s][16 * warp + g]);
+    q[1] = toFloat(from.q[s][16 * warp + g + 8]);
+#pragma unroll
+    for (int n = 0; n < 2; ++n) {
+      d_y[n] = *reinterpret_cast<const uint32_t *>(&from.d_y[s][2 * i + 8 * n]);
+      v[n] = *reinterpret_cast<const uint32_t *>(&from.v[s][2 * i + 8 * n]);
+    }
+    gate = from.gate[s];
+  }
+  uint32_t before[4], z[4], d_y[2], v[2];
+  float q[2];
+  float2 gate;
+};
+
+/// Eight tokens of this warp's rows to their group of shares; the accumulator has a column a token.
+__device__ void storeShare(bf16 *group, const float (&sum)[4], int warp) {
+  int lane = threadIdx.x % 32;
+  auto *to = reinterpret_cast<uint32_t *>(group + 16 * warp * 8) + lane;
+  to[0] = packBf16(sum[0], sum[1]);
+  to[32] = packBf16(sum[2], sum[3]);
+}
+
+template <bool has_documents>
+__global__ void __launch_bounds__(fast_threads, 2)
+    scanGradKernel(bf16 *d_v, bf16 *d_f, Shares<bf16> shares, const bf16 *d_y, const bf16 *states, Inputs<bf16> in, Sizes size) {
+  extern __shared__ __align__(16) char memory[];
+  Shared &shared = *reinterpret_cast<Shared *>(memory);
+  Tile tile(size);
+  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, count = (size.sequence + window - 1) / window;
+
+  if (warp == row_warps) {
+    float rate = expf(in.a_log[tile.head]), dt_bias = in.dt_bias[tile.head];
+    float2 sums = {};
+    fetch(shared.windows[0], size, tile, in, d_y, (count - 1) * window, rate, dt_bias);
+    waitForCopies();
+    __syncthreads();
+    for (int turn = 0; turn < count; ++turn) {
+      int w = count - 1 - turn;
+      if (turn > 0)
+        finish(shared, (turn - 1) % 2, d_v, d_f, size, tile, (w + 1) * window, sums);
+      __syncwarp();
+      if (w > 0)
+        fetch(shared.windows[(turn + 1) % 2], size, tile, in, d_y, (w - 1) * window, rate, dt_bias);
+      waitForCopies();
+      __syncthreads();
+    }
+    finish(shared, (count - 1) % 2, d_v, d_f, size, tile, 0, sums);
+    sums = {warpSum(sums.x), warpSum(sums.y)};
+    if (lane == 0)
+      *reinterpret_cast<float2 *>(shares.sums + 2 * int64_t(blockIdx.x)) = sums;
+    return;
+  }
+
+  int g = lane / 4, i = lane % 4;
+  const bf16 *matrix = in.weight + tile.head * fast_value * fast_value;
+  WeightFragments weight(matrix);
+  uint32_t transposed[2][2]; // W^T as a right operand
+#pragma unroll
+  for (int n = 0; n < 2; ++n)
+#pragma unroll
+    for (int half = 0; half < 2; ++half)
+      transposed[n][half] = *reinterpret_cast<const uint32_t *>(matrix + (g + 8 * n) * fast_value + 2 * i + 8 * half);
+  Rows adjoint = {}, d_weight = {};
+  // The stored state of a window is asked for a window ahead.
+  auto *kept = reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
+  uint32_t entering[4];
+  auto ask = [&](int w) {
+    const uint32_t *at = kept + int64_t(w) * fast_key * (fast_value / 2);
+    entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
+    entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
+  };
+  ask(count - 1);
+  __syncthreads();
+  for (int turn = 0; turn < count; ++turn) {
+    int w = count - 1 - turn;
+    const Window &from = shared.windows[turn % 2];
+    {
+      Rows h;
+      uint32_t packed[4], squashed[4];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float2 pair = unpackBf16(entering[e]);
+        h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
+        packed[e] = entering[e];
+      }
+      ask(w > 0 ? w - 1 : 0);
+      storeTile(shared.states[warp][0], packed);
+      StepInputs inputs(from, 0, warp);
+#pragma unroll 4
+      for (int s = 0; s < window; ++s) {
+        StepInputs next(from, s + 1 < window ? s + 1 : s, warp);
+        if (has_documents && from.reset[s])
+#pragma unroll
+          for (int e = 0; e < 8; ++e)
+            h[e / 4][e % 4] = 0;
+        advance(h, squashed, inputs, weight);
+        packRows(packed, h);
+        storeTile(shared.states[warp][s + 1], packed);
+        storeTile(shared.squashed[warp][s], squashed);
+        inputs = next;
+      }
+    }
+    __syncwarp();
+
+    float d_q[4] = {}, d_k[4] = {};
+    uint32_t after[4];
+    loadTile(after, shared.states[warp][window]);
+    BackInputs inputs(shared, from, window - 1, warp);
+#pragma unroll 4
+    for (int s = window - 1; s >= 0; --s) {
+      BackInputs next(shared, from, s > 0 ? s - 1 : 0, warp);
+      bool is_column = g == s % 8, resets = has_documents && from.reset[s];
+      multiplyBf16(d_q, after, is_column ? inputs.d_y[0] : 0, is_column ? inputs.d_y[1] : 0);
+      Rows x;
+      float d_decay = 0;
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+        float2 dy = unpackBf16(inputs.d_y[n]);
+#pragma unroll
+        for (int row = 0; row < 2; ++row) {
+          float2 before = unpackBf16(inputs.before[2 * n + row]), z = unpackF16(inputs.z[2 * n + row]);
+          if (resets)
+            before = {};
+          float &a0 = adjoint[n][2 * row], &a1 = adjoint[n][2 * row + 1];
+          a0 += inputs.q[row] * dy.x, a1 += inputs.q[row] * dy.y;
+          d_decay += a0 * (before.x - z.x);
+          d_decay += a1 * (before.y - z.y);
+          x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * z.x * z.x);
+          x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * z.y * z.y);
+        }
+      }
+      uint32_t packed[4];
+      packRows(packed, x);
+#pragma unroll
+      for (int n = 0; n < 2; ++n) {
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          adjoint[n][e] *= inputs.gate.x;
+        multiplyBf16(adjoint[n], packed, transposed[n][0], transposed[n][1]);
+      }
+      if (resets)
+#pragma unroll
+        for (int e = 0; e < 8; ++e)
+          adjoint[e / 4][e % 4] = 0;
+      storeTile(shared.squashed[warp][s], packed);
+      multiplyBf16(d_k, packed, is_column ? inputs.v[0] : 0, is_column ? inputs.v[1] : 0);
+      shared.d_decay[turn % 2][warp][s][lane] = d_decay;
+      if (s % 8 == 0) {
+        int64_t group = (int64_t(blockIdx.x) * size.groups() + w * (window / 8) + s / 8) * fast_key * 8;
+        storeShare(shares.q + group, d_q, warp);
+        storeShare(shares.k + group, d_k, warp);
+#pragma unroll
+        for (int e = 0; e < 4; ++e)
+          d_q[e] = d_k[e] = 0;
+      }
+#pragma unroll
+      for (int e = 0; e < 4; ++e)
+        after[e] = inputs.before[e];
+      inputs = next;
+    }
+    __syncwarp();
+
+    Rows d_value = {};
+#pragma unroll 4
+    for (int s = 0; s < window; ++s) {
+      uint32_t state[4], x[4], k[4];
+      loadTileTransposed(x, shared.squashed[warp][s]);
+      loadTileTransposed(state, shared.states[warp][s]);
+      oneRow(k, from.k[s], s, warp);
+      multiplyBf16(d_value[0], k, x[0], x[1]);
+      multiplyBf16(d_value[1], k, x[2], x[3]);
+      if (has_documents && from.reset[s])
+        continue;
+      uint32_t left[4] = {state[0], state[2], state[1], state[3]}; // h^T as a left operand
+      multiplyBf16(d_weight[0], left, x[0], x[1]);
+      multiplyBf16(d_weight[1], left, x[2], x[3]);
+    }
+    storeAccumulator(shared.d_v[turn % 2][warp], d_value);
+    __syncthreads();
+  }
+  auto *total = reinterpret_cast<float(*)[fast_value]>(shares.weight + (int64_t(blockIdx.x) * row_warps + warp) * fast_value * fast_value);
+#pragma unroll
+  for (int n = 0; n < 2; ++n) {
+    *reinterpret_cast<float2 *>(&total[g][2 * i + 8 * n]) = {d_weight[n][0], d_weight[n][1]};
+    *reinterpret_cast<float2 *>(&total[g + 8][2 * i + 8 * n]) = {d_weight[n][2], d_weight[n][3]};
+  }
+}
+
+} // namespace
+
+int32_t scanGradFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf16> &in, const bf16 *d_y, const bf16 *states, bf16 *d_v,
+                     bf16 *d_f, const Shares<bf16> &shares) {
+  auto start = [&](auto kernel) {
+    if (int32_t status = check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
+      return status;
+    kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(d_v, d_f, shares, d_y, states, in, size);
+    return launched("mg_m2rnn_scan_grad");
+  };
+  return in.documents ? start(scanGradKernel<true>) : start(scanGradKernel<false>);
+}
+
+} // namespace megacc::runtime::cuda::m2rnn

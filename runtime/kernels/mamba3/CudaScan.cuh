@@ -1,0 +1,279 @@
+// What the Hopper kernels of the Mamba-3 scan share: sizes, the tables that preparation writes, and the rows of a chunk.
+//
+// A chunk is `chunk` tokens; row i of its 64-row matrices is token i / R, rank i % R. Q and K are the rotated output and input projections,
+// U = x * psi. state is padded to N = 64 or 128, head_dim to P = 64 or 128 (with N = 128), rank to R = 1, 4 or 8, all with zeros. Inside
+// the kernels the rotation always pairs channels (j, j + N/2): without mimo parameters the even channels come first, which no result can
+// see. A document that starts inside a chunk cuts its decays, see Decays.
+#pragma once
+#include "runtime/core/Launch.h"
+#include "runtime/core/Scratch.h"
+#include "runtime/kernels/mamba3/Tiles.cuh"
+
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+namespace megacc::cuda::mamba3 {
+
+/// Threads of a block: two warpgroups.
+constexpr int block_threads = 256, block_warps = 8;
+/// Rows of a chunk's matrices.
+constexpr int rows = 64;
+/// Warps of a block that walks a whole sequence.
+constexpr int walk_warps = 32;
+/// Tokens whose norm gradients are summed together.
+constexpr int token_tile = 16;
+
+struct Parameter {
+  const void *data = nullptr;
+  bool is_bf16 = false;
+  __device__ float at(int64_t i) const {
+    return is_bf16 ? __bfloat162float(static_cast<const bf16 *>(data)[i]) : static_cast<const float *>(data)[i];
+  }
+};
+
+struct Shape {
+  int batch, sequence, heads, groups, rank, head_dim, state, angles, window;
+  bool heavy, mimo, norm;
+  float eps;
+  const bf16 *projection;
+  const int32_t *documents;
+  Parameter dt_bias, skip, bias[2], norm_weight[2], mimo_parameters[3], out_norm; // keys: B, then C; mimo_x, mimo_z, mimo_o
+
+  int N, P, R, A, chunk, chunks, windows, group_heads;
+  int width, column_x, column_key[2], column_dt, column_decay, column_trap, column_angle; // of the projection; z is at 0
+
+  // Written by prepare(), all padded.
+  float *norm_weights;               // [2, N]
+  float *biases;                     // [2, heads, R, N]
+  float *psi, *zeta, *phi, *out_norms; // [heads, R, P], the last [heads, P]; ones where there is no parameter
+  bf16 *keys;                        // [2, batch, groups, sequence, R, N]: B and C after their norm
+  float *turn;                       // [batch, sequence, A]: tanh of the angles
+  float *decay, *gamma, *weight, *delta; // [batch, heads, sequence]; decay in powers of two, -infinity where a document starts
+  __half2 *rotation;                 // [batch, heads, sequence, A]: cosine, sine
+
+  __host__ __device__ int64_t keyColumns() const { return int64_t(rank) * groups * state; }
+  __device__ bool startsDocument(int b, int t) const {
+    return t == 0 || (documents && documents[int64_t(b) * sequence + t] != documents[int64_t(b) * sequence + t - 1]);
+  }
+  __device__ const bf16 *row(int b, int t) const { return projection + (int64_t(b) * sequence + t) * width; }
+  /// First token of a key table.
+  __device__ const bf16 *keyRows(int which, int b, int h, int t) const {
+    return keys + (((int64_t(which) * batch + b) * groups + h / group_heads) * sequence + t) * R * N;
+  }
+  __device__ int64_t token(int b, int h, int t) const { return (int64_t(b) * heads + h) * sequence + t; }
+  /// Where channel n of B or C stands inside the kernels.
+  __device__ int inside(int n) const {
+    if (mimo)
+      return n < state / 2 ? n : N / 2 + n - state / 2;
+    return n % 2 ? N / 2 + n / 2 : n / 2;
+  }
+  /// The channel that stands at `place`, -1 for padding.
+  __device__ int outside(int place) const {
+    int half = place >= N / 2, j = place - half * (N / 2);
+    if (j >= state / 2)
+      return -1;
+    return mimo ? half * (state / 2) + j : 2 * j + half;
+  }
+};
+
+/// Sizes and operands of a launch; takes the tables of preparation from its scratch. Returns 0 or the status of an error.
+int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *types, int first_parameter, Shape &shape);
+void takeTables(Shape &shape, runtime::Scratch &scratch);
+
+/// Reports the error of the last kernel launch, if there was one.
+inline int32_t checkCuda(const char *what) {
+  cudaError_t error = cudaGetLastError();
+  return error == cudaSuccess ? 0 : mg_fail("%s: %s", what, cudaGetErrorString(error));
+}
+
+/// Writes the tables of Shape.
+int32_t prepare(const Shape &shape, cudaStream_t stream);
+
+/// One direction of the states: forward they accumulate K^T (leaving U), in reverse their adjoints accumulate Q^T (entering E).
+struct StatePass {
+  bool reverse = false;
+  int first_batch = 0, batches = 1, first_head = 0, heads = 1;
+  // Where every window starts: [batches, heads, windows, N, P], or exactly [batch, heads of the shape, windows, state, head_dim]; or zero.
+  const float *start = nullptr;
+  const bf16 *exact_start = nullptr;
+  // What is written: the state before every chunk as tiles [batches, heads, chunks, N * P]; the state after the window and the window's decay.
+  bf16 *chunk_states = nullptr;
+  float *totals = nullptr, *decays = nullptr;
+  // Of the reverse direction: the gradient of y, or, with an output norm, E as tiles [batches, heads, chunks, rows * P].
+  const bf16 *d_y = nullptr, *E = nullptr;
+};
+int32_t runStates(const Shape &shape, const StatePass &pass, cudaStream_t stream);
+
+/// Totals of windows become the states entering them, [batches, heads, windows, N, P]; `exact` also gets them, see StatePass.
+int32_t scanWindows(const Shape &shape, const StatePass &pass, float *totals, const float *decays, bf16 *exact, cudaStream_t stream);
+
+/// y from the states entering the windows; or, with d_y, E of the pass's heads instead (StatePass::E).
+int32_t runOutputs(const Shape &shape, const StatePass &pass, bf16 *y, bf16 *E, cudaStream_t stream);
+
+/// Floats that one chunk of one head adds to the gradients of its parameters: bias [2, R, N], psi, zeta, phi [R, P], norm [P], skip.
+__host__ __device__ inline int parameterFloats(const Shape &s) { return 2 * s.R * s.N + 3 * s.R * s.P + s.P + 8; }
+
+/// Gradients of some groups of one batch row from the states and adjoints of their chunks.
+struct GradientPass {
+  int b, first_group, groups;
+  const bf16 *d_y, *states, *adjoints; // tiles [heads of the groups, chunks, N * P]
+  bf16 *d_projection;                  // z and x
+  float *partial;                      // [heads of the groups, chunks, parameterFloats]
+  float *d_weight, *d_gamma, *d_decay; // [batch, heads, sequence]
+  float *d_turn;                       // [batch, heads, sequence, A]
+  float *d_keys;                       // [2, batch, groups, sequence, R, N]
+};
+int32_t runGradients(const Shape &shape, const GradientPass &pass, cudaStream_t stream);
+
+/// Calls body with the padded sizes as constants.
+template <typename Body> int32_t dispatch(const Shape &s, Body &&body) {
+  auto withRank = [&](auto n, auto p) {
+    if (s.R == 1)
+      return body(n, p, std::integral_constant<int, 1>());
+    if (s.R == 4)
+      return body(n, p, std::integral_constant<int, 4>());
+    return body(n, p, std::integral_constant<int, 8>());
+  };
+  if (s.P == 128)
+    return withRank(std::integral_constant<int, 128>(), std::integral_constant<int, 128>());
+  if (s.N == 128)
+    return withRank(std::integral_constant<int, 128>(), std::integral_constant<int, 64>());
+  return withRank(std::integral_constant<int, 64>(), std::integral_constant<int, 64>());
+}
+
+/// Decays of a chunk, in shared memory. Tokens past the sequence have weight 0 and no decay.
+struct Decays {
+  float sum[rows];                                // log2 of the decay from the chunk's start, or from the document's
+  float weight[rows], gamma[rows];                // s and gamma of the one-term form
+  float entering[rows], remaining[rows], leaving[rows]; // decay up to a token; from it to the end; the latter times s
+  int document[rows];                             // documents that started in the chunk up to the token
+  float end;                                      // decay over the chunk
+
+  /// What token u's input weighs in token t's output.
+  __device__ float pair(int t, int u) const { return document[t] == document[u] ? exp2f(sum[t] - sum[u]) : 0.0f; }
+  __device__ float mask(int t, int u) const { return t == u ? gamma[t] : t > u ? pair(t, u) * weight[u] : 0.0f; }
+};
+
+/// Fills the decays of the chunk at token `begin`; called by one warp.
+template <int Chunk> __device__ inline void loadDecays(const Shape &s, int b, int h, int begin, Decays &decays) {
+  int lane = threadIdx.x & 31;
+  float sum_before = 0;
+  int documents_before = 0;
+#pragma unroll
+  for (int first = 0; first < Chunk; first += 32) {
+    int i = first + lane, t = begin + i;
+    bool valid = i < Chunk && t < s.sequence;
+    int64_t at = s.token(b, h, valid ? t : 0);
+    float decay = valid ? s.decay[at] : 0.0f, weight = valid ? s.weight[at] : 0.0f, gamma = valid ? s.gamma[at] : 0.0f;
+    int starts = isinf(decay);
+    float sum = starts ? 0.0f : decay;
+#pragma unroll
+    for (int offset = 1; offset < 32; offset <<= 1) {
+      float other = __shfl_up_sync(0xffffffff, sum, offset);
+      int other_starts = __shfl_up_sync(0xffffffff, starts, offset);
+      if (lane >= offset)
+        sum += other, starts += other_starts;
+    }
+    sum += sum_before, starts += documents_before;
+    sum_before = __shfl_sync(0xffffffff, sum, 31), documents_before = __shfl_sync(0xffffffff, starts, 31);
+    if (i < Chunk)
+      decays.sum[i] = sum, decays.document[i] = starts, decays.weight[i] = weight, decays.gamma[i] = gamma;
+  }
+  __syncwarp();
+  for (int i = lane; i < Chunk; i += 32) {
+    float remaining = decays.document[i] == documents_before ? exp2f(sum_before - decays.sum[i]) : 0.0f;
+    decays.entering[i] = decays.document[i] == 0 ? exp2f(decays.sum[i]) : 0.0f;
+    decays.remaining[i] = remaining, decays.leaving[i] = remaining * decays.weight[i];
+  }
+  if (lane == 0)
+    decays.end = documents_before ? 0.0f : exp2f(sum_before);
+}
+
+/// A matrix [rows, N] of rotated keys: B or C of the chunk at token `begin`.
+template <int N, int R> __device__ inline void loadKeys(const Shape &s, int which, int b, int h, int begin, uint8_t *tile) {
+  constexpr int lanes = N / 16;
+  const bf16 *keys = s.keyRows(which, b, h, begin);
+  const float *bias = s.biases + (int64_t(which) * s.heads + h) * R * N;
+  const __half2 *rotation = s.rotation + s.token(b, h, begin) * s.A;
+  int j = int(threadIdx.x) % lanes * 8, tokens = s.sequence - begin;
+#pragma unroll
+  for (int first = 0; first < rows; first += block_threads / lanes) {
+    int i = first + int(threadIdx.x) / lanes, t = i / R, r = i % R;
+    uint4 parts[2] = {};
+    if (t < tokens) {
+      float low[8], high[8];
+      parts[0] = *reinterpret_cast<const uint4 *>(keys + i * N + j);
+      parts[1] = *reinterpret_cast<const uint4 *>(keys + i * N + N / 2 + j);
+#pragma unroll
+      for (int k = 0; k < 8; k += 2) {
+        float2 a = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&parts[0])[k / 2]);
+        float2 c = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&parts[1])[k / 2]);
+        float2 bias_a = *reinterpret_cast<const float2 *>(bias + r * N + j + k);
+        float2 bias_c = *reinterpret_cast<const float2 *>(bias + r * N + N / 2 + j + k);
+        low[k] = a.x + bias_a.x, low[k + 1] = a.y + bias_a.y, high[k] = c.x + bias_c.x, high[k + 1] = c.y + bias_c.y;
+      }
+      if (j < s.A) {
+        uint4 turns[2];
+        const uint4 *from = reinterpret_cast<const uint4 *>(rotation + int64_t(t) * s.A + j);
+        turns[0] = from[0], turns[1] = from[1];
+#pragma unroll
+        for (int k = 0; k < 8; ++k) {
+          float2 turn = __half22float2(reinterpret_cast<const __half2 *>(turns)[k]);
+          float a = low[k], c = high[k];
+          low[k] = a * turn.x - c * turn.y, high[k] = a * turn.y + c * turn.x;
+        }
+      }
+#pragma unroll
+      for (int k = 0; k < 8; k += 2) {
+        reinterpret_cast<__nv_bfloat162 *>(&parts[0])[k / 2] = __floats2bfloat162_rn(low[k], low[k + 1]);
+        reinterpret_cast<__nv_bfloat162 *>(&parts[1])[k / 2] = __floats2bfloat162_rn(high[k], high[k + 1]);
+      }
+    }
+    *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = parts[0];
+    *reinterpret_cast<uint4 *>(tile + tileByte(i, N / 2 + j, rows)) = parts[1];
+  }
+}
+
+/// Two neighbouring channels of a row of head_dim numbers; zero past its end.
+__device__ inline float2 readPair(const Shape &s, const bf16 *from, int p) {
+  if (p + 1 < s.head_dim && ((s.head_dim | s.width) & 1) == 0)
+    return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(from + p));
+  return {p < s.head_dim ? __bfloat162float(from[p]) : 0.0f, p + 1 < s.head_dim ? __bfloat162float(from[p + 1]) : 0.0f};
+}
+__device__ inline void writePair(const Shape &s, bf16 *to, int p, float a, float b) {
+  if (p + 1 < s.head_dim && ((s.head_dim | s.width) & 1) == 0) {
+    *reinterpret_cast<__nv_bfloat162 *>(to + p) = __floats2bfloat162_rn(a, b);
+    return;
+  }
+  if (p < s.head_dim)
+    to[p] = __float2bfloat16(a);
+  if (p + 1 < s.head_dim)
+    to[p + 1] = __float2bfloat16(b);
+}
+
+/// Matrices [rows, P] of U and, where they are asked for, leaving * U. Warps take tokens, lanes pairs of channels.
+template <int P, int R>
+__device__ inline void loadInputs(const Shape &s, int b, int h, int begin, const Decays &decays, uint8_t *U, uint8_t *leaving_U) {
+  int lane = threadIdx.x & 31;
+  for (int t = threadIdx.x / 32; t < rows / R; t += block_warps)
+#pragma unroll
+    for (int p = 2 * lane; p < P; p += 64) {
+      float2 x = {};
+      if (begin + t < s.sequence)
+        x = readPair(s, s.row(b, begin + t) + s.column_x + h * s.head_dim, p);
+      float leaving = leaving_U ? decays.leaving[t] : 0.0f;
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        float2 psi = *reinterpret_cast<const float2 *>(s.psi + (h * R + r) * P + p);
+        float a = x.x * psi.x, c = x.y * psi.y;
+        if (U)
+          storePair(U, t * R + r, p, rows, a, c);
+        if (leaving_U)
+          storePair(leaving_U, t * R + r, p, rows, a * leaving, c * leaving);
+      }
+    }
+}
+
+__device__ inline float sigmoid(float v) { return __fdividef(1.0f, 1.0f + __expf(-v)); }
+
+} // namespace megacc::cuda::mamba3

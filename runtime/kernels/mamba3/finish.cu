@@ -1,0 +1,222 @@
+// What follows the gradients of the chunks: sums over chunks, batch rows and heads, each in a fixed order, and the gradients of steps, decays,
+// angles and of the norms of B and C.
+#include "runtime/kernels/mamba3/CudaFinish.cuh"
+
+namespace megacc::cuda::mamba3 {
+namespace {
+
+/// One thread a number: its sum over the chunks of a head; the first batch row overwrites.
+__global__ void sumChunks(Shape s, const float *partial, int first_head, bool adds, float *sums) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x, count = parameterFloats(s);
+  if (i >= count)
+    return;
+  const float *from = partial + int64_t(blockIdx.y) * s.chunks * count + i;
+  float sum = 0;
+#pragma unroll 8
+  for (int c = 0; c < s.chunks; ++c)
+    sum += from[int64_t(c) * count];
+  float &to = sums[int64_t(first_head + blockIdx.y) * count + i];
+  to = adds ? to + sum : sum;
+}
+
+/// One block a head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles; it becomes the gradient of
+/// tanh(angle) through this head.
+__global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
+  __shared__ float span_sum[walk_warps][64], warp_sums[walk_warps];
+  __shared__ int span_starts[walk_warps];
+  int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+  int64_t first = s.token(b, h, 0);
+  int span = (s.sequence + walk_warps - 1) / walk_warps, begin = warp * span, end = min(s.sequence, begin + span);
+  int starts = 0;
+  for (int j = lane; j < s.A; j += 32) {
+    float sum = 0;
+    starts = 0;
+#pragma unroll 8
+    for (int t = end - 1; t >= begin; --t) {
+      sum += to.d_turn[(first + t) * s.A + j];
+      if (isinf(s.decay[first + t]))
+        sum = 0, starts = 1;
+    }
+    span_sum[warp][j] = sum;
+  }
+  if (lane == 0)
+    span_starts[warp] = starts;
+  __syncthreads();
+  float sums[2] = {};
+  for (int k = 0; k < 2; ++k)
+    if (int j = lane + 32 * k; j < s.A)
+      for (int after = walk_warps - 1; after > warp; --after)
+        sums[k] = span_starts[after] ? span_sum[after][j] : sums[k] + span_sum[after][j];
+  const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
+#pragma unroll 4
+  for (int t = end - 1; t >= begin; --t) {
+    float step = 0, delta = s.delta[first + t];
+    bool starts_document = isinf(s.decay[first + t]);
+#pragma unroll
+    for (int k = 0; k < 2; ++k)
+      if (int j = lane + 32 * k; j < s.A) {
+        float &d = to.d_turn[(first + t) * s.A + j];
+        sums[k] += d;
+        step += j < s.angles ? 3.14159265f * turn[int64_t(t) * s.A + j] * sums[k] : 0.0f;
+        d = 3.14159265f * delta * sums[k];
+        if (starts_document)
+          sums[k] = 0;
+      }
+    step = warpSum(step);
+    if (lane == 0)
+      to.d_delta[first + t] = step;
+  }
+  __syncthreads();
+  float d_bias = 0, step_bias = s.dt_bias.at(h);
+  for (int t = threadIdx.x; t < s.sequence; t += blockDim.x) {
+    const bf16 *row = s.row(b, t);
+    bf16 *d_row = d_projection + (int64_t(b) * s.sequence + t) * s.width;
+    int64_t at = first + t;
+    float lambda = sigmoid(__bfloat162float(row[s.column_trap + h])), delta = s.delta[at], v = __bfloat162float(row[s.column_decay + h]);
+    float rate = s.heavy ? (v >= 0.0f ? 1.0f + v : 1.0f / (1.0f - v)) : fmaxf(v, 0.0f) + log1pf(__expf(-fabsf(v)));
+    float slope = s.heavy ? (v >= 0.0f ? 1.0f : rate * rate) : sigmoid(v);
+    float current = to.d_weight[at] + to.d_gamma[at], previous = s.startsDocument(b, t) ? 0.0f : to.d_weight[at - 1];
+    float d_delta = current * lambda + previous * (1.0f - lambda) + to.d_delta[at] - fmaxf(rate, 1e-4f) * to.d_decay[at];
+    float d_dt = d_delta * sigmoid(__bfloat162float(row[s.column_dt + h]) + step_bias);
+    d_bias += d_dt;
+    d_row[s.column_dt + h] = __float2bfloat16(d_dt);
+    d_row[s.column_decay + h] = __float2bfloat16(rate >= 1e-4f ? -slope * delta * to.d_decay[at] : 0.0f);
+    d_row[s.column_trap + h] = __float2bfloat16(delta * (current - previous) * lambda * (1.0f - lambda));
+  }
+  d_bias = warpSum(d_bias);
+  if (lane == 0)
+    warp_sums[warp] = d_bias;
+  __syncthreads();
+  if (warp == 0) {
+    d_bias = warpSum(warp_sums[lane]);
+    if (lane == 0)
+      d_dt_bias[b * s.heads + h] = d_bias;
+  }
+}
+
+/// One thread an angle of a token: its gradient summed over heads.
+__global__ void finishAngles(Shape s, const float *d_turn, bf16 *d_projection) {
+  int i = blockIdx.x * blockDim.x + threadIdx.x, b = blockIdx.y;
+  if (i >= s.sequence * s.A || i % s.A >= s.angles)
+    return;
+  float sum = 0, turn = s.turn[int64_t(b) * s.sequence * s.A + i];
+#pragma unroll 8
+  for (int h = 0; h < s.heads; ++h)
+    sum += d_turn[s.token(b, h, 0) * s.A + i];
+  d_projection[(int64_t(b) * s.sequence + i / s.A) * s.width + s.column_angle + i % s.A] = __float2bfloat16(sum * (1.0f - turn * turn));
+}
+
+/// One block a tile of tokens: gradients of B and C before their norms; warps take vectors. partial[tiles, 2, N]: d_norm's shares.
+__global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float *d_keys, bf16 *d_projection, float *partial) {
+  __shared__ float sums[block_warps][2][128];
+  int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+  int64_t tokens = int64_t(s.batch) * s.sequence, first = int64_t(blockIdx.x) * token_tile;
+  int vectors = s.rank * s.groups;
+  for (int which = 0; which < 2; ++which) {
+    float weight[4], d_weight[4] = {};
+    int channel[4];
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      int place = lane + 32 * k;
+      channel[k] = place < s.N ? s.outside(place) : -1;
+      weight[k] = channel[k] >= 0 ? s.norm_weights[which * s.N + place] : 0.0f;
+    }
+    for (int i = warp; i < token_tile * vectors; i += block_warps) {
+      int64_t token = first + i / vectors;
+      if (token >= tokens)
+        break;
+      int v = i % vectors, r = v / s.groups, g = v % s.groups, b = token / s.sequence, t = token % s.sequence;
+      const float *from = d_keys + ((((int64_t(which) * s.batch + b) * s.groups + g) * s.sequence + t) * s.R + r) * s.N;
+      const bf16 *keys = s.projection + token * s.width + s.column_key[which] + v * s.state;
+      bf16 *to = d_projection + token * s.width + s.column_key[which] + v * s.state;
+      float key[4], d[4], squares = 0, products = 0;
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        key[k] = channel[k] >= 0 ? __bfloat162float(keys[channel[k]]) : 0.0f, d[k] = channel[k] >= 0 ? from[lane + 32 * k] : 0.0f;
+        squares += key[k] * key[k], products += d[k] * weight[k] * key[k];
+      }
+      float scale = rsqrtf(warpSum(squares) / float(s.state) + s.eps), shift = warpSum(products) * scale * scale / float(s.state);
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        d_weight[k] += d[k] * key[k] * scale;
+        if (channel[k] >= 0)
+          to[channel[k]] = __float2bfloat16(scale * (d[k] * weight[k] - key[k] * shift));
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      sums[warp][which][lane + 32 * k] = d_weight[k];
+  }
+  __syncthreads();
+  for (int i = threadIdx.x; i < 2 * s.N; i += blockDim.x) {
+    float sum = 0;
+    for (int w = 0; w < block_warps; ++w)
+      sum += sums[w][i / s.N][i % s.N];
+    partial[int64_t(blockIdx.x) * 2 * s.N + i] = sum;
+  }
+}
+
+/// One block a channel: its sum over tiles.
+__global__ void finishNorms(Shape s, const float *partial, int64_t tiles, ParameterGradients to) {
+  __shared__ float sums[block_warps];
+  int which = blockIdx.x / s.N, place = blockIdx.x % s.N, channel = s.outside(place);
+  float sum = 0;
+  for (int64_t tile = threadIdx.x; tile < tiles; tile += blockDim.x)
+    sum += partial[(tile * 2 + which) * s.N + place];
+  sum = warpSum(sum);
+  if ((threadIdx.x & 31) == 0)
+    sums[threadIdx.x / 32] = sum;
+  __syncthreads();
+  if (threadIdx.x == 0 && channel >= 0) {
+    for (int w = 1; w < block_warps; ++w)
+      sums[0] += sums[w];
+    to.norm_weight[which][channel] = sums[0];
+  }
+}
+
+/// One block a head.
+__global__ void finishParameters(Shape s, const float *sums, const float *d_dt_bias, ParameterGradients to) {
+  int h = blockIdx.x;
+  const float *from = sums + int64_t(h) * parameterFloats(s), *rest = from + 2 * s.R * s.N;
+  for (int i = threadIdx.x; i < 2 * s.rank * s.state; i += blockDim.x) {
+    int which = i / (s.rank * s.state), r = i / s.state % s.rank, n = i % s.state;
+    to.bias[which][(int64_t(h) * s.rank + r) * s.state + n] = from[(which * s.R + r) * s.N + s.inside(n)];
+  }
+  for (int i = threadIdx.x; s.mimo && i < s.rank * s.head_dim; i += blockDim.x)
+    for (int which = 0; which < 3; ++which)
+      to.mimo[which][int64_t(h) * s.rank * s.head_dim + i] = rest[(which * s.R + i / s.head_dim) * s.P + i % s.head_dim];
+  rest += 3 * s.R * s.P;
+  for (int p = threadIdx.x; s.norm && p < s.head_dim; p += blockDim.x)
+    to.out_norm[h * s.head_dim + p] = rest[p];
+  if (threadIdx.x == 0) {
+    to.skip[h] = rest[s.P];
+    float sum = 0;
+    for (int b = 0; b < s.batch; ++b)
+      sum += d_dt_bias[b * s.heads + h];
+    to.dt_bias[h] = sum;
+  }
+}
+
+} // namespace
+
+int32_t sumPartials(const Shape &s, const float *partial, int first_head, int heads, bool adds, float *sums, cudaStream_t stream) {
+  sumChunks<<<dim3((parameterFloats(s) + 127) / 128, heads), 128, 0, stream>>>(s, partial, first_head, adds, sums);
+  return checkCuda("mamba3: sums over chunks");
+}
+
+int32_t finish(const Shape &s, const Finish &f, cudaStream_t stream) {
+  int64_t tiles = (int64_t(s.batch) * s.sequence + token_tile - 1) / token_tile;
+  finishHeads<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s, f.tokens, f.d_projection, f.d_dt_bias);
+  if (int32_t status = checkCuda("mamba3: gradients of heads"))
+    return status;
+  if (s.angles)
+    finishAngles<<<dim3((s.sequence * s.A + 255) / 256, s.batch), 256, 0, stream>>>(s, f.tokens.d_turn, f.d_projection);
+  finishKeys<<<tiles, block_threads, 0, stream>>>(s, f.d_keys, f.d_projection, f.norm_partial);
+  if (int32_t status = checkCuda("mamba3: gradients of B and C"))
+    return status;
+  finishNorms<<<2 * s.N, block_threads, 0, stream>>>(s, f.norm_partial, tiles, f.parameters);
+  finishParameters<<<s.heads, 256, 0, stream>>>(s, f.sums, f.d_dt_bias, f.parameters);
+  return checkCuda("mamba3: gradients of parameters");
+}
+
+} // namespace megacc::cuda::mamba3

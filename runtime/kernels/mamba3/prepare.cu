@@ -1,0 +1,201 @@
+// What every chunk of the Mamba-3 scan reads, computed once a launch: padded parameters, B and C after their norm, steps and decays of the
+// heads, and the rotation of every token by its summed angles.
+#include "runtime/kernels/mamba3/CudaScan.cuh"
+
+#include <algorithm>
+
+namespace megacc::cuda::mamba3 {
+
+using namespace megacc::runtime;
+
+int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *types, int first_parameter, Shape &s) {
+  namespace number = number_mg_mamba3_scan;
+  auto value = [&](int which) { return int(launch->ints[which]); };
+  s.batch = value(number::batch), s.sequence = value(number::sequence), s.heads = value(number::heads), s.groups = value(number::groups);
+  s.rank = value(number::rank), s.head_dim = value(number::head_dim), s.state = value(number::state), s.angles = value(number::angles);
+  s.window = value(number::window), s.heavy = value(number::heavy), s.mimo = value(number::mimo), s.norm = value(number::out_norm);
+  s.eps = float(launch->doubles[real_mg_mamba3_scan::eps]);
+  if (s.rank > 8 || s.head_dim > 128 || s.state > 128 || s.state % 2)
+    return mg_fail("%s: rank %d, head_dim %d, state %d; at most 8, 128 and 128 (even)", kernel, s.rank, s.head_dim, s.state);
+  auto parameter = [&](int index) { return Parameter{launch->operands[first_parameter + index], types[first_parameter + index] == MG_BF16}; };
+  s.dt_bias = parameter(0), s.skip = parameter(1);
+  for (int which : {0, 1})
+    s.bias[which] = parameter(2 + which), s.norm_weight[which] = parameter(4 + which);
+  int parts = 6;
+  if (s.mimo)
+    for (Parameter &mimo : s.mimo_parameters)
+      mimo = parameter(parts++);
+  if (s.norm)
+    s.out_norm = parameter(parts++);
+  if (parts != value(number::parts))
+    return mg_fail("%s: %d parameters, expected %d", kernel, value(number::parts), parts);
+
+  s.P = s.head_dim > 64 ? 128 : 64;
+  s.N = s.state > 64 || s.P == 128 ? 128 : 64;
+  s.R = s.rank > 4 ? 8 : s.rank > 1 ? 4 : 1;
+  s.A = (s.angles + 7) / 8 * 8;
+  s.chunk = rows / s.R, s.chunks = (s.sequence + s.chunk - 1) / s.chunk;
+  s.windows = (s.sequence + s.window - 1) / s.window;
+  if (s.window % s.chunk)
+    return mg_fail("%s: windows of %d tokens, not a multiple of its chunk of %d", kernel, s.window, s.chunk);
+  s.group_heads = s.heads / s.groups;
+  int inner = s.heads * s.head_dim;
+  s.column_x = inner, s.column_key[0] = 2 * inner, s.column_key[1] = s.column_key[0] + s.keyColumns();
+  s.column_dt = s.column_key[1] + s.keyColumns(), s.column_decay = s.column_dt + s.heads, s.column_trap = s.column_decay + s.heads;
+  s.column_angle = s.column_trap + s.heads, s.width = s.column_angle + s.angles;
+  return 0;
+}
+
+void takeTables(Shape &s, Scratch &scratch) {
+  int64_t tokens = int64_t(s.batch) * s.sequence, vectors = int64_t(s.heads) * s.R;
+  s.norm_weights = scratch.take<float>(2 * s.N), s.biases = scratch.take<float>(2 * vectors * s.N);
+  for (float **values : {&s.psi, &s.zeta, &s.phi})
+    *values = scratch.take<float>(vectors * s.P);
+  s.out_norms = scratch.take<float>(int64_t(s.heads) * s.P);
+  s.keys = scratch.take<bf16>(2 * tokens * s.groups * s.R * s.N);
+  s.turn = scratch.take<float>(tokens * s.A);
+  for (float **values : {&s.decay, &s.gamma, &s.weight, &s.delta})
+    *values = scratch.take<float>(tokens * s.heads);
+  s.rotation = scratch.take<__half2>(tokens * s.heads * s.A);
+}
+
+namespace {
+
+__device__ float softplus(float v) { return fmaxf(v, 0.0f) + log1pf(__expf(-fabsf(v))); }
+
+/// One block a head.
+__global__ void prepareParameters(Shape s) {
+  int h = blockIdx.x;
+  for (int which = 0; which < 2; ++which) {
+    for (int i = threadIdx.x; i < s.R * s.N; i += blockDim.x) {
+      int r = i / s.N, n = s.outside(i % s.N);
+      s.biases[(int64_t(which) * s.heads + h) * s.R * s.N + i] =
+          n >= 0 && r < s.rank ? s.bias[which].at((int64_t(h) * s.rank + r) * s.state + n) : 0.0f;
+    }
+    if (h == 0)
+      for (int place = threadIdx.x; place < s.N; place += blockDim.x) {
+        int n = s.outside(place);
+        s.norm_weights[which * s.N + place] = n >= 0 ? s.norm_weight[which].at(n) : 0.0f;
+      }
+  }
+  float *padded[3] = {s.psi, s.zeta, s.phi};
+  for (int which = 0; which < 3; ++which)
+    for (int i = threadIdx.x; i < s.R * s.P; i += blockDim.x) {
+      int r = i / s.P, p = i % s.P;
+      bool valid = r < s.rank && p < s.head_dim;
+      padded[which][int64_t(h) * s.R * s.P + i] =
+          !valid ? 0.0f : s.mimo ? s.mimo_parameters[which].at((int64_t(h) * s.rank + r) * s.head_dim + p) : 1.0f;
+    }
+  for (int p = threadIdx.x; p < s.P; p += blockDim.x)
+    s.out_norms[h * s.P + p] = p >= s.head_dim ? 0.0f : s.norm ? s.out_norm.at(int64_t(h) * s.head_dim + p) : 1.0f;
+}
+
+/// One warp a vector of B or C: its RMS norm.
+__global__ void prepareKeys(Shape s) {
+  int lane = threadIdx.x & 31;
+  int64_t vector = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32, count = int64_t(s.batch) * s.sequence * s.R;
+  if (vector >= 2 * s.groups * count)
+    return;
+  int r = vector % s.R, t = vector / s.R % s.sequence, g = vector / s.R / s.sequence % s.groups;
+  int b = vector / s.R / s.sequence / s.groups % s.batch, which = vector / (s.groups * count);
+  float values[4] = {}, squares = 0;
+  if (r < s.rank) {
+    const bf16 *from = s.row(b, t) + s.column_key[which] + (r * s.groups + g) * s.state;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      int place = lane + 32 * k, n = place < s.N ? s.outside(place) : -1;
+      values[k] = n >= 0 ? __bfloat162float(from[n]) : 0.0f;
+      squares += values[k] * values[k];
+    }
+  }
+  float scale = rsqrtf(warpSum(squares) / float(s.state) + s.eps);
+#pragma unroll
+  for (int k = 0; k < 4; ++k) {
+    int place = lane + 32 * k;
+    if (place < s.N)
+      s.keys[vector * s.N + place] = __float2bfloat16(values[k] * scale * s.norm_weights[which * s.N + place]);
+  }
+}
+
+__global__ void prepareTurns(Shape s) {
+  int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (i >= int64_t(s.batch) * s.sequence * s.A)
+    return;
+  int64_t t = i / s.A;
+  int j = i % s.A;
+  s.turn[i] = j < s.angles ? tanhf(__bfloat162float(s.projection[t * s.width + s.column_angle + j])) : 0.0f;
+}
+
+__device__ float wrap(float angle) {
+  const float cycle = 6.28318530717958647692f;
+  return fmaf(-cycle, rintf(angle / cycle), angle);
+}
+
+/// One block a head of a batch row: its scalars, then its angles, whose sums run over spans of tokens, one a warp.
+__global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
+  __shared__ float span_sum[walk_warps][64];
+  __shared__ int span_starts[walk_warps];
+  int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+  int64_t first = s.token(b, h, 0);
+  float step_bias = s.dt_bias.at(h);
+  auto step = [&](int t) { return softplus(__bfloat162float(s.row(b, t)[s.column_dt + h]) + step_bias); };
+  auto keep = [&](int t) { return sigmoid(__bfloat162float(s.row(b, t)[s.column_trap + h])); };
+  for (int t = threadIdx.x; t < s.sequence; t += blockDim.x) {
+    float v = __bfloat162float(s.row(b, t)[s.column_decay + h]), delta = step(t), lambda = keep(t), gamma = lambda * delta;
+    float rate = s.heavy ? (v >= 0.0f ? 1.0f + v : 1.0f / (1.0f - v)) : softplus(v);
+    bool last = t + 1 == s.sequence || s.startsDocument(b, t + 1);
+    s.delta[first + t] = delta, s.gamma[first + t] = gamma;
+    s.weight[first + t] = gamma + (last ? 0.0f : (1.0f - keep(t + 1)) * step(t + 1));
+    s.decay[first + t] = s.startsDocument(b, t) ? -INFINITY : fminf(-rate, -1e-4f) * delta * 1.44269504f;
+  }
+  __syncthreads();
+  int span = (s.sequence + walk_warps - 1) / walk_warps, begin = warp * span, end = min(s.sequence, begin + span);
+  const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
+  int starts = 0;
+  for (int j = lane; j < s.A; j += 32) {
+    float sum = 0;
+    starts = 0;
+#pragma unroll 8
+    for (int t = begin; t < end; ++t) {
+      if (isinf(s.decay[first + t]))
+        sum = 0, starts = 1;
+      sum = wrap(fmaf(3.14159265f * turn[int64_t(t) * s.A + j], s.delta[first + t], sum));
+    }
+    span_sum[warp][j] = sum;
+  }
+  if (lane == 0)
+    span_starts[warp] = starts;
+  __syncthreads();
+  for (int j = lane; j < s.A; j += 32) {
+    float sum = 0;
+    for (int before = 0; before < warp; ++before)
+      sum = wrap(span_starts[before] ? span_sum[before][j] : sum + span_sum[before][j]);
+#pragma unroll 4
+    for (int t = begin; t < end; ++t) {
+      if (isinf(s.decay[first + t]))
+        sum = 0;
+      sum = wrap(fmaf(3.14159265f * turn[int64_t(t) * s.A + j], s.delta[first + t], sum));
+      float sine, cosine;
+      __sincosf(sum, &sine, &cosine);
+      s.rotation[(first + t) * s.A + j] = __floats2half2_rn(cosine, sine);
+    }
+  }
+}
+
+} // namespace
+
+int32_t prepare(const Shape &s, cudaStream_t stream) {
+  int64_t vectors = int64_t(2) * s.batch * s.groups * s.sequence * s.R, turns = int64_t(s.batch) * s.sequence * s.A;
+  prepareParameters<<<s.heads, 256, 0, stream>>>(s);
+  if (int32_t status = checkCuda("mamba3: parameters"))
+    return status;
+  prepareKeys<<<(vectors + 7) / 8, 256, 0, stream>>>(s);
+  if (int32_t status = checkCuda("mamba3: B and C"))
+    return status;
+  if (turns)
+    prepareTurns<<<(turns + 255) / 256, 256, 0, stream>>>(s);
+  prepareHeads<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s);
+  return checkCuda("mamba3: heads");
+}
+
+} // namespace megacc::cuda::mamba3

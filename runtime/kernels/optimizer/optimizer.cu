@@ -1,0 +1,152 @@
+// Gradient norm and AdamW, conventions section 14, as linear sweeps.
+#include "runtime/cuda/Device.cuh"
+
+#include <algorithm>
+
+using namespace megacc::runtime;
+using namespace megacc::runtime::cuda;
+
+namespace {
+
+constexpr int threads = 256;
+/// The sum of squares is cut in at most this many parts; lib/Kernels knows the same numbers.
+constexpr int64_t most_parts = 1056, least_part = 4096;
+
+/// A block has elements [part * size, ...): a thread takes every 4 * threads-th pack of four.
+__global__ void squareSumKernel(double *sums, const float *x, int64_t count, int64_t size, bool wide) {
+  __shared__ double shared[threads / 32];
+  int64_t begin = blockIdx.x * size, end = min(begin + size, count);
+  double sum = 0;
+#pragma unroll 4
+  for (int64_t at = begin + threadIdx.x * 4; at < end; at += threads * 4) {
+    Pack<float> pack = loadPack(x + at, end - at, wide);
+#pragma unroll
+    for (int i = 0; i < 4; ++i)
+      sum += double(pack[i]) * pack[i];
+  }
+  sum = blockSum<threads>(sum, shared);
+  if (threadIdx.x == 0)
+    sums[blockIdx.x] = sum;
+}
+
+__global__ void sumKernel(double *total, const double *parts, int64_t count) {
+  __shared__ double shared[threads / 32];
+  double sum = 0;
+  for (int64_t i = threadIdx.x; i < count; i += threads)
+    sum += parts[i];
+  sum = blockSum<threads>(sum, shared);
+  if (threadIdx.x == 0)
+    *total = sum;
+}
+
+struct Sums {
+  static constexpr int most = 256;
+  const double *parts[most];
+  int count;
+};
+
+__global__ void normKernel(float *norm, Sums sums) {
+  double total = 0;
+  for (int i = 0; i < sums.count; ++i)
+    total += *sums.parts[i];
+  *norm = float(sqrt(total));
+}
+
+struct AdamW {
+  float b1, c1, b2, c2, eps;
+  double decay, clip;
+};
+
+/// `weight` is of type T, `master` its value in fp32; for T = float they are the same tensor.
+template <typename T>
+__global__ void __launch_bounds__(threads)
+    adamwKernel(T *weight, float *master, float *m, float *v, const float *gradient, const float *norm, const float *scalars, int64_t count,
+                AdamW rule, bool wide) {
+  if (!isfinite(*norm))
+    return;
+  float scale = rule.clip > 0 ? float(min(1.0, rule.clip / (*norm + 1e-6))) : 1.0f;
+  float lr = scalars[0], correction1 = 1.0f / scalars[1], correction2 = 1.0f / scalars[2], keep = float(1.0 - double(lr) * rule.decay);
+  for (int64_t at = (int64_t(blockIdx.x) * threads + threadIdx.x) * 4; at < count; at += int64_t(gridDim.x) * threads * 4) {
+    int64_t left = count - at;
+    Pack<float> g = loadPack(gradient + at, left, wide), first = loadPack(m + at, left, wide), second = loadPack(v + at, left, wide);
+    Pack<float> value = loadPack(master + at, left, wide);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      float clipped = g[i] * scale;
+      first[i] = rule.b1 * first[i] + rule.c1 * clipped;
+      second[i] = rule.b2 * second[i] + rule.c2 * clipped * clipped;
+      value[i] = value[i] * keep - lr * (first[i] * correction1) / (sqrtf(second[i] * correction2) + rule.eps);
+    }
+    storePack(m + at, first, left, wide);
+    storePack(v + at, second, left, wide);
+    storePack(master + at, value, left, wide);
+    if constexpr (sizeof(T) == 2) {
+      if (wide && left >= 4)
+        *reinterpret_cast<uint2 *>(weight + at) = {pairOf(value[0], value[1]), pairOf(value[2], value[3])};
+      else
+        for (int i = 0; i < 4; ++i)
+          if (i < left)
+            weight[at + i] = fromFloat<T>(value[i]);
+    }
+  }
+}
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_square_sum(const MgLaunch *launch) {
+  MG_ENTER(mg_square_sum);
+  int64_t count = launch->ints[number::count], parts = std::clamp<int64_t>(blocksOf(count, least_part), 1, most_parts);
+  int64_t size = blocksOf(blocksOf(count, parts), threads * 4) * threads * 4;
+  const float *x = operand<float>(launch, at::x);
+  Scratch scratch(launch, at::scratch);
+  double *sums = scratch.take<double>(parts);
+  if (int32_t status = scratch.check("mg_square_sum"))
+    return status;
+  squareSumKernel<<<unsigned(parts), threads, 0, streamOf(launch)>>>(sums, x, count, size, areAligned({x}));
+  sumKernel<<<1, threads, 0, streamOf(launch)>>>(operand<double>(launch, at::sum), sums, parts);
+  return launched("mg_square_sum");
+}
+
+int32_t mg_norm(const MgLaunch *launch) {
+  MG_ENTER(mg_norm);
+  int64_t parts = launch->ints[number::parts];
+  if (parts > Sums::most)
+    return mg_fail("mg_norm: parts is %lld, at most %d; fix: sums over larger ranges", (long long)parts, Sums::most);
+  Sums sums = {{}, int(parts)};
+  for (int i = 0; i < sums.count; ++i)
+    sums.parts[i] = operand<double>(launch, at::part + i);
+  normKernel<<<1, 1, 0, streamOf(launch)>>>(operand<float>(launch, at::norm), sums);
+  return launched("mg_norm");
+}
+
+int32_t mg_adamw(const MgLaunch *launch) {
+  MG_ENTER(mg_adamw);
+  int64_t count = launch->ints[number::count];
+  double beta1 = launch->doubles[real::beta1], beta2 = launch->doubles[real::beta2];
+  AdamW rule = {float(beta1), float(1.0 - beta1), float(beta2), float(1.0 - beta2), float(launch->doubles[real::eps]),
+                launch->ints[number::decays] ? launch->doubles[real::decay] : 0.0, launch->doubles[real::clip]};
+  void *weight = launch->operands[at::weight];
+  float *master = operand<float>(launch, at::master), *m = operand<float>(launch, at::m), *v = operand<float>(launch, at::v);
+  const float *gradient = operand<float>(launch, at::gradient), *norm = operand<float>(launch, at::norm);
+  const float *scalars = operand<float>(launch, at::scalars);
+  bool is_f32 = launch->types[at::weight] == MG_F32;
+  if (is_f32 == (master != nullptr))
+    return mg_fail("mg_adamw: weight has type %d and the master is %s; fix: a master for a bf16 (%d) weight, none for f32 (%d)",
+                   int(launch->types[at::weight]), master ? "there" : "absent", int(MG_BF16), int(MG_F32));
+  // Enough blocks to fill the card; what a thread computes does not depend on it.
+  unsigned blocks = unsigned(std::min<int64_t>(blocksOf(count, threads * 4), 132 * 32));
+  if (blocks == 0)
+    return 0;
+  if (is_f32) {
+    float *value = static_cast<float *>(weight);
+    adamwKernel<<<blocks, threads, 0, streamOf(launch)>>>(value, value, m, v, gradient, norm, scalars, count, rule,
+                                                         areAligned({value, m, v, gradient}));
+  } else {
+    adamwKernel<<<blocks, threads, 0, streamOf(launch)>>>(static_cast<bf16 *>(weight), master, m, v, gradient, norm, scalars, count, rule,
+                                                         areAligned({weight, master, m, v, gradient}));
+  }
+  return launched("mg_adamw");
+}
+}

@@ -1,0 +1,71 @@
+#include "runtime/kernels/GpuTestSupport.h"
+
+#include <gtest/gtest.h>
+
+using namespace megacc::gpu;
+
+TEST(OptimizerGpu, Norm) {
+  MG_NEEDS_CARD();
+  for (int64_t count : {1, 4097, 1000003}) {
+    Values x = randomValues(count, 1, 1, MG_F32);
+    double sum = 0;
+    for (double value : x)
+      sum += value * value;
+    Call call = MG_CALL(mg_square_sum);
+    call.give("x", MG_F32, x).poisoned("sum", MG_F64, 1).set("count", count);
+    ASSERT_EQ(call.run(), "");
+    EXPECT_NEAR(call.read("sum")[0] / sum, 1, 1e-12) << count;
+  }
+  Call norm = MG_CALL(mg_norm);
+  norm.give("part", MG_F64, {9}).give("part", MG_F64, {16}).poisoned("norm", MG_F32, 1).set("parts", 2);
+  ASSERT_EQ(norm.run(), "");
+  EXPECT_EQ(norm.read("norm")[0], 5);
+}
+
+TEST(OptimizerGpu, AdamW) {
+  MG_NEEDS_CARD();
+  constexpr double beta1 = 0.9, beta2 = 0.95, eps = 1e-8, lr = 1e-3, decay = 0.1;
+  for (MgType type : {MG_BF16, MG_F32})
+    for (int64_t decays : {0, 1})
+      for (double clip : {0.0, 1.0})
+        for (double norm : {0.5, 7.0, double(INFINITY)}) {
+          constexpr int64_t count = 5003;
+          Values master = randomValues(count, 1, 1, MG_F32), m = randomValues(count, 2, 0.1, MG_F32), v = randomValues(count, 3, 0.1, MG_F32);
+          Values gradient = randomValues(count, 4, 1, MG_F32), expected = master, expected_m = m, expected_v, weight;
+          for (double &value : v)
+            value = std::abs(value);
+          expected_v = v;
+          for (int64_t i = 0; i < count; ++i) {
+            weight.push_back(rounded(master[i], type));
+            if (!std::isfinite(norm))
+              continue;
+            double g = gradient[i] * (clip > 0 ? std::min(1.0, clip / (norm + 1e-6)) : 1);
+            expected_m[i] = beta1 * m[i] + (1 - beta1) * g;
+            expected_v[i] = beta2 * v[i] + (1 - beta2) * g * g;
+            expected[i] = master[i] * (1 - decays * lr * decay) - lr * (expected_m[i] / 0.19) / (std::sqrt(expected_v[i] / 0.0975) + eps);
+          }
+          Call call = MG_CALL(mg_adamw);
+          call.give("weight", type, weight).give("m", MG_F32, m).give("v", MG_F32, v).give("gradient", MG_F32, gradient);
+          call.give("norm", MG_F32, {norm}).give("scalars", MG_F32, {lr, 0.19, 0.0975}).set("count", count).set("decays", decays);
+          call.setReal("beta1", beta1).setReal("beta2", beta2).setReal("eps", eps).setReal("decay", decay).setReal("clip", clip);
+          if (type == MG_BF16)
+            call.give("master", MG_F32, master);
+          ASSERT_EQ(call.run(), "");
+          Values updated = call.read(type == MG_BF16 ? "master" : "weight");
+          EXPECT_LT(relativeError(updated, expected), 1e-6);
+          EXPECT_LT(relativeError(call.read("m"), expected_m), 1e-6);
+          EXPECT_LT(relativeError(call.read("v"), expected_v), 1e-6);
+          for (double &value : updated)
+            value = rounded(value, type);
+          EXPECT_EQ(call.read("weight"), updated);
+        }
+}
+
+TEST(OptimizerGpu, RefusesAMissingMaster) {
+  MG_NEEDS_CARD();
+  Call call = MG_CALL(mg_adamw);
+  call.give("weight", MG_BF16, {1}).give("m", MG_F32, {1}).give("v", MG_F32, {1}).give("gradient", MG_F32, {1}).give("norm", MG_F32, {1});
+  call.give("scalars", MG_F32, {1, 1, 1}).set("count", 1).set("decays", 0);
+  call.setReal("beta1", 0).setReal("beta2", 0).setReal("eps", 1).setReal("decay", 0).setReal("clip", 0);
+  EXPECT_NE(call.run().find("the master is absent"), std::string::npos);
+}
