@@ -22,11 +22,12 @@ __device__ inline void arriveExpecting(uint32_t address, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes) : "memory");
 }
 
-/// Arrives at the barrier of the same place in block `rank` of the cluster.
+/// Arrives at the barrier of the same place in block `rank` of the cluster. Orders what this thread and the matrix units read before it, not
+/// its writes: those would need a fence of the whole device.
 __device__ inline void arriveAt(uint32_t address, uint32_t rank) {
   asm volatile("{\n.reg .b32 remote;\n"
                "mapa.shared::cluster.u32 remote, %0, %1;\n"
-               "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [remote];\n}" ::"r"(address),
+               "mbarrier.arrive.shared::cluster.b64 _, [remote];\n}" ::"r"(address),
                "r"(rank)
                : "memory");
 }
@@ -83,15 +84,6 @@ __device__ inline void copyTileToBoth(uint32_t to, const CUtensorMap &map, uint3
       "l"(&map), "r"(x), "r"(y), "r"(z), "r"(barrier), "h"(uint16_t(3))
       : "memory");
 }
-
-/// bytes, both addresses: multiples of 16.
-__device__ inline void storeBulk(void *to, uint32_t from, uint32_t bytes) {
-  asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(to), "r"(from), "r"(bytes) : "memory");
-}
-__device__ inline void commitStores() { asm volatile("cp.async.bulk.commit_group;" ::: "memory"); }
-/// Until at most `left` of this thread's groups of stores still read shared memory.
-template <int left> __device__ inline void waitStoresRead() { asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(left) : "memory"); }
-__device__ inline void waitStores() { asm volatile("cp.async.bulk.wait_group 0;" ::: "memory"); }
 
 /// Two 8 x 8 matrices of bf16: lanes 0 to 15 give the addresses of their rows.
 __device__ inline void storeMatrices(uint32_t address, uint32_t first, uint32_t second) {

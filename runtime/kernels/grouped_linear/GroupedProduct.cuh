@@ -37,13 +37,11 @@ template <Product product, int n> struct GroupedTile {
   static constexpr int b_bytes = transpose_b ? panels * panel_bytes : n * tile_depth * 2;
   static constexpr int stage_bytes = a_bytes + b_bytes;
   static constexpr int stages = 196608 / stage_bytes;
-  // On their way out results pass through buffers of 64 rows and `chunk` columns, a few a warp group; an odd number of 16 bytes to a row
-  // keeps the banks apart.
-  static constexpr int chunk = n == 224 ? 56 : 32;
-  static constexpr int pitch = n == 224 ? 112 : 80;
-  static constexpr int buffers = n == 224 ? 2 : 3;
-  static constexpr int buffer_bytes = 64 * pitch;
-  static constexpr int staging_bytes = product == Product::grad_weight ? 0 : 2 * buffers * buffer_bytes;
+  // On their way out results pass through a buffer a warp, 16 rows of `chunk` columns; an odd number of 16 bytes to a row keeps the banks apart.
+  static constexpr int chunk = n == 224 ? 112 : 128;
+  static constexpr int pitch = chunk * 2 + 16;
+  static constexpr int buffer_bytes = 16 * pitch;
+  static constexpr int staging_bytes = product == Product::grad_weight ? 0 : consumers / 32 * buffer_bytes;
   static constexpr int shared_bytes = stages * stage_bytes + staging_bytes + 2 * stages * 8;
   static_assert(shared_bytes <= 227 * 1024);
 };
@@ -131,6 +129,34 @@ __device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *
             *reinterpret_cast<float2 *>(place + 8 * i) = value;
         }
     }
+  }
+}
+
+/// Stores the sums of a warp as bf16, whose first is at row m of the tile's expert.
+template <Product product, int n>
+__device__ __forceinline__ void storeRounded(const GroupedProblem &problem, const Tile &tile, int m, char *buffer, const float (&sum)[n / 2]) {
+  using T = GroupedTile<product, n>;
+  constexpr int words = T::chunk / 8; // of a row, 16 bytes each
+  static_assert(16 * words % 32 == 0);
+  const int lane = threadIdx.x % 32, rows = tile.count - m;
+  __nv_bfloat16 *result = static_cast<__nv_bfloat16 *>(problem.result) + (int64_t(tile.begin) + m) * problem.width + tile.n;
+#pragma unroll
+  for (int first = 0; first < n; first += T::chunk) {
+    const int columns = problem.width - tile.n - first;
+#pragma unroll
+    for (int j = 0; j < words; ++j) {
+      const float *part = sum + first / 2 + 4 * j;
+      storeMatrices(sharedAddress(buffer + lane % 16 * T::pitch + 16 * j), pack(part[0], part[1]), pack(part[2], part[3]));
+    }
+    __syncwarp();
+#pragma unroll
+    for (int i = lane; i < 16 * words; i += 32) {
+      const int row = i / words, word = i % words;
+      if (row < rows && word * 8 < columns)
+        *reinterpret_cast<uint4 *>(result + int64_t(row) * problem.width + first + 8 * word) =
+            *reinterpret_cast<const uint4 *>(buffer + row * T::pitch + 16 * word);
+    }
+    __syncwarp();
   }
 }
 
@@ -252,30 +278,9 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
         else
           storeSums<n, false>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
       } else {
-        char *buffer = staging + group * T::buffers * T::buffer_bytes;
-        const int rows = min(64, tile.count - m);
-        __nv_bfloat16 *result = static_cast<__nv_bfloat16 *>(problem.result) + (int64_t(tile.begin) + m + thread % 128) * problem.width + tile.n;
-#pragma unroll
-        for (int chunk = 0; chunk < n / T::chunk; ++chunk) {
-          char *used = buffer + chunk % T::buffers * T::buffer_bytes;
-          waitStoresRead<T::buffers - 1>();
-          syncThreads(2 + group, 128);
-          uint32_t row = sharedAddress(used) + (warp * 16 + lane % 16) * T::pitch;
-#pragma unroll
-          for (int j = 0; j < T::chunk / 8; ++j) {
-            const float *part = sum + chunk * (T::chunk / 2) + 4 * j;
-            storeMatrices(row + 16 * j, pack(part[0], part[1]), pack(part[2], part[3]));
-          }
-          fenceShared();
-          syncThreads(2 + group, 128);
-          if (int columns = min(T::chunk, problem.width - tile.n - chunk * T::chunk); thread % 128 < rows && columns > 0)
-            storeBulk(result + chunk * T::chunk, sharedAddress(used) + thread % 128 * T::pitch, columns * 2);
-          commitStores();
-        }
+        storeRounded<product, n>(problem, tile, m + warp * 16, staging + thread / 32 * T::buffer_bytes, sum);
       }
     }
-    if (product != Product::grad_weight)
-      waitStores();
   }
   syncCluster(); // the other block may still write to this one
 }

@@ -4,6 +4,9 @@ using namespace megacc::test;
 
 namespace {
 
+/// The matrix units drop low bits of long sums: 1.6e-5 was seen for 11,000 terms.
+constexpr double fp32_tolerance = 4e-5;
+
 struct Shape {
   std::vector<int32_t> offsets;
   int64_t rows, in, out;
@@ -85,13 +88,13 @@ TEST_P(GroupedLinearOnDevice, MatchesTheReference) {
   ints.push_back(1);
   ASSERT_EQ(run(mg_grouped_linear_grad_weight, {sum, gradient, x, offsets, scratch}, ints), 0) << mg_last_error();
   Values first_sum = sum.get();
-  EXPECT_LT(relativeError(first_sum, d_weight), 1e-5);
+  EXPECT_LT(relativeError(first_sum, d_weight), fp32_tolerance);
   // A later micro-batch adds, and leaves alone what no row reaches.
   ASSERT_EQ(run(mg_grouped_linear_grad_weight, {sum, gradient, x, offsets, scratch}, ints, {}, 1), 0) << mg_last_error();
   Doubles twice = d_weight;
   for (double &value : twice)
     value *= 2;
-  EXPECT_LT(relativeError(sum.get(), twice), 1e-5);
+  EXPECT_LT(relativeError(sum.get(), twice), fp32_tolerance);
 
   // The same bits again.
   Device<__nv_bfloat16> result_again(y.size()), input_again(d_x.size());

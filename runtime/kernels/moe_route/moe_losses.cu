@@ -23,13 +23,17 @@ __global__ void __launch_bounds__(tile_warps * 32)
     const double log_sum = softmax.logSum();
     square += log_sum * log_sum;
     double whole = softmax.sum;
+    bool broken = isnan(softmax.pool_sum);
     if (sigmoid) {
       writeSigmoids(logits, experts, softmax.value);
       double part = 0;
       for (int c = 0; c < chunks; ++c)
         part += softmax.value[c];
       whole = sumWarp(part) + tiny;
+      broken = nulls && isnan(logits[experts]);
     }
+    if (broken) // a token without a score: the loss must not be finite
+      whole = NAN;
     for (int c = 0; c < chunks; ++c)
       probability[c] += softmax.value[c] / whole;
   }
@@ -187,7 +191,7 @@ int32_t mg_moe_statistics(const MgLaunch *launch) {
   if (int32_t status = scratch.check(kernel))
     return status;
   int32_t status = withChunks(kernel, experts, [&](auto chunks) {
-    sumTokens<chunks><<<unsigned(tiles), gradient_warps * 32, 0, streamOf(launch)>>>(sums, operand<float>(launch, at::logits), rows, experts, nulls,
+    sumTokens<chunks><<<unsigned(tiles), tile_warps * 32, 0, streamOf(launch)>>>(sums, operand<float>(launch, at::logits), rows, experts, nulls,
                                                                                  launch->ints[number::sigmoid] != 0);
   });
   if (status)

@@ -226,7 +226,7 @@ TEST_F(OnDevice, MoeRouteScoreThatIsNotANumberPicksNothing) {
       EXPECT_EQ(route.weights[pick], 0.0f);
     }
     EXPECT_GE(route.position[67 * 2], 0);
-    EXPECT_TRUE(std::isnan(route.losses[1]));
+    EXPECT_TRUE(std::isnan(route.losses[0]));
     EXPECT_TRUE(std::isnan(route.gradient(Values(route.weights.size(), 1.0f))[66 * 6]));
   }
 }
