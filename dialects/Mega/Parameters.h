@@ -7,7 +7,7 @@ namespace megacc::mega {
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
-  /// How it starts (conventions section 3): a kind of `mg_initialize` by name, and its number: the value, the standard deviation, the bound
+  /// How it starts (conventions section 3): a kind of the initialiser by name, and its number: the value, the standard deviation, the bound
   /// or the width of an identity.
   std::string initializer = "normal";
   double a = 0.02;

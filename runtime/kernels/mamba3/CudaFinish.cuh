@@ -4,9 +4,10 @@
 
 namespace megacc::cuda::mamba3 {
 
-/// Per token of every head: gradients of s, gamma and the decay, of the step through the angles, and [.., A] of the rotation.
+/// Per token of every head: gradients of s, gamma and the decay, of the step through the angles, and [.., A] of the rotation and of the
+/// summed angles.
 struct TokenGradients {
-  float *d_weight, *d_gamma, *d_decay, *d_delta, *d_turn;
+  float *d_weight, *d_gamma, *d_decay, *d_delta, *d_turn, *d_summed;
 };
 
 /// The gradients of the parameters, null where there is none.

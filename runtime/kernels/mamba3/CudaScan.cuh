@@ -14,8 +14,10 @@
 
 namespace megacc::cuda::mamba3 {
 
-/// Threads of a block: two warpgroups.
+/// Threads of a block that walks a window of a head: two warpgroups.
 constexpr int block_threads = 256, block_warps = 8;
+/// Tokens of a window, at most.
+constexpr int max_window = 512;
 /// Rows of a chunk's matrices.
 constexpr int rows = 64;
 /// Warps of a block that walks a whole sequence.
@@ -44,7 +46,7 @@ struct Shape {
 
   // Written by prepare(), all padded.
   float *norm_weights;               // [2, N]
-  float *biases;                     // [2, heads, R, N]
+  __half *biases;                    // [2, heads, R, N]
   float *psi, *zeta, *phi, *out_norms; // [heads, R, P], the last [heads, P]; ones where there is no parameter
   bf16 *keys;                        // [2, batch, groups, sequence, R, N]: B and C after their norm
   float *turn;                       // [batch, sequence, A]: tanh of the angles
@@ -127,6 +129,9 @@ int32_t runGradients(const Shape &shape, const GradientPass &pass, cudaStream_t 
 
 /// Calls body with the padded sizes as constants.
 template <typename Body> int32_t dispatch(const Shape &s, Body &&body) {
+#ifdef SCAN_DEV
+  return body(std::integral_constant<int, 128>(), std::integral_constant<int, 64>(), std::integral_constant<int, 4>());
+#else
   auto withRank = [&](auto n, auto p) {
     if (s.R == 1)
       return body(n, p, std::integral_constant<int, 1>());
@@ -139,94 +144,113 @@ template <typename Body> int32_t dispatch(const Shape &s, Body &&body) {
   if (s.N == 128)
     return withRank(std::integral_constant<int, 128>(), std::integral_constant<int, 64>());
   return withRank(std::integral_constant<int, 64>(), std::integral_constant<int, 64>());
+#endif
 }
 
+/// Loads of what no block of the launch writes.
+template <typename T> __device__ inline T load(const void *from) { return __ldg(static_cast<const T *>(from)); }
+__device__ inline float power(float exponent) {
+  float result;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(exponent));
+  return result;
+}
+__device__ inline float sigmoid(float v) { return __fdividef(1.0f, 1.0f + __expf(-v)); }
+
 /// Decays of a chunk, in shared memory. Tokens past the sequence have weight 0 and no decay.
-struct Decays {
-  float sum[rows];                                // log2 of the decay from the chunk's start, or from the document's
-  float weight[rows], gamma[rows];                // s and gamma of the one-term form
-  float entering[rows], remaining[rows], leaving[rows]; // decay up to a token; from it to the end; the latter times s
-  int document[rows];                             // documents that started in the chunk up to the token
-  float end;                                      // decay over the chunk
+template <int Chunk> struct Decays {
+  float sum[Chunk];                                        // log2 of the decay from the chunk's start, or from the document's
+  float weight[Chunk], gamma[Chunk];                       // s and gamma of the one-term form
+  float entering[Chunk], remaining[Chunk], leaving[Chunk]; // decay up to a token; from it to the end; the latter times s
+  int document[Chunk];                                     // documents that started in the chunk up to the token
+  float end[4];                                            // decay over the chunk
 
   /// What token u's input weighs in token t's output.
-  __device__ float pair(int t, int u) const { return document[t] == document[u] ? exp2f(sum[t] - sum[u]) : 0.0f; }
+  __device__ float pair(int t, int u) const { return document[t] == document[u] ? power(sum[t] - sum[u]) : 0.0f; }
   __device__ float mask(int t, int u) const { return t == u ? gamma[t] : t > u ? pair(t, u) * weight[u] : 0.0f; }
+
+  /// Fills them for the chunk at token `begin`; called by one warp.
+  __device__ void fill(const Shape &s, int b, int h, int begin) {
+    int lane = threadIdx.x & 31;
+    float sum_before = 0;
+    int documents_before = 0;
+#pragma unroll
+    for (int first = 0; first < Chunk; first += 32) {
+      int i = first + lane, t = begin + i;
+      bool valid = i < Chunk && t < s.sequence;
+      int64_t at = s.token(b, h, valid ? t : 0);
+      float from = valid ? load<float>(s.decay + at) : 0.0f;
+      float token_weight = valid ? load<float>(s.weight + at) : 0.0f, token_gamma = valid ? load<float>(s.gamma + at) : 0.0f;
+      int starts = isinf(from);
+      float total = starts ? 0.0f : from;
+#pragma unroll
+      for (int offset = 1; offset < (Chunk < 32 ? Chunk : 32); offset <<= 1) {
+        float other = __shfl_up_sync(0xffffffff, total, offset);
+        int other_starts = __shfl_up_sync(0xffffffff, starts, offset);
+        if (lane >= offset)
+          total += other, starts += other_starts;
+      }
+      total += sum_before, starts += documents_before;
+      int last = (Chunk < 32 ? Chunk : 32) - 1;
+      sum_before = __shfl_sync(0xffffffff, total, last), documents_before = __shfl_sync(0xffffffff, starts, last);
+      if (i < Chunk)
+        sum[i] = total, document[i] = starts, weight[i] = token_weight, gamma[i] = token_gamma;
+    }
+    __syncwarp();
+    for (int i = lane; i < Chunk; i += 32) {
+      remaining[i] = document[i] == documents_before ? power(sum_before - sum[i]) : 0.0f;
+      entering[i] = document[i] == 0 ? power(sum[i]) : 0.0f;
+      leaving[i] = remaining[i] * weight[i];
+    }
+    if (lane == 0)
+      end[0] = documents_before ? 0.0f : power(sum_before);
+  }
 };
 
-/// Fills the decays of the chunk at token `begin`; called by one warp.
-template <int Chunk> __device__ inline void loadDecays(const Shape &s, int b, int h, int begin, Decays &decays) {
-  int lane = threadIdx.x & 31;
-  float sum_before = 0;
-  int documents_before = 0;
-#pragma unroll
-  for (int first = 0; first < Chunk; first += 32) {
-    int i = first + lane, t = begin + i;
-    bool valid = i < Chunk && t < s.sequence;
-    int64_t at = s.token(b, h, valid ? t : 0);
-    float decay = valid ? s.decay[at] : 0.0f, weight = valid ? s.weight[at] : 0.0f, gamma = valid ? s.gamma[at] : 0.0f;
-    int starts = isinf(decay);
-    float sum = starts ? 0.0f : decay;
-#pragma unroll
-    for (int offset = 1; offset < 32; offset <<= 1) {
-      float other = __shfl_up_sync(0xffffffff, sum, offset);
-      int other_starts = __shfl_up_sync(0xffffffff, starts, offset);
-      if (lane >= offset)
-        sum += other, starts += other_starts;
-    }
-    sum += sum_before, starts += documents_before;
-    sum_before = __shfl_sync(0xffffffff, sum, 31), documents_before = __shfl_sync(0xffffffff, starts, 31);
-    if (i < Chunk)
-      decays.sum[i] = sum, decays.document[i] = starts, decays.weight[i] = weight, decays.gamma[i] = gamma;
-  }
-  __syncwarp();
-  for (int i = lane; i < Chunk; i += 32) {
-    float remaining = decays.document[i] == documents_before ? exp2f(sum_before - decays.sum[i]) : 0.0f;
-    decays.entering[i] = decays.document[i] == 0 ? exp2f(decays.sum[i]) : 0.0f;
-    decays.remaining[i] = remaining, decays.leaving[i] = remaining * decays.weight[i];
-  }
-  if (lane == 0)
-    decays.end = documents_before ? 0.0f : exp2f(sum_before);
+/// The biases that a thread adds to the rows of a key matrix: those of its rank and channels.
+struct KeyBias {
+  uint4 low, high;
+};
+template <int N, int R> __device__ inline KeyBias loadBias(const Shape &s, int which, int h) {
+  constexpr int lanes = N / 16;
+  const __half *bias = s.biases + ((int64_t(which) * s.heads + h) * R + int(threadIdx.x) / lanes % R) * N + int(threadIdx.x) % lanes * 8;
+  return {load<uint4>(bias), load<uint4>(bias + N / 2)};
 }
 
 /// A matrix [rows, N] of rotated keys: B or C of the chunk at token `begin`.
-template <int N, int R> __device__ inline void loadKeys(const Shape &s, int which, int b, int h, int begin, uint8_t *tile) {
-  constexpr int lanes = N / 16;
+template <int N, int R, int Threads>
+__device__ inline void loadKeys(const Shape &s, int which, int b, int h, int begin, const KeyBias &bias, uint8_t *tile) {
+  constexpr int lanes = N / 16, step = Threads / lanes;
+  static_assert(step % R == 0, "a thread's rows have one rank");
   const bf16 *keys = s.keyRows(which, b, h, begin);
-  const float *bias = s.biases + (int64_t(which) * s.heads + h) * R * N;
   const __half2 *rotation = s.rotation + s.token(b, h, begin) * s.A;
   int j = int(threadIdx.x) % lanes * 8, tokens = s.sequence - begin;
-#pragma unroll
-  for (int first = 0; first < rows; first += block_threads / lanes) {
-    int i = first + int(threadIdx.x) / lanes, t = i / R, r = i % R;
-    uint4 parts[2] = {};
+#pragma unroll 1
+  for (int first = 0; first < rows; first += step) {
+    int i = first + int(threadIdx.x) / lanes, t = i / R;
+    if (step > rows && i >= rows)
+      break;
+    uint4 parts[2] = {}, turns[2];
     if (t < tokens) {
-      float low[8], high[8];
-      parts[0] = *reinterpret_cast<const uint4 *>(keys + i * N + j);
-      parts[1] = *reinterpret_cast<const uint4 *>(keys + i * N + N / 2 + j);
+      parts[0] = load<uint4>(keys + i * N + j), parts[1] = load<uint4>(keys + i * N + N / 2 + j);
+      bool turned = j < s.A;
+      const uint4 *from = reinterpret_cast<const uint4 *>(rotation + (turned ? int64_t(t) * s.A + j : 0));
+      if (turned)
+        turns[0] = load<uint4>(from), turns[1] = load<uint4>(from + 1);
 #pragma unroll
-      for (int k = 0; k < 8; k += 2) {
-        float2 a = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&parts[0])[k / 2]);
-        float2 c = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&parts[1])[k / 2]);
-        float2 bias_a = *reinterpret_cast<const float2 *>(bias + r * N + j + k);
-        float2 bias_c = *reinterpret_cast<const float2 *>(bias + r * N + N / 2 + j + k);
-        low[k] = a.x + bias_a.x, low[k + 1] = a.y + bias_a.y, high[k] = c.x + bias_c.x, high[k + 1] = c.y + bias_c.y;
-      }
-      if (j < s.A) {
-        uint4 turns[2];
-        const uint4 *from = reinterpret_cast<const uint4 *>(rotation + int64_t(t) * s.A + j);
-        turns[0] = from[0], turns[1] = from[1];
-#pragma unroll
-        for (int k = 0; k < 8; ++k) {
-          float2 turn = __half22float2(reinterpret_cast<const __half2 *>(turns)[k]);
-          float a = low[k], c = high[k];
-          low[k] = a * turn.x - c * turn.y, high[k] = a * turn.y + c * turn.x;
+      for (int k = 0; k < 4; ++k) {
+        __nv_bfloat162 &low_pair = reinterpret_cast<__nv_bfloat162 *>(&parts[0])[k], &high_pair = reinterpret_cast<__nv_bfloat162 *>(&parts[1])[k];
+        float2 low = __bfloat1622float2(low_pair), high = __bfloat1622float2(high_pair);
+        float2 bias_low = __half22float2(reinterpret_cast<const __half2 *>(&bias.low)[k]);
+        float2 bias_high = __half22float2(reinterpret_cast<const __half2 *>(&bias.high)[k]);
+        low.x += bias_low.x, low.y += bias_low.y, high.x += bias_high.x, high.y += bias_high.y;
+        if (turned) {
+          float2 x = __half22float2(reinterpret_cast<const __half2 *>(turns)[2 * k]);
+          float2 y = __half22float2(reinterpret_cast<const __half2 *>(turns)[2 * k + 1]);
+          float2 kept = low;
+          low = {low.x * x.x - high.x * x.y, low.y * y.x - high.y * y.y};
+          high = {kept.x * x.y + high.x * x.x, kept.y * y.y + high.y * y.x};
         }
-      }
-#pragma unroll
-      for (int k = 0; k < 8; k += 2) {
-        reinterpret_cast<__nv_bfloat162 *>(&parts[0])[k / 2] = __floats2bfloat162_rn(low[k], low[k + 1]);
-        reinterpret_cast<__nv_bfloat162 *>(&parts[1])[k / 2] = __floats2bfloat162_rn(high[k], high[k + 1]);
+        low_pair = __floats2bfloat162_rn(low.x, low.y), high_pair = __floats2bfloat162_rn(high.x, high.y);
       }
     }
     *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = parts[0];
@@ -234,12 +258,14 @@ template <int N, int R> __device__ inline void loadKeys(const Shape &s, int whic
   }
 }
 
-/// Two neighbouring channels of a row of head_dim numbers; zero past its end.
-__device__ inline float2 readPair(const Shape &s, const bf16 *from, int p) {
-  if (p + 1 < s.head_dim && ((s.head_dim | s.width) & 1) == 0)
-    return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(from + p));
-  return {p < s.head_dim ? __bfloat162float(from[p]) : 0.0f, p + 1 < s.head_dim ? __bfloat162float(from[p + 1]) : 0.0f};
+/// Two neighbouring channels of a row of head_dim numbers, as loaded; zero past its end.
+__device__ inline uint32_t readPair(const Shape &s, const bf16 *from, int p) {
+  if (((s.head_dim | s.width) & 1) == 0)
+    return p < s.head_dim ? load<uint32_t>(from + p) : 0;
+  uint32_t low = p < s.head_dim ? load<uint16_t>(from + p) : 0, high = p + 1 < s.head_dim ? load<uint16_t>(from + p + 1) : 0;
+  return low | high << 16;
 }
+__device__ inline float2 widen(uint32_t pair) { return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&pair)); }
 __device__ inline void writePair(const Shape &s, bf16 *to, int p, float a, float b) {
   if (p + 1 < s.head_dim && ((s.head_dim | s.width) & 1) == 0) {
     *reinterpret_cast<__nv_bfloat162 *>(to + p) = __floats2bfloat162_rn(a, b);
@@ -251,29 +277,50 @@ __device__ inline void writePair(const Shape &s, bf16 *to, int p, float a, float
     to[p + 1] = __float2bfloat16(b);
 }
 
-/// Matrices [rows, P] of U and, where they are asked for, leaving * U. Warps take tokens, lanes pairs of channels.
-template <int P, int R>
-__device__ inline void loadInputs(const Shape &s, int b, int h, int begin, const Decays &decays, uint8_t *U, uint8_t *leaving_U) {
-  int lane = threadIdx.x & 31;
-  for (int t = threadIdx.x / 32; t < rows / R; t += block_warps)
+/// What a warp reads of its tokens of a chunk: warps take tokens, lanes pairs of channels.
+template <int P, int R, int Threads> struct TokenRows {
+  static constexpr int warps = Threads / 32, chunk = rows / R, tokens = (chunk + warps - 1) / warps, pairs = P / 64;
+  uint32_t values[tokens][pairs];
+
+  /// Rows of a tensor with `stride` elements a token; `from` is channel 0 of token 0 of the batch row and head.
+  __device__ void read(const Shape &s, const bf16 *from, int64_t stride, int begin) {
 #pragma unroll
-    for (int p = 2 * lane; p < P; p += 64) {
-      float2 x = {};
-      if (begin + t < s.sequence)
-        x = readPair(s, s.row(b, begin + t) + s.column_x + h * s.head_dim, p);
-      float leaving = leaving_U ? decays.leaving[t] : 0.0f;
+    for (int k = 0; k < tokens; ++k) {
+      int t = token(k);
+#pragma unroll
+      for (int pair = 0; pair < pairs; ++pair)
+        values[k][pair] = t < chunk && begin + t < s.sequence ? readPair(s, from + int64_t(begin + t) * stride, channel(pair)) : 0;
+    }
+  }
+  __device__ static int token(int k) { return int(threadIdx.x) / 32 + k * warps; }
+  __device__ static int channel(int pair) { return int(threadIdx.x & 31) * 2 + pair * 64; }
+};
+
+/// Matrices [rows, P] of U and, where they are asked for, leaving * U from rows of x.
+template <int P, int R, int Threads>
+__device__ inline void placeInputs(const Shape &s, int h, const TokenRows<P, R, Threads> &x, const float *leaving, uint8_t *U, uint8_t *leaving_U) {
+  using Rows = TokenRows<P, R, Threads>;
+#pragma unroll
+  for (int k = 0; k < Rows::tokens; ++k) {
+    int t = Rows::token(k);
+    if (Rows::chunk % Rows::warps && t >= Rows::chunk)
+      break;
+    float factor = leaving_U ? leaving[t] : 0.0f;
+#pragma unroll
+    for (int pair = 0; pair < Rows::pairs; ++pair) {
+      float2 value = widen(x.values[k][pair]);
+      int p = Rows::channel(pair);
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        float2 psi = *reinterpret_cast<const float2 *>(s.psi + (h * R + r) * P + p);
-        float a = x.x * psi.x, c = x.y * psi.y;
+        float2 psi = load<float2>(s.psi + (h * R + r) * P + p);
+        float a = value.x * psi.x, c = value.y * psi.y;
         if (U)
           storePair(U, t * R + r, p, rows, a, c);
         if (leaving_U)
-          storePair(leaving_U, t * R + r, p, rows, a * leaving, c * leaving);
+          storePair(leaving_U, t * R + r, p, rows, a * factor, c * factor);
       }
     }
+  }
 }
-
-__device__ inline float sigmoid(float v) { return __fdividef(1.0f, 1.0f + __expf(-v)); }
 
 } // namespace megacc::cuda::mamba3

@@ -41,6 +41,12 @@ template <int Count> __device__ inline void fenceRegisters(float (&values)[Count
 /// Descriptor of an operand at a shared address: groups of 8 rows are 1024 bytes apart, 128-byte swizzle.
 __device__ inline uint64_t operandAt(uint32_t address) { return uint64_t((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62; }
 
+template <bool TransposeA, bool TransposeB> __device__ inline void multiply16(float *d, uint64_t a, uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7}, %8, %9, 1, 1, 1, %10, %11;"
+               : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7])
+               : "l"(a), "l"(b), "n"(int(TransposeA)), "n"(int(TransposeB)));
+}
+
 template <bool TransposeA, bool TransposeB> __device__ inline void multiply32(float *d, uint64_t a, uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 "
                "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, %16, %17, 1, 1, 1, %18, %19;"
@@ -63,10 +69,10 @@ template <bool TransposeA, bool TransposeB> __device__ inline void multiply64(fl
 /// sum[64, Cols] += a[64, Depth] b[Depth, Cols] by one warpgroup, in flight until commitProducts() and waitProducts().
 /// a: shared address of 64 rows of a matrix [a_rows, Depth], or, transposed, of 64 columns of a matrix [Depth, .].
 /// b: shared address of Cols columns of a matrix [Depth, .] if `TransposeB`, else of Cols rows of a matrix [b_rows, Depth] (its transpose).
-/// Cols is 32, 64 or 128. Thread t of the warpgroup holds row 16 * (t / 32) + t % 32 / 4 (+ 8), columns 8 i + t % 4 * 2 (+ 1) as
+/// Cols is 16, 32, 64 or 128. Thread t of the warpgroup holds row 16 * (t / 32) + t % 32 / 4 (+ 8), columns 8 i + t % 4 * 2 (+ 1) as
 /// sum[4 i] (+ 1), and those of the row eight further as sum[4 i + 2] (+ 1).
 template <int Depth, int Cols, bool TransposeA, bool TransposeB>
-__device__ inline void multiplyTiles(float (&sum)[Cols / 2], uint32_t a, int a_rows, uint32_t b, int b_rows) {
+__device__ inline void multiplyTiles(float *sum, uint32_t a, int a_rows, uint32_t b, int b_rows) {
   constexpr int parts = Cols > 64 ? Cols / 64 : 1;
 #pragma unroll
   for (int part = 0; part < parts; ++part)
@@ -74,14 +80,16 @@ __device__ inline void multiplyTiles(float (&sum)[Cols / 2], uint32_t a, int a_r
     for (int k = 0; k < Depth / 16; ++k) {
       uint64_t from_a = operandAt(TransposeA ? a + k * 2048 : a + (k >> 2) * a_rows * 128 + (k & 3) * 32);
       uint32_t at_b = TransposeB ? b + k * 2048 + part * Depth * 128 : b + (k >> 2) * b_rows * 128 + (k & 3) * 32 + part * 8192;
-      if constexpr (Cols == 32)
+      if constexpr (Cols == 16)
+        multiply16<TransposeA, TransposeB>(sum, from_a, operandAt(at_b));
+      else if constexpr (Cols == 32)
         multiply32<TransposeA, TransposeB>(sum, from_a, operandAt(at_b));
       else
         multiply64<TransposeA, TransposeB>(sum + part * 32, from_a, operandAt(at_b));
     }
 }
 
-/// Address of the columns from `col` on of a matrix of `rows` rows, for a transposed operand; col is a multiple of 32.
+/// Address of the columns from `col` on of a matrix of `rows` rows, for a transposed operand; col is a multiple of 16.
 __device__ inline uint32_t columnsFrom(uint32_t tile, int col, int rows) { return tile + (col >> 6) * rows * 128 + (col & 63) * 2; }
 
 __device__ inline float warpSum(float value) {

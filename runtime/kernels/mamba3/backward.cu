@@ -39,6 +39,7 @@ struct Backward {
     for (float **values : {&tokens.d_weight, &tokens.d_gamma, &tokens.d_decay, &tokens.d_delta})
       *values = scratch.take<float>(count * s.heads);
     tokens.d_turn = scratch.take<float>(count * s.heads * s.A);
+    tokens.d_summed = scratch.take<float>(count * s.heads * s.A);
     d_keys = scratch.take<float>(2 * count * s.groups * s.R * s.N);
     d_dt_bias = scratch.take<float>(int64_t(s.batch) * s.heads);
     norm_partial = scratch.take<float>((count + token_tile - 1) / token_tile * 2 * s.N);

@@ -19,53 +19,62 @@ __global__ void sumChunks(Shape s, const float *partial, int first_head, bool ad
   to = adds ? to + sum : sum;
 }
 
-/// One block a head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles; it becomes the gradient of
-/// tanh(angle) through this head.
+/// One block a head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
+/// gradient of tanh(angle) through this head.
 __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
   __shared__ float span_sum[walk_warps][64], warp_sums[walk_warps];
   __shared__ int span_starts[walk_warps];
   int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
   int64_t first = s.token(b, h, 0);
   int span = (s.sequence + walk_warps - 1) / walk_warps, begin = warp * span, end = min(s.sequence, begin + span);
-  int starts = 0;
-  for (int j = lane; j < s.A; j += 32) {
-    float sum = 0;
-    starts = 0;
+  // Starts of 32 tokens at a time, one a bit, from the end.
+  auto walk = [&](auto &&visit) {
+    for (int last = end; last > begin; last -= 32) {
+      int low = max(begin, last - 32), count = last - low, mine = low + min(lane, count - 1);
+      float delta = s.delta[first + mine];
+      uint32_t starts = __ballot_sync(0xffffffff, isinf(s.decay[first + mine]));
 #pragma unroll 8
-    for (int t = end - 1; t >= begin; --t) {
-      sum += to.d_turn[(first + t) * s.A + j];
-      if (isinf(s.decay[first + t]))
-        sum = 0, starts = 1;
+      for (int i = count - 1; i >= 0; --i)
+        visit(low + i, __shfl_sync(0xffffffff, delta, i), starts >> i & 1);
     }
-    span_sum[warp][j] = sum;
-  }
-  if (lane == 0)
-    span_starts[warp] = starts;
-  __syncthreads();
+  };
   float sums[2] = {};
-  for (int k = 0; k < 2; ++k)
-    if (int j = lane + 32 * k; j < s.A)
-      for (int after = walk_warps - 1; after > warp; --after)
-        sums[k] = span_starts[after] ? span_sum[after][j] : sums[k] + span_sum[after][j];
-  const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
-#pragma unroll 4
-  for (int t = end - 1; t >= begin; --t) {
-    float step = 0, delta = s.delta[first + t];
-    bool starts_document = isinf(s.decay[first + t]);
+  int any_start = 0;
+  walk([&](int t, float, bool starts) {
 #pragma unroll
-    for (int k = 0; k < 2; ++k)
-      if (int j = lane + 32 * k; j < s.A) {
-        float &d = to.d_turn[(first + t) * s.A + j];
-        sums[k] += d;
-        step += j < s.angles ? 3.14159265f * turn[int64_t(t) * s.A + j] * sums[k] : 0.0f;
-        d = 3.14159265f * delta * sums[k];
-        if (starts_document)
-          sums[k] = 0;
+    for (int k = 0; k < 2; ++k) {
+      int j = lane + 32 * k;
+      float d = j < s.A ? __ldcg(to.d_turn + (first + t) * s.A + j) : 0.0f;
+      sums[k] = starts ? 0.0f : sums[k] + d;
+    }
+    any_start |= starts;
+  });
+  span_sum[warp][lane] = sums[0], span_sum[warp][lane + 32] = sums[1];
+  if (lane == 0)
+    span_starts[warp] = any_start;
+  __syncthreads();
+  for (int k = 0; k < 2; ++k) {
+    sums[k] = 0;
+    for (int after = walk_warps - 1; after > warp; --after)
+      sums[k] = span_starts[after] ? span_sum[after][lane + 32 * k] : sums[k] + span_sum[after][lane + 32 * k];
+  }
+  const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
+  walk([&](int t, float delta, bool starts) {
+    float step = 0;
+#pragma unroll
+    for (int k = 0; k < 2; ++k) {
+      int j = lane + 32 * k;
+      if (j < s.A) {
+        sums[k] += __ldcg(to.d_turn + (first + t) * s.A + j);
+        step += j < s.angles ? 3.14159265f * __ldg(turn + int64_t(t) * s.A + j) * sums[k] : 0.0f;
+        to.d_summed[(first + t) * s.A + j] = 3.14159265f * delta * sums[k];
       }
+      sums[k] = starts ? 0.0f : sums[k];
+    }
     step = warpSum(step);
     if (lane == 0)
       to.d_delta[first + t] = step;
-  }
+  });
   __syncthreads();
   float d_bias = 0, step_bias = s.dt_bias.at(h);
   for (int t = threadIdx.x; t < s.sequence; t += blockDim.x) {
@@ -95,14 +104,14 @@ __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGra
 }
 
 /// One thread an angle of a token: its gradient summed over heads.
-__global__ void finishAngles(Shape s, const float *d_turn, bf16 *d_projection) {
+__global__ void finishAngles(Shape s, const float *d_summed, bf16 *d_projection) {
   int i = blockIdx.x * blockDim.x + threadIdx.x, b = blockIdx.y;
   if (i >= s.sequence * s.A || i % s.A >= s.angles)
     return;
   float sum = 0, turn = s.turn[int64_t(b) * s.sequence * s.A + i];
 #pragma unroll 8
   for (int h = 0; h < s.heads; ++h)
-    sum += d_turn[s.token(b, h, 0) * s.A + i];
+    sum += __ldg(d_summed + s.token(b, h, 0) * s.A + i);
   d_projection[(int64_t(b) * s.sequence + i / s.A) * s.width + s.column_angle + i % s.A] = __float2bfloat16(sum * (1.0f - turn * turn));
 }
 
@@ -110,8 +119,7 @@ __global__ void finishAngles(Shape s, const float *d_turn, bf16 *d_projection) {
 __global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float *d_keys, bf16 *d_projection, float *partial) {
   __shared__ float sums[block_warps][2][128];
   int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
-  int64_t tokens = int64_t(s.batch) * s.sequence, first = int64_t(blockIdx.x) * token_tile;
-  int vectors = s.rank * s.groups;
+  int tokens = s.batch * s.sequence, first = blockIdx.x * token_tile, vectors = s.rank * s.groups;
   for (int which = 0; which < 2; ++which) {
     float weight[4], d_weight[4] = {};
     int channel[4];
@@ -121,18 +129,19 @@ __global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float
       channel[k] = place < s.N ? s.outside(place) : -1;
       weight[k] = channel[k] >= 0 ? s.norm_weights[which * s.N + place] : 0.0f;
     }
+#pragma unroll 2
     for (int i = warp; i < token_tile * vectors; i += block_warps) {
-      int64_t token = first + i / vectors;
+      int token = first + i / vectors;
       if (token >= tokens)
         break;
       int v = i % vectors, r = v / s.groups, g = v % s.groups, b = token / s.sequence, t = token % s.sequence;
       const float *from = d_keys + ((((int64_t(which) * s.batch + b) * s.groups + g) * s.sequence + t) * s.R + r) * s.N;
-      const bf16 *keys = s.projection + token * s.width + s.column_key[which] + v * s.state;
-      bf16 *to = d_projection + token * s.width + s.column_key[which] + v * s.state;
+      const bf16 *keys = s.projection + int64_t(token) * s.width + s.column_key[which] + v * s.state;
+      bf16 *to = d_projection + int64_t(token) * s.width + s.column_key[which] + v * s.state;
       float key[4], d[4], squares = 0, products = 0;
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        key[k] = channel[k] >= 0 ? __bfloat162float(keys[channel[k]]) : 0.0f, d[k] = channel[k] >= 0 ? from[lane + 32 * k] : 0.0f;
+        key[k] = channel[k] >= 0 ? __bfloat162float(__ldg(keys + channel[k])) : 0.0f, d[k] = channel[k] >= 0 ? __ldg(from + lane + 32 * k) : 0.0f;
         squares += key[k] * key[k], products += d[k] * weight[k] * key[k];
       }
       float scale = rsqrtf(warpSum(squares) / float(s.state) + s.eps), shift = warpSum(products) * scale * scale / float(s.state);
@@ -210,7 +219,7 @@ int32_t finish(const Shape &s, const Finish &f, cudaStream_t stream) {
   if (int32_t status = checkCuda("mamba3: gradients of heads"))
     return status;
   if (s.angles)
-    finishAngles<<<dim3((s.sequence * s.A + 255) / 256, s.batch), 256, 0, stream>>>(s, f.tokens.d_turn, f.d_projection);
+    finishAngles<<<dim3((s.sequence * s.A + 255) / 256, s.batch), 256, 0, stream>>>(s, f.tokens.d_summed, f.d_projection);
   finishKeys<<<tiles, block_threads, 0, stream>>>(s, f.d_keys, f.d_projection, f.norm_partial);
   if (int32_t status = checkCuda("mamba3: gradients of B and C"))
     return status;

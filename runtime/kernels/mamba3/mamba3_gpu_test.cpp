@@ -52,7 +52,7 @@ struct Case {
     int64_t P = head_dim > 64 ? 128 : 64, N = state > 64 || P == 128 ? 128 : 64, R = rank > 4 ? 8 : rank > 1 ? 4 : 1, A = (angles() + 7) / 8 * 8;
     int64_t chunks = (sequence * R + 63) / 64, T = rows(), size = N * P, all = batch * heads * windows(), total = 0;
     auto take = [&](int64_t bytes) { total += (bytes + 63) / 64 * 64; };
-    take(4 * 2 * N), take(4 * 2 * heads * R * N);
+    take(4 * 2 * N), take(2 * 2 * heads * R * N);
     for (int i = 0; i < 3; ++i)
       take(4 * heads * R * P);
     take(4 * heads * P), take(2 * 2 * T * groups * R * N), take(4 * T * A);
@@ -74,7 +74,7 @@ struct Case {
     take(4 * slice_heads * chunks * sums), take(4 * heads * sums);
     for (int i = 0; i < 4; ++i)
       take(4 * T * heads);
-    take(4 * T * heads * A), take(4 * 2 * T * groups * R * N), take(4 * batch * heads), take(4 * (T + 15) / 16 * 2 * N);
+    take(4 * T * heads * A), take(4 * T * heads * A), take(4 * 2 * T * groups * R * N), take(4 * batch * heads), take(4 * ((T + 15) / 16) * 2 * N);
     return total;
   }
 };

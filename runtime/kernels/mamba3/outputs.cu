@@ -6,10 +6,10 @@
 namespace megacc::cuda::mamba3 {
 namespace {
 
-template <int N, int P> struct OutputMemory {
+template <int N, int P, int R> struct OutputMemory {
   uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], U[rows * P * 2], leaving_U[rows * P * 2], M[rows * rows * 2];
   float Y[rows][P + 8];
-  Decays decays;
+  Decays<rows / R> decays[max_window * R / rows];
 };
 
 /// One row of E from its Y. `y` and `e` hold this lane's channels; e is d_y * phi * silu(z * zeta) * norm.
@@ -26,23 +26,27 @@ template <int Pairs> __device__ void normGradient(const Shape &s, float2 (&y)[Pa
 
 /// One block a window of a head.
 template <int N, int P, int R, bool Gradient>
-__global__ void __launch_bounds__(block_threads) walkOutputs(Shape s, StatePass pass, bf16 *y, bf16 *E) {
+__global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Shape s, StatePass pass, bf16 *y, bf16 *E) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2, half = P / 2, pairs = P / 64;
+  using Rows = TokenRows<P, R, block_threads>;
   extern __shared__ __align__(1024) uint8_t shared[];
-  OutputMemory<N, P> &memory = *reinterpret_cast<OutputMemory<N, P> *>(shared);
-  Decays &decays = memory.decays;
-  int window = blockIdx.x, head = blockIdx.y, row = blockIdx.z, b = pass.first_batch + row, h = pass.first_head + head;
-  int group = threadIdx.x / 128, warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
-  int first_row = (N == 128 ? group * 64 : 0) + warp * 16 + lane / 4, first_column = (N == 128 ? 0 : group * columns) + lane % 4 * 2;
-  int64_t index = int64_t(row) * pass.heads + head;
+  OutputMemory<N, P, R> &memory = *reinterpret_cast<OutputMemory<N, P, R> *>(shared);
+  int window = blockIdx.x, head = blockIdx.y, b = pass.first_batch + blockIdx.z, h = pass.first_head + head;
+  int group = __shfl_sync(0xffffffff, int(threadIdx.x) / 128, 0), warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
+  int row = warp * 16 + lane / 4, column = lane % 4 * 2; // of this thread in accumulators; the other row is row + 8
+  int first_row = (N == 128 ? group * 64 : 0) + row, first_column = (N == 128 ? 0 : group * columns) + column;
+  int64_t index = int64_t(blockIdx.z) * pass.heads + head;
   float skip = s.skip.at(h);
 
+  int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
+  for (int c = threadIdx.x / 32; c < count; c += block_warps)
+    memory.decays[c].fill(s, b, h, window_begin + c * chunk);
   float state[columns / 2] = {};
 #pragma unroll
   for (int i = 0; i < columns / 2; i += 2) {
     int n = first_row + (i & 2) * 4, p = first_column + i / 4 * 8;
     if (pass.start) {
-      float2 value = *reinterpret_cast<const float2 *>(pass.start + (index * s.windows + window) * N * P + n * P + p);
+      float2 value = load<float2>(pass.start + (index * s.windows + window) * N * P + n * P + p);
       state[i] = value.x, state[i + 1] = value.y;
     } else {
       int channel = s.outside(n);
@@ -52,16 +56,25 @@ __global__ void __launch_bounds__(block_threads) walkOutputs(Shape s, StatePass 
           state[i + e] = __bfloat162float(from[channel * s.head_dim + p + e]);
     }
   }
-  for (int begin = window * s.window, end = min(s.sequence, begin + s.window); begin < end; begin += chunk) {
-    if (threadIdx.x < 32)
-      loadDecays<chunk>(s, b, h, begin, decays);
-    loadKeys<N, R>(s, 0, b, h, begin, memory.K);
-    loadKeys<N, R>(s, 1, b, h, begin, memory.Q);
+  const bf16 *z_row = s.row(b, 0) + h * s.head_dim, *x_row = z_row + s.column_x;
+  int64_t y_stride = int64_t(s.heads) * s.head_dim, y_first = (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
+  Rows x, z, d;
+  x.read(s, x_row, s.width, window_begin);
+  __syncthreads();
+
+  for (int c = 0; c < count; ++c) {
+    int begin = window_begin + c * chunk;
+    const Decays<chunk> &decays = memory.decays[c];
+    placeInputs<P, R, block_threads>(s, h, x, decays.leaving, memory.U, memory.leaving_U);
+    x.read(s, x_row, s.width, begin + chunk);
+    z.read(s, z_row, s.width, begin);
+    if constexpr (Gradient)
+      d.read(s, pass.d_y + y_first, y_stride, begin);
+    loadKeys<N, R, block_threads>(s, 0, b, h, begin, loadBias<N, R>(s, 0, h), memory.K);
+    loadKeys<N, R, block_threads>(s, 1, b, h, begin, loadBias<N, R>(s, 1, h), memory.Q);
 #pragma unroll
     for (int i = 0; i < columns / 2; i += 2)
       storePair(memory.H, first_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
-    __syncthreads();
-    loadInputs<P, R>(s, b, h, begin, decays, memory.U, memory.leaving_U);
     publishTiles();
     __syncthreads();
 
@@ -70,23 +83,26 @@ __global__ void __launch_bounds__(block_threads) walkOutputs(Shape s, StatePass 
     fenceRegisters(S), fenceRegisters(Y);
     beginProducts();
     multiplyTiles<N, 32, false, false>(S, sharedAddress(memory.Q), rows, sharedAddress(memory.K) + group * 32 * 128, rows);
+    commitProducts();
     multiplyTiles<N, half, false, true>(Y, sharedAddress(memory.Q), rows, columnsFrom(sharedAddress(memory.H), group * half, N), N);
     commitProducts();
-    waitProducts();
-    fenceRegisters(S), fenceRegisters(Y);
+    waitProducts<1>();
+    fenceRegisters(S);
 #pragma unroll
     for (int i = 0; i < 16; i += 2) {
-      int from = warp * 16 + lane / 4 + (i & 2) * 4, to = group * 32 + i / 4 * 8 + lane % 4 * 2, t = from / R;
+      int from = row + (i & 2) * 4, to = group * 32 + i / 4 * 8 + column, t = from / R;
       float weights[2] = {decays.mask(t, to / R), 0};
       weights[1] = R == 1 ? decays.mask(t, to + 1) : weights[0];
       storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f), S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
     }
+    waitProducts();
+    fenceRegisters(Y);
 #pragma unroll
     for (int i = 0; i < half / 2; ++i)
-      Y[i] *= decays.entering[(warp * 16 + lane / 4 + (i & 2) * 4) / R];
+      Y[i] *= decays.entering[(row + (i & 2) * 4) / R];
 #pragma unroll
     for (float &value : state)
-      value *= decays.end;
+      value *= decays.end[0];
     publishTiles();
     __syncthreads();
 
@@ -97,60 +113,60 @@ __global__ void __launch_bounds__(block_threads) walkOutputs(Shape s, StatePass 
     multiplyTiles<rows, columns, true, true>(state, sharedAddress(memory.K) + (N == 128 ? group * 8192 : 0), rows,
                                              columnsFrom(sharedAddress(memory.leaving_U), N == 128 ? 0 : group * columns, rows), rows);
     commitProducts();
-    waitProducts();
-    fenceRegisters(Y), fenceRegisters(state);
+    waitProducts<1>();
+    fenceRegisters(Y);
 #pragma unroll
     for (int i = 0; i < half / 2; i += 2)
-      *reinterpret_cast<float2 *>(&memory.Y[warp * 16 + lane / 4 + (i & 2) * 4][group * half + i / 4 * 8 + lane % 4 * 2]) = {Y[i], Y[i + 1]};
+      *reinterpret_cast<float2 *>(&memory.Y[row + (i & 2) * 4][group * half + i / 4 * 8 + column]) = {Y[i], Y[i + 1]};
+    waitProducts();
+    fenceRegisters(state);
     __syncthreads();
 
-    for (int t = threadIdx.x / 32; t < chunk; t += block_warps) {
-      bool valid = begin + t < s.sequence;
-      if (!Gradient && !valid)
-        break;
-      float2 z[pairs] = {}, d[pairs] = {}, sum[pairs] = {};
 #pragma unroll
-      for (int k = 0; k < pairs; ++k)
-        if (valid) {
-          z[k] = readPair(s, s.row(b, begin + t) + h * s.head_dim, 2 * lane + 64 * k);
-          if constexpr (Gradient)
-            d[k] = readPair(s, pass.d_y + ((int64_t(b) * s.sequence + begin + t) * s.heads + h) * s.head_dim, 2 * lane + 64 * k);
-        }
+    for (int k = 0; k < Rows::tokens; ++k) {
+      int t = Rows::token(k);
+      float2 sum[pairs] = {};
 #pragma unroll
       for (int r = 0; r < R; ++r) {
         float2 value[pairs], e[pairs];
         float squares = 0;
 #pragma unroll
-        for (int k = 0; k < pairs; ++k) {
-          int p = 2 * lane + 64 * k;
-          value[k] = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]);
-          squares += value[k].x * value[k].x + value[k].y * value[k].y;
-          float2 zeta = *reinterpret_cast<const float2 *>(s.zeta + (h * R + r) * P + p);
-          float2 phi = *reinterpret_cast<const float2 *>(s.phi + (h * R + r) * P + p);
-          float2 norm = *reinterpret_cast<const float2 *>(s.out_norms + h * P + p);
-          float a = z[k].x * zeta.x, c = z[k].y * zeta.y;
-          e[k] = {phi.x * norm.x * a * sigmoid(a), phi.y * norm.y * c * sigmoid(c)};
+        for (int pair = 0; pair < pairs; ++pair) {
+          int p = Rows::channel(pair);
+          value[pair] = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]);
+          squares += value[pair].x * value[pair].x + value[pair].y * value[pair].y;
+          float2 zeta = load<float2>(s.zeta + (h * R + r) * P + p), phi = load<float2>(s.phi + (h * R + r) * P + p);
+          float2 from = widen(z.values[k][pair]);
+          float a = from.x * zeta.x, c = from.y * zeta.y;
+          e[pair] = {phi.x * a * sigmoid(a), phi.y * c * sigmoid(c)};
+          if (s.norm) {
+            float2 norm = load<float2>(s.out_norms + h * P + p);
+            e[pair].x *= norm.x, e[pair].y *= norm.y;
+          }
         }
         if constexpr (Gradient) {
 #pragma unroll
-          for (int k = 0; k < pairs; ++k)
-            e[k].x *= d[k].x, e[k].y *= d[k].y;
+          for (int pair = 0; pair < pairs; ++pair) {
+            float2 from = widen(d.values[k][pair]);
+            e[pair].x *= from.x, e[pair].y *= from.y;
+          }
           normGradient(s, value, e);
           uint8_t *to = reinterpret_cast<uint8_t *>(E + (index * s.chunks + begin / chunk) * rows * P);
 #pragma unroll
-          for (int k = 0; k < pairs; ++k)
-            storePair(to, t * R + r, 2 * lane + 64 * k, rows, e[k].x, e[k].y);
+          for (int pair = 0; pair < pairs; ++pair)
+            storePair(to, t * R + r, Rows::channel(pair), rows, e[pair].x, e[pair].y);
         } else {
           float scale = s.norm ? rsqrtf(warpSum(squares) / float(s.head_dim) + s.eps) : 1.0f;
 #pragma unroll
-          for (int k = 0; k < pairs; ++k)
-            sum[k].x += value[k].x * scale * e[k].x, sum[k].y += value[k].y * scale * e[k].y;
+          for (int pair = 0; pair < pairs; ++pair)
+            sum[pair].x += value[pair].x * scale * e[pair].x, sum[pair].y += value[pair].y * scale * e[pair].y;
         }
       }
       if constexpr (!Gradient)
 #pragma unroll
-        for (int k = 0; k < pairs; ++k)
-          writePair(s, y + ((int64_t(b) * s.sequence + begin + t) * s.heads + h) * s.head_dim, 2 * lane + 64 * k, sum[k].x, sum[k].y);
+        for (int pair = 0; pair < pairs; ++pair)
+          if (begin + t < s.sequence)
+            writePair(s, y + y_first + (begin + t) * y_stride, Rows::channel(pair), sum[pair].x, sum[pair].y);
     }
   }
 }
@@ -160,7 +176,7 @@ __global__ void __launch_bounds__(block_threads) walkOutputs(Shape s, StatePass 
 int32_t runOutputs(const Shape &s, const StatePass &pass, bf16 *y, bf16 *E, cudaStream_t stream) {
   return dispatch(s, [&](auto n, auto p, auto r) {
     auto launch = [&](auto kernel) {
-      int bytes = sizeof(OutputMemory<n, p>);
+      int bytes = sizeof(OutputMemory<n, p, r>);
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
       kernel<<<dim3(s.windows, pass.heads, pass.batches), block_threads, bytes, stream>>>(s, pass, y, E);
       return checkCuda("mamba3: outputs");

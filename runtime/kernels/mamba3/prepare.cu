@@ -36,8 +36,8 @@ int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *typ
   s.A = (s.angles + 7) / 8 * 8;
   s.chunk = rows / s.R, s.chunks = (s.sequence + s.chunk - 1) / s.chunk;
   s.windows = (s.sequence + s.window - 1) / s.window;
-  if (s.window % s.chunk)
-    return mg_fail("%s: windows of %d tokens, not a multiple of its chunk of %d", kernel, s.window, s.chunk);
+  if (s.window % s.chunk || s.window > max_window)
+    return mg_fail("%s: windows of %d tokens; at most %d, a multiple of its chunk of %d", kernel, s.window, max_window, s.chunk);
   s.group_heads = s.heads / s.groups;
   int inner = s.heads * s.head_dim;
   s.column_x = inner, s.column_key[0] = 2 * inner, s.column_key[1] = s.column_key[0] + s.keyColumns();
@@ -48,7 +48,7 @@ int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *typ
 
 void takeTables(Shape &s, Scratch &scratch) {
   int64_t tokens = int64_t(s.batch) * s.sequence, vectors = int64_t(s.heads) * s.R;
-  s.norm_weights = scratch.take<float>(2 * s.N), s.biases = scratch.take<float>(2 * vectors * s.N);
+  s.norm_weights = scratch.take<float>(2 * s.N), s.biases = scratch.take<__half>(2 * vectors * s.N);
   for (float **values : {&s.psi, &s.zeta, &s.phi})
     *values = scratch.take<float>(vectors * s.P);
   s.out_norms = scratch.take<float>(int64_t(s.heads) * s.P);
@@ -70,7 +70,7 @@ __global__ void prepareParameters(Shape s) {
     for (int i = threadIdx.x; i < s.R * s.N; i += blockDim.x) {
       int r = i / s.N, n = s.outside(i % s.N);
       s.biases[(int64_t(which) * s.heads + h) * s.R * s.N + i] =
-          n >= 0 && r < s.rank ? s.bias[which].at((int64_t(h) * s.rank + r) * s.state + n) : 0.0f;
+          __float2half(n >= 0 && r < s.rank ? s.bias[which].at((int64_t(h) * s.rank + r) * s.state + n) : 0.0f);
     }
     if (h == 0)
       for (int place = threadIdx.x; place < s.N; place += blockDim.x) {
@@ -90,30 +90,34 @@ __global__ void prepareParameters(Shape s) {
     s.out_norms[h * s.P + p] = p >= s.head_dim ? 0.0f : s.norm ? s.out_norm.at(int64_t(h) * s.head_dim + p) : 1.0f;
 }
 
-/// One warp a vector of B or C: its RMS norm.
+/// One warp a rank of a token: the RMS norms of its vectors of B or C, one a group.
 __global__ void prepareKeys(Shape s) {
-  int lane = threadIdx.x & 31;
-  int64_t vector = int64_t(blockIdx.x) * (blockDim.x / 32) + threadIdx.x / 32, count = int64_t(s.batch) * s.sequence * s.R;
-  if (vector >= 2 * s.groups * count)
+  int lane = threadIdx.x & 31, vector = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, which = blockIdx.y, b = blockIdx.z;
+  if (vector >= s.sequence * s.R)
     return;
-  int r = vector % s.R, t = vector / s.R % s.sequence, g = vector / s.R / s.sequence % s.groups;
-  int b = vector / s.R / s.sequence / s.groups % s.batch, which = vector / (s.groups * count);
-  float values[4] = {}, squares = 0;
-  if (r < s.rank) {
-    const bf16 *from = s.row(b, t) + s.column_key[which] + (r * s.groups + g) * s.state;
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      int place = lane + 32 * k, n = place < s.N ? s.outside(place) : -1;
-      values[k] = n >= 0 ? __bfloat162float(from[n]) : 0.0f;
-      squares += values[k] * values[k];
-    }
-  }
-  float scale = rsqrtf(warpSum(squares) / float(s.state) + s.eps);
+  int r = vector % s.R, t = vector / s.R, channel[4];
+  float weight[4];
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
     int place = lane + 32 * k;
-    if (place < s.N)
-      s.keys[vector * s.N + place] = __float2bfloat16(values[k] * scale * s.norm_weights[which * s.N + place]);
+    channel[k] = place < s.N && r < s.rank ? s.outside(place) : -1;
+    weight[k] = channel[k] >= 0 ? s.norm_weights[which * s.N + place] : 0.0f;
+  }
+  const bf16 *from = s.row(b, t) + s.column_key[which] + r * s.groups * s.state;
+  bf16 *to = s.keys + ((int64_t(which) * s.batch + b) * s.groups * s.sequence * s.R + vector) * s.N;
+#pragma unroll 2
+  for (int g = 0; g < s.groups; ++g) {
+    float values[4], squares = 0;
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      values[k] = channel[k] >= 0 ? __bfloat162float(__ldg(from + g * s.state + channel[k])) : 0.0f;
+      squares += values[k] * values[k];
+    }
+    float scale = rsqrtf(warpSum(squares) / float(s.state) + s.eps);
+#pragma unroll
+    for (int k = 0; k < 4; ++k)
+      if (lane + 32 * k < s.N)
+        to[int64_t(g) * s.sequence * s.R * s.N + lane + 32 * k] = __float2bfloat16(values[k] * scale * weight[k]);
   }
 }
 
@@ -151,45 +155,52 @@ __global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
   __syncthreads();
   int span = (s.sequence + walk_warps - 1) / walk_warps, begin = warp * span, end = min(s.sequence, begin + span);
   const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
-  int starts = 0;
-  for (int j = lane; j < s.A; j += 32) {
-    float sum = 0;
-    starts = 0;
+  int any_start = 0;
+  // Steps and starts of 32 tokens at a time, one a lane.
+  auto walk = [&](int j, float sum, auto &&visit) {
+    for (int t = begin; t < end; t += 32) {
+      int count = min(32, end - t), mine = t + min(lane, count - 1);
+      float delta = s.delta[first + mine];
+      uint32_t starts = __ballot_sync(0xffffffff, isinf(s.decay[first + mine]));
+      any_start |= starts != 0;
 #pragma unroll 8
-    for (int t = begin; t < end; ++t) {
-      if (isinf(s.decay[first + t]))
-        sum = 0, starts = 1;
-      sum = wrap(fmaf(3.14159265f * turn[int64_t(t) * s.A + j], s.delta[first + t], sum));
+      for (int i = 0; i < count; ++i) {
+        float rate = 3.14159265f * __ldg(turn + int64_t(t + i) * s.A + j) * __shfl_sync(0xffffffff, delta, i);
+        sum = wrap((starts >> i & 1 ? 0.0f : sum) + rate);
+        visit(t + i, sum);
+      }
     }
-    span_sum[warp][j] = sum;
+    return sum;
+  };
+  for (int j = lane; j - lane < s.A; j += 32) {
+    float sum = walk(min(j, s.A - 1), 0, [](int, float) {});
+    if (j < s.A)
+      span_sum[warp][j] = sum;
   }
   if (lane == 0)
-    span_starts[warp] = starts;
+    span_starts[warp] = any_start;
   __syncthreads();
-  for (int j = lane; j < s.A; j += 32) {
+  for (int j = lane; j - lane < s.A; j += 32) {
     float sum = 0;
     for (int before = 0; before < warp; ++before)
-      sum = wrap(span_starts[before] ? span_sum[before][j] : sum + span_sum[before][j]);
-#pragma unroll 4
-    for (int t = begin; t < end; ++t) {
-      if (isinf(s.decay[first + t]))
-        sum = 0;
-      sum = wrap(fmaf(3.14159265f * turn[int64_t(t) * s.A + j], s.delta[first + t], sum));
+      sum = wrap(span_starts[before] ? span_sum[before][min(j, s.A - 1)] : sum + span_sum[before][min(j, s.A - 1)]);
+    walk(min(j, s.A - 1), sum, [&](int t, float angle) {
       float sine, cosine;
-      __sincosf(sum, &sine, &cosine);
-      s.rotation[(first + t) * s.A + j] = __floats2half2_rn(cosine, sine);
-    }
+      __sincosf(angle, &sine, &cosine);
+      if (j < s.A)
+        s.rotation[(first + t) * s.A + j] = __floats2half2_rn(cosine, sine);
+    });
   }
 }
 
 } // namespace
 
 int32_t prepare(const Shape &s, cudaStream_t stream) {
-  int64_t vectors = int64_t(2) * s.batch * s.groups * s.sequence * s.R, turns = int64_t(s.batch) * s.sequence * s.A;
+  int64_t turns = int64_t(s.batch) * s.sequence * s.A;
   prepareParameters<<<s.heads, 256, 0, stream>>>(s);
   if (int32_t status = checkCuda("mamba3: parameters"))
     return status;
-  prepareKeys<<<(vectors + 7) / 8, 256, 0, stream>>>(s);
+  prepareKeys<<<dim3((s.sequence * s.R + 7) / 8, 2, s.batch), 256, 0, stream>>>(s);
   if (int32_t status = checkCuda("mamba3: B and C"))
     return status;
   if (turns)

@@ -6,65 +6,72 @@
 namespace megacc::cuda::mamba3 {
 namespace {
 
-template <int N, int P> struct StateMemory {
-  uint8_t keys[rows * N * 2], inputs[rows * P * 2];
-  Decays decays;
+template <int N, int P, int R> struct StateMemory {
+  struct {
+    uint8_t keys[rows * N * 2], inputs[rows * P * 2];
+  } tiles[2];
+  Decays<rows / R> decays[max_window * R / rows];
 };
 
 /// Matrix [rows, P] of entering * E, E = d_y * phi * silu(z * zeta).
-template <int P, int R>
-__device__ void loadGateGradients(const Shape &s, const bf16 *d_y, int b, int h, int begin, const Decays &decays, uint8_t *to) {
-  int lane = threadIdx.x & 31;
-  for (int t = threadIdx.x / 32; t < rows / R; t += block_warps)
+template <int P, int R, int Threads>
+__device__ void placeGateGradients(const Shape &s, int h, const TokenRows<P, R, Threads> &z_rows, const TokenRows<P, R, Threads> &d_rows,
+                                   const float *entering, uint8_t *to) {
+  using Rows = TokenRows<P, R, Threads>;
 #pragma unroll
-    for (int p = 2 * lane; p < P; p += 64) {
-      float2 z = {}, d = {};
-      if (begin + t < s.sequence) {
-        z = readPair(s, s.row(b, begin + t) + h * s.head_dim, p);
-        d = readPair(s, d_y + ((int64_t(b) * s.sequence + begin + t) * s.heads + h) * s.head_dim, p);
-      }
-      d.x *= decays.entering[t], d.y *= decays.entering[t];
+  for (int k = 0; k < Rows::tokens; ++k) {
+    int t = Rows::token(k);
+    float factor = entering[t];
+#pragma unroll
+    for (int pair = 0; pair < Rows::pairs; ++pair) {
+      float2 z = widen(z_rows.values[k][pair]), d = widen(d_rows.values[k][pair]);
+      int p = Rows::channel(pair);
+      d.x *= factor, d.y *= factor;
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        float2 zeta = *reinterpret_cast<const float2 *>(s.zeta + (h * R + r) * P + p);
-        float2 phi = *reinterpret_cast<const float2 *>(s.phi + (h * R + r) * P + p);
+        float2 zeta = load<float2>(s.zeta + (h * R + r) * P + p), phi = load<float2>(s.phi + (h * R + r) * P + p);
         float a = z.x * zeta.x, c = z.y * zeta.y;
         storePair(to, t * R + r, p, rows, d.x * phi.x * a * sigmoid(a), d.y * phi.y * c * sigmoid(c));
       }
     }
+  }
 }
 
 /// The same from tiles of E.
-template <int P, int R> __device__ void scaleGateGradients(const bf16 *E, const Decays &decays, uint8_t *to) {
+template <int P, int R> __device__ void scaleGateGradients(const bf16 *E, const float *entering, uint8_t *to) {
   for (int part = threadIdx.x; part < rows * P / 8; part += block_threads) {
-    float entering = decays.entering[part / 8 % rows / R];
-    uint4 values = reinterpret_cast<const uint4 *>(E)[part];
+    float factor = entering[part / 8 % rows / R];
+    uint4 values = load<uint4>(E + part * 8);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       __nv_bfloat162 &pair = reinterpret_cast<__nv_bfloat162 *>(&values)[k];
       float2 wide = __bfloat1622float2(pair);
-      pair = __floats2bfloat162_rn(wide.x * entering, wide.y * entering);
+      pair = __floats2bfloat162_rn(wide.x * factor, wide.y * factor);
     }
     reinterpret_cast<uint4 *>(to)[part] = values;
   }
 }
 
-/// One block a window of a head.
-template <int N, int P, int R, bool Reverse> __global__ void __launch_bounds__(block_threads) walkStates(Shape s, StatePass pass) {
+/// One block a window of a head. Two sets of tiles: one is written while the other is multiplied.
+template <int N, int P, int R, bool Reverse>
+__global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Shape s, StatePass pass) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2;
   extern __shared__ __align__(1024) uint8_t shared[];
-  StateMemory<N, P> &memory = *reinterpret_cast<StateMemory<N, P> *>(shared);
+  StateMemory<N, P, R> &memory = *reinterpret_cast<StateMemory<N, P, R> *>(shared);
   int window = blockIdx.x, head = blockIdx.y, row = blockIdx.z, b = pass.first_batch + row, h = pass.first_head + head;
-  int group = threadIdx.x / 128, warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
+  int group = __shfl_sync(0xffffffff, int(threadIdx.x) / 128, 0), warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
   int first_row = (N == 128 ? group * 64 : 0) + warp * 16 + lane / 4, first_column = (N == 128 ? 0 : group * columns) + lane % 4 * 2;
   int64_t index = int64_t(row) * pass.heads + head;
 
+  int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
+  for (int c = threadIdx.x / 32; c < count; c += block_warps)
+    memory.decays[c].fill(s, b, h, window_begin + c * chunk);
   float state[columns / 2] = {};
 #pragma unroll
   for (int i = 0; i < columns / 2; i += 2) {
     int n = first_row + (i & 2) * 4, p = first_column + i / 4 * 8;
     if (pass.start) {
-      float2 value = *reinterpret_cast<const float2 *>(pass.start + (index * s.windows + window) * N * P + n * P + p);
+      float2 value = load<float2>(pass.start + (index * s.windows + window) * N * P + n * P + p);
       state[i] = value.x, state[i + 1] = value.y;
     } else if (pass.exact_start) {
       int channel = s.outside(n);
@@ -74,70 +81,98 @@ template <int N, int P, int R, bool Reverse> __global__ void __launch_bounds__(b
           state[i + e] = __bfloat162float(from[channel * s.head_dim + p + e]);
     }
   }
-  int begin = window * s.window, end = min(s.sequence, begin + s.window), count = (end - begin + chunk - 1) / chunk;
+  KeyBias bias = loadBias<N, R>(s, Reverse, h);
+  const bf16 *x = s.row(b, 0) + s.column_x + h * s.head_dim, *z = s.row(b, 0) + h * s.head_dim;
+  const bf16 *d_y = pass.d_y + (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
+  TokenRows<P, R, block_threads> inputs, d_rows;
+  auto fetch = [&](int step) {
+    int t = window_begin + (Reverse ? count - 1 - step : step) * chunk;
+    if (!Reverse)
+      inputs.read(s, x, s.width, t);
+    else if (!pass.E)
+      inputs.read(s, z, s.width, t), d_rows.read(s, d_y, int64_t(s.heads) * s.head_dim, t);
+  };
+  fetch(0);
+  __syncthreads();
+
   float total_decay = 1;
+  bool writes_totals = pass.totals;
   for (int step = 0; step < count; ++step) {
-    int t = begin + (Reverse ? count - 1 - step : step) * chunk;
+    int c = Reverse ? count - 1 - step : step, t = window_begin + c * chunk;
+    auto &tiles = memory.tiles[step & 1];
+    const Decays<chunk> &decays = memory.decays[c];
+    bool last = step + 1 == count && !writes_totals;
+    if (!last) {
+      if constexpr (!Reverse)
+        placeInputs<P, R, block_threads>(s, h, inputs, decays.leaving, nullptr, tiles.inputs);
+      else if (pass.E)
+        scaleGateGradients<P, R>(pass.E + (index * s.chunks + t / chunk) * rows * P, decays.entering, tiles.inputs);
+      else
+        placeGateGradients<P, R, block_threads>(s, h, inputs, d_rows, decays.entering, tiles.inputs);
+      if (step + 1 < count)
+        fetch(step + 1);
+      loadKeys<N, R, block_threads>(s, Reverse, b, h, t, bias, tiles.keys);
+    }
+    waitProducts();
+    fenceRegisters(state);
     if (pass.chunk_states) {
       uint8_t *to = reinterpret_cast<uint8_t *>(pass.chunk_states + (index * s.chunks + t / chunk) * N * P);
 #pragma unroll
       for (int i = 0; i < columns / 2; i += 2)
         storePair(to, first_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
-      if (step + 1 == count && !pass.totals)
-        return;
     }
-    if (threadIdx.x < 32)
-      loadDecays<chunk>(s, b, h, t, memory.decays);
-    loadKeys<N, R>(s, Reverse, b, h, t, memory.keys);
-    __syncthreads();
-    if constexpr (!Reverse)
-      loadInputs<P, R>(s, b, h, t, memory.decays, nullptr, memory.inputs);
-    else if (pass.E)
-      scaleGateGradients<P, R>(pass.E + (index * s.chunks + t / chunk) * rows * P, memory.decays, memory.inputs);
-    else
-      loadGateGradients<P, R>(s, pass.d_y, b, h, t, memory.decays, memory.inputs);
+    if (last)
+      return;
     publishTiles();
     __syncthreads();
-    float decay = memory.decays.end;
+    float decay = decays.end[0];
     total_decay *= decay;
 #pragma unroll
     for (float &value : state)
       value *= decay;
     fenceRegisters(state);
     beginProducts();
-    uint32_t keys = sharedAddress(memory.keys) + (N == 128 ? group * 8192 : 0);
-    multiplyTiles<rows, columns, true, true>(state, keys, rows, columnsFrom(sharedAddress(memory.inputs), N == 128 ? 0 : group * columns, rows),
-                                             rows);
+    multiplyTiles<rows, columns, true, true>(state, sharedAddress(tiles.keys) + (N == 128 ? group * 8192 : 0), rows,
+                                             columnsFrom(sharedAddress(tiles.inputs), N == 128 ? 0 : group * columns, rows), rows);
     commitProducts();
-    waitProducts();
-    fenceRegisters(state);
-    __syncthreads();
   }
-  if (pass.totals) {
+  waitProducts();
+  fenceRegisters(state);
 #pragma unroll
-    for (int i = 0; i < columns / 2; i += 2)
-      *reinterpret_cast<float2 *>(pass.totals + (index * s.windows + window) * N * P + (first_row + (i & 2) * 4) * P + first_column +
-                                  i / 4 * 8) = {state[i], state[i + 1]};
-    if (threadIdx.x == 0)
-      pass.decays[index * s.windows + window] = total_decay;
-  }
+  for (int i = 0; i < columns / 2; i += 2)
+    *reinterpret_cast<float2 *>(pass.totals + (index * s.windows + window) * N * P + (first_row + (i & 2) * 4) * P + first_column + i / 4 * 8) = {
+        state[i], state[i + 1]};
+  if (threadIdx.x == 0)
+    pass.decays[index * s.windows + window] = total_decay;
 }
 
-/// One thread an element of the state of a head.
+/// One thread two elements of the state of a head. Reads a batch of windows before it writes them.
 __global__ void walkWindows(Shape s, StatePass pass, float *totals, const float *decays, bf16 *exact) {
-  int element = blockIdx.x * blockDim.x + threadIdx.x, size = s.N * s.P;
-  int64_t index = int64_t(blockIdx.z) * pass.heads + blockIdx.y, head = (int64_t(pass.first_batch) + blockIdx.z) * s.heads + pass.first_head + blockIdx.y;
-  int channel = s.outside(element / s.P), p = element % s.P;
-  float state = 0;
-#pragma unroll 4
-  for (int step = 0; step < s.windows; ++step) {
-    int window = pass.reverse ? s.windows - 1 - step : step;
-    int64_t at = index * s.windows + window;
-    float total = totals[at * size + element];
-    totals[at * size + element] = state;
-    if (exact && channel >= 0 && p < s.head_dim)
-      exact[((head * s.windows + window) * s.state + channel) * s.head_dim + p] = __float2bfloat16(state);
-    state = fmaf(decays[at], state, total);
+  constexpr int batch = 8;
+  int element = (blockIdx.x * blockDim.x + threadIdx.x) * 2, size = s.N * s.P, channel = s.outside(element / s.P), p = element % s.P;
+  int64_t index = int64_t(blockIdx.z) * pass.heads + blockIdx.y;
+  int64_t head = (int64_t(pass.first_batch) + blockIdx.z) * s.heads + pass.first_head + blockIdx.y;
+  float *from = totals + index * s.windows * size + element;
+  bf16 *to = exact ? exact + (head * s.windows * s.state + channel) * s.head_dim + p : nullptr;
+  float2 state = {};
+  for (int first = 0; first < s.windows; first += batch) {
+    float2 values[batch];
+    float decay[batch];
+#pragma unroll
+    for (int i = 0; i < batch; ++i)
+      if (first + i < s.windows) {
+        int window = pass.reverse ? s.windows - 1 - first - i : first + i;
+        values[i] = *reinterpret_cast<const float2 *>(from + int64_t(window) * size), decay[i] = load<float>(decays + index * s.windows + window);
+      }
+#pragma unroll
+    for (int i = 0; i < batch; ++i)
+      if (first + i < s.windows) {
+        int window = pass.reverse ? s.windows - 1 - first - i : first + i;
+        *reinterpret_cast<float2 *>(from + int64_t(window) * size) = state;
+        if (to && channel >= 0)
+          writePair(s, to + int64_t(window) * s.state * s.head_dim - p, p, state.x, state.y);
+        state.x = fmaf(decay[i], state.x, values[i].x), state.y = fmaf(decay[i], state.y, values[i].y);
+      }
   }
 }
 
@@ -146,7 +181,7 @@ __global__ void walkWindows(Shape s, StatePass pass, float *totals, const float 
 int32_t runStates(const Shape &s, const StatePass &pass, cudaStream_t stream) {
   return dispatch(s, [&](auto n, auto p, auto r) {
     auto launch = [&](auto kernel) {
-      int bytes = sizeof(StateMemory<n, p>);
+      int bytes = sizeof(StateMemory<n, p, r>);
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
       kernel<<<dim3(s.windows, pass.heads, pass.batches), block_threads, bytes, stream>>>(s, pass);
       return checkCuda("mamba3: states");
@@ -156,7 +191,7 @@ int32_t runStates(const Shape &s, const StatePass &pass, cudaStream_t stream) {
 }
 
 int32_t scanWindows(const Shape &s, const StatePass &pass, float *totals, const float *decays, bf16 *exact, cudaStream_t stream) {
-  walkWindows<<<dim3(s.N * s.P / 256, pass.heads, pass.batches), 256, 0, stream>>>(s, pass, totals, decays, exact);
+  walkWindows<<<dim3(s.N * s.P / 512, pass.heads, pass.batches), 256, 0, stream>>>(s, pass, totals, decays, exact);
   return checkCuda("mamba3: windows");
 }
 
