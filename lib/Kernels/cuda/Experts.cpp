@@ -1,0 +1,58 @@
+//===- Experts.cpp - sm_90a records of routed experts ---------------------===//
+#include "lib/Kernels/cuda/Cuda.h"
+
+#include <algorithm>
+
+using namespace megacc;
+using namespace megacc::cuda;
+
+/// "NAME has type f32, expected bf16" for the first operand of floating point among `names` that is not bf16.
+static std::string refuseNotBf16(const KernelQuery &query, llvm::ArrayRef<llvm::StringRef> names) {
+  for (llvm::StringRef name : names)
+    if (const LaunchOperand *operand = query.find(name); operand && !operand->type.getElementType().isBF16())
+      return (name + " has type " + (operand->type.getElementType().isF32() ? "f32" : "another type") + ", expected bf16").str();
+  return "";
+}
+
+/// The record "cpu.NAME" of kernels that take these operands in bf16 only.
+static Record makeBf16Record(const std::vector<Record> &records, llvm::StringRef name, std::vector<llvm::StringRef> operands) {
+  Record record = makeRecord(records, name);
+  alsoRefuse(record, [operands](const KernelQuery &query) { return refuseNotBf16(query, operands); });
+  return record;
+}
+
+namespace megacc {
+
+/// After the records of the cpu target.
+void addExpertCudaRecords(std::vector<Record> &records) {
+  for (llvm::StringRef name : {"moe_route", "moe_statistics", "moe_route_grad"}) {
+    Record record = makeRecord(records, name);
+    alsoRefuse(record, [](const KernelQuery &query) { return refuseAbove(query, "experts", 512); });
+    // Of every tile of 64 tokens and every expert: a bit a token, the number of picks, the first row.
+    if (name == "moe_route")
+      record.scratch = [](const KernelQuery &query) {
+        int64_t count = llvm::divideCeil(query.getInt("rows"), 64) * query.getInt("experts");
+        return getRoom(count, 8) + 2 * getRoom(count, 4);
+      };
+    // Of every tile the sums over its tokens.
+    if (name == "moe_statistics")
+      record.scratch = [](const KernelQuery &query) {
+        return getRoom(llvm::divideCeil(query.getInt("rows"), 64) * (query.getInt("experts") + 1), 8);
+      };
+    records.push_back(record);
+  }
+  for (llvm::StringRef name : {"moe_losses", "moe_count_picks", "moe_bias_update"})
+    records.push_back(makeRecord(records, name));
+
+  records.push_back(makeBf16Record(records, "moe_dispatch", {"rows", "x"}));
+  records.push_back(makeBf16Record(records, "moe_dispatch_grad", {"d_x", "d_rows"}));
+  records.push_back(makeBf16Record(records, "moe_combine", {"y", "rows"}));
+  records.push_back(makeBf16Record(records, "moe_combine_grad", {"d_rows", "d_y", "rows"}));
+
+  records.push_back(makeBf16Record(records, "grouped_linear", {"y", "x", "weight"}));
+  records.push_back(makeBf16Record(records, "grouped_linear_grad_input", {"d_x", "d_y", "weight"}));
+  for (llvm::StringRef name : {"grouped_linear_grad_weight", "grouped_linear_grad_weight+accumulate"})
+    records.push_back(makeBf16Record(records, name, {"d_y", "x"}));
+}
+
+} // namespace megacc
