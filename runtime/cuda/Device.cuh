@@ -6,6 +6,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <initializer_list>
+#include <type_traits>
 
 namespace megacc::runtime::cuda {
 
@@ -41,6 +42,9 @@ int32_t withElement(const MgLaunch *launch, const char *kernel, std::initializer
   return mg_fail("%s: operand %d has type %d; fix: f32 (%d) or bf16 (%d)", kernel, first, int(launch->types[first]), int(MG_F32),
                  int(MG_BF16));
 }
+
+/// Calls body(std::true_type()) or body(std::false_type()): what is decided once need not be asked in a loop.
+template <typename Body> int32_t withFlag(bool flag, Body &&body) { return flag ? body(std::true_type()) : body(std::false_type()); }
 
 /// A flag operand (null: none) at the first micro-batch becomes 0; kernels then store 1 where it is raised.
 inline int32_t clearFlag(const MgLaunch *launch, float *flag, const char *kernel) {
@@ -97,6 +101,16 @@ template <typename T> __device__ uint4 loadRaw(const T *from, int64_t left, bool
   for (int i = 0; i < Pack<T>::size; ++i)
     pack[i] = i < left ? toFloat(from[i]) : 0.0f;
   return repack(pack);
+}
+
+/// The same of a row of which every pack is whole or absent, without a branch, so that several are under way together.
+template <bool wide, typename T> __device__ uint4 loadRowRaw(const T *row, int col, int cols) {
+  if constexpr (!wide)
+    return loadRaw(row + col, cols - col, false);
+  uint4 raw = {};
+  if (col < cols)
+    raw = *reinterpret_cast<const uint4 *>(row + col);
+  return raw;
 }
 
 template <typename T> __device__ Pack<T> loadPack(const T *from, int64_t left, bool wide) { return unpack(loadRaw(from, left, wide), T()); }
