@@ -28,8 +28,7 @@ template <typename T> T *operand(const MgLaunch *launch, int64_t index) { return
 inline int64_t blocksOf(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 /// Calls body(T()) with the element type of the operands, float or bf16; they must agree, absent ones aside.
-template <typename Body>
-int32_t withElement(const MgLaunch *launch, const char *kernel, std::initializer_list<int> operands, Body &&body) {
+template <typename Body> int32_t withElement(const MgLaunch *launch, const char *kernel, std::initializer_list<int> operands, Body &&body) {
   int first = *operands.begin();
   for (int index : operands)
     if (launch->types[index] != launch->types[first] && launch->types[index] != MG_ABSENT)
@@ -136,7 +135,8 @@ template <typename T> __device__ T warpSum(T value) {
   return value;
 }
 
-/// The sum over a block of `threads`, the same bits in every thread; `shared` has a number a warp. Ends with a barrier, so it may be called again.
+/// The sum over a block of `threads`, the same bits in every thread; `shared` has a number a warp. Ends with a barrier, so it may be called
+/// again.
 template <int threads, typename T> __device__ T blockSum(T value, T *shared) {
   value = warpSum(value);
   if constexpr (threads == 32)

@@ -49,7 +49,8 @@ constexpr int ahead = 4;
 template <typename T, int width, int taps> struct Strip {
   using Piece = Few<T, width>;
 
-  __device__ Strip(const Sizes &size, const T *x, const T *weight, const T *bias, const int32_t *ids, int tile_rows) : known(int(size.taps)) {
+  __device__ Strip(const Sizes &size, const T *x, const T *weight, const T *bias, const int32_t *ids, int tile_rows)
+      : known(int(size.taps)) {
     uint32_t units = uint32_t(size.channels / width), index = blockIdx.x * threads + threadIdx.x;
     tile = index / units;
     channel = index % units * width;
@@ -121,8 +122,8 @@ template <typename T, int width, int taps> struct Strip {
 };
 
 template <typename T, int width, int taps>
-__global__ void __launch_bounds__(threads) convKernel(T *__restrict__ y, const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias,
-                                                      const int32_t *__restrict__ ids, Sizes size) {
+__global__ void __launch_bounds__(threads) convKernel(T *__restrict__ y, const T *__restrict__ x, const T *__restrict__ weight,
+                                                      const T *__restrict__ bias, const int32_t *__restrict__ ids, Sizes size) {
   using Piece = Few<T, width>;
   Strip<T, width, taps> strip(size, x, weight, bias, ids, forward_tile);
   if (!strip.is_there)
@@ -157,7 +158,8 @@ __global__ void __launch_bounds__(threads) convKernel(T *__restrict__ y, const T
 template <typename T, int width, int taps>
 __global__ void __launch_bounds__(threads)
     convGradKernel(T *__restrict__ d_x, float *__restrict__ partial_weight, float *__restrict__ partial_bias, const T *__restrict__ d_y,
-                   const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias, const int32_t *__restrict__ ids, Sizes size) {
+                   const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias, const int32_t *__restrict__ ids,
+                   Sizes size) {
   using Piece = Few<T, width>;
   Strip<T, width, taps> strip(size, x, weight, bias, ids, backward_tile);
   if (!strip.is_there)
@@ -273,7 +275,7 @@ int32_t mg_causal_conv(const MgLaunch *launch) {
     return withShape(size, areAligned({y, x}) && size.channels % 2 == 0, [&](auto width, auto taps) {
       unsigned blocks = unsigned(blocksOf(size.tiles(forward_tile) * (size.channels / width()), threads));
       convKernel<T, width(), taps()><<<blocks, threads, 0, streamOf(launch)>>>(y, x, weight, operand<T>(launch, at::bias),
-                                                                              operand<int32_t>(launch, at::documents), size);
+                                                                               operand<int32_t>(launch, at::documents), size);
       return launched("mg_causal_conv");
     });
   });
@@ -288,7 +290,8 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
     return refuseTaps("mg_causal_conv_grad", size.taps);
   int64_t tiles = size.tiles(backward_tile);
   Scratch scratch(launch, at::scratch);
-  float *partial_weight = scratch.take<float>(tiles * size.taps * size.channels), *partial_bias = scratch.take<float>(tiles * size.channels);
+  float *partial_weight = scratch.take<float>(tiles * size.taps * size.channels),
+        *partial_bias = scratch.take<float>(tiles * size.channels);
   if (int32_t status = scratch.check("mg_causal_conv_grad"))
     return status;
   int32_t status = withElement(launch, "mg_causal_conv_grad", {at::d_x, at::d_y, at::x, at::weight, at::bias}, [&](auto element) {
@@ -296,9 +299,9 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
     return withShape(size, areAligned({d_x, d_y, x}) && size.channels % 2 == 0, [&](auto width, auto taps) {
       unsigned blocks = unsigned(blocksOf(tiles * (size.channels / width()), threads));
-      convGradKernel<T, width(), taps()><<<blocks, threads, 0, streamOf(launch)>>>(d_x, partial_weight, partial_bias, d_y, x,
-                                                                                  operand<T>(launch, at::weight), operand<T>(launch, at::bias),
-                                                                                  operand<int32_t>(launch, at::documents), size);
+      convGradKernel<T, width(), taps()>
+          <<<blocks, threads, 0, streamOf(launch)>>>(d_x, partial_weight, partial_bias, d_y, x, operand<T>(launch, at::weight),
+                                                     operand<T>(launch, at::bias), operand<int32_t>(launch, at::documents), size);
       return launched("mg_causal_conv_grad");
     });
   });

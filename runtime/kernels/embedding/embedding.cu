@@ -71,8 +71,8 @@ __device__ int64_t endOfRun(const int32_t *sorted, int64_t rows, int64_t place) 
 
 /// A block per place in the order and tile of columns; the first place of a token's run sums the run.
 template <typename T, bool wide>
-__global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorted, const int32_t *order, int64_t rows, int64_t cols, Part part,
-                              bool add) {
+__global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorted, const int32_t *order, int64_t rows, int64_t cols,
+                              Part part, bool add) {
   constexpr int size = Pack<T>::size;
   int64_t place = blockIdx.x, col = (int64_t(blockIdx.y) * threads + threadIdx.x) * size, left = cols - col;
   int32_t token = sorted[place];
@@ -116,8 +116,9 @@ int32_t mg_embedding(const MgLaunch *launch) {
   const void *addresses[] = {launch->operands[at::y], launch->operands[at::table]};
   return withUnit({&length, 1}, addresses, [&](auto unit) {
     using Unit = decltype(unit);
-    embeddingKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(operand<Unit>(launch, at::y), invalid, operand<const Unit>(launch, at::table),
-                                                                     operand<int32_t>(launch, at::tokens), length / int64_t(sizeof(Unit)), part);
+    embeddingKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(
+        operand<Unit>(launch, at::y), invalid, operand<const Unit>(launch, at::table), operand<int32_t>(launch, at::tokens),
+        length / int64_t(sizeof(Unit)), part);
     return launched("mg_embedding");
   });
 }

@@ -26,8 +26,8 @@ struct Tile {
 };
 
 /// The helper warp fetches a window; waitForCopies and a barrier make it visible. d_y may be null.
-__device__ inline void fetch(Window &to, const Sizes &size, const Tile &tile, const Inputs<bf16> &in, const bf16 *d_y, int begin, float rate,
-                             float dt_bias) {
+__device__ inline void fetch(Window &to, const Sizes &size, const Tile &tile, const Inputs<bf16> &in, const bf16 *d_y, int begin,
+                             float rate, float dt_bias) {
   int lane = threadIdx.x % 32;
   float f = 0;
   bool reset = false;
@@ -60,7 +60,8 @@ __device__ inline void fetch(Window &to, const Sizes &size, const Tile &tile, co
 }
 
 /// The sum over the row warps of [window, value] numbers, to rows of `to`.
-__device__ inline void storeColumns(bf16 *to, const float (&parts)[row_warps][window][fast_value], const Sizes &size, const Tile &tile, int begin) {
+__device__ inline void storeColumns(bf16 *to, const float (&parts)[row_warps][window][fast_value], const Sizes &size, const Tile &tile,
+                                    int begin) {
   int lane = threadIdx.x % 32, s = lane / 2, col = lane % 2 * 8;
   Pack<bf16> sum = {};
 #pragma unroll

@@ -1,5 +1,5 @@
-// The forward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. A step of a warp: two products with W, eight tanh, the gate.
-// The states of a window stay in shared memory until y of its 16 tokens follows from 32 products.
+// The forward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. A step of a warp: two products with W, eight tanh, the
+// gate. The states of a window stay in shared memory until y of its 16 tokens follows from 32 products.
 #include "runtime/kernels/m2rnn/Window.cuh"
 
 namespace megacc::runtime::cuda::m2rnn {

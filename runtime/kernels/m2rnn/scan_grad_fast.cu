@@ -115,7 +115,8 @@ __global__ void __launch_bounds__(fast_threads, 1)
   uint32_t packed[4];
 
   // The stored state of a window is asked for two windows ahead.
-  auto *kept = reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
+  auto *kept =
+      reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
   uint32_t entering[4];
   auto ask = [&](int w) {
     const uint32_t *at = kept + int64_t(max(w, 0)) * fast_key * (fast_value / 2);
@@ -139,7 +140,7 @@ __global__ void __launch_bounds__(fast_threads, 1)
         rows[e / 4][e % 4] = 0;
   };
   // A step of the recurrence is settled later than it is projected.
-  auto keepStep = [&](uint4 (*to_states)[32], uint4 (*to_squashed)[32], int s, float2 gate) {
+  auto keepStep = [&](uint4(*to_states)[32], uint4(*to_squashed)[32], int s, float2 gate) {
     settle(h, z, gate);
     uint32_t pair[4];
     packRows(pair, h);
@@ -270,7 +271,8 @@ __global__ void __launch_bounds__(fast_threads, 1)
 int32_t scanGradFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf16> &in, const bf16 *d_y, const bf16 *states, bf16 *d_v,
                      bf16 *d_f, const Shares<bf16> &shares) {
   auto start = [&](auto kernel) {
-    if (int32_t status = check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
+    if (int32_t status =
+            check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
       return status;
     kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(d_v, d_f, shares, d_y, states, in, size);
     return launched("mg_m2rnn_scan_grad");

@@ -86,7 +86,8 @@ __global__ void __launch_bounds__(blockThreads<group>)
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       int col = (p * group + lane) * size;
-      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()), factor = unpack(loadRowRaw<wide>(weight, col, cols), T());
+      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()),
+              factor = unpack(loadRowRaw<wide>(weight, col, cols), T());
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         product += gradient[i] * factor[i] * value[i];
@@ -98,7 +99,8 @@ __global__ void __launch_bounds__(blockThreads<group>)
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       int col = (p * group + lane) * size;
-      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()), factor = unpack(loadRowRaw<wide>(weight, col, cols), T());
+      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()),
+              factor = unpack(loadRowRaw<wide>(weight, col, cols), T());
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         d_weight[p][i] += gradient[i] * value[i] * r;

@@ -16,7 +16,8 @@ struct Channels {
 /// A block has one position of all batch rows, whose angles it computes once. A thread's unit is a pack of channels: of the pairs' first
 /// half, which brings its second half along, then of those that stay. Units that end at a border are shorter unless `wide`.
 template <typename T, bool wide>
-__global__ void __launch_bounds__(threads) ropeKernel(T *y, const T *x, int batch, int sequence, Channels channels, double sign, double theta) {
+__global__ void __launch_bounds__(threads)
+    ropeKernel(T *y, const T *x, int batch, int sequence, Channels channels, double sign, double theta) {
   extern __shared__ float2 turn[];
   int half = channels.half, position = blockIdx.x, lines = batch * channels.heads;
   for (int j = threadIdx.x; j < half; j += threads) {

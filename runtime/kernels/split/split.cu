@@ -65,8 +65,8 @@ template <bool split> int32_t movePieces(const MgLaunch *launch, const char *ker
     uint64_t units = uint64_t(groups) * pieces.begins[most_parts];
     if (units == 0)
       return 0;
-    pieceKernel<Unit, split><<<unsigned(blocksOf(int64_t(units), threads)), threads, 0, streamOf(launch)>>>(operand<Unit>(launch, packed), pieces,
-                                                                                                           units);
+    pieceKernel<Unit, split>
+        <<<unsigned(blocksOf(int64_t(units), threads)), threads, 0, streamOf(launch)>>>(operand<Unit>(launch, packed), pieces, units);
     return launched(kernel);
   });
 }
