@@ -23,7 +23,7 @@ inline void check(int32_t status) {
     std::exit(1);
   }
 }
-inline void check(cudaError_t error) { check(runtime::checkCuda(error, "benchmark")); }
+inline void check(cudaError_t error) { check(runtime::cuda::check(error, "benchmark")); }
 
 static __global__ void fillRandom(void *data, int64_t count, bool bf16, uint32_t seed, float scale) {
   for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < count; i += int64_t(gridDim.x) * blockDim.x) {

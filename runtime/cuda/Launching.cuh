@@ -1,25 +1,13 @@
-// What every launcher of a CUDA kernel does: its stream, its errors, the types of its operands.
+// What launchers of kernels for fixed types share: checked calls and types, the size of the device, rows that hold nothing.
 #pragma once
-#include "runtime/core/Launch.h"
+#include "runtime/cuda/Device.cuh"
 
-#include <cuda_bf16.h>
-#include <cuda_runtime.h>
-
-namespace megacc::runtime {
-
-inline cudaStream_t streamOf(const MgLaunch *launch) { return static_cast<cudaStream_t>(launch->context->streams[launch->stream]); }
-
-/// 0, or records what `what` met.
-inline int32_t checkCuda(cudaError_t error, const char *what) {
-  return error == cudaSuccess ? 0 : mg_fail("%s: %s (%s)", what, cudaGetErrorString(error), cudaGetErrorName(error));
-}
+namespace megacc::runtime::cuda {
 
 /// Returns from a launcher when a CUDA call fails.
-#define MG_CUDA(what, call)                                                                                                                \
-  if (int32_t status = ::megacc::runtime::checkCuda(call, what))                                                                           \
+#define MG_CUDA(kernel, call)                                                                                                              \
+  if (int32_t status = ::megacc::runtime::cuda::check(call, kernel))                                                                       \
   return status
-
-template <typename T> T *operand(const MgLaunch *launch, int index) { return static_cast<T *>(launch->operands[index]); }
 
 inline const char *typeName(int type) {
   const char *names[] = {"f32", "bf16", "i32", "f64", "i64", "raw", "absent"};
@@ -34,7 +22,7 @@ inline int32_t checkType(const MgLaunch *launch, int index, int type, const char
                  typeName(type));
 }
 #define MG_TYPE(kernel, name, type)                                                                                                        \
-  if (int32_t status = ::megacc::runtime::checkType(launch, at::name, type, kernel, #name))                                                \
+  if (int32_t status = ::megacc::runtime::cuda::checkType(launch, at::name, type, kernel, #name))                                          \
   return status
 
 /// Multiprocessors of the current device.
@@ -44,8 +32,6 @@ inline int multiprocessors() {
   cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device);
   return count;
 }
-
-__host__ __device__ constexpr int64_t divideUp(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// Zeros from row `used` to row `capacity`; the caller is one of `threads` threads. cols * sizeof(T) is a multiple of sizeof(Word), rows are
 /// aligned to it.
@@ -57,4 +43,4 @@ __device__ void clearTail(T *rows, int64_t used, int64_t capacity, int64_t cols,
     words[i] = Word();
 }
 
-} // namespace megacc::runtime
+} // namespace megacc::runtime::cuda

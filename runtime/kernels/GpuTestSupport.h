@@ -76,7 +76,8 @@ class Call {
 public:
   Call(MgKernel kernel, const char *symbol) : kernel(kernel), symbol(symbol) {}
   Call(const Call &) = delete;
-  Call(Call &&other) noexcept : kernel(other.kernel), symbol(other.symbol), ints(other.ints), reals(other.reals) {
+  Call(Call &&other) noexcept
+      : kernel(other.kernel), symbol(other.symbol), ints(other.ints), reals(other.reals), shared(other.shared) {
     buffers.swap(other.buffers);
   }
   ~Call() {
@@ -103,6 +104,8 @@ public:
       encode(buffer, i, block[i % block.size()]);
     return add(std::move(buffer));
   }
+  /// Operand `name` has the memory of `other`.
+  Call &share(const std::string &name, const std::string &other) { return shared[name] = other, *this; }
   Call &onStream(cudaStream_t stream) { return context.streams[0] = stream, *this; }
   Call &set(const std::string &name, int64_t value) { return ints[name] = value, *this; }
   Call &setReal(const std::string &name, double value) { return reals[name] = value, *this; }
@@ -138,6 +141,8 @@ public:
     for (std::string word; words >> word;) {
       size_t colon = word.find(':'), second = word.find(':', colon + 1);
       std::string role = word.substr(0, colon), name = word.substr(colon + 1, second - colon - 1);
+      if (shared.count(name))
+        name = shared[name];
       bool is_there = false;
       for (Buffer &buffer : buffers)
         if (buffer.name == name) {
@@ -295,6 +300,7 @@ private:
   std::vector<std::vector<char>> results;
   std::map<std::string, int64_t> ints;
   std::map<std::string, double> reals;
+  std::map<std::string, std::string> shared;
   MgContext context = {};
   int64_t micro_batch = 0;
 };

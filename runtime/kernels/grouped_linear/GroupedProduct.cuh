@@ -9,7 +9,7 @@
 
 #include <algorithm>
 
-namespace megacc::runtime {
+namespace megacc::runtime::cuda {
 
 enum class Product { forward, grad_input, grad_weight };
 
@@ -27,6 +27,7 @@ struct GroupedProblem {
 
 constexpr int tile_height = 128, tile_depth = 64, pair_height = 2 * tile_height;
 constexpr int consumers = 256, block_threads = consumers + 128;
+constexpr int prefetch_blocks = 12; // before the end of a sum
 constexpr int band = 16; // tiles of a row of results that are taken before the next row of tiles
 
 template <Product product, int n> struct GroupedTile {
@@ -92,16 +93,11 @@ __device__ inline void clearRows(char *panel, int valid, int thread) {
     reinterpret_cast<uint4 *>(panel)[i] = uint4();
 }
 
-__device__ inline uint32_t pack(float low, float high) {
-  __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
-  return reinterpret_cast<uint32_t &>(pair);
-}
-
 /// Stores the sums of a thread whose first is at (row, column) of an expert's result, see multiply(). transposed: the result is
 /// [width, height].
 template <int n, bool transposed>
 __device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, const float (&sum)[n / 2]) {
-  constexpr int batch = 4; // loads in flight before the first store
+  constexpr int batch = 8; // loads in flight before the first store
   const int64_t step = transposed ? problem.height : 1;
 #pragma unroll
   for (int h = 0; h < 2; ++h, row += 8) {
@@ -139,14 +135,14 @@ __device__ __forceinline__ void storeRounded(const GroupedProblem &problem, cons
   constexpr int words = T::chunk / 8; // of a row, 16 bytes each
   static_assert(16 * words % 32 == 0);
   const int lane = threadIdx.x % 32, rows = tile.count - m;
-  __nv_bfloat16 *result = static_cast<__nv_bfloat16 *>(problem.result) + (int64_t(tile.begin) + m) * problem.width + tile.n;
+  bf16 *result = static_cast<bf16 *>(problem.result) + (int64_t(tile.begin) + m) * problem.width + tile.n;
 #pragma unroll
   for (int first = 0; first < n; first += T::chunk) {
     const int columns = problem.width - tile.n - first;
 #pragma unroll
     for (int j = 0; j < words; ++j) {
       const float *part = sum + first / 2 + 4 * j;
-      storeMatrices(sharedAddress(buffer + lane % 16 * T::pitch + 16 * j), pack(part[0], part[1]), pack(part[2], part[3]));
+      storeMatrices(sharedAddress(buffer + lane % 16 * T::pitch + 16 * j), pairOf(part[0], part[1]), pairOf(part[2], part[3]));
     }
     __syncwarp();
 #pragma unroll
@@ -157,6 +153,20 @@ __device__ __forceinline__ void storeRounded(const GroupedProblem &problem, cons
             *reinterpret_cast<const uint4 *>(buffer + row * T::pitch + 16 * word);
     }
     __syncwarp();
+  }
+}
+
+__device__ inline void prefetch(const float *place) { asm volatile("prefetch.global.L2 [%0];" ::"l"(place)); }
+
+/// Brings what a warp group will add to into the L2 cache: 64 x n numbers of an expert's result from (row, column) on.
+template <int n> __device__ void prefetchSums(const GroupedProblem &problem, const float *result, int row, int column) {
+  constexpr int line = 32; // numbers
+  const int lines = problem.transposed ? 64 / line : n / line, strips = problem.transposed ? n : 64;
+  for (int i = threadIdx.x % 128; i < strips * lines; i += 128) {
+    const int strip = i / lines, along = i % lines * line;
+    const int r = row + (problem.transposed ? along : strip), c = column + (problem.transposed ? strip : along);
+    if (r < problem.height && c < problem.width)
+      prefetch(result + (problem.transposed ? int64_t(c) * problem.height + r : int64_t(r) * problem.width + c));
   }
 }
 
@@ -218,7 +228,7 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
         }
       }
     } else if (product != Product::grad_weight && warp > 0) {
-      clearTail<uint4>(static_cast<__nv_bfloat16 *>(problem.result), __ldg(problem.offsets + problem.experts), problem.rows, problem.width,
+      clearTail<uint4>(static_cast<bf16 *>(problem.result), __ldg(problem.offsets + problem.experts), problem.rows, problem.width,
                        blockIdx.x * 96 + thread - consumers - 32, gridDim.x * 96);
     }
     __syncwarp();
@@ -232,8 +242,11 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
     Schedule<product, n> schedule(problem);
     for (int number = cluster; schedule.find(number, tile); number += clusters) {
       float sum[n / 2];
-      const int blocks = countBlocks(tile);
+      const int blocks = countBlocks(tile), m = tile.m + rank * tile_height + group * 64; // first row of this warp group
+      float *weights = static_cast<float *>(problem.result) + int64_t(tile.expert) * problem.height * problem.width; // of grad_weight
       for (int block = 0; block < blocks; ++block, advance()) {
+        if (product == Product::grad_weight && problem.add && block == max(0, blocks - prefetch_blocks))
+          prefetchSums<n>(problem, weights, m, tile.n);
         char *a = shared + stage * T::stage_bytes, *b = a + T::a_bytes;
         waitBarrier(full + 8 * stage, parity);
         if constexpr (product == Product::grad_weight) {
@@ -263,7 +276,6 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
         release(last);
       last = -1;
 
-      const int m = tile.m + rank * tile_height + group * 64; // first row of this warp group
       if constexpr (product == Product::grad_weight) {
         if (blocks == 0) {
           if (problem.add)
@@ -272,11 +284,10 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
           for (int i = 0; i < n / 2; ++i)
             sum[i] = 0.0f;
         }
-        float *result = static_cast<float *>(problem.result) + int64_t(tile.expert) * problem.height * problem.width;
         if (problem.transposed)
-          storeSums<n, true>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+          storeSums<n, true>(problem, weights, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
         else
-          storeSums<n, false>(problem, result, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+          storeSums<n, false>(problem, weights, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
       } else {
         storeRounded<product, n>(problem, tile, m + warp * 16, staging + thread / 32 * T::buffer_bytes, sum);
       }
@@ -285,4 +296,4 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
   syncCluster(); // the other block may still write to this one
 }
 
-} // namespace megacc::runtime
+} // namespace megacc::runtime::cuda

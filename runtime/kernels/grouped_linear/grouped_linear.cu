@@ -4,13 +4,14 @@
 #include "runtime/kernels/grouped_linear/GroupedProduct.cuh"
 
 using namespace megacc::runtime;
+using namespace megacc::runtime::cuda;
 
 namespace {
 
 // The plain kernel: one thread an element of the result.
 
 struct PlainProblem {
-  const __nv_bfloat16 *a, *b;
+  const bf16 *a, *b;
   void *result;
   const int32_t *offsets;
   int64_t rows, in, out;
@@ -41,7 +42,7 @@ template <Product product> __global__ void multiplyPlainly(PlainProblem p) {
     if (row >= p.rows)
       return;
     if (int64_t expert = findExpert(p.offsets, p.experts, row); expert < p.experts) {
-      const __nv_bfloat16 *weight = p.b + expert * p.out * p.in;
+      const bf16 *weight = p.b + expert * p.out * p.in;
       if constexpr (product == Product::forward)
         for (int64_t i = 0; i < p.in; ++i)
           sum += __bfloat162float(p.a[row * p.in + i]) * __bfloat162float(weight[column * p.in + i]);
@@ -49,13 +50,13 @@ template <Product product> __global__ void multiplyPlainly(PlainProblem p) {
         for (int64_t o = 0; o < p.out; ++o)
           sum += __bfloat162float(p.a[row * p.out + o]) * __bfloat162float(weight[o * p.in + column]);
     }
-    static_cast<__nv_bfloat16 *>(p.result)[index] = __float2bfloat16(sum);
+    static_cast<bf16 *>(p.result)[index] = __float2bfloat16(sum);
   }
 }
 
 /// Elements of a result that a tiling with tiles of 256 x n computes, weighed by what a narrower tile costs.
 double costOf(int64_t height, int64_t width, int n) {
-  return double(divideUp(height, pair_height) * pair_height * divideUp(width, n) * n) * (n == 128 ? 1.25 : n == 224 ? 1.02 : 1.0);
+  return double(blocksOf(height, pair_height) * pair_height * blocksOf(width, n) * n) * (n == 128 ? 1.25 : n == 224 ? 1.02 : 1.0);
 }
 
 int bestWidth(int64_t height, int64_t width) {
@@ -95,11 +96,11 @@ int32_t launchTiles(const char *kernel, const MgLaunch *launch, const GroupedPro
     if (int32_t status = describeTensor(&b_map, b, 3, product == Product::forward ? forward_sizes : backward_sizes, b_box))
       return status;
   }
-  int64_t heights = product == Product::grad_weight ? problem.experts * divideUp(problem.height, pair_height)
-                                                    : divideUp(problem.rows, pair_height) + problem.experts;
-  int64_t pairs = std::min<int64_t>(resident, heights * divideUp(problem.width, n));
+  int64_t heights = product == Product::grad_weight ? problem.experts * blocksOf(problem.height, pair_height)
+                                                    : blocksOf(problem.rows, pair_height) + problem.experts;
+  int64_t pairs = std::min<int64_t>(resident, heights * blocksOf(problem.width, n));
   multiplyGroups<product, n><<<unsigned(2 * pairs), block_threads, T::shared_bytes, streamOf(launch)>>>(a_map, b_map, problem);
-  return checkCuda(cudaGetLastError(), kernel);
+  return launched(kernel);
 }
 
 template <Product product>
@@ -108,11 +109,11 @@ int32_t launchProduct(const char *kernel, const MgLaunch *launch, const void *a,
   if (rows == 0 && product != Product::grad_weight)
     return 0;
   if (in % 8 || out % 8 || rows == 0) {
-    PlainProblem problem = {static_cast<const __nv_bfloat16 *>(a), static_cast<const __nv_bfloat16 *>(b), result, offsets, rows, in, out,
+    PlainProblem problem = {static_cast<const bf16 *>(a), static_cast<const bf16 *>(b), result, offsets, rows, in, out,
                             int(experts), add};
     int64_t count = product == Product::forward ? rows * out : product == Product::grad_input ? rows * in : experts * out * in;
-    multiplyPlainly<product><<<unsigned(divideUp(count, 256)), 256, 0, streamOf(launch)>>>(problem);
-    return checkCuda(cudaGetLastError(), kernel);
+    multiplyPlainly<product><<<unsigned(blocksOf(count, 256)), 256, 0, streamOf(launch)>>>(problem);
+    return launched(kernel);
   }
   GroupedProblem problem = {offsets, result, rows, int(experts), 0, 0, 0, add, false};
   int64_t height = rows; // for the choice of tiles

@@ -38,5 +38,6 @@ int main() {
   bench("down", 65536, 896, 3584, 16);
   bench("square", 65536, 2048, 2048, 16);
   bench("many experts", 65536, 2048, 768, 128);
+  printCeilings(); // of the card when warm
   return 0;
 }

@@ -8,23 +8,21 @@
 #include "runtime/cuda/Launching.cuh"
 
 using namespace megacc::runtime;
+using namespace megacc::runtime::cuda;
 
 namespace {
 
 constexpr int threads = 256;
 
 /// Term `index` of a value: 0 the value as bf16, 1 the rest as bf16, 2 the rest of that.
-__device__ __nv_bfloat16 termOf(float value, int index) {
-  __nv_bfloat16 term = __float2bfloat16(value);
+__device__ bf16 termOf(float value, int index) {
+  bf16 term = __float2bfloat16(value);
   for (int i = 0; i < index; ++i) {
     value -= __bfloat162float(term);
     term = __float2bfloat16(value);
   }
   return term;
 }
-
-__device__ float toFloat(float value) { return value; }
-__device__ float toFloat(__nv_bfloat16 value) { return __bfloat162float(value); }
 
 /// Which term stands in each of the three places.
 struct Terms {
@@ -33,20 +31,20 @@ struct Terms {
 };
 
 /// terms[3 * padded, cols]: row place * padded + r holds a term of row r of source[rows, cols].
-template <typename T> __global__ void splitRows(__nv_bfloat16 *terms, const T *source, int64_t rows, int64_t padded, int64_t cols, Terms places) {
+template <typename T> __global__ void splitRows(bf16 *terms, const T *source, int64_t rows, int64_t padded, int64_t cols, Terms places) {
   int64_t index = int64_t(blockIdx.x) * threads + threadIdx.x, row = index / cols % padded;
   int place = int(index / cols / padded);
   if (place < 3)
-    terms[index] = row < rows ? termOf(toFloat(source[row * cols + index % cols]), places.at(place)) : __nv_bfloat16(0.0f);
+    terms[index] = row < rows ? termOf(toFloat(source[row * cols + index % cols]), places.at(place)) : bf16(0.0f);
 }
 
 /// terms[rows, 3 * padded]: column place * padded + c holds a term of column c of source[rows, cols].
 template <typename T>
-__global__ void splitColumns(__nv_bfloat16 *terms, const T *source, int64_t rows, int64_t cols, int64_t padded, Terms places) {
+__global__ void splitColumns(bf16 *terms, const T *source, int64_t rows, int64_t cols, int64_t padded, Terms places) {
   int64_t index = int64_t(blockIdx.x) * threads + threadIdx.x, row = index / (3 * padded), column = index % padded;
   int place = int(index / padded % 3);
   if (row < rows)
-    terms[index] = column < cols ? termOf(toFloat(source[row * cols + column]), places.at(place)) : __nv_bfloat16(0.0f);
+    terms[index] = column < cols ? termOf(toFloat(source[row * cols + column]), places.at(place)) : bf16(0.0f);
 }
 
 /// y[rows, cols] = sums of the three places of terms[rows, 3 * padded], the smallest first.
@@ -67,26 +65,26 @@ __global__ void joinRows(float *y, const float *terms, int64_t rows, int64_t col
   y[index] = add ? y[index] + sum : sum;
 }
 
-unsigned blocksFor(int64_t count) { return unsigned(divideUp(count, threads)); }
+unsigned blocksFor(int64_t count) { return unsigned(blocksOf(count, threads)); }
 
-int32_t splitRows(const MgLaunch *launch, const char *kernel, __nv_bfloat16 *terms, int source, int64_t rows, int64_t padded, int64_t cols,
+int32_t splitRows(const MgLaunch *launch, const char *kernel, bf16 *terms, int source, int64_t rows, int64_t padded, int64_t cols,
                   Terms places) {
   unsigned blocks = blocksFor(3 * padded * cols);
   if (launch->types[source] == MG_F32)
     splitRows<<<blocks, threads, 0, streamOf(launch)>>>(terms, operand<float>(launch, source), rows, padded, cols, places);
   else
-    splitRows<<<blocks, threads, 0, streamOf(launch)>>>(terms, operand<__nv_bfloat16>(launch, source), rows, padded, cols, places);
-  return checkCuda(cudaGetLastError(), kernel);
+    splitRows<<<blocks, threads, 0, streamOf(launch)>>>(terms, operand<bf16>(launch, source), rows, padded, cols, places);
+  return launched(kernel);
 }
 
-int32_t splitColumns(const MgLaunch *launch, const char *kernel, __nv_bfloat16 *terms, int source, int64_t rows, int64_t cols, int64_t padded,
+int32_t splitColumns(const MgLaunch *launch, const char *kernel, bf16 *terms, int source, int64_t rows, int64_t cols, int64_t padded,
                      Terms places) {
   unsigned blocks = blocksFor(rows * 3 * padded);
   if (launch->types[source] == MG_F32)
     splitColumns<<<blocks, threads, 0, streamOf(launch)>>>(terms, operand<float>(launch, source), rows, cols, padded, places);
   else
-    splitColumns<<<blocks, threads, 0, streamOf(launch)>>>(terms, operand<__nv_bfloat16>(launch, source), rows, cols, padded, places);
-  return checkCuda(cudaGetLastError(), kernel);
+    splitColumns<<<blocks, threads, 0, streamOf(launch)>>>(terms, operand<bf16>(launch, source), rows, cols, padded, places);
+  return launched(kernel);
 }
 
 int32_t checkFloat(const MgLaunch *launch, int index, const char *kernel, const char *name) {
@@ -108,7 +106,7 @@ int32_t mg_linear(const MgLaunch *launch) {
     return status;
   if (int32_t status = checkFloat(launch, at::y, kernel, "y"))
     return status;
-  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = divideUp(out, 8) * 8;
+  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = blocksOf(out, 8) * 8;
   void *y = launch->operands[at::y];
   Scratch scratch(launch, at::scratch);
   void *workspace = scratch.take<char>(cublas_workspace_bytes);
@@ -118,7 +116,7 @@ int32_t mg_linear(const MgLaunch *launch) {
     return multiplyMatrices(launch, {rows, out, in, false, true, MgType(launch->types[at::y]), false}, launch->operands[at::x],
                             launch->operands[at::weight], y, workspace);
   }
-  auto *terms = scratch.take<__nv_bfloat16>(3 * padded * in);
+  auto *terms = scratch.take<bf16>(3 * padded * in);
   auto *parts = scratch.take<float>(rows * 3 * padded);
   if (int32_t status = scratch.check(kernel))
     return status;
@@ -129,8 +127,8 @@ int32_t mg_linear(const MgLaunch *launch) {
   if (launch->types[at::y] == MG_F32)
     joinColumns<<<blocksFor(rows * out), threads, 0, streamOf(launch)>>>(static_cast<float *>(y), parts, rows, out, padded);
   else
-    joinColumns<<<blocksFor(rows * out), threads, 0, streamOf(launch)>>>(static_cast<__nv_bfloat16 *>(y), parts, rows, out, padded);
-  return checkCuda(cudaGetLastError(), kernel);
+    joinColumns<<<blocksFor(rows * out), threads, 0, streamOf(launch)>>>(static_cast<bf16 *>(y), parts, rows, out, padded);
+  return launched(kernel);
 }
 
 int32_t mg_linear_grad_input(const MgLaunch *launch) {
@@ -141,7 +139,7 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
     return status;
   if (int32_t status = checkFloat(launch, at::weight, kernel, "weight"))
     return status;
-  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = divideUp(out, 8) * 8;
+  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = blocksOf(out, 8) * 8;
   Scratch scratch(launch, at::scratch);
   void *workspace = scratch.take<char>(cublas_workspace_bytes);
   if (launch->types[at::d_y] == MG_BF16 && launch->types[at::weight] == MG_BF16) {
@@ -151,8 +149,8 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
                             launch->operands[at::d_x], workspace);
   }
   // d_y W without the product of the second terms, which a bf16 result does not show.
-  auto *left = scratch.take<__nv_bfloat16>(rows * 3 * padded);
-  auto *right = scratch.take<__nv_bfloat16>(3 * padded * in);
+  auto *left = scratch.take<bf16>(rows * 3 * padded);
+  auto *right = scratch.take<bf16>(3 * padded * in);
   if (int32_t status = scratch.check(kernel))
     return status;
   if (int32_t status = splitColumns(launch, kernel, left, at::d_y, rows, out, padded, {0, 0, 1}))
@@ -168,7 +166,7 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
   MG_TYPE(kernel, x, MG_BF16);
   if (int32_t status = checkFloat(launch, at::d_y, kernel, "d_y"))
     return status;
-  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = divideUp(out, 8) * 8;
+  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = blocksOf(out, 8) * 8;
   const bool add = addsToOutput(launch, launch->ints[number::accumulate]);
   Scratch scratch(launch, at::scratch);
   void *workspace = scratch.take<char>(cublas_workspace_bytes);
@@ -178,7 +176,7 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
     return multiplyMatrices(launch, {out, in, rows, true, false, MG_F32, add}, launch->operands[at::d_y], launch->operands[at::x],
                             launch->operands[at::d_weight], workspace);
   }
-  auto *terms = scratch.take<__nv_bfloat16>(rows * 3 * padded);
+  auto *terms = scratch.take<bf16>(rows * 3 * padded);
   auto *parts = scratch.take<float>(3 * padded * in);
   if (int32_t status = scratch.check(kernel))
     return status;
@@ -187,6 +185,6 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
   if (int32_t status = multiplyMatrices(launch, {3 * padded, in, rows, true, false, MG_F32, false}, terms, launch->operands[at::x], parts, workspace))
     return status;
   joinRows<<<blocksFor(out * in), threads, 0, streamOf(launch)>>>(operand<float>(launch, at::d_weight), parts, out, in, padded, add);
-  return checkCuda(cudaGetLastError(), kernel);
+  return launched(kernel);
 }
 }

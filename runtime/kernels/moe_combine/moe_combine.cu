@@ -3,6 +3,7 @@
 #include "runtime/cuda/Launching.cuh"
 
 using namespace megacc::runtime;
+using namespace megacc::runtime::cuda;
 
 namespace {
 
@@ -14,26 +15,19 @@ template <int width> struct Word;
 template <> struct Word<8> {
   using Type = uint4;
   static __device__ void unpack(uint4 word, float (&value)[8]) {
-    const __nv_bfloat162 *pairs = reinterpret_cast<const __nv_bfloat162 *>(&word);
+    const Pack<bf16> pack = cuda::unpack(word, bf16());
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      float2 pair = __bfloat1622float2(pairs[i]);
-      value[2 * i] = pair.x, value[2 * i + 1] = pair.y;
-    }
+    for (int i = 0; i < 8; ++i)
+      value[i] = pack[i];
   }
   static __device__ uint4 pack(const float (&value)[8]) {
-    uint4 word;
-    __nv_bfloat162 *pairs = reinterpret_cast<__nv_bfloat162 *>(&word);
-#pragma unroll
-    for (int i = 0; i < 4; ++i)
-      pairs[i] = __floats2bfloat162_rn(value[2 * i], value[2 * i + 1]);
-    return word;
+    return {pairOf(value[0], value[1]), pairOf(value[2], value[3]), pairOf(value[4], value[5]), pairOf(value[6], value[7])};
   }
 };
 template <> struct Word<1> {
-  using Type = __nv_bfloat16;
-  static __device__ void unpack(__nv_bfloat16 word, float (&value)[1]) { value[0] = __bfloat162float(word); }
-  static __device__ __nv_bfloat16 pack(const float (&value)[1]) { return __float2bfloat16(value[0]); }
+  using Type = bf16;
+  static __device__ void unpack(bf16 word, float (&value)[1]) { value[0] = __bfloat162float(word); }
+  static __device__ bf16 pack(const float (&value)[1]) { return __float2bfloat16(value[0]); }
 };
 
 /// A block a token; `words` of a row.
@@ -127,7 +121,7 @@ template <typename Launch> int32_t withWidth(const char *kernel, int64_t cols, L
     launch(std::integral_constant<int, 8>());
   else
     launch(std::integral_constant<int, 1>());
-  return checkCuda(cudaGetLastError(), kernel);
+  return launched(kernel);
 }
 
 } // namespace

@@ -4,18 +4,11 @@
 
 #include <cmath>
 
-namespace megacc::runtime {
+namespace megacc::runtime::cuda {
 
 constexpr int max_experts = 512;
 constexpr int tile_tokens = 64, tile_warps = 16; // of a block
 constexpr double tiny = 1e-20;                  // of every normalisation (conventions 7.3 and 7.6)
-
-/// Sums in the same order on every lane.
-template <typename T> __device__ T sumWarp(T value) {
-  for (int offset = 16; offset; offset /= 2)
-    value += __shfl_xor_sync(~0u, value, offset);
-  return value;
-}
 
 __device__ inline float maxWarp(float value) {
   for (int offset = 16; offset; offset /= 2)
@@ -49,7 +42,7 @@ template <int chunks> struct Softmax {
       value[c] = lane + 32 * c < experts ? expf(value[c] - top) : 0.0f;
       part += value[c];
     }
-    sum = sumWarp(part);
+    sum = warpSum(part);
     pool_top = nulls ? fmaxf(top, logits[experts]) : top;
     share = expf(top - pool_top);
     if (nulls)
@@ -80,7 +73,7 @@ template <typename Launch> int32_t withChunks(const char *kernel, int64_t expert
     launch(std::integral_constant<int, 4>());
   else
     launch(std::integral_constant<int, max_experts / 32>());
-  return checkCuda(cudaGetLastError(), kernel);
+  return launched(kernel);
 }
 
-} // namespace megacc::runtime
+} // namespace megacc::runtime::cuda

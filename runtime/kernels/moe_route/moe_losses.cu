@@ -4,6 +4,7 @@
 #include "runtime/kernels/moe_route/Router.cuh"
 
 using namespace megacc::runtime;
+using namespace megacc::runtime::cuda;
 
 namespace {
 
@@ -29,7 +30,7 @@ __global__ void __launch_bounds__(tile_warps * 32)
       double part = 0;
       for (int c = 0; c < chunks; ++c)
         part += softmax.value[c];
-      whole = sumWarp(part) + tiny;
+      whole = warpSum(part) + tiny;
       broken = nulls && isnan(logits[experts]);
     }
     if (broken) // a token without a score: the loss must not be finite
@@ -57,7 +58,7 @@ __global__ void sumTiles(double *statistics, const double *sums, const int32_t *
   double sum = 0;
   for (int64_t tile = lane; tile < tiles; tile += 32)
     sum += sums[tile * (experts + 1) + e];
-  sum = sumWarp(sum);
+  sum = warpSum(sum);
   if (lane == 0) {
     statistics[experts + e] = sum;
     if (e < experts)
@@ -71,7 +72,7 @@ __global__ void computeLosses(float *aux_loss, float *z_loss, const double *stat
     picks += statistics[e];
     balance += statistics[e] * statistics[experts + e];
   }
-  picks = sumWarp(picks), balance = sumWarp(balance);
+  picks = warpSum(picks), balance = warpSum(balance);
   if (threadIdx.x == 0) {
     *aux_loss = float(aux * experts * balance / fmax(picks, 1.0) / double(tokens));
     *z_loss = float(z * statistics[2 * experts] / double(tokens));
@@ -121,8 +122,8 @@ __global__ void __launch_bounds__(gradient_warps * 32)
         chosen += softmax.value[c] * share;
         mean += softmax.value[c] * share * d_weight[c];
       }
-    chosen = sumWarp(chosen) + tiny;
-    mean = sumWarp(mean) / chosen;
+    chosen = warpSum(chosen) + tiny;
+    mean = warpSum(mean) / chosen;
     inverse /= chosen;
   }
   double total = 0, shift = 0, picks = 0;
@@ -133,17 +134,17 @@ __global__ void __launch_bounds__(gradient_warps * 32)
       shift += softmax.value[c] * statistics[e];
       picks += statistics[e];
     }
-  total = sumWarp(total) + (g.sigmoid ? tiny : 0.0);
-  shift = sumWarp(shift) / total;
+  total = warpSum(total) + (g.sigmoid ? tiny : 0.0);
+  shift = warpSum(shift) / total;
   // Gradient of the auxiliary loss by the probability of an expert, for one pick of it.
-  const double aux = g.aux * g.experts / fmax(sumWarp(picks), 1.0) / double(g.tokens);
+  const double aux = g.aux * g.experts / fmax(warpSum(picks), 1.0) / double(g.tokens);
   double flow = 0;
   if (!g.sigmoid) {
 #pragma unroll
     for (int c = 0; c < chunks; ++c)
       if (picked >> c & 1)
         flow += softmax.value[c] * share * inverse * (d_weight[c] - mean);
-    flow = sumWarp(flow);
+    flow = warpSum(flow);
   }
 #pragma unroll
   for (int c = 0; c < chunks; ++c) {
@@ -170,7 +171,7 @@ __global__ void updateBias(float *bias, const float *picks, const float *norm, i
   double sum = 0;
   for (int e = threadIdx.x; e < experts; e += 32)
     sum += picks[e];
-  sum = sumWarp(sum);
+  sum = warpSum(sum);
   for (int e = threadIdx.x; e < experts; e += 32) {
     double lack = sum - double(experts) * picks[e]; // exact, so equal counts move nothing
     bias[e] += lack > 0 ? rate : lack < 0 ? -rate : 0.0f;
@@ -184,7 +185,7 @@ extern "C" {
 int32_t mg_moe_statistics(const MgLaunch *launch) {
   MG_ENTER(mg_moe_statistics);
   const char *kernel = "mg_moe_statistics";
-  const int64_t rows = launch->ints[number::rows], tiles = divideUp(rows, tile_tokens);
+  const int64_t rows = launch->ints[number::rows], tiles = blocksOf(rows, tile_tokens);
   const int experts = int(launch->ints[number::experts]), nulls = int(launch->ints[number::nulls]);
   Scratch scratch(launch, at::scratch);
   auto *sums = scratch.take<double>(tiles * (experts + 1));
@@ -198,7 +199,7 @@ int32_t mg_moe_statistics(const MgLaunch *launch) {
     return status;
   sumTiles<<<unsigned(experts + 1), 32, 0, streamOf(launch)>>>(operand<double>(launch, at::statistics), sums, integers(launch, at::offsets), tiles,
                                                                experts);
-  return checkCuda(cudaGetLastError(), kernel);
+  return launched(kernel);
 }
 
 int32_t mg_moe_losses(const MgLaunch *launch) {
@@ -206,7 +207,7 @@ int32_t mg_moe_losses(const MgLaunch *launch) {
   computeLosses<<<1, 32, 0, streamOf(launch)>>>(operand<float>(launch, at::aux_loss), operand<float>(launch, at::z_loss),
                                                 operand<double>(launch, at::statistics), launch->ints[number::tokens],
                                                 int(launch->ints[number::experts]), launch->doubles[real::aux], launch->doubles[real::z]);
-  return checkCuda(cudaGetLastError(), "mg_moe_losses");
+  return launched("mg_moe_losses");
 }
 
 int32_t mg_moe_route_grad(const MgLaunch *launch) {
@@ -216,7 +217,7 @@ int32_t mg_moe_route_grad(const MgLaunch *launch) {
                        int(ints[number::kept]),      int(ints[number::nulls]),  ints[number::sigmoid] != 0, launch->doubles[real::scale],
                        launch->doubles[real::aux],   launch->doubles[real::z]};
   return withChunks("mg_moe_route_grad", gradient.experts, [&](auto chunks) {
-    differentiate<chunks><<<unsigned(divideUp(gradient.rows, gradient_warps)), gradient_warps * 32, 0, streamOf(launch)>>>(
+    differentiate<chunks><<<unsigned(blocksOf(gradient.rows, gradient_warps)), gradient_warps * 32, 0, streamOf(launch)>>>(
         gradient, operand<float>(launch, at::d_logits), operand<float>(launch, at::d_weights), operand<float>(launch, at::logits),
         integers(launch, at::choice), operand<double>(launch, at::statistics));
   });
@@ -226,13 +227,13 @@ int32_t mg_moe_count_picks(const MgLaunch *launch) {
   MG_ENTER(mg_moe_count_picks);
   countPicks<<<1, 256, 0, streamOf(launch)>>>(operand<float>(launch, at::picks), integers(launch, at::offsets), int(launch->ints[number::experts]),
                                               addsToOutput(launch, launch->ints[number::accumulate]));
-  return checkCuda(cudaGetLastError(), "mg_moe_count_picks");
+  return launched("mg_moe_count_picks");
 }
 
 int32_t mg_moe_bias_update(const MgLaunch *launch) {
   MG_ENTER(mg_moe_bias_update);
   updateBias<<<1, 32, 0, streamOf(launch)>>>(operand<float>(launch, at::bias), operand<float>(launch, at::picks), operand<float>(launch, at::norm),
                                              int(launch->ints[number::experts]), float(launch->doubles[real::rate]));
-  return checkCuda(cudaGetLastError(), "mg_moe_bias_update");
+  return launched("mg_moe_bias_update");
 }
 }

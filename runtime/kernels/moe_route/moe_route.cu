@@ -6,6 +6,7 @@
 #include "runtime/kernels/moe_route/Router.cuh"
 
 using namespace megacc::runtime;
+using namespace megacc::runtime::cuda;
 
 namespace {
 
@@ -96,7 +97,7 @@ __global__ void __launch_bounds__(tile_warps * 32)
     for (int c = 0; c < chunks; ++c)
       if (chosen >> c & 1)
         part += softmax.value[c] * share;
-    const double factor = router.slots > 1 ? router.scale / (sumWarp(part) + tiny) : router.scale;
+    const double factor = router.slots > 1 ? router.scale / (warpSum(part) + tiny) : router.scale;
     int count = 0;
     for (int c = 0; c < chunks; ++c) {
       const bool mine = chosen >> c & 1;
@@ -182,7 +183,7 @@ extern "C" int32_t mg_moe_route(const MgLaunch *launch) {
   const int64_t *ints = launch->ints;
   Router router = {ints[number::rows],       int(ints[number::experts]), int(ints[number::slots]),       int(ints[number::kept]),
                    int(ints[number::nulls]), ints[number::sigmoid] != 0, launch->doubles[real::scale]};
-  const int64_t tiles = divideUp(router.rows, tile_tokens), picks = router.rows * router.kept;
+  const int64_t tiles = blocksOf(router.rows, tile_tokens), picks = router.rows * router.kept;
   Scratch scratch(launch, at::scratch);
   auto *picked = scratch.take<unsigned long long>(tiles * router.experts);
   auto *counts = scratch.take<int32_t>(tiles * router.experts);
@@ -200,7 +201,7 @@ extern "C" int32_t mg_moe_route(const MgLaunch *launch) {
     return status;
   sumCounts<<<unsigned(router.experts), scan_threads, 0, stream>>>(first, offsets, counts, tiles);
   MG_CUDA(kernel, cudaGetLastError());
-  placePicks<<<unsigned(divideUp(picks, 256)), 256, 0, stream>>>(operand<int32_t>(launch, at::position), choice, picked, first, picks, router.kept,
+  placePicks<<<unsigned(blocksOf(picks, 256)), 256, 0, stream>>>(operand<int32_t>(launch, at::position), choice, picked, first, picks, router.kept,
                                                                  router.experts, tiles);
-  return checkCuda(cudaGetLastError(), kernel);
+  return launched(kernel);
 }
