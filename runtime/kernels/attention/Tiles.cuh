@@ -45,6 +45,12 @@ __device__ inline void copyBytes(uint32_t to, const void *from, uint32_t bytes, 
                : "memory");
 }
 
+__device__ inline float4 loadShared(uint32_t from) {
+  float4 values;
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(values.x), "=f"(values.y), "=f"(values.z), "=f"(values.w) : "r"(from) : "memory");
+  return values;
+}
+
 /// Rows [row, row + rows) of a head, zeros behind the end of the sequence, by one thread; the bytes are counted at the barrier.
 template <int rows, int cols>
 __device__ void copyTile(uint32_t to, const Source &source, uint32_t barrier, int batch, int head, int row) {

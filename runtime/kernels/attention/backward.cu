@@ -17,6 +17,7 @@ template <int qk, int v, Pass pass> struct BackwardTile {
   static constexpr bool wants_2 = pass == Pass::keys_and_values || pass == Pass::values;
   static constexpr int consumers = qk + v <= 320 ? 2 : 1, rows = 64 * consumers, stages = qk + v <= 256 ? 3 : 2;
   static constexpr int threads = 128 * (consumers + 1);
+  static constexpr int consumer_registers = qk + v <= 128 ? 224 : 232, producer_registers = qk + v <= 128 ? 56 : 40;
   static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2, pass_2_bytes = step_rows * v * 2;
   static constexpr int terms_bytes = of_queries ? 0 : step_rows * int(sizeof(RowTerms));
   static constexpr int stage_bytes = pass_1_bytes + pass_2_bytes;
@@ -87,7 +88,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   __syncthreads();
   if (threadIdx.x < 128) {
     if constexpr (Tile::consumers > 1)
-      giveRegisters<40>();
+      giveRegisters<Tile::producer_registers>();
     if (bulk && threadIdx.x > 0)
       return;
     if constexpr (bulk) {
@@ -123,10 +124,11 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     return;
   }
   if constexpr (Tile::consumers > 1)
-    takeRegisters<232>();
+    takeRegisters<Tile::consumer_registers>();
   int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
   int group_row = first_row + 64 * group, row = group_row + 16 * warp + lane / 4;
   uint32_t stay_1 = shared_stay_1 + group * box_bytes, stay_2 = shared_stay_2 + group * box_bytes;
+  auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[steps.batch * a.sequence + min(query, a.sequence - 1)] : 0; };
   // Of the rows of this thread, where they are queries.
   float lse[2] = {}, delta[2] = {};
   int first[2] = {}, latest_first = 0;
@@ -135,9 +137,9 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     for (int h = 0; h < 2; ++h)
       if (row + 8 * h < a.sequence) {
         RowTerms own = a.terms[int64_t(all_head) * a.padded + row + 8 * h];
-        lse[h] = own.x, delta[h] = own.y, first[h] = first_keys ? first_keys[row + 8 * h] : 0;
+        lse[h] = own.x, delta[h] = own.y, first[h] = firstKey(row + 8 * h);
       }
-    latest_first = first_keys ? first_keys[min(group_row + 63, a.sequence - 1)] : 0;
+    latest_first = firstKey(group_row + 63);
   }
   float scores[32], d_p[32], sum_1[Tile::wants_1 ? qk / 64 : 1][32] = {}, sum_2[Tile::wants_2 ? v / 64 : 1][32] = {};
   uint32_t weights[4][4], d_scores[4][4];
@@ -150,19 +152,19 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   // scores become p, d_p becomes d_scores. Element 4 j + 2 h + i is row h, column 8 j + i of this thread.
   auto differentiate = [&](int stage, int tile, auto is_masked) {
     constexpr bool masked = decltype(is_masked)::value;
+    [[maybe_unused]] uint32_t terms = shared_terms + stage * Tile::terms_bytes + lane % 4 * 16;
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       int col = tile * step_rows + 8 * j + 2 * (lane % 4);
       float4 both = {};
       if constexpr (!of_queries)
-        both = reinterpret_cast<const float4 *>(shared_memory + (shared_terms + stage * Tile::terms_bytes - base))[4 * j + lane % 4];
+        both = loadShared(terms + 64 * j);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
         [[maybe_unused]] float col_lse = i ? both.z : both.x, col_delta = i ? both.w : both.y;
         [[maybe_unused]] int col_first = 0;
         if constexpr (masked && !of_queries)
-          if (first_keys)
-            col_first = first_keys[min(col + i, a.sequence - 1)];
+          col_first = firstKey(col + i);
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           float &score = scores[4 * j + 2 * h + i];
@@ -184,7 +186,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (of_queries)
       return end - 1 > group_row || begin < latest_first;
     else
-      return begin < group_row + 63 || (first_keys && first_keys[min(end, a.sequence) - 1] > group_row);
+      return begin < group_row + 63 || firstKey(end - 1) > group_row;
   };
   auto sum = [&](int stage) {
     uint32_t tile_1 = shared_pass + stage * Tile::stage_bytes;
@@ -214,6 +216,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   fenceRegisters(d_p);
   differentiate(0, tile, std::true_type());
   pack();
+#pragma unroll 1
   for (int step = 1; step < count; ++step) {
     place.advance();
     if (++tile == steps.end)
