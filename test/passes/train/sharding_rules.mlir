@@ -1,4 +1,5 @@
 // RUN: megacc-opt %s -step-print-sharding-rules -verify-diagnostics
+// RUN: megacc-opt %s -step-check-rules
 
 step.func @f {
   %in = step.input "x" : tensor<6x4xf32>
