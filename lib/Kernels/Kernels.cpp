@@ -27,6 +27,7 @@ const std::vector<Record> &allRecords() {
     addAttentionCudaRecords(all);
     addLinearCudaRecords(all);
     addExpertCudaRecords(all);
+    addLossCudaRecords(all);
     addStateCudaRecords(all);
     return all;
   }();

@@ -250,6 +250,14 @@ TEST(Kernels, LogitsExistForAFewRowsAtATime) {
     KernelQuery query = ask(record, {{"rows", rows}, {"cols", 8}, {"vocab", vocab}});
     EXPECT_EQ(getLaunchInt(record, query, "logit_rows"), expected);
   }
+  const Record &onCard = *findRecord("sm_90a.linear_cross_entropy+accumulate");
+  for (auto [rows, vocab, expected] : {std::tuple<int64_t, int64_t, int64_t>{16384, 65536, 8192}, {16384, 100352, 4096}, {16500, 65536, 5504},
+                                       {7, 1000, 7}, {2048, 500000000, 128}}) {
+    KernelQuery query = ask(onCard, {{"rows", rows}, {"cols", 8}, {"vocab", vocab}, {"accumulate.accumulate", 2}});
+    EXPECT_EQ(getLaunchInt(onCard, query, "logit_rows"), expected);
+    EXPECT_EQ(getLaunchInt(onCard, query, "accumulate"), 2);
+    EXPECT_EQ(onCard.getScratch(query), (32 << 20) + llvm::alignTo(2 * expected * vocab, 64) + llvm::alignTo(4 * rows, 64));
+  }
 }
 
 // The record's bytes are those that the kernel takes.

@@ -28,6 +28,7 @@ namespace megacc {
 void addAttentionCudaRecords(std::vector<Record> &records);
 void addExpertCudaRecords(std::vector<Record> &records);
 void addLinearCudaRecords(std::vector<Record> &records);
+void addLossCudaRecords(std::vector<Record> &records);
 void addM2rnnCudaRecords(std::vector<Record> &records);
 void addPointwiseCudaRecords(std::vector<Record> &records);
 void addStateCudaRecords(std::vector<Record> &records);
