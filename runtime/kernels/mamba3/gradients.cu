@@ -12,6 +12,7 @@ namespace {
 constexpr int threads = 512, warps = threads / 32;
 
 template <int N, int P, int R> struct GradientMemory {
+  uint8_t keys[P == 64 ? 2 : 0][rows * N * 2]; // B and C before biases and rotation, the same for all heads
   uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], Gamma[N * P * 2], U[rows * P * 2];
   uint8_t E[rows * P * 2], M[rows * rows * 2], F[rows * rows * 2]; // with `norm` together also the sums of biases
   float norm[warps][128];                                          // the terms of the norm's gradient
@@ -26,13 +27,11 @@ template <int N, int P, int R> struct GradientMemory {
   float anchor[warps];
 };
 
-/// Copies `bytes` from global to shared memory; waitCopies() waits for them.
+/// Copies `bytes` from global to shared memory, each thread its parts.
 __device__ inline void copyTile(uint8_t *to, const void *from, int bytes) {
   for (int part = threadIdx.x * 16; part < bytes; part += threads * 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(sharedAddress(to + part)), "l"(static_cast<const uint8_t *>(from) + part)
-                 : "memory");
+    copy16(to + part, static_cast<const uint8_t *>(from) + part);
 }
-__device__ inline void waitCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 /// tile += factor * share, each thread the parts that it copied.
 template <int Bytes> __device__ inline void addWindowShare(uint8_t *tile, const bf16 *share, float factor) {
@@ -40,7 +39,7 @@ template <int Bytes> __device__ inline void addWindowShare(uint8_t *tile, const 
 #pragma unroll
   for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i)
     added[i] = factor == 0 ? uint4{} : load<uint4>(share + part / 2);
-  waitCopies();
+  waitCopies<0>();
   if (factor == 0)
     return;
 #pragma unroll
@@ -208,8 +207,13 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
 
   copyTile(memory.H, pass.states + first_index * N * P, N * P * 2);
   copyTile(memory.Gamma, pass.adjoints + first_index * N * P, N * P * 2);
+  KeyRows<N, R, threads, true> key_rows;
+  uint8_t *turned_keys = key_rows.which ? memory.Q : memory.K, *raw_keys = P == 64 ? memory.keys[key_rows.which] : turned_keys;
+  key_rows.copy(s, pass.b, first_head, begin, raw_keys);
+  commitCopies();
   if (threadIdx.x < 32)
     memory.decays[0].fill(s, pass.b, first_head, begin);
+  __syncthreads();
   // Gradients of C (first half of the block) and B (second), summed over heads: channels side * N / 4 + [0, N / 4) and those N / 2 further.
   float keys[N / 4] = {};
   for (int head = 0; head < s.group_heads; ++head) {
@@ -225,7 +229,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
     addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
                               pass.chunk_decays[index]);
-    loadKeys<N, R, threads, true>(s, 0, pass.b, h, begin, memory.K, memory.Q);
+    key_rows.turn(s, pass.b, h, begin, raw_keys, turned_keys);
     memory.weights.fill(decays);
     placeInputs<P, R, threads>(s, h, x, nullptr, memory.U, nullptr);
 #pragma unroll
@@ -525,6 +529,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     for (int i = 0; i < quarter / 2; ++i)
       keys[i] += low[i], keys[quarter / 2 + i] += high[i];
     __syncthreads();
+    if (P != 64 && has_next)
+      key_rows.copy(s, pass.b, h + 1, begin, raw_keys);
+    commitCopies();
     if (!second)
 #pragma unroll
       for (int i = 0; i < quarter / 2; i += 2) {
