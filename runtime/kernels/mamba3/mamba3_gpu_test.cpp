@@ -65,7 +65,7 @@ struct Case {
       return total;
     if (!has_states)
       take(2 * stateCount());
-    int64_t slices = std::max<int64_t>(1, groups * chunks / 1024), slice_heads = (groups + slices - 1) / slices * (heads / groups);
+    int64_t slices = std::max<int64_t>(1, groups * chunks / 2048), slice_heads = (groups + slices - 1) / slices * (heads / groups);
     int64_t sums = 2 * R * N + 3 * R * P + P + 8;
     take(2 * slice_heads * chunks * size), take(2 * slice_heads * chunks * size), take(4 * slice_heads * windows() * size);
     take(4 * slice_heads * windows()), take(2 * slice_heads * windows() * size), take(4 * slice_heads * chunks);
