@@ -239,56 +239,75 @@ template <int R> struct PairWeights {
   }
 };
 
-/// Matrices [rows, N] of the rotated B (which = 0) and C (1) of the chunk at token `begin`: one of them by the whole block, or `Both`, B into
-/// `tile` by its first half and C into `tile_c` by its second. A thread takes neighbouring rows, mostly of one token.
-template <int N, int R, int Threads, bool Both>
-__device__ inline void loadKeys(const Shape &s, int which, int b, int h, int begin, uint8_t *tile, uint8_t *tile_c) {
-  constexpr int lanes = N / 16, members = Both ? Threads / 2 : Threads, units = members / lanes, own = units < rows ? rows / units : 1;
-  int member = threadIdx.x % members, j = member % lanes * 8, first = member / lanes * own;
-  if (units > rows && first >= rows)
-    return;
-  if (Both) {
-    which = threadIdx.x / members;
-    tile = which ? tile_c : tile;
+/// Copies 16 bytes from global to shared memory, or zeros; waitCopies() waits for all but the last `Pending` groups of copies.
+__device__ inline void copy16(void *to, const void *from, bool valid = true) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(valid ? 16 : 0) : "memory");
+}
+__device__ inline void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int Pending = 0> __device__ inline void waitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory"); }
+
+/// How a block makes the matrices [rows, N] of rotated B and C of a chunk: one of them, or `Both`, B in its first half and C in its second. A
+/// thread owns neighbouring rows, mostly of one token, and of each 8 channels and their partners: it copies and turns them by itself.
+template <int N, int R, int Threads, bool Both> struct KeyRows {
+  static constexpr int lanes = N / 16, members = Both ? Threads / 2 : Threads, units = members / lanes, own = units < rows ? rows / units : 1;
+  static_assert(units <= rows, "every thread has a row");
+  int which, j, first;
+
+  __device__ explicit KeyRows(int which_alone = 0) {
+    which = Both ? int(threadIdx.x) / members : which_alone;
+    j = int(threadIdx.x) % members % lanes * 8, first = int(threadIdx.x) % members / lanes * own;
   }
-  const __half *keys = s.keyRows(which, b, h, begin) + first * N + j;
-  const __half *bias = s.biases + ((int64_t(which) * s.heads + h) * R) * N + j;
-  const uint2 *rotation = s.rotation + (s.token(b, h, begin) * s.A + j) / 2;
-  bool turned = j < s.A;
-  uint4 turns[2];
+  /// The rows as they are, in tiles where they will be turned.
+  __device__ void copy(const Shape &s, int b, int h, int begin, uint8_t *tile) const {
+    const __half *keys = s.keyRows(which, b, h, begin) + first * N + j;
 #pragma unroll
-  for (int k = 0; k < own; ++k) {
-    int i = first + k, t = i / R, r = i % R;
-    __half2 low[4] = {}, high[4] = {};
-    if (begin + t < s.sequence) {
-      *reinterpret_cast<uint4 *>(low) = load<uint4>(keys + k * N), *reinterpret_cast<uint4 *>(high) = load<uint4>(keys + k * N + N / 2);
-      uint4 bias_low = load<uint4>(bias + r * N), bias_high = load<uint4>(bias + r * N + N / 2);
-      if (turned && (k == 0 || k % R == 0)) {
-        const uint4 *from = reinterpret_cast<const uint4 *>(rotation + t * s.A / 2);
-        turns[0] = load<uint4>(from), turns[1] = load<uint4>(from + 1);
-      }
+    for (int k = 0; k < own; ++k) {
+      bool valid = begin + (first + k) / R < s.sequence;
+      copy16(tile + tileByte(first + k, j, rows), valid ? keys + k * N : s.keys, valid);
+      copy16(tile + tileByte(first + k, N / 2 + j, rows), valid ? keys + k * N + N / 2 : s.keys, valid);
+    }
+  }
+  /// tile = rotated keys from the tile `raw`, which may be the same.
+  __device__ void turn(const Shape &s, int b, int h, int begin, const uint8_t *raw, uint8_t *tile) const {
+    const __half *bias = s.biases + (int64_t(which) * s.heads + h) * R * N + j;
+    const uint2 *rotation = s.rotation + (s.token(b, h, begin) * s.A + j) / 2;
+    bool turned = j < s.A;
+    uint4 turns[2];
+#pragma unroll(own > 2 ? 2 : own)
+    for (int k = 0; k < own; ++k) {
+      int i = first + k, t = i / R, r = i % R;
+      __half2 low[4] = {}, high[4] = {};
+      if (begin + t < s.sequence) {
+        *reinterpret_cast<uint4 *>(low) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, j, rows));
+        *reinterpret_cast<uint4 *>(high) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, N / 2 + j, rows));
+        uint4 bias_low = load<uint4>(bias + r * N), bias_high = load<uint4>(bias + r * N + N / 2);
+        if (turned && (k == 0 || k % R == 0)) {
+          const uint4 *from = reinterpret_cast<const uint4 *>(rotation + t * s.A / 2);
+          turns[0] = load<uint4>(from), turns[1] = load<uint4>(from + 1);
+        }
 #pragma unroll
-      for (int pair = 0; pair < 4; ++pair) {
-        low[pair] = __hadd2(low[pair], reinterpret_cast<const __half2 *>(&bias_low)[pair]);
-        high[pair] = __hadd2(high[pair], reinterpret_cast<const __half2 *>(&bias_high)[pair]);
-        if (turned) {
-          __half2 cosine = reinterpret_cast<const __half2 *>(turns)[2 * pair], sine = reinterpret_cast<const __half2 *>(turns)[2 * pair + 1];
-          __half2 kept = low[pair];
-          low[pair] = __hfma2(__hneg2(high[pair]), sine, __hmul2(low[pair], cosine));
-          high[pair] = __hfma2(kept, sine, __hmul2(high[pair], cosine));
+        for (int pair = 0; pair < 4; ++pair) {
+          low[pair] = __hadd2(low[pair], reinterpret_cast<const __half2 *>(&bias_low)[pair]);
+          high[pair] = __hadd2(high[pair], reinterpret_cast<const __half2 *>(&bias_high)[pair]);
+          if (turned) {
+            __half2 cosine = reinterpret_cast<const __half2 *>(turns)[2 * pair], sine = reinterpret_cast<const __half2 *>(turns)[2 * pair + 1];
+            __half2 kept = low[pair];
+            low[pair] = __hfma2(__hneg2(high[pair]), sine, __hmul2(low[pair], cosine));
+            high[pair] = __hfma2(kept, sine, __hmul2(high[pair], cosine));
+          }
         }
       }
-    }
-    uint4 out[2];
+      uint4 out[2];
 #pragma unroll
-    for (int pair = 0; pair < 4; ++pair) {
-      reinterpret_cast<__nv_bfloat162 *>(&out[0])[pair] = __float22bfloat162_rn(__half22float2(low[pair]));
-      reinterpret_cast<__nv_bfloat162 *>(&out[1])[pair] = __float22bfloat162_rn(__half22float2(high[pair]));
+      for (int pair = 0; pair < 4; ++pair) {
+        reinterpret_cast<__nv_bfloat162 *>(&out[0])[pair] = __float22bfloat162_rn(__half22float2(low[pair]));
+        reinterpret_cast<__nv_bfloat162 *>(&out[1])[pair] = __float22bfloat162_rn(__half22float2(high[pair]));
+      }
+      *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = out[0];
+      *reinterpret_cast<uint4 *>(tile + tileByte(i, N / 2 + j, rows)) = out[1];
     }
-    *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = out[0];
-    *reinterpret_cast<uint4 *>(tile + tileByte(i, N / 2 + j, rows)) = out[1];
   }
-}
+};
 
 /// Channels of a vector of B or C, 0 where there is none (-1); `packed`: they are neighbours, suitably aligned.
 template <int Count> __device__ inline void readChannels(bool packed, const bf16 *from, const int (&channel)[Count], float (&values)[Count]) {

@@ -11,7 +11,7 @@ using namespace megacc::cuda::mamba3;
 namespace {
 
 /// Blocks that fill the card several times over.
-constexpr int slice_blocks = 1024;
+constexpr int slice_blocks = 2048;
 
 struct Backward {
   Shape s = {};

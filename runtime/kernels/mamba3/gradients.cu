@@ -12,6 +12,7 @@ namespace {
 constexpr int threads = 512, warps = threads / 32;
 
 template <int N, int P, int R> struct GradientMemory {
+  uint8_t keys[P == 64 ? 2 : 0][rows * N * 2]; // B and C before biases and rotation, the same for all heads
   uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], Gamma[N * P * 2], U[rows * P * 2];
   uint8_t E[rows * P * 2], M[rows * rows * 2], F[rows * rows * 2]; // with `norm` together also the sums of biases
   float norm[warps][128];                                          // the terms of the norm's gradient
@@ -21,18 +22,16 @@ template <int N, int P, int R> struct GradientMemory {
   uint8_t x[keeps_x ? rows / R * P * 2 : 16];
   PairWeights<R> weights;
   Decays<rows / R> decays[2]; // of this head and the next
-  float pair_rows[2][rows], same_token[2][rows], state_out[2][rows], state_in[2][rows]; // row sums, half of the columns a warpgroup
-  float pair_columns[4][rows], diagonal[rows];
-  float anchor[warps];
+  float masked_rows[2][rows], same_token[2][rows], state_out[2][rows], state_in[2][rows]; // row sums, half of the columns a warpgroup
+  float pair_columns[4][rows];
+  float anchor[warps], skip[warps];
 };
 
-/// Copies `bytes` from global to shared memory; waitCopies() waits for them.
+/// Copies `bytes` from global to shared memory, each thread its parts.
 __device__ inline void copyTile(uint8_t *to, const void *from, int bytes) {
   for (int part = threadIdx.x * 16; part < bytes; part += threads * 16)
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(sharedAddress(to + part)), "l"(static_cast<const uint8_t *>(from) + part)
-                 : "memory");
+    copy16(to + part, static_cast<const uint8_t *>(from) + part);
 }
-__device__ inline void waitCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 /// tile += factor * share, each thread the parts that it copied.
 template <int Bytes> __device__ inline void addWindowShare(uint8_t *tile, const bf16 *share, float factor) {
@@ -40,7 +39,7 @@ template <int Bytes> __device__ inline void addWindowShare(uint8_t *tile, const 
 #pragma unroll
   for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i)
     added[i] = factor == 0 ? uint4{} : load<uint4>(share + part / 2);
-  waitCopies();
+  waitCopies<0>();
   if (factor == 0)
     return;
 #pragma unroll
@@ -72,13 +71,16 @@ __device__ inline float tileDot(const uint8_t *a, const uint8_t *b, int bytes) {
   return sum;
 }
 
-/// Output side of the tokens: E, the gradient of z, and the terms of the gradients of phi (in Y), zeta (in d_gate) and the norm.
-template <int N, int P, int R>
+/// Output side of the tokens: E, the gradient of z, and the terms of the gradients of phi (in Y), zeta (in d_gate), the skip and the norm.
+template <int N, int P, int R, bool Norm>
 __device__ void gateGradients(const Shape &s, const GradientPass &pass, GradientMemory<N, P, R> &memory, int h, int begin,
-                              const TokenRows<P, R, threads> &z_rows, const TokenRows<P, R, threads> &d_rows) {
+                              const TokenRows<P, R, threads> &x_rows, const TokenRows<P, R, threads> &z_rows,
+                              const TokenRows<P, R, threads> &d_rows) {
   using Rows = TokenRows<P, R, threads>;
   constexpr int pairs = P / 64;
   float2 d_norm[pairs] = {};
+  float d_skip = 0;
+  const float *zeta_row = s.zeta + h * R * P, *phi_row = s.phi + h * R * P, *psi_row = s.psi + h * R * P;
 #pragma unroll
   for (int k = 0; k < Rows::tokens; ++k) {
     int t = Rows::token(k);
@@ -88,41 +90,49 @@ __device__ void gateGradients(const Shape &s, const GradientPass &pass, Gradient
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       float2 y[pairs], e[pairs];
-      float squares = 0;
+      float scale = 1, products = 0;
 #pragma unroll
-      for (int pair = 0; pair < pairs; ++pair) {
+      for (int pair = 0; pair < pairs; ++pair)
         y[pair] = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][Rows::channel(pair)]);
-        squares += y[pair].x * y[pair].x + y[pair].y * y[pair].y;
+      if constexpr (Norm) {
+        float squares = 0;
+#pragma unroll
+        for (int pair = 0; pair < pairs; ++pair)
+          squares += y[pair].x * y[pair].x + y[pair].y * y[pair].y;
+        scale = rsqrtf(warpSum(squares) / float(s.head_dim) + s.eps);
       }
-      float scale = s.norm ? rsqrtf(warpSum(squares) / float(s.head_dim) + s.eps) : 1.0f, products = 0;
 #pragma unroll
       for (int pair = 0; pair < pairs; ++pair) {
         int p = Rows::channel(pair);
         float2 z = widen(z_rows.values[k][pair]), d = widen(d_rows.values[k][pair]);
-        float2 zeta = load<float2>(s.zeta + (h * R + r) * P + p), phi = load<float2>(s.phi + (h * R + r) * P + p);
-        float2 norm = s.norm ? load<float2>(s.out_norms + h * P + p) : float2{1, 1};
+        float2 zeta = load<float2>(zeta_row + r * P + p), phi = load<float2>(phi_row + r * P + p);
+        float2 norm = Norm ? load<float2>(s.out_norms + h * P + p) : float2{1, 1};
         auto channel = [&](float y, float z, float d, float zeta, float phi, float norm, float &d_phi, float &d_zeta, float &d_z, float &d_norm) {
-          float w = z * zeta, gate = sigmoid(w), silu = w * gate, unit = y * scale;
-          float d_w = d * phi * unit * norm * gate * (1.0f + w * (1.0f - gate)), e = d * phi * silu;
-          d_phi = d * unit * norm * silu, d_zeta = d_w * z, d_z += d_w * zeta, d_norm += e * unit;
-          return e * norm;
+          float unit = Norm ? y * scale : y, normed = Norm ? unit * norm : unit;
+          float w = z * zeta, gate = sigmoid(w), silu = w * gate, inside = d * phi;
+          float d_w = inside * normed * fmaf(silu, 1.0f - gate, gate), e = inside * silu;
+          d_phi = d * normed * silu, d_zeta = d_w * z, d_z = fmaf(d_w, zeta, d_z);
+          if (Norm)
+            d_norm += e * unit, e *= norm;
+          return e;
         };
         float2 d_phi, d_zeta;
         e[pair].x = channel(y[pair].x, z.x, d.x, zeta.x, phi.x, norm.x, d_phi.x, d_zeta.x, d_z[pair].x, d_norm[pair].x);
         e[pair].y = channel(y[pair].y, z.y, d.y, zeta.y, phi.y, norm.y, d_phi.y, d_zeta.y, d_z[pair].y, d_norm[pair].y);
-        products += e[pair].x * y[pair].x + e[pair].y * y[pair].y;
         *reinterpret_cast<float2 *>(&memory.Y[t * R + r][p]) = d_phi;
         *reinterpret_cast<float2 *>(&memory.d_gate[t * R + r][p]) = d_zeta;
+        if (Norm)
+          products += e[pair].x * y[pair].x + e[pair].y * y[pair].y;
       }
-      if (s.norm) {
-        float shift = warpSum(products) * scale * scale / float(s.head_dim);
+      float shift = Norm ? warpSum(products) * scale * scale / float(s.head_dim) : 0.0f;
 #pragma unroll
-        for (int pair = 0; pair < pairs; ++pair)
+      for (int pair = 0; pair < pairs; ++pair) {
+        if (Norm)
           e[pair].x = scale * (e[pair].x - y[pair].x * shift), e[pair].y = scale * (e[pair].y - y[pair].y * shift);
-      }
-#pragma unroll
-      for (int pair = 0; pair < pairs; ++pair)
+        float2 x = widen(x_rows.values[k][pair]), psi = load<float2>(psi_row + r * P + Rows::channel(pair));
+        d_skip += e[pair].x * (x.x * psi.x) + e[pair].y * (x.y * psi.y);
         storePair(memory.E, t * R + r, Rows::channel(pair), rows, e[pair].x, e[pair].y);
+      }
     }
 #pragma unroll
     for (int pair = 0; pair < pairs; ++pair)
@@ -130,7 +140,10 @@ __device__ void gateGradients(const Shape &s, const GradientPass &pass, Gradient
         writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + h * s.head_dim, Rows::channel(pair),
                   d_z[pair].x, d_z[pair].y);
   }
-  if (s.norm)
+  d_skip = warpSum(d_skip);
+  if ((threadIdx.x & 31) == 0)
+    memory.skip[threadIdx.x / 32] = d_skip;
+  if constexpr (Norm)
 #pragma unroll
     for (int pair = 0; pair < pairs; ++pair)
       *reinterpret_cast<float2 *>(&memory.norm[threadIdx.x / 32][Rows::channel(pair)]) = d_norm[pair];
@@ -148,11 +161,12 @@ __device__ void tokenGradients(const Shape &s, const GradientPass &pass, const G
     return value;
   };
   // What passes a token: from earlier ones to the end, and what ends in it or later ones less what begins there.
-  float passing[2], ending[2], ending_sum = 0, d_skip = 0;
+  float passing[2], ending[2], ending_sum = 0;
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     int i = lane + 32 * half, t = i / R;
-    float pair_row = ofToken(memory.pair_rows[0][i] + memory.pair_rows[1][i]), same = ofToken(memory.same_token[0][i] + memory.same_token[1][i]);
+    float same = ofToken(memory.same_token[0][i] + memory.same_token[1][i]);
+    float pair_row = ofToken(memory.masked_rows[0][i] + memory.masked_rows[1][i]) - decays.gamma[t] * same;
     float out = ofToken(memory.state_out[0][i] + memory.state_out[1][i]), in = ofToken(memory.state_in[0][i] + memory.state_in[1][i]);
     float column = ofToken(memory.pair_columns[0][i] + memory.pair_columns[1][i] + memory.pair_columns[2][i] + memory.pair_columns[3][i]);
     if (i % R == 0 && begin + t < s.sequence) {
@@ -161,9 +175,8 @@ __device__ void tokenGradients(const Shape &s, const GradientPass &pass, const G
     }
     passing[half] = decays.leaving[t] * in, ending[half] = out + pair_row - decays.weight[t] * column;
     ending_sum += warpSum(i % R ? 0.0f : ending[half]);
-    d_skip += memory.diagonal[i];
   }
-  d_skip = warpSum(d_skip);
+  float d_skip = warpSum(lane < warps ? memory.skip[lane] : 0.0f);
   if (lane == 0)
     *skip = d_skip;
   float sum = warpSum(lane < warps / 2 ? memory.anchor[lane] : 0.0f) * decays.end[0] + ending_sum;
@@ -208,8 +221,13 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
 
   copyTile(memory.H, pass.states + first_index * N * P, N * P * 2);
   copyTile(memory.Gamma, pass.adjoints + first_index * N * P, N * P * 2);
+  KeyRows<N, R, threads, true> key_rows;
+  uint8_t *turned_keys = key_rows.which ? memory.Q : memory.K, *raw_keys = P == 64 ? memory.keys[key_rows.which] : turned_keys;
+  key_rows.copy(s, pass.b, first_head, begin, raw_keys);
+  commitCopies();
   if (threadIdx.x < 32)
     memory.decays[0].fill(s, pass.b, first_head, begin);
+  __syncthreads();
   // Gradients of C (first half of the block) and B (second), summed over heads: channels side * N / 4 + [0, N / 4) and those N / 2 further.
   float keys[N / 4] = {};
   for (int head = 0; head < s.group_heads; ++head) {
@@ -225,7 +243,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
     addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
                               pass.chunk_decays[index]);
-    loadKeys<N, R, threads, true>(s, 0, pass.b, h, begin, memory.K, memory.Q);
+    key_rows.turn(s, pass.b, h, begin, raw_keys, turned_keys);
     memory.weights.fill(decays);
     placeInputs<P, R, threads>(s, h, x, nullptr, memory.U, nullptr);
 #pragma unroll
@@ -303,7 +321,10 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         memory.anchor[threadIdx.x / 32] = anchor;
     }
     __syncthreads();
-    gateGradients<N, P, R>(s, pass, memory, h, begin, z, d_y);
+    if (s.norm)
+      gateGradients<N, P, R, true>(s, pass, memory, h, begin, x, z, d_y);
+    else
+      gateGradients<N, P, R, false>(s, pass, memory, h, begin, x, z, d_y);
     publishTiles();
     __syncthreads();
 
@@ -339,43 +360,45 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     if (!second) {
       // Row and column sums of F * S, and F * mask.
       fenceRegisters(dF);
-      float pair_row[2] = {}, same_token[2] = {};
+      float masked_row[2] = {}, same_token[2] = {}, pair_column[8] = {};
 #pragma unroll
-      for (int i = 0; i < 16; i += 4) {
-        float pair_column[2] = {};
+      for (int below = 0; below < 2; ++below) {
+        int from = row + below * 8, t = from / R;
 #pragma unroll
-        for (int below = 0; below < 2; ++below) {
-          int from = row + below * 8, to = side * 32 + i / 4 * 8 + column, t = from / R;
+        for (int i = 0; i < 4; ++i) {
+          int to = side * 32 + i * 8 + column;
+          float2 weights = memory.weights.at(decays, t, to / R);
           float masked[2];
-          float2 weights = {};
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
-            int u = (to + e) / R;
-            if (R == 1 || e == 0)
-              weights = memory.weights.at(decays, t, u);
-            float value = dF[i + 2 * below + e], product = value * S[i + 2 * below + e];
+            if (R == 1 && e)
+              weights = memory.weights.at(decays, t, to + 1);
+            float value = dF[i * 4 + 2 * below + e], product = value * S[i * 4 + 2 * below + e];
             masked[e] = value * weights.x;
-            pair_row[below] += t == u ? 0.0f : product * weights.x, pair_column[e] += product * weights.y;
-            same_token[below] += t == u ? product : 0.0f;
-            if (from == to + e)
-              memory.diagonal[from] = value;
+            masked_row[below] = fmaf(product, weights.x, masked_row[below]);
+            pair_column[2 * i + e] = fmaf(product, weights.y, pair_column[2 * i + e]);
+            if (t == (to + e) / R)
+              same_token[below] += product;
           }
           storePair(memory.F, from, to, rows, masked[0], masked[1]);
         }
-#pragma unroll
-        for (int e = 0; e < 2; ++e) {
-#pragma unroll
-          for (int offset = 4; offset < 32; offset <<= 1)
-            pair_column[e] += __shfl_xor_sync(0xffffffff, pair_column[e], offset);
-          if (lane < 4)
-            memory.pair_columns[warp][side * 32 + i / 4 * 8 + column + e] = pair_column[e];
-        }
       }
+      // Column i of this thread's eight over the warp's rows: every thread ends with one of them.
+#pragma unroll
+      for (int count = 4, offset = 16; count; count >>= 1, offset >>= 1)
+#pragma unroll
+        for (int i = 0; i < count; ++i) {
+          bool upper = lane & offset;
+          float kept = upper ? pair_column[i + count] : pair_column[i], sent = upper ? pair_column[i] : pair_column[i + count];
+          pair_column[i] = kept + __shfl_xor_sync(0xffffffff, sent, offset);
+        }
+      int mine = (lane >> 4 & 1) * 4 + (lane >> 3 & 1) * 2 + (lane >> 2 & 1);
+      memory.pair_columns[warp][side * 32 + mine / 2 * 8 + column + mine % 2] = pair_column[0];
 #pragma unroll
       for (int below = 0; below < 2; ++below) {
-        float pairs = quadSum(pair_row[below]), same = quadSum(same_token[below]);
+        float masked = quadSum(masked_row[below]), same = quadSum(same_token[below]);
         if (lane % 4 == 0)
-          memory.pair_rows[side][row + below * 8] = pairs, memory.same_token[side][row + below * 8] = same;
+          memory.masked_rows[side][row + below * 8] = masked, memory.same_token[side][row + below * 8] = same;
       }
     } else {
       // E times the state's part of Y, U times K Gamma; then dU = leaving (K Gamma) + M^T E.
@@ -475,63 +498,90 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
       }
     }
 
-    // Turns the gradients back by the angles, and takes the gradients of the angles, the sum over ranks of v0 d1 - v1 d0.
+    // Turns the gradients back by the angles, and takes the gradients of the angles, the sum over ranks of v0 d1 - v1 d0. With ranks every
+    // thread ends with one of its four sums a column tile: of row side `kept_below`, column `kept_column`.
     const uint8_t *tile = second ? memory.K : memory.Q;
-    float angles[quarter / 2]; // as low
+    constexpr int kept = R == 1 ? 4 : 1;
+    int kept_below = lane >> 2 & 1, kept_column = lane >> 3 & 1;
+    float angles[quarter / 8][kept];
+    bool valid[2] = {begin + row / R < s.sequence, begin + (row + 8) / R < s.sequence};
+    int64_t first_token = s.token(pass.b, h, begin);
+    const uint2 *rotations[2] = {s.rotation + ((first_token + row / R) * s.A + first + column) / 2,
+                                 s.rotation + ((first_token + (row + 8) / R) * s.A + first + column) / 2};
 #pragma unroll
-    for (int i = 0; i < quarter / 2; i += 2) {
-      int at = row + (i & 2) * 4, j = first + i / 4 * 8 + column, t = begin + at / R;
-      angles[i] = angles[i + 1] = 0;
-      if (first + i / 4 * 8 < s.A) {
-        if (t < s.sequence) {
-          float2 v_low = loadPair(tile, at, j, rows), v_high = loadPair(tile, at, N / 2 + j, rows);
-          uint2 turns = load<uint2>(s.rotation + (s.token(pass.b, h, t) * s.A + j) / 2); // cosines, sines
+    for (int i = 0; i < quarter / 8; ++i) {
+      float sums[4] = {};
+      if (first + i * 8 >= s.A)
+        break;
 #pragma unroll
-          for (int e = 0; e < 2; ++e) {
-            float2 turn = {e ? __high2float(reinterpret_cast<const __half2 &>(turns.x)) : __low2float(reinterpret_cast<const __half2 &>(turns.x)),
-                           e ? __high2float(reinterpret_cast<const __half2 &>(turns.y)) : __low2float(reinterpret_cast<const __half2 &>(turns.y))};
-            float d_low = low[i + e], d_high = high[i + e];
-            angles[i + e] = (e ? v_low.y : v_low.x) * d_high - (e ? v_high.y : v_high.x) * d_low;
-            low[i + e] = d_low * turn.x + d_high * turn.y, high[i + e] = d_high * turn.x - d_low * turn.y;
-          }
-        }
+      for (int below = 0; below < 2; ++below) {
+        if (!valid[below])
+          continue;
+        int at = row + below * 8, j = first + i * 8 + column;
+        float2 v_low = loadPair(tile, at, j, rows), v_high = loadPair(tile, at, N / 2 + j, rows);
+        uint2 turns = load<uint2>(rotations[below] + i * 4); // cosines, sines
+        float2 cosine = __half22float2(reinterpret_cast<const __half2 &>(turns.x)), sine = __half22float2(reinterpret_cast<const __half2 &>(turns.y));
+        float *l = low + i * 4 + below * 2, *u = high + i * 4 + below * 2;
+        sums[below * 2] = v_low.x * u[0] - v_high.x * l[0], sums[below * 2 + 1] = v_low.y * u[1] - v_high.y * l[1];
+        float turned[2] = {l[0] * cosine.x + u[0] * sine.x, l[1] * cosine.y + u[1] * sine.y};
+        u[0] = u[0] * cosine.x - l[0] * sine.x, u[1] = u[1] * cosine.y - l[1] * sine.y;
+        l[0] = turned[0], l[1] = turned[1];
+      }
+      if constexpr (R == 1) {
 #pragma unroll
-        for (int e = 0; e < 2; ++e)
+        for (int k = 0; k < 4; ++k)
+          angles[i][k] = sums[k];
+      } else {
 #pragma unroll
-          for (int offset = 4; offset < 4 * R; offset <<= 1)
-            angles[i + e] += __shfl_xor_sync(0xffffffff, angles[i + e], offset);
+        for (int k = 0; k < 2; ++k)
+          sums[k] = (kept_below ? sums[2 + k] : sums[k]) + __shfl_xor_sync(0xffffffff, kept_below ? sums[k] : sums[2 + k], 4);
+        float sum = (kept_column ? sums[1] : sums[0]) + __shfl_xor_sync(0xffffffff, kept_column ? sums[0] : sums[1], 8);
+        angles[i][0] = R == 8 ? sum + __shfl_xor_sync(0xffffffff, sum, 16) : sum;
       }
     }
     float *exchange = &memory.d_gate[0][0] + threadIdx.x % 256;
     if (second)
 #pragma unroll
-      for (int i = 0; i < quarter / 2; ++i)
-        exchange[i * 256] = angles[i];
-    // Sums over this warp's tokens: the two rows of a thread, then the threads with the same rank.
+      for (int i = 0; i < quarter / 8; ++i)
 #pragma unroll
-    for (int i = 0; i < quarter / 2; i += 4)
+        for (int k = 0; k < kept; ++k)
+          if (first + i * 8 < s.A)
+            exchange[(i * kept + k) * 256] = angles[i][k];
+    // Sums over this warp's tokens: the two rows of a thread, then the threads with the same rank.
+    float *bias_sum = &bias_sums[second ? 0 : 1][warp][lane / 4 % R][first + column];
+#pragma unroll
+    for (int i = 0; i < quarter / 8; ++i)
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
-        float sums[2] = {low[i + e] + low[i + 2 + e], high[i + e] + high[i + 2 + e]};
+        float sums[2] = {low[i * 4 + e] + low[i * 4 + 2 + e], high[i * 4 + e] + high[i * 4 + 2 + e]};
+        if constexpr (R == 4) { // the upper half of the warp ends with the upper channels
+          bool upper = lane >= 16;
+          bias_sum[(upper ? N / 2 : 0) + i * 8 + e] = (upper ? sums[1] : sums[0]) + __shfl_xor_sync(0xffffffff, upper ? sums[0] : sums[1], 16);
+        } else {
 #pragma unroll
-        for (int offset = 4 * R; offset < 32; offset <<= 1)
-          sums[0] += __shfl_xor_sync(0xffffffff, sums[0], offset), sums[1] += __shfl_xor_sync(0xffffffff, sums[1], offset);
-        if (lane / 4 < R) {
-          float *to = bias_sums[second ? 0 : 1][warp][lane / 4] + first + i / 4 * 8 + column + e;
-          to[0] = sums[0], to[N / 2] = sums[1];
+          for (int offset = 4 * R; offset < 32; offset <<= 1)
+            sums[0] += __shfl_xor_sync(0xffffffff, sums[0], offset), sums[1] += __shfl_xor_sync(0xffffffff, sums[1], offset);
+          if (lane / 4 < R)
+            bias_sum[i * 8 + e] = sums[0], bias_sum[N / 2 + i * 8 + e] = sums[1];
         }
       }
 #pragma unroll
     for (int i = 0; i < quarter / 2; ++i)
       keys[i] += low[i], keys[quarter / 2 + i] += high[i];
     __syncthreads();
-    if (!second)
+    if (P != 64 && has_next)
+      key_rows.copy(s, pass.b, h + 1, begin, raw_keys);
+    commitCopies();
+    if (!second && (R < 8 || lane < 16))
 #pragma unroll
-      for (int i = 0; i < quarter / 2; i += 2) {
-        int at = row + (i & 2) * 4, t = begin + at / R;
-        if (first + i / 4 * 8 < s.A && t < s.sequence && at % R == 0)
-          *reinterpret_cast<float2 *>(pass.d_turn + s.token(pass.b, h, t) * s.A + first + i / 4 * 8 + column) = {
-              angles[i] + exchange[i * 256], angles[i + 1] + exchange[(i + 1) * 256]};
+      for (int k = 0; k < kept; ++k) {
+        int below = R == 1 ? k / 2 : kept_below, e = R == 1 ? k % 2 : kept_column;
+        float *to = pass.d_turn + (first_token + (row + below * 8) / R) * s.A + first + column + e;
+        if (valid[below])
+#pragma unroll
+          for (int i = 0; i < quarter / 8; ++i)
+            if (first + i * 8 < s.A)
+              to[i * 8] = angles[i][k] + exchange[(i * kept + k) * 256];
       }
     for (int i = threadIdx.x; i < 2 * R * N; i += threads) {
       int which = i / (R * N), r = i / N % R, n = i % N;

@@ -61,6 +61,10 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   int64_t y_stride = int64_t(s.heads) * s.head_dim, y_first = (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
   Rows x, z, d;
   x.read(s, x_row, s.width, window_begin);
+  KeyRows<N, R, block_threads, true> key_rows;
+  uint8_t *keys = key_rows.which ? memory.Q : memory.K;
+  key_rows.copy(s, b, h, window_begin, keys);
+  commitCopies();
   __syncthreads();
 
   for (int c = 0; c < count; ++c) {
@@ -71,7 +75,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     z.read(s, z_row, s.width, begin);
     if constexpr (Gradient)
       d.read(s, pass.d_y + y_first, y_stride, begin);
-    loadKeys<N, R, block_threads, true>(s, 0, b, h, begin, memory.K, memory.Q);
+    waitCopies();
+    key_rows.turn(s, b, h, begin, keys, keys);
     memory.weights.fill(decays);
 #pragma unroll
     for (int i = 0; i < columns / 2; i += 2)
@@ -122,6 +127,9 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     waitProducts();
     fenceRegisters(state);
     __syncthreads();
+    if (c + 1 < count)
+      key_rows.copy(s, b, h, begin + chunk, keys);
+    commitCopies();
 
 #pragma unroll
     for (int k = 0; k < Rows::tokens; ++k) {

@@ -9,7 +9,7 @@ namespace {
 template <int N, int P, int R> struct StateMemory {
   struct {
     uint8_t keys[rows * N * 2], inputs[rows * P * 2];
-  } tiles[2];
+  } tiles[3];
   Decays<rows / R> decays[max_window * R / rows];
 };
 
@@ -52,7 +52,7 @@ template <int P, int R> __device__ void scaleGateGradients(const bf16 *E, const 
   }
 }
 
-/// One block a window of a head. Two sets of tiles: one is written while the other is multiplied.
+/// One block a window of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after next.
 template <int N, int P, int R, bool Reverse>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Shape s, StatePass pass) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2;
@@ -91,6 +91,13 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
     else if (!pass.E)
       inputs.read(s, z, s.width, t), d_rows.read(s, d_y, int64_t(s.heads) * s.head_dim, t);
   };
+  KeyRows<N, R, block_threads, false> key_rows(Reverse);
+  auto copyKeys = [&](int step) {
+    if (step < count)
+      key_rows.copy(s, b, h, window_begin + (Reverse ? count - 1 - step : step) * chunk, memory.tiles[step % 3].keys);
+    commitCopies();
+  };
+  copyKeys(0), copyKeys(1);
   fetch(0);
   __syncthreads();
 
@@ -98,7 +105,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
   bool writes_totals = pass.totals;
   for (int step = 0; step < count; ++step) {
     int c = Reverse ? count - 1 - step : step, t = window_begin + c * chunk;
-    auto &tiles = memory.tiles[step & 1];
+    auto &tiles = memory.tiles[step % 3];
     const Decays<chunk> &decays = memory.decays[c];
     bool last = step + 1 == count && !writes_totals;
     if (!last) {
@@ -110,7 +117,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
         placeGateGradients<P, R, block_threads>(s, h, inputs, d_rows, decays.entering, tiles.inputs);
       if (step + 1 < count)
         fetch(step + 1);
-      loadKeys<N, R, block_threads, false>(s, Reverse, b, h, t, tiles.keys, nullptr);
+      waitCopies<1>();
+      key_rows.turn(s, b, h, t, tiles.keys, tiles.keys);
     }
     waitProducts();
     fenceRegisters(state);
@@ -126,6 +134,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
       return;
     publishTiles();
     __syncthreads();
+    copyKeys(step + 2);
     float decay = decays.end[0];
     total_decay *= decay;
 #pragma unroll
