@@ -11,7 +11,7 @@ using namespace mlir;
 namespace megacc {
 
 /// Tokens between two cached states, and the most that the kernels can walk at a time.
-static constexpr int64_t kWindow = 256, kMaxWindow = 512;
+static constexpr int64_t kWindow = 256, kMaxWindow = 256;
 /// Rows of a chunk, and blocks that fill a card: the backward has the states of that many chunks of a group at a time.
 static constexpr int64_t kRows = 64, kSliceBlocks = 2048;
 

@@ -17,7 +17,7 @@ namespace megacc::cuda::mamba3 {
 /// Threads of a block that walks a window of a head: two warpgroups.
 constexpr int block_threads = 256, block_warps = 8;
 /// Tokens of a window, at most.
-constexpr int max_window = 512;
+constexpr int max_window = 256;
 /// Rows of a chunk's matrices.
 constexpr int rows = 64;
 /// Warps of a block that walks a whole sequence.
@@ -257,8 +257,8 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
     which = Both ? int(threadIdx.x) / members : which_alone;
     j = int(threadIdx.x) % members % lanes * 8, first = int(threadIdx.x) % members / lanes * own;
   }
-  /// The rows as they are, in tiles where they will be turned.
-  __device__ void copy(const Shape &s, int b, int h, int begin, uint8_t *tile) const {
+  /// The rows as they are, in tiles where they will be turned; with `turns` also the rotation of this thread's token, to its own places.
+  __device__ void copy(const Shape &s, int b, int h, int begin, uint8_t *tile, uint4 *turns = nullptr) const {
     const __half *keys = s.keyRows(which, b, h, begin) + first * N + j;
 #pragma unroll
     for (int k = 0; k < own; ++k) {
@@ -266,13 +266,22 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
       copy16(tile + tileByte(first + k, j, rows), valid ? keys + k * N : s.keys, valid);
       copy16(tile + tileByte(first + k, N / 2 + j, rows), valid ? keys + k * N + N / 2 : s.keys, valid);
     }
+    if (turns && j < s.A && begin + first / R < s.sequence) {
+      const uint4 *from = reinterpret_cast<const uint4 *>(rotationOf(s, b, h, begin));
+      copy16(turns + threadIdx.x, from), copy16(turns + Threads + threadIdx.x, from + 1);
+    }
   }
-  /// tile = rotated keys from the tile `raw`, which may be the same.
-  __device__ void turn(const Shape &s, int b, int h, int begin, const uint8_t *raw, uint8_t *tile) const {
-    const __half *bias = s.biases + (int64_t(which) * s.heads + h) * R * N + j;
-    const uint2 *rotation = s.rotation + (s.token(b, h, begin) * s.A + j) / 2;
+  __device__ const uint2 *rotationOf(const Shape &s, int b, int h, int begin) const {
+    return s.rotation + ((s.token(b, h, begin) + first / R) * s.A + j) / 2;
+  }
+  /// tile = rotated keys from the tile `raw`, which may be the same; `bias` [R, N] is the head's.
+  __device__ void turn(const Shape &s, int b, int h, int begin, const __half *bias, const uint8_t *raw, uint8_t *tile,
+                       const uint4 *turns = nullptr) const {
+    const uint2 *rotation = rotationOf(s, b, h, begin);
     bool turned = j < s.A;
-    uint4 turns[2];
+    uint4 turn[2];
+    if (turns)
+      turn[0] = turns[threadIdx.x], turn[1] = turns[Threads + threadIdx.x];
 #pragma unroll(own > 2 ? 2 : own)
     for (int k = 0; k < own; ++k) {
       int i = first + k, t = i / R, r = i % R;
@@ -280,17 +289,17 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
       if (begin + t < s.sequence) {
         *reinterpret_cast<uint4 *>(low) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, j, rows));
         *reinterpret_cast<uint4 *>(high) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, N / 2 + j, rows));
-        uint4 bias_low = load<uint4>(bias + r * N), bias_high = load<uint4>(bias + r * N + N / 2);
-        if (turned && (k == 0 || k % R == 0)) {
-          const uint4 *from = reinterpret_cast<const uint4 *>(rotation + t * s.A / 2);
-          turns[0] = load<uint4>(from), turns[1] = load<uint4>(from + 1);
+        uint4 bias_low = *reinterpret_cast<const uint4 *>(bias + r * N + j), bias_high = *reinterpret_cast<const uint4 *>(bias + r * N + N / 2 + j);
+        if (!turns && turned && (k == 0 || k % R == 0)) {
+          const uint4 *from = reinterpret_cast<const uint4 *>(rotation + (t - first / R) * s.A / 2);
+          turn[0] = load<uint4>(from), turn[1] = load<uint4>(from + 1);
         }
 #pragma unroll
         for (int pair = 0; pair < 4; ++pair) {
           low[pair] = __hadd2(low[pair], reinterpret_cast<const __half2 *>(&bias_low)[pair]);
           high[pair] = __hadd2(high[pair], reinterpret_cast<const __half2 *>(&bias_high)[pair]);
           if (turned) {
-            __half2 cosine = reinterpret_cast<const __half2 *>(turns)[2 * pair], sine = reinterpret_cast<const __half2 *>(turns)[2 * pair + 1];
+            __half2 cosine = reinterpret_cast<const __half2 *>(turn)[2 * pair], sine = reinterpret_cast<const __half2 *>(turn)[2 * pair + 1];
             __half2 kept = low[pair];
             low[pair] = __hfma2(__hneg2(high[pair]), sine, __hmul2(low[pair], cosine));
             high[pair] = __hfma2(kept, sine, __hmul2(high[pair], cosine));
@@ -306,6 +315,20 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
       *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = out[0];
       *reinterpret_cast<uint4 *>(tile + tileByte(i, N / 2 + j, rows)) = out[1];
     }
+  }
+};
+
+/// What a block reads again and again of one head, in shared memory.
+template <int N, int P, int R> struct HeadTables {
+  float psi[R * P], zeta[R * P], phi[R * P];
+  __half bias[2][R * N];
+
+  template <int Threads> __device__ void fill(const Shape &s, int h) {
+    for (int i = threadIdx.x; i < R * P; i += Threads)
+      psi[i] = load<float>(s.psi + h * R * P + i), zeta[i] = load<float>(s.zeta + h * R * P + i), phi[i] = load<float>(s.phi + h * R * P + i);
+    for (int i = threadIdx.x; i < R * N / 2; i += Threads)
+      for (int which : {0, 1})
+        reinterpret_cast<uint32_t *>(bias[which])[i] = load<uint32_t>(s.biases + (int64_t(which) * s.heads + h) * R * N + 2 * i);
   }
 };
 
@@ -369,9 +392,9 @@ template <int P, int R, int Threads> struct TokenRows {
   __device__ static int channel(int pair) { return int(threadIdx.x & 31) * 2 + pair * 64; }
 };
 
-/// Matrices [rows, P] of U and, where they are asked for, leaving * U from rows of x.
+/// Matrices [rows, P] of U and, where they are asked for, leaving * U from rows of x and a head's psi.
 template <int P, int R, int Threads>
-__device__ inline void placeInputs(const Shape &s, int h, const TokenRows<P, R, Threads> &x, const float *leaving, uint8_t *U, uint8_t *leaving_U) {
+__device__ inline void placeInputs(const TokenRows<P, R, Threads> &x, const float *psi_rows, const float *leaving, uint8_t *U, uint8_t *leaving_U) {
   using Rows = TokenRows<P, R, Threads>;
 #pragma unroll
   for (int k = 0; k < Rows::tokens; ++k) {
@@ -385,7 +408,7 @@ __device__ inline void placeInputs(const Shape &s, int h, const TokenRows<P, R, 
       int p = Rows::channel(pair);
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        float2 psi = load<float2>(s.psi + (h * R + r) * P + p);
+        float2 psi = *reinterpret_cast<const float2 *>(psi_rows + r * P + p);
         float a = value.x * psi.x, c = value.y * psi.y;
         if (U)
           storePair(U, t * R + r, p, rows, a, c);

@@ -243,9 +243,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
     addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
                               pass.chunk_decays[index]);
-    key_rows.turn(s, pass.b, h, begin, raw_keys, turned_keys);
+    key_rows.turn(s, pass.b, h, begin, s.biases + (int64_t(key_rows.which) * s.heads + h) * R * N, raw_keys, turned_keys);
     memory.weights.fill(decays);
-    placeInputs<P, R, threads>(s, h, x, nullptr, memory.U, nullptr);
+    placeInputs<P, R, threads>(x, s.psi + h * R * P, nullptr, memory.U, nullptr);
 #pragma unroll
     for (int k = 0; Memory::keeps_x && k < Rows::tokens; ++k)
 #pragma unroll

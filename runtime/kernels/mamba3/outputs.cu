@@ -9,6 +9,8 @@ namespace {
 template <int N, int P, int R> struct OutputMemory {
   uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], U[rows * P * 2], leaving_U[rows * P * 2], M[rows * rows * 2];
   float Y[rows][P + 8];
+  uint4 turns[R > 1 ? 2 * block_threads : 1];
+  HeadTables<N, P, R> head;
   PairWeights<R> weights;
   Decays<rows / R> decays[max_window * R / rows];
 };
@@ -40,6 +42,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   float skip = s.skip.at(h);
 
   int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
+  memory.head.template fill<block_threads>(s, h);
   for (int c = threadIdx.x / 32; c < count; c += block_warps)
     memory.decays[c].fill(s, b, h, window_begin + c * chunk);
   float state[columns / 2] = {};
@@ -63,20 +66,22 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   x.read(s, x_row, s.width, window_begin);
   KeyRows<N, R, block_threads, true> key_rows;
   uint8_t *keys = key_rows.which ? memory.Q : memory.K;
-  key_rows.copy(s, b, h, window_begin, keys);
+  const __half *bias = memory.head.bias[key_rows.which];
+  uint4 *turns = R > 1 ? memory.turns : nullptr;
+  key_rows.copy(s, b, h, window_begin, keys, turns);
   commitCopies();
   __syncthreads();
 
   for (int c = 0; c < count; ++c) {
     int begin = window_begin + c * chunk;
     const Decays<chunk> &decays = memory.decays[c];
-    placeInputs<P, R, block_threads>(s, h, x, decays.leaving, memory.U, memory.leaving_U);
+    placeInputs<P, R, block_threads>(x, memory.head.psi, decays.leaving, memory.U, memory.leaving_U);
     x.read(s, x_row, s.width, begin + chunk);
     z.read(s, z_row, s.width, begin);
     if constexpr (Gradient)
       d.read(s, pass.d_y + y_first, y_stride, begin);
     waitCopies();
-    key_rows.turn(s, b, h, begin, keys, keys);
+    key_rows.turn(s, b, h, begin, bias, keys, keys, turns);
     memory.weights.fill(decays);
 #pragma unroll
     for (int i = 0; i < columns / 2; i += 2)
@@ -128,7 +133,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     fenceRegisters(state);
     __syncthreads();
     if (c + 1 < count)
-      key_rows.copy(s, b, h, begin + chunk, keys);
+      key_rows.copy(s, b, h, begin + chunk, keys, turns);
     commitCopies();
 
 #pragma unroll
@@ -144,7 +149,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
           int p = Rows::channel(pair);
           value[pair] = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]);
           squares += value[pair].x * value[pair].x + value[pair].y * value[pair].y;
-          float2 zeta = load<float2>(s.zeta + (h * R + r) * P + p), phi = load<float2>(s.phi + (h * R + r) * P + p);
+          float2 zeta = *reinterpret_cast<const float2 *>(memory.head.zeta + r * P + p);
+          float2 phi = *reinterpret_cast<const float2 *>(memory.head.phi + r * P + p);
           float2 from = widen(z.values[k][pair]);
           float a = from.x * zeta.x, c = from.y * zeta.y;
           e[pair] = {phi.x * a * sigmoid(a), phi.y * c * sigmoid(c)};

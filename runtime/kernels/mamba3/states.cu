@@ -9,14 +9,16 @@ namespace {
 template <int N, int P, int R> struct StateMemory {
   struct {
     uint8_t keys[rows * N * 2], inputs[rows * P * 2];
+    uint4 turns[R > 1 ? 2 * block_threads : 64]; // a whole number of 1024 bytes
   } tiles[3];
+  HeadTables<N, P, R> head;
   Decays<rows / R> decays[max_window * R / rows];
 };
 
 /// Matrix [rows, P] of entering * E, E = d_y * phi * silu(z * zeta).
 template <int P, int R, int Threads>
-__device__ void placeGateGradients(const Shape &s, int h, const TokenRows<P, R, Threads> &z_rows, const TokenRows<P, R, Threads> &d_rows,
-                                   const float *entering, uint8_t *to) {
+__device__ void placeGateGradients(const TokenRows<P, R, Threads> &z_rows, const TokenRows<P, R, Threads> &d_rows, const float *zeta_rows,
+                                   const float *phi_rows, const float *entering, uint8_t *to) {
   using Rows = TokenRows<P, R, Threads>;
 #pragma unroll
   for (int k = 0; k < Rows::tokens; ++k) {
@@ -29,7 +31,7 @@ __device__ void placeGateGradients(const Shape &s, int h, const TokenRows<P, R, 
       d.x *= factor, d.y *= factor;
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        float2 zeta = load<float2>(s.zeta + (h * R + r) * P + p), phi = load<float2>(s.phi + (h * R + r) * P + p);
+        float2 zeta = *reinterpret_cast<const float2 *>(zeta_rows + r * P + p), phi = *reinterpret_cast<const float2 *>(phi_rows + r * P + p);
         float a = z.x * zeta.x, c = z.y * zeta.y;
         storePair(to, t * R + r, p, rows, d.x * phi.x * a * sigmoid(a), d.y * phi.y * c * sigmoid(c));
       }
@@ -64,6 +66,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
   int64_t index = int64_t(row) * pass.heads + head;
 
   int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
+  memory.head.template fill<block_threads>(s, h);
   for (int c = threadIdx.x / 32; c < count; c += block_warps)
     memory.decays[c].fill(s, b, h, window_begin + c * chunk);
   float state[columns / 2] = {};
@@ -93,8 +96,9 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
   };
   KeyRows<N, R, block_threads, false> key_rows(Reverse);
   auto copyKeys = [&](int step) {
+    auto &tiles = memory.tiles[step % 3];
     if (step < count)
-      key_rows.copy(s, b, h, window_begin + (Reverse ? count - 1 - step : step) * chunk, memory.tiles[step % 3].keys);
+      key_rows.copy(s, b, h, window_begin + (Reverse ? count - 1 - step : step) * chunk, tiles.keys, R > 1 ? tiles.turns : nullptr);
     commitCopies();
   };
   copyKeys(0), copyKeys(1);
@@ -110,15 +114,15 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
     bool last = step + 1 == count && !writes_totals;
     if (!last) {
       if constexpr (!Reverse)
-        placeInputs<P, R, block_threads>(s, h, inputs, decays.leaving, nullptr, tiles.inputs);
+        placeInputs<P, R, block_threads>(inputs, memory.head.psi, decays.leaving, nullptr, tiles.inputs);
       else if (pass.E)
         scaleGateGradients<P, R>(pass.E + (index * s.chunks + t / chunk) * rows * P, decays.entering, tiles.inputs);
       else
-        placeGateGradients<P, R, block_threads>(s, h, inputs, d_rows, decays.entering, tiles.inputs);
+        placeGateGradients<P, R, block_threads>(inputs, d_rows, memory.head.zeta, memory.head.phi, decays.entering, tiles.inputs);
       if (step + 1 < count)
         fetch(step + 1);
       waitCopies<1>();
-      key_rows.turn(s, b, h, t, tiles.keys, tiles.keys);
+      key_rows.turn(s, b, h, t, memory.head.bias[Reverse], tiles.keys, tiles.keys, R > 1 ? tiles.turns : nullptr);
     }
     waitProducts();
     fenceRegisters(state);
