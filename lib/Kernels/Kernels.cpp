@@ -24,6 +24,7 @@ const std::vector<Record> &allRecords() {
     addStateRecords(all);
     addPointwiseCudaRecords(all);
     addM2rnnCudaRecords(all);
+    addMamba3CudaRecords(all);
     addAttentionCudaRecords(all);
     addLinearCudaRecords(all);
     addExpertCudaRecords(all);

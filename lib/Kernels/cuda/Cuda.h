@@ -30,6 +30,7 @@ void addExpertCudaRecords(std::vector<Record> &records);
 void addLinearCudaRecords(std::vector<Record> &records);
 void addLossCudaRecords(std::vector<Record> &records);
 void addM2rnnCudaRecords(std::vector<Record> &records);
+void addMamba3CudaRecords(std::vector<Record> &records);
 void addPointwiseCudaRecords(std::vector<Record> &records);
 void addStateCudaRecords(std::vector<Record> &records);
 
