@@ -24,6 +24,9 @@ const std::vector<Record> &allRecords() {
     addStateRecords(all);
     addPointwiseCudaRecords(all);
     addM2rnnCudaRecords(all);
+    addAttentionCudaRecords(all);
+    addLinearCudaRecords(all);
+    addExpertCudaRecords(all);
     addStateCudaRecords(all);
     return all;
   }();

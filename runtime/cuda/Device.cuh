@@ -6,6 +6,7 @@
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <initializer_list>
+#include <type_traits>
 
 namespace megacc::runtime::cuda {
 
@@ -27,8 +28,7 @@ template <typename T> T *operand(const MgLaunch *launch, int64_t index) { return
 inline int64_t blocksOf(int64_t count, int64_t size) { return (count + size - 1) / size; }
 
 /// Calls body(T()) with the element type of the operands, float or bf16; they must agree, absent ones aside.
-template <typename Body>
-int32_t withElement(const MgLaunch *launch, const char *kernel, std::initializer_list<int> operands, Body &&body) {
+template <typename Body> int32_t withElement(const MgLaunch *launch, const char *kernel, std::initializer_list<int> operands, Body &&body) {
   int first = *operands.begin();
   for (int index : operands)
     if (launch->types[index] != launch->types[first] && launch->types[index] != MG_ABSENT)
@@ -41,6 +41,9 @@ int32_t withElement(const MgLaunch *launch, const char *kernel, std::initializer
   return mg_fail("%s: operand %d has type %d; fix: f32 (%d) or bf16 (%d)", kernel, first, int(launch->types[first]), int(MG_F32),
                  int(MG_BF16));
 }
+
+/// Calls body(std::true_type()) or body(std::false_type()): what is decided once need not be asked in a loop.
+template <typename Body> int32_t withFlag(bool flag, Body &&body) { return flag ? body(std::true_type()) : body(std::false_type()); }
 
 /// A flag operand (null: none) at the first micro-batch becomes 0; kernels then store 1 where it is raised.
 inline int32_t clearFlag(const MgLaunch *launch, float *flag, const char *kernel) {
@@ -99,6 +102,16 @@ template <typename T> __device__ uint4 loadRaw(const T *from, int64_t left, bool
   return repack(pack);
 }
 
+/// The same of a row of which every pack is whole or absent, without a branch, so that several are under way together.
+template <bool wide, typename T> __device__ uint4 loadRowRaw(const T *row, int col, int cols) {
+  if constexpr (!wide)
+    return loadRaw(row + col, cols - col, false);
+  uint4 raw = {};
+  if (col < cols)
+    raw = *reinterpret_cast<const uint4 *>(row + col);
+  return raw;
+}
+
 template <typename T> __device__ Pack<T> loadPack(const T *from, int64_t left, bool wide) { return unpack(loadRaw(from, left, wide), T()); }
 
 template <typename T> __device__ void storePack(T *to, const Pack<T> &pack, int64_t left, bool wide) {
@@ -122,7 +135,8 @@ template <typename T> __device__ T warpSum(T value) {
   return value;
 }
 
-/// The sum over a block of `threads`, the same bits in every thread; `shared` has a number a warp. Ends with a barrier, so it may be called again.
+/// The sum over a block of `threads`, the same bits in every thread; `shared` has a number a warp. Ends with a barrier, so it may be called
+/// again.
 template <int threads, typename T> __device__ T blockSum(T value, T *shared) {
   value = warpSum(value);
   if constexpr (threads == 32)

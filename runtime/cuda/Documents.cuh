@@ -4,7 +4,9 @@
 
 namespace megacc::runtime::cuda {
 
-__device__ inline bool startsDocument(const int32_t *documents, int64_t t) { return t == 0 || (documents && documents[t] != documents[t - 1]); }
+__device__ inline bool startsDocument(const int32_t *documents, int64_t t) {
+  return t == 0 || (documents && documents[t] != documents[t - 1]);
+}
 
 /// Tokens from t on, itself included, that lie in its row and document, back (direction -1) or ahead (1); at most `most`.
 __device__ inline int64_t countReach(const int32_t *documents, int64_t sequence, int64_t t, int64_t direction, int64_t most) {

@@ -8,7 +8,8 @@ namespace megacc::runtime::cuda {
 inline constexpr int partial_cols = 32, partial_lanes = 16;
 
 /// total[c] (+)= sum over `count` partial rows of `cols`; out_col(c) is where column c goes.
-template <typename Place> __global__ void sumPartialsKernel(const float *partial, int count, int cols, bool add, float *total, Place place) {
+template <typename Place>
+__global__ void sumPartialsKernel(const float *partial, int count, int cols, bool add, float *total, Place place) {
   __shared__ float sums[partial_lanes][partial_cols];
   int col = blockIdx.x * partial_cols + threadIdx.x, share = (count + partial_lanes - 1) / partial_lanes;
   int begin = threadIdx.y * share, end = min(begin + share, count);

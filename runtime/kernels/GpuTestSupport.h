@@ -55,7 +55,9 @@ inline double fromBf16(uint16_t half) {
 }
 
 /// The value that a type keeps of a number.
-inline double rounded(double value, MgType type) { return type == MG_BF16 ? fromBf16(toBf16(value)) : type == MG_F32 ? float(value) : value; }
+inline double rounded(double value, MgType type) {
+  return type == MG_BF16 ? fromBf16(toBf16(value)) : type == MG_F32 ? float(value) : value;
+}
 
 /// Normally distributed, already rounded to the type.
 inline Values randomValues(size_t count, unsigned seed, double scale = 1, MgType type = MG_BF16) {
@@ -74,7 +76,9 @@ class Call {
 public:
   Call(MgKernel kernel, const char *symbol) : kernel(kernel), symbol(symbol) {}
   Call(const Call &) = delete;
-  Call(Call &&other) noexcept : kernel(other.kernel), symbol(other.symbol), ints(other.ints), reals(other.reals), shared(other.shared) { buffers.swap(other.buffers); }
+  Call(Call &&other) noexcept : kernel(other.kernel), symbol(other.symbol), ints(other.ints), reals(other.reals), shared(other.shared) {
+    buffers.swap(other.buffers);
+  }
   ~Call() {
     for (Buffer &buffer : buffers)
       cudaFree(buffer.device);
@@ -157,8 +161,18 @@ public:
       integers.push_back(ints.at(name));
     for (std::string name; real_names >> name;)
       doubles.push_back(reals.at(name));
-    MgLaunch launch = {operands.data(), bytes.data(), types.data(), int64_t(operands.size()), integers.data(), int64_t(integers.size()),
-                       doubles.data(), int64_t(doubles.size()), micro_batch, 0, 0, &context};
+    MgLaunch launch = {operands.data(),
+                       bytes.data(),
+                       types.data(),
+                       int64_t(operands.size()),
+                       integers.data(),
+                       int64_t(integers.size()),
+                       doubles.data(),
+                       int64_t(doubles.size()),
+                       micro_batch,
+                       0,
+                       0,
+                       &context};
     return kernel(&launch);
   }
 
@@ -311,6 +325,6 @@ inline double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
 } // namespace megacc::gpu
 
 /// First line of a test.
-#define MG_NEEDS_CARD()                                                                                                                      \
-  if (!::megacc::gpu::hasCard())                                                                                                             \
+#define MG_NEEDS_CARD()                                                                                                                    \
+  if (!::megacc::gpu::hasCard())                                                                                                           \
   GTEST_SKIP() << "no CUDA device"

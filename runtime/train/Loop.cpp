@@ -193,10 +193,12 @@ private:
         throw;
       }
       stageScalars(step, lr, t);
+      auto begin = std::chrono::steady_clock::now();
       runStep(step);
       if (options.verify)
         verifier.checkStep();
       Losses losses = readLosses(step);
+      double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
       double norm = readGradientNorm(step);
       bool finite = std::isfinite(losses.total) && std::isfinite(norm);
       std::string culprit = finite ? "" : findNonFinite(step);
@@ -204,7 +206,7 @@ private:
       if (finite)
         log.note(losses.total);
       progress.show(t, losses.total);
-      log.add(describeStep(t, lr, losses, norm, progress, tokens));
+      log.add(describeStep(t, lr, losses, norm, seconds, progress, tokens));
       if (!finite) {
         progress.clear();
         fprintf(stderr, "step %lld is not finite, first in %s; it changed no parameter\n", (long long)t, culprit.c_str());
@@ -245,12 +247,13 @@ private:
     return 0;
   }
 
-  nlohmann::ordered_json describeStep(int64_t t, double lr, const Losses &losses, double norm, const Progress &progress, int64_t tokens) {
+  nlohmann::ordered_json describeStep(int64_t t, double lr, const Losses &losses, double norm, double seconds, const Progress &progress, int64_t tokens) {
     nlohmann::ordered_json entry = {{"step", t}, {"loss", losses.total}};
     if (losses.terms.size() > 1)
       for (const auto &[name, value] : losses.terms)
         entry["loss." + name] = value;
     entry["grad_norm"] = norm, entry["lr"] = lr, entry["tokens"] = t * tokens;
+    entry["seconds"] = seconds;
     entry["tokens_per_second"] = std::round(progress.tokensPerSecond());
     return entry;
   }

@@ -25,6 +25,9 @@ std::string refuseAbove(const KernelQuery &query, llvm::StringRef name, int64_t 
 namespace megacc {
 
 // One file a family; each adds its records after those of the cpu target.
+void addAttentionCudaRecords(std::vector<Record> &records);
+void addExpertCudaRecords(std::vector<Record> &records);
+void addLinearCudaRecords(std::vector<Record> &records);
 void addM2rnnCudaRecords(std::vector<Record> &records);
 void addPointwiseCudaRecords(std::vector<Record> &records);
 void addStateCudaRecords(std::vector<Record> &records);

@@ -21,8 +21,9 @@ struct ScanSizes {
   int64_t getBackwardScratch(bool cached) const {
     int64_t tiles = batch * heads, element = isBf16 ? 2 : 4, state = key * value;
     bool isFast = isBf16 && key == 64 && value == 16 && interval == 16;
-    return 2 * getRoom(tiles * groups * key * kGroup, element) + getRoom(tiles * (isFast ? 4 : 1) * value * value, 4) + getRoom(tiles * 2, 4) +
-           (isFast ? 0 : getRoom(tiles * (2 * interval + 1) * state, 4)) + (cached ? 0 : getRoom(tiles * blocks * state, element));
+    return 2 * getRoom(tiles * groups * key * kGroup, element) + getRoom(tiles * (isFast ? 4 : 1) * value * value, 4) +
+           getRoom(tiles * 2, 4) + (isFast ? 0 : getRoom(tiles * (2 * interval + 1) * state, 4)) +
+           (cached ? 0 : getRoom(tiles * blocks * state, element));
   }
 
   int64_t batch, heads, key, value, interval, blocks, groups;

@@ -41,12 +41,16 @@ template <> struct Few<bf16, 2> {
   __device__ static Few narrow(const float (&from)[2]) { return {pairOf(from[0], from[1])}; }
 };
 
+/// Tokens that a thread reads at a time, while it works on as many before.
+constexpr int ahead = 4;
+
 /// What a thread works on: its channels, the tokens [begin, end) of its tile, and the filter with the current token's tap first; taps that
-/// the filter does not have are 0. Tokens come one by one, each read while the one before is at work.
+/// the filter does not have are 0.
 template <typename T, int width, int taps> struct Strip {
   using Piece = Few<T, width>;
 
-  __device__ Strip(const Sizes &size, const T *x, const T *weight, const T *bias, const int32_t *ids, int tile_rows) : known(int(size.taps)) {
+  __device__ Strip(const Sizes &size, const T *x, const T *weight, const T *bias, const int32_t *ids, int tile_rows)
+      : known(int(size.taps)) {
     uint32_t units = uint32_t(size.channels / width), index = blockIdx.x * threads + threadIdx.x;
     tile = index / units;
     channel = index % units * width;
@@ -57,38 +61,46 @@ template <typename T, int width, int taps> struct Strip {
     begin = int(tile % in_row) * tile_rows;
     end = min(begin + tile_rows, sequence);
     last = sequence;
-    first = int64_t(tile / in_row) * sequence;
-    documents = ids ? ids + first : nullptr;
-#pragma unroll
-    for (int c = 0; c < width; ++c) {
-      shift[c] = bias ? toFloat(bias[channel + c]) : 0.0f;
-#pragma unroll
-      for (int j = 0; j < taps; ++j) {
-        factor[j][c] = j < known ? toFloat(weight[(channel + c) * known + known - 1 - j]) : 0.0f;
-        window[j][c] = 0;
-      }
-    }
-    // What lies further back than the filter reaches does not matter: counting may begin at 1.
-    token = max(begin - (known - 1), 0);
-    from = reinterpret_cast<const Piece *>(x + (first + token) * size.channels + channel);
+    documents = ids ? ids + int64_t(tile / in_row) * sequence : nullptr;
+    offset = (int64_t(tile / in_row) * sequence + begin) * size.channels + channel;
     stride = size.channels / width;
-    coming = *from;
-    while (token < begin)
-      advance();
+    auto *from = reinterpret_cast<const Piece *>(x + offset);
+#pragma unroll
+    for (int j = 0; j < taps; ++j) {
+      if (j < known - 1 && j < begin)
+        from[-(j + 1) * stride].widen(window[j]);
+      else
+#pragma unroll
+        for (int c = 0; c < width; ++c)
+          window[j][c] = 0;
+#pragma unroll
+      for (int c = 0; c < width; ++c)
+        factor[j][c] = j < known ? toFloat(weight[(channel + c) * known + known - 1 - j]) : 0.0f;
+    }
+#pragma unroll
+    for (int c = 0; c < width; ++c)
+      shift[c] = bias ? toFloat(bias[channel + c]) : 0.0f;
+    count = begin > 0 ? int(countReach(documents, sequence, begin - 1, -1, known)) : 0;
   }
 
-  /// Makes the next token the newest of the window; `count` says how many tokens it sees, itself included.
-  __device__ void advance() {
+  /// Reads `ahead` tokens from t on, as far as they are before `stop`.
+  __device__ void read(Piece (&to)[ahead], const T *tensor, int t, int stop) const {
+    auto *from = reinterpret_cast<const Piece *>(tensor + offset);
+#pragma unroll
+    for (int i = 0; i < ahead; ++i)
+      if (t + i < stop)
+        to[i] = from[(t + i - begin) * stride];
+  }
+
+  /// Makes token t the newest of the window; `count` says how many tokens it sees, itself included.
+  __device__ void advance(const Piece &value, int t) {
 #pragma unroll
     for (int j = taps - 1; j > 0; --j)
 #pragma unroll
       for (int c = 0; c < width; ++c)
         window[j][c] = window[j - 1][c];
-    coming.widen(window[0]);
-    count = startsDocument(documents, token) ? 1 : min(count + 1, known);
-    from += stride;
-    if (++token < last)
-      coming = *from;
+    value.widen(window[0]);
+    count = startsDocument(documents, t) ? 1 : min(count + 1, known);
   }
 
   __device__ void filter(float (&y)[width]) const {
@@ -103,31 +115,42 @@ template <typename T, int width, int taps> struct Strip {
   }
 
   bool is_there;
-  int known, tile, channel, begin, end, last, token, count = 0;
-  int64_t first, stride;
+  int known, tile, channel, begin, end, last, count;
+  int64_t offset, stride;
   const int32_t *documents;
-  const Piece *from;
-  Piece coming;
   float factor[taps][width], shift[width], window[taps][width];
 };
 
 template <typename T, int width, int taps>
-__global__ void __launch_bounds__(threads) convKernel(T *__restrict__ y, const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias,
-                                                      const int32_t *__restrict__ ids, Sizes size) {
+__global__ void __launch_bounds__(threads) convKernel(T *__restrict__ y, const T *__restrict__ x, const T *__restrict__ weight,
+                                                      const T *__restrict__ bias, const int32_t *__restrict__ ids, Sizes size) {
+  using Piece = Few<T, width>;
   Strip<T, width, taps> strip(size, x, weight, bias, ids, forward_tile);
   if (!strip.is_there)
     return;
-  auto *to = reinterpret_cast<Few<T, width> *>(y + (strip.first + strip.begin) * size.channels + strip.channel);
-#pragma unroll 4
-  for (int t = strip.begin; t < strip.end; ++t, to += strip.stride) {
-    float out[width];
-    strip.advance();
-    strip.filter(out);
-    if (size.silu)
+  auto *to = reinterpret_cast<Piece *>(y + strip.offset);
+  Piece coming[ahead];
+  strip.read(coming, x, strip.begin, strip.end);
+  for (int start = strip.begin; start < strip.end; start += ahead) {
+    Piece now[ahead];
 #pragma unroll
-      for (int c = 0; c < width; ++c)
-        out[c] *= sigmoid(out[c]);
-    *to = Few<T, width>::narrow(out);
+    for (int i = 0; i < ahead; ++i)
+      now[i] = coming[i];
+    strip.read(coming, x, start + ahead, strip.end);
+#pragma unroll
+    for (int i = 0; i < ahead; ++i) {
+      if (start + i >= strip.end)
+        break;
+      float out[width];
+      strip.advance(now[i], start + i);
+      strip.filter(out);
+      if (size.silu)
+#pragma unroll
+        for (int c = 0; c < width; ++c)
+          out[c] *= sigmoid(out[c]);
+      *to = Piece::narrow(out);
+      to += strip.stride;
+    }
   }
 }
 
@@ -135,68 +158,74 @@ __global__ void __launch_bounds__(threads) convKernel(T *__restrict__ y, const T
 template <typename T, int width, int taps>
 __global__ void __launch_bounds__(threads)
     convGradKernel(T *__restrict__ d_x, float *__restrict__ partial_weight, float *__restrict__ partial_bias, const T *__restrict__ d_y,
-                   const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias, const int32_t *__restrict__ ids, Sizes size) {
+                   const T *__restrict__ x, const T *__restrict__ weight, const T *__restrict__ bias, const int32_t *__restrict__ ids,
+                   Sizes size) {
   using Piece = Few<T, width>;
   Strip<T, width, taps> strip(size, x, weight, bias, ids, backward_tile);
   if (!strip.is_there)
     return;
   float d_factor[taps][width] = {}, d_shift[width] = {}, pending[taps][width] = {};
   int lag = strip.known - 1, stop = min(strip.end + lag, strip.last);
-  int64_t offset = (strip.first + strip.begin) * size.channels + strip.channel;
-  auto *from = reinterpret_cast<const Piece *>(d_y + offset);
-  auto *to = reinterpret_cast<Piece *>(d_x + offset);
-  Piece coming = *from;
+  auto *to = reinterpret_cast<Piece *>(d_x + strip.offset);
+  Piece coming_x[ahead], coming_y[ahead];
+  strip.read(coming_x, x, strip.begin, stop);
+  strip.read(coming_y, d_y, strip.begin, stop);
   // pending[j]: what token t - j has received so far. It is complete once token t - j + lag is through, or the row is over.
-#pragma unroll 4
-  for (int t = strip.begin; t < strip.end + lag; ++t) {
+  for (int start = strip.begin; start < strip.end + lag; start += ahead) {
+    Piece now_x[ahead], now_y[ahead];
 #pragma unroll
-    for (int j = taps - 1; j > 0; --j)
+    for (int i = 0; i < ahead; ++i)
+      now_x[i] = coming_x[i], now_y[i] = coming_y[i];
+    strip.read(coming_x, x, start + ahead, stop);
+    strip.read(coming_y, d_y, start + ahead, stop);
+#pragma unroll
+    for (int i = 0; i < ahead; ++i) {
+      int t = start + i;
+#pragma unroll
+      for (int j = taps - 1; j > 0; --j)
+#pragma unroll
+        for (int c = 0; c < width; ++c)
+          pending[j][c] = pending[j - 1][c];
+      float gradient[width], value[width];
 #pragma unroll
       for (int c = 0; c < width; ++c)
-        pending[j][c] = pending[j - 1][c];
-    float gradient[width], value[width];
+        pending[0][c] = 0;
+      if (t < stop) {
+        strip.advance(now_x[i], t);
+        now_y[i].widen(gradient);
+        if (size.silu) {
+          strip.filter(value);
 #pragma unroll
-    for (int c = 0; c < width; ++c)
-      pending[0][c] = 0;
-    if (t < stop) {
-      Piece now = coming;
-      from += strip.stride;
-      if (t + 1 < stop)
-        coming = *from;
-      strip.advance();
-      now.widen(gradient);
-      if (size.silu) {
-        strip.filter(value);
+          for (int c = 0; c < width; ++c) {
+            float s = sigmoid(value[c]);
+            gradient[c] *= s + value[c] * s * (1.0f - s);
+          }
+        }
+        // Tokens beyond the tile give to its own, but belong to the next tile's sums.
+        float mine = t < strip.end ? 1.0f : 0.0f;
 #pragma unroll
         for (int c = 0; c < width; ++c) {
-          float s = sigmoid(value[c]);
-          gradient[c] *= s + value[c] * s * (1.0f - s);
+          float summed = mine * gradient[c];
+          d_shift[c] += summed;
+#pragma unroll
+          for (int j = 0; j < taps; ++j)
+            if (j < strip.count) {
+              pending[j][c] = fmaf(strip.factor[j][c], gradient[c], pending[j][c]);
+              d_factor[j][c] = fmaf(summed, strip.window[j][c], d_factor[j][c]);
+            }
         }
       }
-      // Tokens beyond the tile give to its own, but belong to the next tile's sums.
-      float mine = t < strip.end ? 1.0f : 0.0f;
+      if (t - lag >= strip.begin && t - lag < strip.end) {
 #pragma unroll
-      for (int c = 0; c < width; ++c) {
-        float summed = mine * gradient[c];
-        d_shift[c] += summed;
+        for (int c = 0; c < width; ++c) {
+          value[c] = 0;
 #pragma unroll
-        for (int j = 0; j < taps; ++j)
-          if (j < strip.count) {
-            pending[j][c] = fmaf(strip.factor[j][c], gradient[c], pending[j][c]);
-            d_factor[j][c] = fmaf(summed, strip.window[j][c], d_factor[j][c]);
-          }
+          for (int j = 0; j < taps; ++j)
+            value[c] = j == lag ? pending[j][c] : value[c];
+        }
+        *to = Piece::narrow(value);
+        to += strip.stride;
       }
-    }
-    if (t - lag >= strip.begin) {
-#pragma unroll
-      for (int c = 0; c < width; ++c) {
-        value[c] = 0;
-#pragma unroll
-        for (int j = 0; j < taps; ++j)
-          value[c] = j == lag ? pending[j][c] : value[c];
-      }
-      *to = Piece::narrow(value);
-      to += strip.stride;
     }
   }
 #pragma unroll
@@ -246,7 +275,7 @@ int32_t mg_causal_conv(const MgLaunch *launch) {
     return withShape(size, areAligned({y, x}) && size.channels % 2 == 0, [&](auto width, auto taps) {
       unsigned blocks = unsigned(blocksOf(size.tiles(forward_tile) * (size.channels / width()), threads));
       convKernel<T, width(), taps()><<<blocks, threads, 0, streamOf(launch)>>>(y, x, weight, operand<T>(launch, at::bias),
-                                                                              operand<int32_t>(launch, at::documents), size);
+                                                                               operand<int32_t>(launch, at::documents), size);
       return launched("mg_causal_conv");
     });
   });
@@ -261,7 +290,8 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
     return refuseTaps("mg_causal_conv_grad", size.taps);
   int64_t tiles = size.tiles(backward_tile);
   Scratch scratch(launch, at::scratch);
-  float *partial_weight = scratch.take<float>(tiles * size.taps * size.channels), *partial_bias = scratch.take<float>(tiles * size.channels);
+  float *partial_weight = scratch.take<float>(tiles * size.taps * size.channels),
+        *partial_bias = scratch.take<float>(tiles * size.channels);
   if (int32_t status = scratch.check("mg_causal_conv_grad"))
     return status;
   int32_t status = withElement(launch, "mg_causal_conv_grad", {at::d_x, at::d_y, at::x, at::weight, at::bias}, [&](auto element) {
@@ -269,9 +299,9 @@ int32_t mg_causal_conv_grad(const MgLaunch *launch) {
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
     return withShape(size, areAligned({d_x, d_y, x}) && size.channels % 2 == 0, [&](auto width, auto taps) {
       unsigned blocks = unsigned(blocksOf(tiles * (size.channels / width()), threads));
-      convGradKernel<T, width(), taps()><<<blocks, threads, 0, streamOf(launch)>>>(d_x, partial_weight, partial_bias, d_y, x,
-                                                                                  operand<T>(launch, at::weight), operand<T>(launch, at::bias),
-                                                                                  operand<int32_t>(launch, at::documents), size);
+      convGradKernel<T, width(), taps()>
+          <<<blocks, threads, 0, streamOf(launch)>>>(d_x, partial_weight, partial_bias, d_y, x, operand<T>(launch, at::weight),
+                                                     operand<T>(launch, at::bias), operand<int32_t>(launch, at::documents), size);
       return launched("mg_causal_conv_grad");
     });
   });

@@ -7,7 +7,9 @@ int main() {
   Bench bench;
   constexpr int64_t batch = 4, sequence = 4096, rows = batch * sequence, channels = 832, cols = 704, taps = 4;
   auto give = [&](Call &call) {
-    call.randomized("x", MG_BF16, rows * channels, 1).randomized("weight", MG_BF16, channels * taps, 2).randomized("bias", MG_BF16, channels, 3);
+    call.randomized("x", MG_BF16, rows * channels, 1)
+        .randomized("weight", MG_BF16, channels * taps, 2)
+        .randomized("bias", MG_BF16, channels, 3);
     call.set("batch", batch).set("sequence", sequence).set("channels", channels).set("taps", taps).set("silu", 1).set("accumulate", 0);
   };
   MG_BENCH(bench, "causal_conv", mg_causal_conv, [&](Call &call) {

@@ -20,6 +20,6 @@ static __global__ void countValidKernel(float *valid, const int32_t *targets, in
 extern "C" int32_t mg_count_valid(const MgLaunch *launch) {
   MG_ENTER(mg_count_valid);
   countValidKernel<<<1, threads, 0, streamOf(launch)>>>(operand<float>(launch, at::valid), operand<int32_t>(launch, at::targets),
-                                                       launch->ints[number::rows]);
+                                                        launch->ints[number::rows]);
   return launched("mg_count_valid");
 }

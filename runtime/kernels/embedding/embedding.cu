@@ -70,9 +70,9 @@ __device__ int64_t endOfRun(const int32_t *sorted, int64_t rows, int64_t place) 
 }
 
 /// A block per place in the order and tile of columns; the first place of a token's run sums the run.
-template <typename T>
-__global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorted, const int32_t *order, int64_t rows, int64_t cols, Part part,
-                              bool add, bool wide) {
+template <typename T, bool wide>
+__global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorted, const int32_t *order, int64_t rows, int64_t cols,
+                              Part part, bool add) {
   constexpr int size = Pack<T>::size;
   int64_t place = blockIdx.x, col = (int64_t(blockIdx.y) * threads + threadIdx.x) * size, left = cols - col;
   int32_t token = sorted[place];
@@ -88,7 +88,7 @@ __global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorte
       sum[i] = i < left ? to[i] : 0.0f;
 #pragma unroll 8
   for (; place < end; ++place) {
-    Pack<T> pack = loadPack(d_y + order[place] * cols + col, left, wide);
+    Pack<T> pack = loadPack(d_y + order[place] * cols + col, wide ? size : left, wide);
 #pragma unroll
     for (int i = 0; i < size; ++i)
       sum[i] += pack[i];
@@ -116,8 +116,9 @@ int32_t mg_embedding(const MgLaunch *launch) {
   const void *addresses[] = {launch->operands[at::y], launch->operands[at::table]};
   return withUnit({&length, 1}, addresses, [&](auto unit) {
     using Unit = decltype(unit);
-    embeddingKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(operand<Unit>(launch, at::y), invalid, operand<const Unit>(launch, at::table),
-                                                                     operand<int32_t>(launch, at::tokens), length / int64_t(sizeof(Unit)), part);
+    embeddingKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(
+        operand<Unit>(launch, at::y), invalid, operand<const Unit>(launch, at::table), operand<int32_t>(launch, at::tokens),
+        length / int64_t(sizeof(Unit)), part);
     return launched("mg_embedding");
   });
 }
@@ -147,10 +148,11 @@ int32_t mg_embedding_grad(const MgLaunch *launch) {
   return withElement(launch, "mg_embedding_grad", {at::d_y}, [&](auto element) {
     using T = decltype(element);
     T *d_y = operand<T>(launch, at::d_y);
-    bool wide = areAligned({d_table, d_y}) && cols % Pack<T>::size == 0;
     dim3 grid(unsigned(rows), unsigned(blocksOf(cols, threads * Pack<T>::size)));
-    sumRunsKernel<<<grid, threads, 0, stream>>>(d_table, d_y, sorted, order, rows, cols, part, add, wide);
-    return launched("mg_embedding_grad");
+    return withFlag(areAligned({d_table, d_y}) && cols % Pack<T>::size == 0, [&](auto wide) {
+      sumRunsKernel<T, wide()><<<grid, threads, 0, stream>>>(d_table, d_y, sorted, order, rows, cols, part, add);
+      return launched("mg_embedding_grad");
+    });
   });
 }
 }

@@ -35,7 +35,8 @@ template <int64_t kind> __device__ double element(uint64_t key, uint64_t i, doub
   return i % (width * width) / width == i % width ? 1.0 : 0.0;
 }
 
-template <int64_t kind, typename T> __global__ void initializeKernel(T *y, float *master, int64_t count, uint64_t first, uint64_t key, double a) {
+template <int64_t kind, typename T>
+__global__ void initializeKernel(T *y, float *master, int64_t count, uint64_t first, uint64_t key, double a) {
   int64_t at = int64_t(blockIdx.x) * threads + threadIdx.x;
   if (at >= count)
     return;
@@ -56,8 +57,8 @@ extern "C" int32_t mg_initialize(const MgLaunch *launch) {
   return withElement(launch, "mg_initialize", {at::y}, [&](auto type) {
     using T = decltype(type);
     auto start = [&](auto kernel) {
-      kernel<<<unsigned(blocksOf(count, threads)), threads, 0, streamOf(launch)>>>(operand<T>(launch, at::y), operand<float>(launch, at::master),
-                                                                                  count, first, key, launch->doubles[real::a]);
+      kernel<<<unsigned(blocksOf(count, threads)), threads, 0, streamOf(launch)>>>(
+          operand<T>(launch, at::y), operand<float>(launch, at::master), count, first, key, launch->doubles[real::a]);
       return launched("mg_initialize");
     };
     switch (kind) {

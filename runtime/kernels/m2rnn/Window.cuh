@@ -26,8 +26,8 @@ struct Tile {
 };
 
 /// The helper warp fetches a window; waitForCopies and a barrier make it visible. d_y may be null.
-__device__ inline void fetch(Window &to, const Sizes &size, const Tile &tile, const Inputs<bf16> &in, const bf16 *d_y, int begin, float rate,
-                             float dt_bias) {
+__device__ inline void fetch(Window &to, const Sizes &size, const Tile &tile, const Inputs<bf16> &in, const bf16 *d_y, int begin,
+                             float rate, float dt_bias) {
   int lane = threadIdx.x % 32;
   float f = 0;
   bool reset = false;
@@ -60,7 +60,8 @@ __device__ inline void fetch(Window &to, const Sizes &size, const Tile &tile, co
 }
 
 /// The sum over the row warps of [window, value] numbers, to rows of `to`.
-__device__ inline void storeColumns(bf16 *to, const float (&parts)[row_warps][window][fast_value], const Sizes &size, const Tile &tile, int begin) {
+__device__ inline void storeColumns(bf16 *to, const float (&parts)[row_warps][window][fast_value], const Sizes &size, const Tile &tile,
+                                    int begin) {
   int lane = threadIdx.x % 32, s = lane / 2, col = lane % 2 * 8;
   Pack<bf16> sum = {};
 #pragma unroll
@@ -103,35 +104,38 @@ struct StepInputs {
   float2 v[2], gate;
 };
 
-/// z = tanh(h W + k v^T), h <- keep h + take z; squashed is z in f16.
-__device__ inline void advance(Rows &h, uint32_t (&squashed)[4], const StepInputs &in, const WeightFragments &weight) {
-  uint32_t a[4] = {packF16(h[0][0], h[0][1]), packF16(h[0][2], h[0][3]), packF16(h[1][0], h[1][1]), packF16(h[1][2], h[1][3])};
-  Rows z;
+/// z <- tanh(z), h <- keep h + take z
+__device__ inline void settle(Rows &h, Rows &z, float2 gate) {
+#pragma unroll
+  for (int n = 0; n < 2; ++n)
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      z[n][e] = fastTanh(z[n][e]);
+      h[n][e] = gate.x * h[n][e] + gate.y * z[n][e];
+    }
+}
+
+/// A lane's rows in bf16, and in f16 for what lies within [-1, 1].
+__device__ inline void packRows(uint32_t (&a)[4], const Rows &rows) {
+  a[0] = packBf16(rows[0][0], rows[0][1]), a[1] = packBf16(rows[0][2], rows[0][3]);
+  a[2] = packBf16(rows[1][0], rows[1][1]), a[3] = packBf16(rows[1][2], rows[1][3]);
+}
+
+__device__ inline void packRowsF16(uint32_t (&a)[4], const Rows &rows) {
+  a[0] = packF16(rows[0][0], rows[0][1]), a[1] = packF16(rows[0][2], rows[0][3]);
+  a[2] = packF16(rows[1][0], rows[1][1]), a[3] = packF16(rows[1][2], rows[1][3]);
+}
+
+/// z = h W + k v^T
+__device__ inline void project(Rows &z, const Rows &h, const StepInputs &in, const WeightFragments &weight) {
+  uint32_t a[4];
+  packRowsF16(a, h);
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
     z[n][0] = in.k[0] * in.v[n].x, z[n][1] = in.k[0] * in.v[n].y;
     z[n][2] = in.k[1] * in.v[n].x, z[n][3] = in.k[1] * in.v[n].y;
     multiplyF16(z[n], a, weight.b[n][0], weight.b[n][1]);
   }
-#pragma unroll
-  for (int n = 0; n < 2; ++n)
-#pragma unroll
-    for (int row = 0; row < 2; ++row) {
-#ifdef TANH_F16
-      squashed[2 * n + row] = fastTanhF16(packF16(z[n][2 * row], z[n][2 * row + 1]));
-      float2 pair = unpackF16(squashed[2 * n + row]);
-#else
-      float2 pair = {fastTanh(z[n][2 * row]), fastTanh(z[n][2 * row + 1])};
-      squashed[2 * n + row] = packF16(pair.x, pair.y);
-#endif
-      h[n][2 * row] = in.gate.x * h[n][2 * row] + in.gate.y * pair.x;
-      h[n][2 * row + 1] = in.gate.x * h[n][2 * row + 1] + in.gate.y * pair.y;
-    }
-}
-
-__device__ inline void packRows(uint32_t (&a)[4], const Rows &rows) {
-  a[0] = packBf16(rows[0][0], rows[0][1]), a[1] = packBf16(rows[0][2], rows[0][3]);
-  a[2] = packBf16(rows[1][0], rows[1][1]), a[3] = packBf16(rows[1][2], rows[1][3]);
 }
 
 /// The left operand of which row s of 16 is one token's numbers of this warp's rows, the others 0: products over rows of different tokens

@@ -71,7 +71,8 @@ template <typename T> int32_t scan(const MgLaunch *launch, const Sizes &size, co
       return scanFast(launch, size, in, y, states);
     }
   size_t bytes = size_t(size.value * size.value + 2 * size.key * size.value) * sizeof(float);
-  if (int32_t status = check(cudaFuncSetAttribute(plainScanKernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)), "mg_m2rnn_scan"))
+  if (int32_t status =
+          check(cudaFuncSetAttribute(plainScanKernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)), "mg_m2rnn_scan"))
     return status;
   plainScanKernel<<<unsigned(size.tiles()), plain_threads, bytes, streamOf(launch)>>>(y, states, in, size);
   return launched("mg_m2rnn_scan");
@@ -92,8 +93,13 @@ int32_t mg_m2rnn_scan(const MgLaunch *launch) {
     return status;
   return withElement(launch, "mg_m2rnn_scan", {at::y, at::states, at::q, at::k, at::v, at::f, at::state_weight}, [&](auto element) {
     using T = decltype(element);
-    Inputs<T> in = {operand<T>(launch, at::q), operand<T>(launch, at::k), operand<T>(launch, at::v), operand<T>(launch, at::f),
-                    operand<T>(launch, at::state_weight), operand<float>(launch, at::a_log), operand<float>(launch, at::dt_bias),
+    Inputs<T> in = {operand<T>(launch, at::q),
+                    operand<T>(launch, at::k),
+                    operand<T>(launch, at::v),
+                    operand<T>(launch, at::f),
+                    operand<T>(launch, at::state_weight),
+                    operand<float>(launch, at::a_log),
+                    operand<float>(launch, at::dt_bias),
                     operand<int32_t>(launch, at::documents)};
     return scan(launch, size, in, operand<T>(launch, at::y), operand<T>(launch, at::states));
   });
@@ -107,54 +113,60 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
   if (int32_t status = checkSizes("mg_m2rnn_scan_grad", size))
     return status;
   bool add = addsToOutput(launch, launch->ints[number::accumulate]);
-  return withElement(launch, "mg_m2rnn_scan_grad",
-                     {at::d_q, at::d_k, at::d_v, at::d_f, at::d_y, at::states, at::q, at::k, at::v, at::f, at::state_weight}, [&](auto element) {
-    using T = decltype(element);
-    uint8_t type = launch->types[at::q];
-    Inputs<T> in = {operand<T>(launch, at::q), operand<T>(launch, at::k), operand<T>(launch, at::v), operand<T>(launch, at::f),
-                    operand<T>(launch, at::state_weight), operand<float>(launch, at::a_log), operand<float>(launch, at::dt_bias),
-                    operand<int32_t>(launch, at::documents)};
-    T *states = operand<T>(launch, at::states), *d_v = operand<T>(launch, at::d_v), *d_f = operand<T>(launch, at::d_f);
-    T *d_y = operand<T>(launch, at::d_y);
-    int64_t tiles = size.tiles(), state = int64_t(size.key) * size.value, square = int64_t(size.value) * size.value;
-    int parts = size.weightParts(type);
-    Scratch scratch(launch, at::scratch);
-    Shares<T> shares;
-    shares.q = scratch.take<T>(tiles * size.groups() * size.key * 8);
-    shares.k = scratch.take<T>(tiles * size.groups() * size.key * 8);
-    shares.weight = scratch.take<float>(tiles * parts * square);
-    shares.sums = scratch.take<float>(tiles * 2);
-    float *room = size.isFast(type) ? nullptr : scratch.take<float>(tiles * (2 * size.interval + 1) * state);
-    T *again = states ? nullptr : scratch.take<T>(tiles * size.blocks() * state);
-    if (int32_t status = scratch.check("mg_m2rnn_scan_grad"))
-      return status;
-    if (again) {
-      if (int32_t status = scan(launch, size, in, static_cast<T *>(nullptr), again))
-        return status;
-      states = again;
-    }
-    auto walkBack = [&]() -> int32_t {
-      if constexpr (sizeof(T) == 2)
-        if (size.isFast(type)) {
-          if (!areAligned({d_v, d_y, states, in.q, in.k, in.v, in.weight}))
-            return refuseAlignment("mg_m2rnn_scan_grad");
-          return scanGradFast(launch, size, in, d_y, states, d_v, d_f, shares);
+  return withElement(
+      launch, "mg_m2rnn_scan_grad", {at::d_q, at::d_k, at::d_v, at::d_f, at::d_y, at::states, at::q, at::k, at::v, at::f, at::state_weight},
+      [&](auto element) {
+        using T = decltype(element);
+        uint8_t type = launch->types[at::q];
+        Inputs<T> in = {operand<T>(launch, at::q),
+                        operand<T>(launch, at::k),
+                        operand<T>(launch, at::v),
+                        operand<T>(launch, at::f),
+                        operand<T>(launch, at::state_weight),
+                        operand<float>(launch, at::a_log),
+                        operand<float>(launch, at::dt_bias),
+                        operand<int32_t>(launch, at::documents)};
+        T *states = operand<T>(launch, at::states), *d_v = operand<T>(launch, at::d_v), *d_f = operand<T>(launch, at::d_f);
+        T *d_y = operand<T>(launch, at::d_y);
+        int64_t tiles = size.tiles(), state = int64_t(size.key) * size.value, square = int64_t(size.value) * size.value;
+        int parts = size.weightParts(type);
+        Scratch scratch(launch, at::scratch);
+        Shares<T> shares;
+        shares.q = scratch.take<T>(tiles * size.groups() * size.key * 8);
+        shares.k = scratch.take<T>(tiles * size.groups() * size.key * 8);
+        shares.weight = scratch.take<float>(tiles * parts * square);
+        shares.sums = scratch.take<float>(tiles * 2);
+        float *room = size.isFast(type) ? nullptr : scratch.take<float>(tiles * (2 * size.interval + 1) * state);
+        T *again = states ? nullptr : scratch.take<T>(tiles * size.blocks() * state);
+        if (int32_t status = scratch.check("mg_m2rnn_scan_grad"))
+          return status;
+        if (again) {
+          if (int32_t status = scan(launch, size, in, static_cast<T *>(nullptr), again))
+            return status;
+          states = again;
         }
-      int bytes = int((2 * square + 2 * state) * int64_t(sizeof(float)));
-      if (int32_t status = check(cudaFuncSetAttribute(plainScanGradKernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
-                                 "mg_m2rnn_scan_grad"))
-        return status;
-      plainScanGradKernel<<<unsigned(tiles), plain_threads, bytes, streamOf(launch)>>>(d_v, d_f, shares, room, d_y, states, in, size);
-      return launched("mg_m2rnn_scan_grad");
-    };
-    if (int32_t status = walkBack())
-      return status;
-    dim3 blocks(unsigned(blocksOf(int64_t(size.batch) * size.groups() * size.key, threads)), 2);
-    sumHeadsKernel<<<blocks, threads, 0, streamOf(launch)>>>(operand<T>(launch, at::d_q), operand<T>(launch, at::d_k), shares, size);
-    sumBatchKernel<<<unsigned(size.heads), threads, 0, streamOf(launch)>>>(operand<float>(launch, at::d_state_weight),
-                                                                          operand<float>(launch, at::d_a_log),
-                                                                          operand<float>(launch, at::d_dt_bias), shares, size, parts, add);
-    return launched("mg_m2rnn_scan_grad");
-  });
+        auto walkBack = [&]() -> int32_t {
+          if constexpr (sizeof(T) == 2)
+            if (size.isFast(type)) {
+              if (!areAligned({d_v, d_y, states, in.q, in.k, in.v, in.weight}))
+                return refuseAlignment("mg_m2rnn_scan_grad");
+              return scanGradFast(launch, size, in, d_y, states, d_v, d_f, shares);
+            }
+          int bytes = int((2 * square + 2 * state) * int64_t(sizeof(float)));
+          if (int32_t status = check(cudaFuncSetAttribute(plainScanGradKernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
+                                     "mg_m2rnn_scan_grad"))
+            return status;
+          plainScanGradKernel<<<unsigned(tiles), plain_threads, bytes, streamOf(launch)>>>(d_v, d_f, shares, room, d_y, states, in, size);
+          return launched("mg_m2rnn_scan_grad");
+        };
+        if (int32_t status = walkBack())
+          return status;
+        dim3 blocks(unsigned(blocksOf(int64_t(size.batch) * size.groups() * size.key, threads)), 2);
+        sumHeadsKernel<<<blocks, threads, 0, streamOf(launch)>>>(operand<T>(launch, at::d_q), operand<T>(launch, at::d_k), shares, size);
+        sumBatchKernel<<<unsigned(size.heads), threads, 0, streamOf(launch)>>>(
+            operand<float>(launch, at::d_state_weight), operand<float>(launch, at::d_a_log), operand<float>(launch, at::d_dt_bias), shares,
+            size, parts, add);
+        return launched("mg_m2rnn_scan_grad");
+      });
 }
 }

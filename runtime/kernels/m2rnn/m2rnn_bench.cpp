@@ -9,7 +9,9 @@ int main() {
   for (int64_t batch : {1, 2, 4, 8}) {
     int64_t rows = batch * sequence, states = batch * heads * (sequence / 16) * key * value;
     auto give = [&](Call &call) {
-      call.randomized("q", MG_BF16, rows * key, 1).randomized("k", MG_BF16, rows * key, 2, 0.3).randomized("v", MG_BF16, rows * heads * value, 3);
+      call.randomized("q", MG_BF16, rows * key, 1)
+          .randomized("k", MG_BF16, rows * key, 2, 0.3)
+          .randomized("v", MG_BF16, rows * heads * value, 3);
       call.randomized("f", MG_BF16, rows * heads, 4).randomized("a_log", MG_F32, heads, 5).randomized("dt_bias", MG_F32, heads, 6);
       call.randomized("state_weight", MG_BF16, heads * value * value, 7, 0.25).set("batch", batch).set("sequence", sequence);
       call.set("heads", heads).set("key", key).set("value", value).set("interval", 16).set("accumulate", 0);

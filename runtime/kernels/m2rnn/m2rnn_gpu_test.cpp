@@ -22,7 +22,8 @@ struct Problem {
   explicit Problem(const Shape &shape) : shape(shape) {
     auto [batch, sequence, heads, key, value, has_documents, type, scale] = shape;
     int64_t rows = batch * sequence;
-    q = randomValues(rows * key, 1, 0.5, type), k = randomValues(rows * key, 2, 0.5, type), v = randomValues(rows * heads * value, 3, 1, type);
+    q = randomValues(rows * key, 1, 0.5, type), k = randomValues(rows * key, 2, 0.5, type),
+    v = randomValues(rows * heads * value, 3, 1, type);
     f = randomValues(rows * heads, 4, 1, type), d_y = randomValues(rows * heads * value, 5, 1, type);
     a_log = randomValues(heads, 6, 1, MG_F32), dt_bias = randomValues(heads, 7, 1, MG_F32);
     for (double &bias : dt_bias)

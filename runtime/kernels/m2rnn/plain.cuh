@@ -24,8 +24,8 @@ __device__ void fetchToken(PlainToken &to, const Sizes &size, const Inputs<T> &i
 }
 
 /// next = keep h + take z; z unless null. A barrier before and after is the caller's.
-__device__ inline void plainStep(const Sizes &size, const PlainToken &token, const Decay &decay, const float *weight, const float *h, float *next,
-                                 float *z) {
+__device__ inline void plainStep(const Sizes &size, const PlainToken &token, const Decay &decay, const float *weight, const float *h,
+                                 float *next, float *z) {
   for (int e = threadIdx.x; e < size.key * size.value; e += plain_threads) {
     int i = e / size.value, j = e % size.value;
     float sum = token.k[i] * token.v[j];

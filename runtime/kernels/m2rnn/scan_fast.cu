@@ -1,5 +1,5 @@
-// The forward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. A step of a warp: two products with W, eight tanh, the gate.
-// The states of a window stay in shared memory until y of its 16 tokens follows from 32 products.
+// The forward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. A step of a warp: two products with W, eight tanh, the
+// gate. The states of a window stay in shared memory until y of its 16 tokens follows from 32 products.
 #include "runtime/kernels/m2rnn/Window.cuh"
 
 namespace megacc::runtime::cuda::m2rnn {
@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
 
   int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
   WeightFragments weight(in.weight + tile.head * fast_value * fast_value);
-  Rows h = {};
-  uint32_t packed[4] = {}, squashed[4];
+  Rows h = {}, z;
+  uint32_t packed[4] = {};
   auto *kept = reinterpret_cast<uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
   __syncthreads();
   for (int w = 0; w < count; ++w) {
@@ -70,11 +70,12 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
 #pragma unroll
         for (int e = 0; e < 8; ++e)
           h[e / 4][e % 4] = 0;
+      project(z, h, inputs, weight);
       if (s > 1)
         readOut();
       if (s > 0)
         fetchState(s - 1);
-      advance(h, squashed, inputs, weight);
+      settle(h, z, inputs.gate);
       packRows(packed, h);
       storeTile(shared.states[warp][s], packed);
       inputs = next;

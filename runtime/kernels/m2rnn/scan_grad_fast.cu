@@ -1,6 +1,7 @@
-// The backward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. Windows go from the last to the first; of each, every
-// warp computes its states again from the stored one, walks back through them with A = dL/dh, and then multiplies what it left:
-//   A += q dy^T, dq = h dy, df = sum A (h_before - z), X = (1-f) A (1-z^2), dk = X v, dv = X^T k, dW += h_before^T X, A <- f A + X W^T.
+// The backward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. Windows go from the last to the first. A warp walks back
+// through the states of one with A = dL/dh,
+//   A += q dy^T, dq = h dy, df = sum A (h_before - z), X = (1-f) A (1-z^2), dk = X v, dv = X^T k, dW += h_before^T X, A <- f A + X W^T,
+// and in the same steps computes the states of the window before again, from the stored one: each chain waits while the other works.
 #include "runtime/kernels/m2rnn/Window.cuh"
 
 namespace megacc::runtime::cuda::m2rnn {
@@ -8,16 +9,17 @@ namespace megacc::runtime::cuda::m2rnn {
 namespace {
 
 struct Shared {
-  Window windows[2];
-  uint4 states[row_warps][window + 1][32]; // before each token, and after the last; bf16
-  uint4 squashed[row_warps][window][32];   // z in f16, then X in bf16
+  Window windows[3];
+  uint4 states[2][row_warps][window + 1][32]; // before each token, and after the last; bf16
+  uint4 squashed[2][row_warps][window][32];   // z in f16, then X in bf16
   float d_v[2][row_warps][window][fast_value];
   float d_decay[2][row_warps][window][32];
 };
 
 /// The helper's part of the results of a window: d_v, d_f and the sums of its lane for d_a_log and d_dt_bias.
 __device__ void finish(const Shared &shared, int turn, bf16 *d_v, bf16 *d_f, const Sizes &size, const Tile &tile, int begin, float2 &sums) {
-  storeColumns(d_v, shared.d_v[turn], size, tile, begin);
+  const Window &from = shared.windows[turn % 3];
+  storeColumns(d_v, shared.d_v[turn % 2], size, tile, begin);
   int lane = threadIdx.x % 32, s = lane / 2;
   float sum = 0;
 #pragma unroll
@@ -25,24 +27,24 @@ __device__ void finish(const Shared &shared, int turn, bf16 *d_v, bf16 *d_f, con
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       // Lanes start at different places, so that they read different banks.
-      float4 four = *reinterpret_cast<const float4 *>(&shared.d_decay[turn][2 * (lane % 2) + part][s][(j + s) % 8 * 4]);
+      float4 four = *reinterpret_cast<const float4 *>(&shared.d_decay[turn % 2][2 * (lane % 2) + part][s][(j + s) % 8 * 4]);
       sum += (four.x + four.y) + (four.z + four.w);
     }
   sum += __shfl_xor_sync(0xffffffffu, sum, 1);
   if (lane % 2 || begin + s >= size.sequence)
     return;
-  float d_exponent = -sum * shared.windows[turn].gate[s].x, d_input = d_exponent * shared.windows[turn].exponent[s].y;
+  float d_exponent = -sum * from.gate[s].x, d_input = d_exponent * from.exponent[s].y;
   d_f[(tile.first + begin + s) * size.heads + tile.head] = fromFloat<bf16>(d_input);
-  sums.x += d_exponent * shared.windows[turn].exponent[s].x;
+  sums.x += d_exponent * from.exponent[s].x;
   sums.y += d_input;
 }
 
 /// What a lane needs of one token on the way back.
 struct BackInputs {
-  __device__ BackInputs(const Shared &shared, const Window &from, int s, int warp) {
+  __device__ BackInputs(const uint4 (*states)[32], const uint4 (*squashed)[32], const Window &from, int s, int warp) {
     int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
-    loadTile(before, shared.states[warp][s]);
-    loadTile(z, shared.squashed[warp][s]);
+    loadTile(before, states[s]);
+    loadTile(z, squashed[s]);
     q[0] = toFloat(from.q[s][16 * warp + g]);
     q[1] = toFloat(from.q[s][16 * warp + g + 8]);
 #pragma unroll
@@ -65,8 +67,9 @@ __device__ void storeShare(bf16 *group, const float (&sum)[4], int warp) {
   to[32] = packBf16(sum[2], sum[3]);
 }
 
+/// The walk through one window after the other.
 template <bool has_documents>
-__global__ void __launch_bounds__(fast_threads, 2)
+__global__ void __launch_bounds__(fast_threads, 1)
     scanGradKernel(bf16 *d_v, bf16 *d_f, Shares<bf16> shares, const bf16 *d_y, const bf16 *states, Inputs<bf16> in, Sizes size) {
   extern __shared__ __align__(16) char memory[];
   Shared &shared = *reinterpret_cast<Shared *>(memory);
@@ -76,20 +79,23 @@ __global__ void __launch_bounds__(fast_threads, 2)
   if (warp == row_warps) {
     float rate = expf(in.a_log[tile.head]), dt_bias = in.dt_bias[tile.head];
     float2 sums = {};
-    fetch(shared.windows[0], size, tile, in, d_y, (count - 1) * window, rate, dt_bias);
+    auto fetchTurn = [&](int turn) {
+      if (turn < count)
+        fetch(shared.windows[turn % 3], size, tile, in, d_y, (count - 1 - turn) * window, rate, dt_bias);
+    };
+    fetchTurn(0);
+    fetchTurn(1);
     waitForCopies();
     __syncthreads();
     for (int turn = 0; turn < count; ++turn) {
-      int w = count - 1 - turn;
       if (turn > 0)
-        finish(shared, (turn - 1) % 2, d_v, d_f, size, tile, (w + 1) * window, sums);
+        finish(shared, turn - 1, d_v, d_f, size, tile, (count - turn) * window, sums);
       __syncwarp();
-      if (w > 0)
-        fetch(shared.windows[(turn + 1) % 2], size, tile, in, d_y, (w - 1) * window, rate, dt_bias);
+      fetchTurn(turn + 2);
       waitForCopies();
       __syncthreads();
     }
-    finish(shared, (count - 1) % 2, d_v, d_f, size, tile, 0, sums);
+    finish(shared, count - 1, d_v, d_f, size, tile, 0, sums);
     sums = {warpSum(sums.x), warpSum(sums.y)};
     if (lane == 0)
       *reinterpret_cast<float2 *>(shares.sums + 2 * int64_t(blockIdx.x)) = sums;
@@ -105,57 +111,96 @@ __global__ void __launch_bounds__(fast_threads, 2)
 #pragma unroll
     for (int half = 0; half < 2; ++half)
       transposed[n][half] = *reinterpret_cast<const uint32_t *>(matrix + (g + 8 * n) * fast_value + 2 * i + 8 * half);
-  Rows adjoint = {}, d_weight = {};
-  // The stored state of a window is asked for a window ahead.
-  auto *kept = reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
+  Rows adjoint = {}, d_weight = {}, h, z;
+  uint32_t packed[4];
+
+  // The stored state of a window is asked for two windows ahead.
+  auto *kept =
+      reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
   uint32_t entering[4];
   auto ask = [&](int w) {
-    const uint32_t *at = kept + int64_t(w) * fast_key * (fast_value / 2);
+    const uint32_t *at = kept + int64_t(max(w, 0)) * fast_key * (fast_value / 2);
     entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
     entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
   };
+  auto enter = [&](uint4 *first_state, int asked) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      float2 pair = unpackBf16(entering[e]);
+      h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
+      packed[e] = entering[e];
+    }
+    storeTile(first_state, packed);
+    ask(asked);
+  };
+  auto forget = [&](Rows &rows, bool resets) {
+    if (has_documents && resets)
+#pragma unroll
+      for (int e = 0; e < 8; ++e)
+        rows[e / 4][e % 4] = 0;
+  };
+  // A step of the recurrence is settled later than it is projected.
+  auto keepStep = [&](uint4(*to_states)[32], uint4(*to_squashed)[32], int s, float2 gate) {
+    settle(h, z, gate);
+    uint32_t pair[4];
+    packRows(pair, h);
+    storeTile(to_states[s + 1], pair);
+    packRowsF16(pair, z);
+    storeTile(to_squashed[s], pair);
+  };
+
   ask(count - 1);
   __syncthreads();
+  enter(shared.states[0][warp][0], count - 2);
+  for (int s = 0; s < window; ++s) {
+    forget(h, shared.windows[0].reset[s]);
+    StepInputs inputs(shared.windows[0], s, warp);
+    project(z, h, inputs, weight);
+    keepStep(shared.states[0][warp], shared.squashed[0][warp], s, inputs.gate);
+  }
+
   for (int turn = 0; turn < count; ++turn) {
     int w = count - 1 - turn;
-    const Window &from = shared.windows[turn % 2];
-    {
-      Rows h;
-      uint32_t packed[4], squashed[4];
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        float2 pair = unpackBf16(entering[e]);
-        h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
-        packed[e] = entering[e];
-      }
-      ask(w > 0 ? w - 1 : 0);
-      storeTile(shared.states[warp][0], packed);
-      StepInputs inputs(from, 0, warp);
-#pragma unroll 4
-      for (int s = 0; s < window; ++s) {
-        StepInputs next(from, s + 1 < window ? s + 1 : s, warp);
-        if (has_documents && from.reset[s])
-#pragma unroll
-          for (int e = 0; e < 8; ++e)
-            h[e / 4][e % 4] = 0;
-        advance(h, squashed, inputs, weight);
-        packRows(packed, h);
-        storeTile(shared.states[warp][s + 1], packed);
-        storeTile(shared.squashed[warp][s], squashed);
-        inputs = next;
-      }
-    }
+    // The last turn computes states that nobody needs, from whatever the third window holds.
+    const Window &from = shared.windows[turn % 3], &coming = shared.windows[(turn + 1) % 3];
+    uint4(*states_here)[32] = shared.states[turn % 2][warp], (*squashed_here)[32] = shared.squashed[turn % 2][warp];
+    uint4(*states_coming)[32] = shared.states[(turn + 1) % 2][warp], (*squashed_coming)[32] = shared.squashed[(turn + 1) % 2][warp];
     __syncwarp();
-
+    enter(states_coming[0], w - 2);
+    Rows d_value = {};
     float d_q[4] = {}, d_k[4] = {};
     uint32_t after[4];
-    loadTile(after, shared.states[warp][window]);
-    BackInputs inputs(shared, from, window - 1, warp);
+    loadTile(after, states_here[window]);
+    BackInputs inputs(states_here, squashed_here, from, window - 1, warp);
+    StepInputs step(coming, 0, warp);
+
+    // d_v and d_weight follow two tokens behind.
+    uint32_t left_state[4] = {}, left_x[4] = {}, left_k[4] = {};
+    auto fetchLeft = [&](int s) {
+      __syncwarp();
+      loadTileTransposed(left_x, squashed_here[s]);
+      loadTileTransposed(left_state, states_here[s]);
+      oneRow(left_k, from.k[s], s, warp);
+    };
+    auto multiplyLeft = [&](int s) {
+      multiplyBf16(d_value[0], left_k, left_x[0], left_x[1]);
+      multiplyBf16(d_value[1], left_k, left_x[2], left_x[3]);
+      if (has_documents && from.reset[s])
+        return;
+      uint32_t left[4] = {left_state[0], left_state[2], left_state[1], left_state[3]}; // h^T as a left operand
+      multiplyBf16(d_weight[0], left, left_x[0], left_x[1]);
+      multiplyBf16(d_weight[1], left, left_x[2], left_x[3]);
+    };
+
 #pragma unroll 4
-    for (int s = window - 1; s >= 0; --s) {
-      BackInputs next(shared, from, s > 0 ? s - 1 : 0, warp);
+    for (int done = 0; done < window; ++done) {
+      int s = window - 1 - done;
+      BackInputs next(states_here, squashed_here, from, s > 0 ? s - 1 : 0, warp);
+      StepInputs next_step(coming, done + 1 < window ? done + 1 : done, warp);
+      forget(h, coming.reset[done]);
+      project(z, h, step, weight);
+
       bool is_column = g == s % 8, resets = has_documents && from.reset[s];
-      multiplyBf16(d_q, after, is_column ? inputs.d_y[0] : 0, is_column ? inputs.d_y[1] : 0);
       Rows x;
       float d_decay = 0;
 #pragma unroll
@@ -163,18 +208,17 @@ __global__ void __launch_bounds__(fast_threads, 2)
         float2 dy = unpackBf16(inputs.d_y[n]);
 #pragma unroll
         for (int row = 0; row < 2; ++row) {
-          float2 before = unpackBf16(inputs.before[2 * n + row]), z = unpackF16(inputs.z[2 * n + row]);
+          float2 before = unpackBf16(inputs.before[2 * n + row]), tanh = unpackF16(inputs.z[2 * n + row]);
           if (resets)
             before = {};
           float &a0 = adjoint[n][2 * row], &a1 = adjoint[n][2 * row + 1];
           a0 += inputs.q[row] * dy.x, a1 += inputs.q[row] * dy.y;
-          d_decay += a0 * (before.x - z.x);
-          d_decay += a1 * (before.y - z.y);
-          x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * z.x * z.x);
-          x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * z.y * z.y);
+          d_decay += a0 * (before.x - tanh.x);
+          d_decay += a1 * (before.y - tanh.y);
+          x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * tanh.x * tanh.x);
+          x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * tanh.y * tanh.y);
         }
       }
-      uint32_t packed[4];
       packRows(packed, x);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
@@ -183,12 +227,16 @@ __global__ void __launch_bounds__(fast_threads, 2)
           adjoint[n][e] *= inputs.gate.x;
         multiplyBf16(adjoint[n], packed, transposed[n][0], transposed[n][1]);
       }
-      if (resets)
-#pragma unroll
-        for (int e = 0; e < 8; ++e)
-          adjoint[e / 4][e % 4] = 0;
-      storeTile(shared.squashed[warp][s], packed);
+      forget(adjoint, resets);
+      multiplyBf16(d_q, after, is_column ? inputs.d_y[0] : 0, is_column ? inputs.d_y[1] : 0);
       multiplyBf16(d_k, packed, is_column ? inputs.v[0] : 0, is_column ? inputs.v[1] : 0);
+      if (done > 1)
+        multiplyLeft(s + 2);
+      if (done > 0)
+        fetchLeft(s + 1);
+
+      keepStep(states_coming, squashed_coming, done, step.gate);
+      storeTile(squashed_here[s], packed);
       shared.d_decay[turn % 2][warp][s][lane] = d_decay;
       if (s % 8 == 0) {
         int64_t group = (int64_t(blockIdx.x) * size.groups() + w * (window / 8) + s / 8) * fast_key * 8;
@@ -202,24 +250,11 @@ __global__ void __launch_bounds__(fast_threads, 2)
       for (int e = 0; e < 4; ++e)
         after[e] = inputs.before[e];
       inputs = next;
+      step = next_step;
     }
-    __syncwarp();
-
-    Rows d_value = {};
-#pragma unroll 4
-    for (int s = 0; s < window; ++s) {
-      uint32_t state[4], x[4], k[4];
-      loadTileTransposed(x, shared.squashed[warp][s]);
-      loadTileTransposed(state, shared.states[warp][s]);
-      oneRow(k, from.k[s], s, warp);
-      multiplyBf16(d_value[0], k, x[0], x[1]);
-      multiplyBf16(d_value[1], k, x[2], x[3]);
-      if (has_documents && from.reset[s])
-        continue;
-      uint32_t left[4] = {state[0], state[2], state[1], state[3]}; // h^T as a left operand
-      multiplyBf16(d_weight[0], left, x[0], x[1]);
-      multiplyBf16(d_weight[1], left, x[2], x[3]);
-    }
+    multiplyLeft(1);
+    fetchLeft(0);
+    multiplyLeft(0);
     storeAccumulator(shared.d_v[turn % 2][warp], d_value);
     __syncthreads();
   }
@@ -236,7 +271,8 @@ __global__ void __launch_bounds__(fast_threads, 2)
 int32_t scanGradFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf16> &in, const bf16 *d_y, const bf16 *states, bf16 *d_v,
                      bf16 *d_f, const Shares<bf16> &shares) {
   auto start = [&](auto kernel) {
-    if (int32_t status = check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
+    if (int32_t status =
+            check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
       return status;
     kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(d_v, d_f, shares, d_y, states, in, size);
     return launched("mg_m2rnn_scan_grad");

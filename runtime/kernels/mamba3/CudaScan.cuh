@@ -42,16 +42,17 @@ struct Shape {
   Parameter dt_bias, skip, bias[2], norm_weight[2], mimo_parameters[3], out_norm; // keys: B, then C; mimo_x, mimo_z, mimo_o
 
   int N, P, R, A, chunk, chunks, windows, group_heads;
+  bool packed; // neighbouring channels of B and C may be read four at a time
   int width, column_x, column_key[2], column_dt, column_decay, column_trap, column_angle; // of the projection; z is at 0
 
   // Written by prepare(), all padded.
   float *norm_weights;               // [2, N]
   __half *biases;                    // [2, heads, R, N]
   float *psi, *zeta, *phi, *out_norms; // [heads, R, P], the last [heads, P]; ones where there is no parameter
-  bf16 *keys;                        // [2, batch, groups, sequence, R, N]: B and C after their norm
+  __half *keys;                      // [2, batch, groups, sequence, R, N]: B and C after their norm
   float *turn;                       // [batch, sequence, A]: tanh of the angles
   float *decay, *gamma, *weight, *delta; // [batch, heads, sequence]; decay in powers of two, -infinity where a document starts
-  __half2 *rotation;                 // [batch, heads, sequence, A]: cosine, sine
+  uint2 *rotation;                   // [batch, heads, sequence, A / 2]: for two angles the cosines, then the sines, fp16
 
   __host__ __device__ int64_t keyColumns() const { return int64_t(rank) * groups * state; }
   __device__ bool startsDocument(int b, int t) const {
@@ -59,7 +60,7 @@ struct Shape {
   }
   __device__ const bf16 *row(int b, int t) const { return projection + (int64_t(b) * sequence + t) * width; }
   /// First token of a key table.
-  __device__ const bf16 *keyRows(int which, int b, int h, int t) const {
+  __device__ const __half *keyRows(int which, int b, int h, int t) const {
     return keys + (((int64_t(which) * batch + b) * groups + h / group_heads) * sequence + t) * R * N;
   }
   __device__ int64_t token(int b, int h, int t) const { return (int64_t(b) * heads + h) * sequence + t; }
@@ -98,16 +99,18 @@ struct StatePass {
   // Where every window starts: [batches, heads, windows, N, P], or exactly [batch, heads of the shape, windows, state, head_dim]; or zero.
   const float *start = nullptr;
   const bf16 *exact_start = nullptr;
-  // What is written: the state before every chunk as tiles [batches, heads, chunks, N * P]; the state after the window and the window's decay.
+  // What is written: the state before every chunk as tiles [batches, heads, chunks, N * P], and what is left there of the window's start; the
+  // state after the window and the window's decay.
   bf16 *chunk_states = nullptr;
-  float *totals = nullptr, *decays = nullptr;
+  float *totals = nullptr, *decays = nullptr, *chunk_decays = nullptr;
   // Of the reverse direction: the gradient of y, or, with an output norm, E as tiles [batches, heads, chunks, rows * P].
   const bf16 *d_y = nullptr, *E = nullptr;
 };
 int32_t runStates(const Shape &shape, const StatePass &pass, cudaStream_t stream);
 
-/// Totals of windows become the states entering them, [batches, heads, windows, N, P]; `exact` also gets them, see StatePass.
-int32_t scanWindows(const Shape &shape, const StatePass &pass, float *totals, const float *decays, bf16 *exact, cudaStream_t stream);
+/// Totals of windows become the states entering them, [batches, heads, windows, N, P]. `exact` also gets them, see StatePass, or `tiles` does
+/// instead, as tiles [batches, heads, windows, N * P].
+int32_t scanWindows(const Shape &shape, const StatePass &pass, bf16 *exact, bf16 *tiles, cudaStream_t stream);
 
 /// y from the states entering the windows; or, with d_y, E of the pass's heads instead (StatePass::E).
 int32_t runOutputs(const Shape &shape, const StatePass &pass, bf16 *y, bf16 *E, cudaStream_t stream);
@@ -118,7 +121,11 @@ __host__ __device__ inline int parameterFloats(const Shape &s) { return 2 * s.R 
 /// Gradients of some groups of one batch row from the states and adjoints of their chunks.
 struct GradientPass {
   int b, first_group, groups;
-  const bf16 *d_y, *states, *adjoints; // tiles [heads of the groups, chunks, N * P]
+  const bf16 *d_y;
+  // Tiles [heads of the groups, chunks, N * P]: states entering the chunks; adjoints of those leaving them without the windows' share, which
+  // is chunk_decays [heads of the groups, chunks] times the tiles [heads of the groups, windows, N * P].
+  const bf16 *states, *adjoints, *window_adjoints;
+  const float *chunk_decays;
   bf16 *d_projection;                  // z and x
   float *partial;                      // [heads of the groups, chunks, parameterFloats]
   float *d_weight, *d_gamma, *d_decay; // [batch, heads, sequence]
@@ -154,7 +161,11 @@ __device__ inline float power(float exponent) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(exponent));
   return result;
 }
-__device__ inline float sigmoid(float v) { return __fdividef(1.0f, 1.0f + __expf(-v)); }
+__device__ inline float sigmoid(float v) {
+  float tanh;
+  asm("tanh.approx.f32 %0, %1;" : "=f"(tanh) : "f"(0.5f * v));
+  return fmaf(0.5f, tanh, 0.5f);
+}
 
 /// Decays of a chunk, in shared memory. Tokens past the sequence have weight 0 and no decay.
 template <int Chunk> struct Decays {
@@ -206,56 +217,99 @@ template <int Chunk> struct Decays {
   }
 };
 
-/// The biases that a thread adds to the rows of a key matrix: those of its rank and channels.
-struct KeyBias {
-  uint4 low, high;
-};
-template <int N, int R> __device__ inline KeyBias loadBias(const Shape &s, int which, int h) {
-  constexpr int lanes = N / 16;
-  const __half *bias = s.biases + ((int64_t(which) * s.heads + h) * R + int(threadIdx.x) / lanes % R) * N + int(threadIdx.x) % lanes * 8;
-  return {load<uint4>(bias), load<uint4>(bias + N / 2)};
-}
+/// What an input weighs in an output of its chunk, for every pair of tokens: a table where it is small, else computed anew.
+template <int R> struct PairWeights {
+  static constexpr int chunk = rows / R;
+  float2 table[R > 1 ? chunk : 1][R > 1 ? chunk : 1]; // mask and pair
 
-/// A matrix [rows, N] of rotated keys: B or C of the chunk at token `begin`.
-template <int N, int R, int Threads>
-__device__ inline void loadKeys(const Shape &s, int which, int b, int h, int begin, const KeyBias &bias, uint8_t *tile) {
-  constexpr int lanes = N / 16, step = Threads / lanes;
-  static_assert(step % R == 0, "a thread's rows have one rank");
-  const bf16 *keys = s.keyRows(which, b, h, begin);
-  const __half2 *rotation = s.rotation + s.token(b, h, begin) * s.A;
-  int j = int(threadIdx.x) % lanes * 8, tokens = s.sequence - begin;
-#pragma unroll 1
-  for (int first = 0; first < rows; first += step) {
-    int i = first + int(threadIdx.x) / lanes, t = i / R;
-    if (step > rows && i >= rows)
-      break;
-    uint4 parts[2] = {}, turns[2];
-    if (t < tokens) {
-      parts[0] = load<uint4>(keys + i * N + j), parts[1] = load<uint4>(keys + i * N + N / 2 + j);
-      bool turned = j < s.A;
-      const uint4 *from = reinterpret_cast<const uint4 *>(rotation + (turned ? int64_t(t) * s.A + j : 0));
-      if (turned)
-        turns[0] = load<uint4>(from), turns[1] = load<uint4>(from + 1);
+  __device__ void fill(const Decays<chunk> &decays) {
+    if constexpr (R > 1)
+      if (threadIdx.x < chunk * chunk) {
+        int t = threadIdx.x / chunk, u = threadIdx.x % chunk;
+        float pair = t > u ? decays.pair(t, u) : 0.0f;
+        table[t][u] = {t == u ? decays.gamma[t] : pair * decays.weight[u], pair};
+      }
+  }
+  /// Decay times weight, or gamma of one token; and the decay alone, 0 unless t > u.
+  __device__ float2 at(const Decays<chunk> &decays, int t, int u) const {
+    if constexpr (R > 1)
+      return table[t][u];
+    float pair = t > u ? decays.pair(t, u) : 0.0f;
+    return {t == u ? decays.gamma[t] : pair * decays.weight[u], pair};
+  }
+};
+
+/// Matrices [rows, N] of the rotated B (which = 0) and C (1) of the chunk at token `begin`: one of them by the whole block, or `Both`, B into
+/// `tile` by its first half and C into `tile_c` by its second. A thread takes neighbouring rows, mostly of one token.
+template <int N, int R, int Threads, bool Both>
+__device__ inline void loadKeys(const Shape &s, int which, int b, int h, int begin, uint8_t *tile, uint8_t *tile_c) {
+  constexpr int lanes = N / 16, members = Both ? Threads / 2 : Threads, units = members / lanes, own = units < rows ? rows / units : 1;
+  int member = threadIdx.x % members, j = member % lanes * 8, first = member / lanes * own;
+  if (units > rows && first >= rows)
+    return;
+  if (Both) {
+    which = threadIdx.x / members;
+    tile = which ? tile_c : tile;
+  }
+  const __half *keys = s.keyRows(which, b, h, begin) + first * N + j;
+  const __half *bias = s.biases + ((int64_t(which) * s.heads + h) * R) * N + j;
+  const uint2 *rotation = s.rotation + (s.token(b, h, begin) * s.A + j) / 2;
+  bool turned = j < s.A;
+  uint4 turns[2];
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        __nv_bfloat162 &low_pair = reinterpret_cast<__nv_bfloat162 *>(&parts[0])[k], &high_pair = reinterpret_cast<__nv_bfloat162 *>(&parts[1])[k];
-        float2 low = __bfloat1622float2(low_pair), high = __bfloat1622float2(high_pair);
-        float2 bias_low = __half22float2(reinterpret_cast<const __half2 *>(&bias.low)[k]);
-        float2 bias_high = __half22float2(reinterpret_cast<const __half2 *>(&bias.high)[k]);
-        low.x += bias_low.x, low.y += bias_low.y, high.x += bias_high.x, high.y += bias_high.y;
+  for (int k = 0; k < own; ++k) {
+    int i = first + k, t = i / R, r = i % R;
+    __half2 low[4] = {}, high[4] = {};
+    if (begin + t < s.sequence) {
+      *reinterpret_cast<uint4 *>(low) = load<uint4>(keys + k * N), *reinterpret_cast<uint4 *>(high) = load<uint4>(keys + k * N + N / 2);
+      uint4 bias_low = load<uint4>(bias + r * N), bias_high = load<uint4>(bias + r * N + N / 2);
+      if (turned && (k == 0 || k % R == 0)) {
+        const uint4 *from = reinterpret_cast<const uint4 *>(rotation + t * s.A / 2);
+        turns[0] = load<uint4>(from), turns[1] = load<uint4>(from + 1);
+      }
+#pragma unroll
+      for (int pair = 0; pair < 4; ++pair) {
+        low[pair] = __hadd2(low[pair], reinterpret_cast<const __half2 *>(&bias_low)[pair]);
+        high[pair] = __hadd2(high[pair], reinterpret_cast<const __half2 *>(&bias_high)[pair]);
         if (turned) {
-          float2 x = __half22float2(reinterpret_cast<const __half2 *>(turns)[2 * k]);
-          float2 y = __half22float2(reinterpret_cast<const __half2 *>(turns)[2 * k + 1]);
-          float2 kept = low;
-          low = {low.x * x.x - high.x * x.y, low.y * y.x - high.y * y.y};
-          high = {kept.x * x.y + high.x * x.x, kept.y * y.y + high.y * y.x};
+          __half2 cosine = reinterpret_cast<const __half2 *>(turns)[2 * pair], sine = reinterpret_cast<const __half2 *>(turns)[2 * pair + 1];
+          __half2 kept = low[pair];
+          low[pair] = __hfma2(__hneg2(high[pair]), sine, __hmul2(low[pair], cosine));
+          high[pair] = __hfma2(kept, sine, __hmul2(high[pair], cosine));
         }
-        low_pair = __floats2bfloat162_rn(low.x, low.y), high_pair = __floats2bfloat162_rn(high.x, high.y);
       }
     }
-    *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = parts[0];
-    *reinterpret_cast<uint4 *>(tile + tileByte(i, N / 2 + j, rows)) = parts[1];
+    uint4 out[2];
+#pragma unroll
+    for (int pair = 0; pair < 4; ++pair) {
+      reinterpret_cast<__nv_bfloat162 *>(&out[0])[pair] = __float22bfloat162_rn(__half22float2(low[pair]));
+      reinterpret_cast<__nv_bfloat162 *>(&out[1])[pair] = __float22bfloat162_rn(__half22float2(high[pair]));
+    }
+    *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = out[0];
+    *reinterpret_cast<uint4 *>(tile + tileByte(i, N / 2 + j, rows)) = out[1];
   }
+}
+
+/// Channels of a vector of B or C, 0 where there is none (-1); `packed`: they are neighbours, suitably aligned.
+template <int Count> __device__ inline void readChannels(bool packed, const bf16 *from, const int (&channel)[Count], float (&values)[Count]) {
+  if (packed) {
+    uint32_t raw[Count / 2];
+    if constexpr (Count == 4) {
+      uint2 both = load<uint2>(from + channel[0]);
+      raw[0] = both.x, raw[1] = both.y;
+    } else {
+      raw[0] = load<uint32_t>(from + channel[0]);
+    }
+#pragma unroll
+    for (int k = 0; k < Count; k += 2) {
+      float2 pair = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&raw[k / 2]));
+      values[k] = pair.x, values[k + 1] = pair.y;
+    }
+    return;
+  }
+#pragma unroll
+  for (int k = 0; k < Count; ++k)
+    values[k] = channel[k] >= 0 ? __bfloat162float(from[channel[k]]) : 0.0f;
 }
 
 /// Two neighbouring channels of a row of head_dim numbers, as loaded; zero past its end.

@@ -74,18 +74,20 @@ template <bool TransposeA, bool TransposeB> __device__ inline void multiply64(fl
 template <int Depth, int Cols, bool TransposeA, bool TransposeB>
 __device__ inline void multiplyTiles(float *sum, uint32_t a, int a_rows, uint32_t b, int b_rows) {
   constexpr int parts = Cols > 64 ? Cols / 64 : 1;
+  uint64_t operand_a = operandAt(a), operand_b = operandAt(b);
+  int a_tile = a_rows * 8, b_tile = b_rows * 8; // in units of 16 bytes, as the addresses of operands
 #pragma unroll
   for (int part = 0; part < parts; ++part)
 #pragma unroll
     for (int k = 0; k < Depth / 16; ++k) {
-      uint64_t from_a = operandAt(TransposeA ? a + k * 2048 : a + (k >> 2) * a_rows * 128 + (k & 3) * 32);
-      uint32_t at_b = TransposeB ? b + k * 2048 + part * Depth * 128 : b + (k >> 2) * b_rows * 128 + (k & 3) * 32 + part * 8192;
+      uint64_t from_a = operand_a + (TransposeA ? k * 128 : (k >> 2) * a_tile + (k & 3) * 2);
+      uint64_t from_b = operand_b + (TransposeB ? k * 128 + part * Depth * 8 : (k >> 2) * b_tile + (k & 3) * 2 + part * 512);
       if constexpr (Cols == 16)
-        multiply16<TransposeA, TransposeB>(sum, from_a, operandAt(at_b));
+        multiply16<TransposeA, TransposeB>(sum, from_a, from_b);
       else if constexpr (Cols == 32)
-        multiply32<TransposeA, TransposeB>(sum, from_a, operandAt(at_b));
+        multiply32<TransposeA, TransposeB>(sum, from_a, from_b);
       else
-        multiply64<TransposeA, TransposeB>(sum + part * 32, from_a, operandAt(at_b));
+        multiply64<TransposeA, TransposeB>(sum + part * 32, from_a, from_b);
     }
 }
 

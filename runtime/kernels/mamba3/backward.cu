@@ -15,8 +15,8 @@ constexpr int slice_blocks = 1024;
 
 struct Backward {
   Shape s = {};
-  bf16 *exact_states = nullptr, *chunk_states, *adjoints, *E = nullptr;
-  float *all_totals = nullptr, *all_decays = nullptr, *totals, *decays, *partial, *sums, *d_keys, *d_dt_bias, *norm_partial;
+  bf16 *exact_states = nullptr, *chunk_states, *adjoints, *window_adjoints, *E = nullptr;
+  float *all_totals = nullptr, *all_decays = nullptr, *totals, *decays, *chunk_decays, *partial, *sums, *d_keys, *d_dt_bias, *norm_partial;
   TokenGradients tokens;
   int slice_groups;
 
@@ -33,6 +33,7 @@ struct Backward {
     int64_t heads = int64_t(slice_groups) * s.group_heads;
     chunk_states = scratch.take<bf16>(heads * s.chunks * size), adjoints = scratch.take<bf16>(heads * s.chunks * size);
     totals = scratch.take<float>(heads * s.windows * size), decays = scratch.take<float>(heads * s.windows);
+    window_adjoints = scratch.take<bf16>(heads * s.windows * size), chunk_decays = scratch.take<float>(heads * s.chunks);
     if (s.norm)
       E = scratch.take<bf16>(heads * s.chunks * rows * s.P);
     partial = scratch.take<float>(heads * s.chunks * parameterFloats(s)), sums = scratch.take<float>(int64_t(s.heads) * parameterFloats(s));
@@ -49,7 +50,7 @@ struct Backward {
     StatePass all = {.batches = s.batch, .heads = s.heads, .totals = all_totals, .decays = all_decays};
     if (int32_t status = runStates(s, all, stream))
       return status;
-    return scanWindows(s, all, all_totals, all_decays, exact_states, stream);
+    return scanWindows(s, all, exact_states, nullptr, stream);
   }
 
   int32_t runSlice(int b, int first_group, const bf16 *states, const bf16 *d_y, bf16 *d_projection, cudaStream_t stream) {
@@ -62,18 +63,14 @@ struct Backward {
       if (int32_t status = runOutputs(s, gates, nullptr, E, stream))
         return status;
     }
-    StatePass ends = {.reverse = true, .first_batch = b, .first_head = first_head, .heads = heads, .totals = totals, .decays = decays,
-                      .d_y = d_y, .E = E};
-    if (int32_t status = runStates(s, ends, stream))
-      return status;
-    if (int32_t status = scanWindows(s, ends, totals, decays, nullptr, stream))
-      return status;
-    StatePass back = {.reverse = true, .first_batch = b, .first_head = first_head, .heads = heads, .start = totals, .chunk_states = adjoints,
-                      .d_y = d_y, .E = E};
+    StatePass back = {.reverse = true, .first_batch = b, .first_head = first_head, .heads = heads, .chunk_states = adjoints, .totals = totals,
+                      .decays = decays, .chunk_decays = chunk_decays, .d_y = d_y, .E = E};
     if (int32_t status = runStates(s, back, stream))
       return status;
-    GradientPass pass = {b, first_group, groups, d_y, chunk_states, adjoints, d_projection, partial, tokens.d_weight, tokens.d_gamma,
-                         tokens.d_decay, tokens.d_turn, d_keys};
+    if (int32_t status = scanWindows(s, back, nullptr, window_adjoints, stream))
+      return status;
+    GradientPass pass = {b, first_group, groups, d_y, chunk_states, adjoints, window_adjoints, chunk_decays, d_projection, partial,
+                         tokens.d_weight, tokens.d_gamma, tokens.d_decay, tokens.d_turn, d_keys};
     if (int32_t status = runGradients(s, pass, stream))
       return status;
     return sumPartials(s, partial, first_head, heads, b > 0, sums, stream);

@@ -20,8 +20,8 @@ __global__ void sumChunks(Shape s, const float *partial, int first_head, bool ad
 }
 
 /// One block a head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
-/// gradient of tanh(angle) through this head.
-__global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
+/// gradient of tanh(angle) through this head. A lane takes `Own` angles.
+template <int Own> __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
   __shared__ float span_sum[walk_warps][64], warp_sums[walk_warps];
   __shared__ int span_starts[walk_warps];
   int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
@@ -38,22 +38,23 @@ __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGra
         visit(low + i, __shfl_sync(0xffffffff, delta, i), starts >> i & 1);
     }
   };
-  float sums[2] = {};
+  float sums[Own] = {};
   int any_start = 0;
   walk([&](int t, float, bool starts) {
 #pragma unroll
-    for (int k = 0; k < 2; ++k) {
+    for (int k = 0; k < Own; ++k) {
       int j = lane + 32 * k;
       float d = j < s.A ? __ldcg(to.d_turn + (first + t) * s.A + j) : 0.0f;
       sums[k] = starts ? 0.0f : sums[k] + d;
     }
     any_start |= starts;
   });
-  span_sum[warp][lane] = sums[0], span_sum[warp][lane + 32] = sums[1];
+  for (int k = 0; k < Own; ++k)
+    span_sum[warp][lane + 32 * k] = sums[k];
   if (lane == 0)
     span_starts[warp] = any_start;
   __syncthreads();
-  for (int k = 0; k < 2; ++k) {
+  for (int k = 0; k < Own; ++k) {
     sums[k] = 0;
     for (int after = walk_warps - 1; after > warp; --after)
       sums[k] = span_starts[after] ? span_sum[after][lane + 32 * k] : sums[k] + span_sum[after][lane + 32 * k];
@@ -62,7 +63,7 @@ __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGra
   walk([&](int t, float delta, bool starts) {
     float step = 0;
 #pragma unroll
-    for (int k = 0; k < 2; ++k) {
+    for (int k = 0; k < Own; ++k) {
       int j = lane + 32 * k;
       if (j < s.A) {
         sums[k] += __ldcg(to.d_turn + (first + t) * s.A + j);
@@ -115,53 +116,63 @@ __global__ void finishAngles(Shape s, const float *d_summed, bf16 *d_projection)
   d_projection[(int64_t(b) * s.sequence + i / s.A) * s.width + s.column_angle + i % s.A] = __float2bfloat16(sum * (1.0f - turn * turn));
 }
 
-/// One block a tile of tokens: gradients of B and C before their norms; warps take vectors. partial[tiles, 2, N]: d_norm's shares.
-__global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float *d_keys, bf16 *d_projection, float *partial) {
-  __shared__ float sums[block_warps][2][128];
+/// One block a tile of tokens: gradients of B and C before their norms; warps take vectors, lanes neighbouring places. partial[tiles, 2, N]:
+/// the shares of the gradients of the norms.
+template <int N> __global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float *d_keys, bf16 *d_projection, float *partial) {
+  constexpr int own = N / 32;
+  __shared__ float sums[block_warps][2][N];
   int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
   int tokens = s.batch * s.sequence, first = blockIdx.x * token_tile, vectors = s.rank * s.groups;
-  for (int which = 0; which < 2; ++which) {
-    float weight[4], d_weight[4] = {};
-    int channel[4];
+  int channel[own];
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      int place = lane + 32 * k;
-      channel[k] = place < s.N ? s.outside(place) : -1;
-      weight[k] = channel[k] >= 0 ? s.norm_weights[which * s.N + place] : 0.0f;
-    }
-#pragma unroll 2
+  for (int k = 0; k < own; ++k)
+    channel[k] = s.outside(lane * own + k);
+  for (int which = 0; which < 2; ++which) {
+    float weight[own], d_weight[own] = {};
+#pragma unroll
+    for (int k = 0; k < own; ++k)
+      weight[k] = s.norm_weights[which * N + lane * own + k];
+#pragma unroll 4
     for (int i = warp; i < token_tile * vectors; i += block_warps) {
       int token = first + i / vectors;
       if (token >= tokens)
         break;
       int v = i % vectors, r = v / s.groups, g = v % s.groups, b = token / s.sequence, t = token % s.sequence;
-      const float *from = d_keys + ((((int64_t(which) * s.batch + b) * s.groups + g) * s.sequence + t) * s.R + r) * s.N;
-      const bf16 *keys = s.projection + int64_t(token) * s.width + s.column_key[which] + v * s.state;
-      bf16 *to = d_projection + int64_t(token) * s.width + s.column_key[which] + v * s.state;
-      float key[4], d[4], squares = 0, products = 0;
+      const float *from = d_keys + ((((int64_t(which) * s.batch + b) * s.groups + g) * s.sequence + t) * s.R + r) * N + lane * own;
+      int64_t at = int64_t(token) * s.width + s.column_key[which] + v * s.state;
+      float key[own], d[own], squares = 0, products = 0;
+      readChannels<own>(s.packed, s.projection + at, channel, key);
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        key[k] = channel[k] >= 0 ? __bfloat162float(__ldg(keys + channel[k])) : 0.0f, d[k] = channel[k] >= 0 ? __ldg(from + lane + 32 * k) : 0.0f;
+      for (int k = 0; k < own; k += 2) {
+        float2 pair = load<float2>(from + k);
+        d[k] = pair.x, d[k + 1] = pair.y;
+      }
+#pragma unroll
+      for (int k = 0; k < own; ++k)
         squares += key[k] * key[k], products += d[k] * weight[k] * key[k];
-      }
       float scale = rsqrtf(warpSum(squares) / float(s.state) + s.eps), shift = warpSum(products) * scale * scale / float(s.state);
+      alignas(8) bf16 result[own];
 #pragma unroll
-      for (int k = 0; k < 4; ++k) {
-        d_weight[k] += d[k] * key[k] * scale;
-        if (channel[k] >= 0)
-          to[channel[k]] = __float2bfloat16(scale * (d[k] * weight[k] - key[k] * shift));
-      }
+      for (int k = 0; k < own; ++k)
+        d_weight[k] += d[k] * key[k] * scale, result[k] = __float2bfloat16(scale * (d[k] * weight[k] - key[k] * shift));
+      if (s.packed && own == 4)
+        *reinterpret_cast<uint2 *>(d_projection + at + channel[0]) = *reinterpret_cast<uint2 *>(result);
+      else
+#pragma unroll
+        for (int k = 0; k < own; ++k)
+          if (channel[k] >= 0)
+            d_projection[at + channel[k]] = result[k];
     }
 #pragma unroll
-    for (int k = 0; k < 4; ++k)
-      sums[warp][which][lane + 32 * k] = d_weight[k];
+    for (int k = 0; k < own; ++k)
+      sums[warp][which][lane * own + k] = d_weight[k];
   }
   __syncthreads();
-  for (int i = threadIdx.x; i < 2 * s.N; i += blockDim.x) {
+  for (int i = threadIdx.x; i < 2 * N; i += blockDim.x) {
     float sum = 0;
     for (int w = 0; w < block_warps; ++w)
-      sum += sums[w][i / s.N][i % s.N];
-    partial[int64_t(blockIdx.x) * 2 * s.N + i] = sum;
+      sum += sums[w][i / N][i % N];
+    partial[int64_t(blockIdx.x) * 2 * N + i] = sum;
   }
 }
 
@@ -215,12 +226,12 @@ int32_t sumPartials(const Shape &s, const float *partial, int first_head, int he
 
 int32_t finish(const Shape &s, const Finish &f, cudaStream_t stream) {
   int64_t tiles = (int64_t(s.batch) * s.sequence + token_tile - 1) / token_tile;
-  finishHeads<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s, f.tokens, f.d_projection, f.d_dt_bias);
+  (s.A > 32 ? finishHeads<2> : finishHeads<1>)<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s, f.tokens, f.d_projection, f.d_dt_bias);
   if (int32_t status = checkCuda("mamba3: gradients of heads"))
     return status;
   if (s.angles)
     finishAngles<<<dim3((s.sequence * s.A + 255) / 256, s.batch), 256, 0, stream>>>(s, f.tokens.d_summed, f.d_projection);
-  finishKeys<<<tiles, block_threads, 0, stream>>>(s, f.d_keys, f.d_projection, f.norm_partial);
+  (s.N == 128 ? finishKeys<128> : finishKeys<64>)<<<tiles, block_threads, 0, stream>>>(s, f.d_keys, f.d_projection, f.norm_partial);
   if (int32_t status = checkCuda("mamba3: gradients of B and C"))
     return status;
   finishNorms<<<2 * s.N, block_threads, 0, stream>>>(s, f.norm_partial, tiles, f.parameters);

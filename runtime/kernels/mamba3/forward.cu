@@ -29,7 +29,7 @@ extern "C" int32_t mg_mamba3_scan(const MgLaunch *launch) {
   if (!status)
     status = runStates(s, all, stream);
   if (!status)
-    status = scanWindows(s, all, totals, decays, static_cast<bf16 *>(launch->operands[at::states]), stream);
+    status = scanWindows(s, all, static_cast<bf16 *>(launch->operands[at::states]), nullptr, stream);
   if (!status)
     status = runOutputs(s, outputs, static_cast<bf16 *>(launch->operands[at::y]), nullptr, stream);
   return status;

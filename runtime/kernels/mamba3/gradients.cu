@@ -13,15 +13,17 @@ constexpr int threads = 512, warps = threads / 32;
 
 template <int N, int P, int R> struct GradientMemory {
   uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], Gamma[N * P * 2], U[rows * P * 2];
-  uint8_t E[rows * P * 2], M[rows * rows * 2], F[rows * rows * 2], more[8192]; // together also the sums of biases
+  uint8_t E[rows * P * 2], M[rows * rows * 2], F[rows * rows * 2]; // with `norm` together also the sums of biases
+  float norm[warps][128];                                          // the terms of the norm's gradient
   float Y[rows][P + 8];      // then the terms of d_phi, then dU
   float d_gate[rows][P + 8]; // the terms of d_zeta, then the angle gradients of K
-  uint8_t x[rows / R * P * 2];
+  static constexpr bool keeps_x = P == 64;
+  uint8_t x[keeps_x ? rows / R * P * 2 : 16];
+  PairWeights<R> weights;
   Decays<rows / R> decays[2]; // of this head and the next
   float pair_rows[2][rows], same_token[2][rows], state_out[2][rows], state_in[2][rows]; // row sums, half of the columns a warpgroup
   float pair_columns[4][rows], diagonal[rows];
   float anchor[warps];
-  float norm[warps][P];
 };
 
 /// Copies `bytes` from global to shared memory; waitCopies() waits for them.
@@ -31,6 +33,28 @@ __device__ inline void copyTile(uint8_t *to, const void *from, int bytes) {
                  : "memory");
 }
 __device__ inline void waitCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+/// tile += factor * share, each thread the parts that it copied.
+template <int Bytes> __device__ inline void addWindowShare(uint8_t *tile, const bf16 *share, float factor) {
+  uint4 added[(Bytes + threads * 16 - 1) / (threads * 16)];
+#pragma unroll
+  for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i)
+    added[i] = factor == 0 ? uint4{} : load<uint4>(share + part / 2);
+  waitCopies();
+  if (factor == 0)
+    return;
+#pragma unroll
+  for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i) {
+    uint4 values = *reinterpret_cast<uint4 *>(tile + part);
+#pragma unroll
+    for (int k = 0; k < 4; ++k) {
+      __nv_bfloat162 &pair = reinterpret_cast<__nv_bfloat162 *>(&values)[k];
+      float2 sum = __bfloat1622float2(pair), more = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&added[i])[k]);
+      pair = __floats2bfloat162_rn(fmaf(factor, more.x, sum.x), fmaf(factor, more.y, sum.y));
+    }
+    *reinterpret_cast<uint4 *>(tile + part) = values;
+  }
+}
 
 /// Inner product of two tiles by the first half of the block, this thread's share.
 __device__ inline float tileDot(const uint8_t *a, const uint8_t *b, int bytes) {
@@ -175,7 +199,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   uint32_t Q = sharedAddress(memory.Q), K = sharedAddress(memory.K), H = sharedAddress(memory.H), Gamma = sharedAddress(memory.Gamma);
   uint32_t U = sharedAddress(memory.U), E = sharedAddress(memory.E), M = sharedAddress(memory.M), F = sharedAddress(memory.F);
   float(*bias_sums)[4][R][N] = reinterpret_cast<float(*)[4][R][N]>(memory.E);
-  static_assert(2 * 4 * R * N * 4 <= 2 * rows * P + 4 * rows * rows + 8192, "the sums of biases take the place of E, M, F and more");
+  static_assert(2 * 4 * R * N * 4 <= 2 * rows * P + 4 * rows * rows + 8192, "the sums of biases take the place of E, M, F and norm");
   int first_head = g * s.group_heads;
   int64_t first_index = int64_t(blockIdx.y) * s.group_heads * s.chunks + c;
   const bf16 *z_row = s.row(pass.b, 0) + first_head * s.head_dim;
@@ -199,16 +223,17 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     x.read(s, z_row + s.column_x + head * s.head_dim, s.width, begin);
     z.read(s, z_row + head * s.head_dim, s.width, begin);
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
-    loadKeys<N, R, threads>(s, 0, pass.b, h, begin, loadBias<N, R>(s, 0, h), memory.K);
-    loadKeys<N, R, threads>(s, 1, pass.b, h, begin, loadBias<N, R>(s, 1, h), memory.Q);
+    addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
+                              pass.chunk_decays[index]);
+    loadKeys<N, R, threads, true>(s, 0, pass.b, h, begin, memory.K, memory.Q);
+    memory.weights.fill(decays);
     placeInputs<P, R, threads>(s, h, x, nullptr, memory.U, nullptr);
 #pragma unroll
-    for (int k = 0; k < Rows::tokens; ++k)
+    for (int k = 0; Memory::keeps_x && k < Rows::tokens; ++k)
 #pragma unroll
       for (int pair = 0; pair < Rows::pairs; ++pair)
         if (Rows::token(k) < chunk)
           *reinterpret_cast<uint32_t *>(memory.x + (Rows::token(k) * P + Rows::channel(pair)) * 2) = x.values[k][pair];
-    waitCopies();
     publishTiles();
     __syncthreads();
 
@@ -225,8 +250,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
 #pragma unroll
       for (int i = 0; i < 16; i += 2) {
         int from = row + (i & 2) * 4, to = side * 32 + i / 4 * 8 + column, t = from / R;
-        float weights[2] = {decays.mask(t, to / R), 0};
-        weights[1] = R == 1 ? decays.mask(t, to + 1) : weights[0];
+        float weights[2] = {memory.weights.at(decays, t, to / R).x, 0};
+        weights[1] = R == 1 ? memory.weights.at(decays, t, to + 1).x : weights[0];
         storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f), S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
       }
     } else {
@@ -243,7 +268,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
                  : i < 2 * chunk ? z_row + s.column_x + int64_t(begin + i - chunk) * s.width + (head + 1) * s.head_dim
                                  : d_row + (begin + i - 2 * chunk) * y_stride + (head + 1) * s.head_dim;
         else if (i >= 3 * chunk && i < 4 * chunk && begin + i - 3 * chunk < s.sequence)
-          next = reinterpret_cast<const bf16 *>(s.rotation + s.token(pass.b, h + 1, begin + i - 3 * chunk) * s.A);
+          next = reinterpret_cast<const bf16 *>(s.rotation + s.token(pass.b, h + 1, begin + i - 3 * chunk) * s.A / 2);
         if (next)
           prefetch(next);
       }
@@ -321,16 +346,17 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
 #pragma unroll
         for (int below = 0; below < 2; ++below) {
           int from = row + below * 8, to = side * 32 + i / 4 * 8 + column, t = from / R;
-          float masked[2], pair = 0, weight = 0;
+          float masked[2];
+          float2 weights = {};
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
             int u = (to + e) / R;
             if (R == 1 || e == 0)
-              pair = t > u ? decays.pair(t, u) : 0.0f, weight = decays.weight[u];
+              weights = memory.weights.at(decays, t, u);
             float value = dF[i + 2 * below + e], product = value * S[i + 2 * below + e];
-            pair_row[below] += product * pair * weight, pair_column[e] += product * pair;
+            masked[e] = value * weights.x;
+            pair_row[below] += t == u ? 0.0f : product * weights.x, pair_column[e] += product * weights.y;
             same_token[below] += t == u ? product : 0.0f;
-            masked[e] = value * (t == u ? decays.gamma[t] : pair * weight);
             if (from == to + e)
               memory.diagonal[from] = value;
           }
@@ -419,30 +445,34 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
       copyTile(memory.Gamma, pass.adjoints + (index + s.chunks) * N * P, N * P * 2);
     }
 
-    // Gradients of x and psi.
+    // Gradients of x and psi, by the warpgroups that have fewer channels to turn.
+    if (side) {
+      for (int t = group / 2 * 4 + warp; t < chunk && begin + t < s.sequence; t += warps / 2)
 #pragma unroll
-    for (int k = 0; k < Rows::tokens; ++k) {
-      int t = Rows::token(k);
-      if (t >= chunk || begin + t >= s.sequence)
-        break;
+        for (int pair = 0; pair < Rows::pairs; ++pair) {
+          int p = Rows::channel(pair);
+          float2 sum = {};
 #pragma unroll
-      for (int pair = 0; pair < Rows::pairs; ++pair) {
-        int p = Rows::channel(pair);
-        float2 sum = {};
-#pragma unroll
-        for (int r = 0; r < R; ++r) {
-          float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]), psi = load<float2>(s.psi + (h * R + r) * P + p);
-          sum.x += value.x * psi.x, sum.y += value.y * psi.y;
+          for (int r = 0; r < R; ++r) {
+            float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]), psi = load<float2>(s.psi + (h * R + r) * P + p);
+            sum.x += value.x * psi.x, sum.y += value.y * psi.y;
+          }
+          writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + s.column_x + h * s.head_dim, p, sum.x, sum.y);
         }
-        writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + s.column_x + h * s.head_dim, p, sum.x, sum.y);
-      }
-    }
-    for (int i = threadIdx.x; i < R * P; i += threads) {
-      float psi = 0;
+      for (int i = group / 2 * 128 + threadIdx.x % 128; i < R * P; i += threads / 2) {
+        float psi = 0;
+        int r = i / P, p = i % P;
 #pragma unroll 8
-      for (int t = 0; t < chunk; ++t)
-        psi += memory.Y[t * R + i / P][i % P] * __bfloat162float(reinterpret_cast<const bf16 *>(memory.x)[t * P + i % P]);
-      d_psi[i] = psi;
+        for (int t = 0; t < chunk; ++t) {
+          float input = 0;
+          if constexpr (Memory::keeps_x)
+            input = __bfloat162float(reinterpret_cast<const bf16 *>(memory.x)[t * P + p]);
+          else if (p < s.head_dim && begin + t < s.sequence)
+            input = __bfloat162float(__ldg(z_row + s.column_x + head * s.head_dim + int64_t(begin + t) * s.width + p));
+          psi += memory.Y[t * R + r][p] * input;
+        }
+        d_psi[i] = psi;
+      }
     }
 
     // Turns the gradients back by the angles, and takes the gradients of the angles, the sum over ranks of v0 d1 - v1 d0.
@@ -455,10 +485,11 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
       if (first + i / 4 * 8 < s.A) {
         if (t < s.sequence) {
           float2 v_low = loadPair(tile, at, j, rows), v_high = loadPair(tile, at, N / 2 + j, rows);
-          uint2 turns = load<uint2>(s.rotation + s.token(pass.b, h, t) * s.A + j);
+          uint2 turns = load<uint2>(s.rotation + (s.token(pass.b, h, t) * s.A + j) / 2); // cosines, sines
 #pragma unroll
           for (int e = 0; e < 2; ++e) {
-            float2 turn = __half22float2(e ? reinterpret_cast<const __half2 &>(turns.y) : reinterpret_cast<const __half2 &>(turns.x));
+            float2 turn = {e ? __high2float(reinterpret_cast<const __half2 &>(turns.x)) : __low2float(reinterpret_cast<const __half2 &>(turns.x)),
+                           e ? __high2float(reinterpret_cast<const __half2 &>(turns.y)) : __low2float(reinterpret_cast<const __half2 &>(turns.y))};
             float d_low = low[i + e], d_high = high[i + e];
             angles[i + e] = (e ? v_low.y : v_low.x) * d_high - (e ? v_high.y : v_high.x) * d_low;
             low[i + e] = d_low * turn.x + d_high * turn.y, high[i + e] = d_high * turn.x - d_low * turn.y;

@@ -68,7 +68,7 @@ struct Case {
     int64_t slices = std::max<int64_t>(1, groups * chunks / 1024), slice_heads = (groups + slices - 1) / slices * (heads / groups);
     int64_t sums = 2 * R * N + 3 * R * P + P + 8;
     take(2 * slice_heads * chunks * size), take(2 * slice_heads * chunks * size), take(4 * slice_heads * windows() * size);
-    take(4 * slice_heads * windows());
+    take(4 * slice_heads * windows()), take(2 * slice_heads * windows() * size), take(4 * slice_heads * chunks);
     if (norm)
       take(2 * slice_heads * chunks * 64 * P);
     take(4 * slice_heads * chunks * sums), take(4 * heads * sums);
@@ -96,6 +96,10 @@ struct Inputs {
     tensors.push_back(fill(c.rows() * c.width(), true));
     for (size_t i = 0; i < c.parameterSizes().size(); ++i)
       tensors.push_back(fill(c.parameterSizes()[i], c.isBf16(i)));
+    for (double &bias : tensors[1])
+      bias = float(bias - 3); // steps of about 0.05, as models begin
+    for (double &skip : tensors[2])
+      skip = float(1 + 0.1 * skip);
     d_y = fill(c.rows() * c.inner(), true);
   }
 };

@@ -9,6 +9,7 @@ namespace {
 template <int N, int P, int R> struct OutputMemory {
   uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], U[rows * P * 2], leaving_U[rows * P * 2], M[rows * rows * 2];
   float Y[rows][P + 8];
+  PairWeights<R> weights;
   Decays<rows / R> decays[max_window * R / rows];
 };
 
@@ -70,8 +71,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     z.read(s, z_row, s.width, begin);
     if constexpr (Gradient)
       d.read(s, pass.d_y + y_first, y_stride, begin);
-    loadKeys<N, R, block_threads>(s, 0, b, h, begin, loadBias<N, R>(s, 0, h), memory.K);
-    loadKeys<N, R, block_threads>(s, 1, b, h, begin, loadBias<N, R>(s, 1, h), memory.Q);
+    loadKeys<N, R, block_threads, true>(s, 0, b, h, begin, memory.K, memory.Q);
+    memory.weights.fill(decays);
 #pragma unroll
     for (int i = 0; i < columns / 2; i += 2)
       storePair(memory.H, first_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
@@ -91,8 +92,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
 #pragma unroll
     for (int i = 0; i < 16; i += 2) {
       int from = row + (i & 2) * 4, to = group * 32 + i / 4 * 8 + column, t = from / R;
-      float weights[2] = {decays.mask(t, to / R), 0};
-      weights[1] = R == 1 ? decays.mask(t, to + 1) : weights[0];
+      float weights[2] = {memory.weights.at(decays, t, to / R).x, 0};
+      weights[1] = R == 1 ? memory.weights.at(decays, t, to + 1).x : weights[0];
       storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f), S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
     }
     waitProducts();

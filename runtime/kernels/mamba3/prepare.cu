@@ -43,6 +43,7 @@ int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *typ
   s.column_x = inner, s.column_key[0] = 2 * inner, s.column_key[1] = s.column_key[0] + s.keyColumns();
   s.column_dt = s.column_key[1] + s.keyColumns(), s.column_decay = s.column_dt + s.heads, s.column_trap = s.column_decay + s.heads;
   s.column_angle = s.column_trap + s.heads, s.width = s.column_angle + s.angles;
+  s.packed = s.mimo && s.state == s.N && (s.width | inner) % 4 == 0;
   return 0;
 }
 
@@ -52,11 +53,11 @@ void takeTables(Shape &s, Scratch &scratch) {
   for (float **values : {&s.psi, &s.zeta, &s.phi})
     *values = scratch.take<float>(vectors * s.P);
   s.out_norms = scratch.take<float>(int64_t(s.heads) * s.P);
-  s.keys = scratch.take<bf16>(2 * tokens * s.groups * s.R * s.N);
+  s.keys = scratch.take<__half>(2 * tokens * s.groups * s.R * s.N);
   s.turn = scratch.take<float>(tokens * s.A);
   for (float **values : {&s.decay, &s.gamma, &s.weight, &s.delta})
     *values = scratch.take<float>(tokens * s.heads);
-  s.rotation = scratch.take<__half2>(tokens * s.heads * s.A);
+  s.rotation = scratch.take<uint2>(tokens * s.heads * s.A / 2);
 }
 
 namespace {
@@ -90,34 +91,38 @@ __global__ void prepareParameters(Shape s) {
     s.out_norms[h * s.P + p] = p >= s.head_dim ? 0.0f : s.norm ? s.out_norm.at(int64_t(h) * s.head_dim + p) : 1.0f;
 }
 
-/// One warp a rank of a token: the RMS norms of its vectors of B or C, one a group.
-__global__ void prepareKeys(Shape s) {
+/// One warp a rank of a token: the RMS norms of its vectors of B or C, one a group. Lanes take neighbouring places.
+template <int N> __global__ void prepareKeys(Shape s) {
+  constexpr int own = N / 32;
   int lane = threadIdx.x & 31, vector = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, which = blockIdx.y, b = blockIdx.z;
   if (vector >= s.sequence * s.R)
     return;
-  int r = vector % s.R, t = vector / s.R, channel[4];
-  float weight[4];
+  int r = vector % s.R, t = vector / s.R, channel[own];
+  float weight[own];
 #pragma unroll
-  for (int k = 0; k < 4; ++k) {
-    int place = lane + 32 * k;
-    channel[k] = place < s.N && r < s.rank ? s.outside(place) : -1;
-    weight[k] = channel[k] >= 0 ? s.norm_weights[which * s.N + place] : 0.0f;
+  for (int k = 0; k < own; ++k) {
+    channel[k] = r < s.rank ? s.outside(lane * own + k) : -1;
+    weight[k] = channel[k] >= 0 ? s.norm_weights[which * N + lane * own + k] : 0.0f;
   }
   const bf16 *from = s.row(b, t) + s.column_key[which] + r * s.groups * s.state;
-  bf16 *to = s.keys + ((int64_t(which) * s.batch + b) * s.groups * s.sequence * s.R + vector) * s.N;
-#pragma unroll 2
+  __half *to = s.keys + ((int64_t(which) * s.batch + b) * s.groups * s.sequence * s.R + vector) * N + lane * own;
+  bool packed = s.packed && r < s.rank;
+#pragma unroll 4
   for (int g = 0; g < s.groups; ++g) {
-    float values[4], squares = 0;
+    float values[own], squares = 0;
+    readChannels<own>(packed, from + g * s.state, channel, values);
 #pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      values[k] = channel[k] >= 0 ? __bfloat162float(__ldg(from + g * s.state + channel[k])) : 0.0f;
+    for (int k = 0; k < own; ++k)
       squares += values[k] * values[k];
-    }
     float scale = rsqrtf(warpSum(squares) / float(s.state) + s.eps);
+    __half2 result[own / 2];
 #pragma unroll
-    for (int k = 0; k < 4; ++k)
-      if (lane + 32 * k < s.N)
-        to[int64_t(g) * s.sequence * s.R * s.N + lane + 32 * k] = __float2bfloat16(values[k] * scale * weight[k]);
+    for (int k = 0; k < own; k += 2)
+      result[k / 2] = __floats2half2_rn(values[k] * scale * weight[k], values[k + 1] * scale * weight[k + 1]);
+    if constexpr (own == 4)
+      *reinterpret_cast<uint2 *>(to + int64_t(g) * s.sequence * s.R * N) = *reinterpret_cast<uint2 *>(result);
+    else
+      *reinterpret_cast<__half2 *>(to + int64_t(g) * s.sequence * s.R * N) = result[0];
   }
 }
 
@@ -132,7 +137,7 @@ __global__ void prepareTurns(Shape s) {
 
 __device__ float wrap(float angle) {
   const float cycle = 6.28318530717958647692f;
-  return fmaf(-cycle, rintf(angle / cycle), angle);
+  return fmaf(-cycle, rintf(angle * (1.0f / cycle)), angle);
 }
 
 /// One block a head of a batch row: its scalars, then its angles, whose sums run over spans of tokens, one a warp.
@@ -187,8 +192,9 @@ __global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
     walk(min(j, s.A - 1), sum, [&](int t, float angle) {
       float sine, cosine;
       __sincosf(angle, &sine, &cosine);
+      __half *to = reinterpret_cast<__half *>(s.rotation) + ((first + t) * s.A + j / 2 * 2) * 2 + j % 2;
       if (j < s.A)
-        s.rotation[(first + t) * s.A + j] = __floats2half2_rn(cosine, sine);
+        to[0] = __float2half(cosine), to[2] = __float2half(sine);
     });
   }
 }
@@ -200,7 +206,7 @@ int32_t prepare(const Shape &s, cudaStream_t stream) {
   prepareParameters<<<s.heads, 256, 0, stream>>>(s);
   if (int32_t status = checkCuda("mamba3: parameters"))
     return status;
-  prepareKeys<<<dim3((s.sequence * s.R + 7) / 8, 2, s.batch), 256, 0, stream>>>(s);
+  (s.N == 128 ? prepareKeys<128> : prepareKeys<64>)<<<dim3((s.sequence * s.R + 7) / 8, 2, s.batch), 256, 0, stream>>>(s);
   if (int32_t status = checkCuda("mamba3: B and C"))
     return status;
   if (turns)

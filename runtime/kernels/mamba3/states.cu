@@ -81,7 +81,6 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
           state[i + e] = __bfloat162float(from[channel * s.head_dim + p + e]);
     }
   }
-  KeyBias bias = loadBias<N, R>(s, Reverse, h);
   const bf16 *x = s.row(b, 0) + s.column_x + h * s.head_dim, *z = s.row(b, 0) + h * s.head_dim;
   const bf16 *d_y = pass.d_y + (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
   TokenRows<P, R, block_threads> inputs, d_rows;
@@ -111,7 +110,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
         placeGateGradients<P, R, block_threads>(s, h, inputs, d_rows, decays.entering, tiles.inputs);
       if (step + 1 < count)
         fetch(step + 1);
-      loadKeys<N, R, block_threads>(s, Reverse, b, h, t, bias, tiles.keys);
+      loadKeys<N, R, block_threads, false>(s, Reverse, b, h, t, tiles.keys, nullptr);
     }
     waitProducts();
     fenceRegisters(state);
@@ -120,6 +119,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
 #pragma unroll
       for (int i = 0; i < columns / 2; i += 2)
         storePair(to, first_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
+      if (pass.chunk_decays && threadIdx.x == 0)
+        pass.chunk_decays[index * s.chunks + t / chunk] = total_decay;
     }
     if (last)
       return;
@@ -147,12 +148,12 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
 }
 
 /// One thread two elements of the state of a head. Reads a batch of windows before it writes them.
-__global__ void walkWindows(Shape s, StatePass pass, float *totals, const float *decays, bf16 *exact) {
+__global__ void walkWindows(Shape s, StatePass pass, bf16 *exact, bf16 *tiles) {
   constexpr int batch = 8;
   int element = (blockIdx.x * blockDim.x + threadIdx.x) * 2, size = s.N * s.P, channel = s.outside(element / s.P), p = element % s.P;
   int64_t index = int64_t(blockIdx.z) * pass.heads + blockIdx.y;
   int64_t head = (int64_t(pass.first_batch) + blockIdx.z) * s.heads + pass.first_head + blockIdx.y;
-  float *from = totals + index * s.windows * size + element;
+  float *from = pass.totals + index * s.windows * size + element;
   bf16 *to = exact ? exact + (head * s.windows * s.state + channel) * s.head_dim + p : nullptr;
   float2 state = {};
   for (int first = 0; first < s.windows; first += batch) {
@@ -162,13 +163,16 @@ __global__ void walkWindows(Shape s, StatePass pass, float *totals, const float 
     for (int i = 0; i < batch; ++i)
       if (first + i < s.windows) {
         int window = pass.reverse ? s.windows - 1 - first - i : first + i;
-        values[i] = *reinterpret_cast<const float2 *>(from + int64_t(window) * size), decay[i] = load<float>(decays + index * s.windows + window);
+        values[i] = *reinterpret_cast<const float2 *>(from + int64_t(window) * size), decay[i] = load<float>(pass.decays + index * s.windows + window);
       }
 #pragma unroll
     for (int i = 0; i < batch; ++i)
       if (first + i < s.windows) {
         int window = pass.reverse ? s.windows - 1 - first - i : first + i;
-        *reinterpret_cast<float2 *>(from + int64_t(window) * size) = state;
+        if (tiles)
+          storePair(reinterpret_cast<uint8_t *>(tiles + (index * s.windows + window) * size), element / s.P, p, s.N, state.x, state.y);
+        else
+          *reinterpret_cast<float2 *>(from + int64_t(window) * size) = state;
         if (to && channel >= 0)
           writePair(s, to + int64_t(window) * s.state * s.head_dim - p, p, state.x, state.y);
         state.x = fmaf(decay[i], state.x, values[i].x), state.y = fmaf(decay[i], state.y, values[i].y);
@@ -190,8 +194,8 @@ int32_t runStates(const Shape &s, const StatePass &pass, cudaStream_t stream) {
   });
 }
 
-int32_t scanWindows(const Shape &s, const StatePass &pass, float *totals, const float *decays, bf16 *exact, cudaStream_t stream) {
-  walkWindows<<<dim3(s.N * s.P / 512, pass.heads, pass.batches), 256, 0, stream>>>(s, pass, totals, decays, exact);
+int32_t scanWindows(const Shape &s, const StatePass &pass, bf16 *exact, bf16 *tiles, cudaStream_t stream) {
+  walkWindows<<<dim3(s.N * s.P / 512, pass.heads, pass.batches), 256, 0, stream>>>(s, pass, exact, tiles);
   return checkCuda("mamba3: windows");
 }
 

@@ -8,9 +8,8 @@ TEST(NgramHashGpu, RowsOfTables) {
   MG_NEEDS_CARD();
   constexpr int64_t batch = 2, sequence = 19, count = 3, longest = 3, rows = batch * sequence;
   // order, size, bias, multipliers newest first
-  int64_t tables[count][3 + longest] = {{2, 499801, 2080727276, 194389185, 593674053, 0},
-                                        {3, 499819, 669703661, 933243457, 12345677, 1999999999},
-                                        {1, 13, 5, 3, 0, 0}};
+  int64_t tables[count][3 + longest] = {
+      {2, 499801, 2080727276, 194389185, 593674053, 0}, {3, 499819, 669703661, 933243457, 12345677, 1999999999}, {1, 13, 5, 3, 0, 0}};
   for (bool has_documents : {false, true}) {
     Values tokens, documents, table(&tables[0][0], &tables[0][0] + count * (3 + longest)), ids;
     for (int64_t row = 0; row < rows; ++row) {

@@ -59,9 +59,8 @@ struct AdamW {
 
 /// `weight` is of type T, `master` its value in fp32; for T = float they are the same tensor.
 template <typename T>
-__global__ void __launch_bounds__(threads)
-    adamwKernel(T *weight, float *master, float *m, float *v, const float *gradient, const float *norm, const float *scalars, int64_t count,
-                AdamW rule, bool wide) {
+__global__ void __launch_bounds__(threads) adamwKernel(T *weight, float *master, float *m, float *v, const float *gradient,
+                                                       const float *norm, const float *scalars, int64_t count, AdamW rule, bool wide) {
   if (!isfinite(*norm))
     return;
   float scale = rule.clip > 0 ? float(min(1.0, rule.clip / (*norm + 1e-6))) : 1.0f;
@@ -125,8 +124,13 @@ int32_t mg_adamw(const MgLaunch *launch) {
   MG_ENTER(mg_adamw);
   int64_t count = launch->ints[number::count];
   double beta1 = launch->doubles[real::beta1], beta2 = launch->doubles[real::beta2];
-  AdamW rule = {float(beta1), float(1.0 - beta1), float(beta2), float(1.0 - beta2), float(launch->doubles[real::eps]),
-                launch->ints[number::decays] ? launch->doubles[real::decay] : 0.0, launch->doubles[real::clip]};
+  AdamW rule = {float(beta1),
+                float(1.0 - beta1),
+                float(beta2),
+                float(1.0 - beta2),
+                float(launch->doubles[real::eps]),
+                launch->ints[number::decays] ? launch->doubles[real::decay] : 0.0,
+                launch->doubles[real::clip]};
   void *weight = launch->operands[at::weight];
   float *master = operand<float>(launch, at::master), *m = operand<float>(launch, at::m), *v = operand<float>(launch, at::v);
   const float *gradient = operand<float>(launch, at::gradient), *norm = operand<float>(launch, at::norm);
@@ -142,10 +146,10 @@ int32_t mg_adamw(const MgLaunch *launch) {
   if (is_f32) {
     float *value = static_cast<float *>(weight);
     adamwKernel<<<blocks, threads, 0, streamOf(launch)>>>(value, value, m, v, gradient, norm, scalars, count, rule,
-                                                         areAligned({value, m, v, gradient}));
+                                                          areAligned({value, m, v, gradient}));
   } else {
     adamwKernel<<<blocks, threads, 0, streamOf(launch)>>>(static_cast<bf16 *>(weight), master, m, v, gradient, norm, scalars, count, rule,
-                                                         areAligned({weight, master, m, v, gradient}));
+                                                          areAligned({weight, master, m, v, gradient}));
   }
   return launched("mg_adamw");
 }

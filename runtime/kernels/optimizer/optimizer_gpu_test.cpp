@@ -30,7 +30,8 @@ TEST(OptimizerGpu, AdamW) {
       for (double clip : {0.0, 1.0})
         for (double norm : {0.5, 7.0, double(INFINITY)}) {
           constexpr int64_t count = 5003;
-          Values master = randomValues(count, 1, 1, MG_F32), m = randomValues(count, 2, 0.1, MG_F32), v = randomValues(count, 3, 0.1, MG_F32);
+          Values master = randomValues(count, 1, 1, MG_F32), m = randomValues(count, 2, 0.1, MG_F32),
+                 v = randomValues(count, 3, 0.1, MG_F32);
           Values gradient = randomValues(count, 4, 1, MG_F32), expected = master, expected_m = m, expected_v, weight;
           for (double &value : v)
             value = std::abs(value);

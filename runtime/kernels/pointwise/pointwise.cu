@@ -212,7 +212,8 @@ int32_t mg_accumulate(const MgLaunch *launch) {
   return withElement(launch, "mg_accumulate", {at::x}, [&](auto element) {
     using T = decltype(element);
     T *x = operand<T>(launch, at::x);
-    accumulateKernel<<<unsigned(blocksOf(count, threads * 8)), threads, 0, streamOf(launch)>>>(sum, x, count, scale, add, areAligned({sum, x}));
+    accumulateKernel<<<unsigned(blocksOf(count, threads * 8)), threads, 0, streamOf(launch)>>>(sum, x, count, scale, add,
+                                                                                               areAligned({sum, x}));
     return launched("mg_accumulate");
   });
 }

@@ -13,10 +13,15 @@ int main() {
   MG_BENCH(
       bench, "accumulate f32", mg_accumulate,
       [&](Call &call) {
-        call.randomized("x", MG_F32, count, 1).randomized("sum", MG_F32, count, 2).set("count", count).set("accumulate", 2).setReal("scale", 1);
+        call.randomized("x", MG_F32, count, 1)
+            .randomized("sum", MG_F32, count, 2)
+            .set("count", count)
+            .set("accumulate", 2)
+            .setReal("scale", 1);
       },
       12.0 * count);
-  MG_BENCH(bench, "fill_zero f32", mg_fill_zero, [&](Call &call) { call.poisoned("y", MG_F32, count).set("count", count).set("accumulate", 0); });
+  MG_BENCH(bench, "fill_zero f32", mg_fill_zero,
+           [&](Call &call) { call.poisoned("y", MG_F32, count).set("count", count).set("accumulate", 0); });
   const char *names[] = {"gelu", "gelu_tanh", "relu2", "swiglu"};
   for (int64_t kind = 0; kind < 4; ++kind) {
     int64_t wide = count * (kind == 3 ? 2 : 1);

@@ -45,7 +45,12 @@ TEST(PointwiseGpu, AccumulateAndZero) {
           zero[i] = adds ? sum[i] : 0;
         }
         Call call = MG_CALL(mg_accumulate);
-        call.give("x", type, x).give("sum", MG_F32, sum).set("count", count).set("accumulate", accumulate).setReal("scale", 0.25).at(micro_batch);
+        call.give("x", type, x)
+            .give("sum", MG_F32, sum)
+            .set("count", count)
+            .set("accumulate", accumulate)
+            .setReal("scale", 0.25)
+            .at(micro_batch);
         ASSERT_EQ(call.run(), "");
         EXPECT_LT(relativeError(call.read("sum"), expected), 1e-6);
         Call fill = MG_CALL(mg_fill_zero);
@@ -113,7 +118,12 @@ TEST(PointwiseGpu, Activations) {
         ASSERT_EQ(forward.run(), "");
         EXPECT_LT(relativeError(forward.read("y"), y), forwardLimit(type)) << kind;
         Call backward = MG_CALL(mg_activation_grad);
-        backward.give("x", type, x).give("d_y", type, d_y).poisoned("d_x", type, x.size()).set("rows", rows).set("width", width).set("kind", kind);
+        backward.give("x", type, x)
+            .give("d_y", type, d_y)
+            .poisoned("d_x", type, x.size())
+            .set("rows", rows)
+            .set("width", width)
+            .set("kind", kind);
         ASSERT_EQ(backward.run(), "");
         EXPECT_LT(relativeError(backward.read("d_x"), d_x), gradientLimit(type)) << kind;
       }

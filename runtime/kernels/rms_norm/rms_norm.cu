@@ -21,9 +21,9 @@ template <int group> constexpr int blockThreads = group < 128 ? 128 : group;
 /// Sum over the group, the same bits in each of its threads.
 template <int group> __device__ float groupSum(float value, float *shared) { return blockSum<group>(value, shared); }
 
-template <int group, int packs, typename T>
+template <int group, int packs, bool wide, typename T>
 __global__ void __launch_bounds__(blockThreads<group>)
-    rmsNormKernel(T *y, float *rstd, float *nonfinite, const T *x, const T *weight, int rows, int cols, float eps, bool wide) {
+    rmsNormKernel(T *y, float *rstd, float *nonfinite, const T *x, const T *weight, int rows, int cols, float eps) {
   __shared__ float shared[blockThreads<group> / 32];
   constexpr int size = Pack<T>::size;
   int lane = threadIdx.x % group, row = blockIdx.x * (blockThreads<group> / group) + threadIdx.x / group;
@@ -35,7 +35,7 @@ __global__ void __launch_bounds__(blockThreads<group>)
 #pragma unroll
   for (int p = 0; p < packs; ++p) {
     int col = (p * group + lane) * size;
-    kept[p] = loadRaw(from + col, cols - col, wide);
+    kept[p] = loadRowRaw<wide>(from, col, cols);
   }
 #pragma unroll
   for (int p = 0; p < packs; ++p) {
@@ -57,7 +57,7 @@ __global__ void __launch_bounds__(blockThreads<group>)
     int col = (p * group + lane) * size;
     if (col >= cols)
       continue;
-    Pack<T> value = unpack(kept[p], T()), factor = loadPack(weight + col, cols - col, wide);
+    Pack<T> value = unpack(kept[p], T()), factor = unpack(loadRowRaw<wide>(weight, col, cols), T());
 #pragma unroll
     for (int i = 0; i < size; ++i)
       value[i] *= scale * factor[i];
@@ -66,10 +66,9 @@ __global__ void __launch_bounds__(blockThreads<group>)
 }
 
 /// Blocks share the rows, in turn; each leaves its part of d_weight as one row of `partial`.
-template <int group, int packs, typename T>
+template <int group, int packs, bool wide, typename T>
 __global__ void __launch_bounds__(blockThreads<group>)
-    rmsNormGradKernel(T *d_x, float *partial, const T *d_y, const T *x, const float *rstd, const T *weight, int rows, int cols, float eps,
-                      bool wide) {
+    rmsNormGradKernel(T *d_x, float *partial, const T *d_y, const T *x, const float *rstd, const T *weight, int rows, int cols, float eps) {
   __shared__ float shared[blockThreads<group> / 32];
   constexpr int size = Pack<T>::size, groups = blockThreads<group> / group;
   int lane = threadIdx.x % group, mine = threadIdx.x / group;
@@ -80,14 +79,15 @@ __global__ void __launch_bounds__(blockThreads<group>)
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       int col = (p * group + lane) * size;
-      raw_gradient[p] = loadRaw(d_y + offset + col, cols - col, wide);
-      raw_value[p] = loadRaw(x + offset + col, cols - col, wide);
+      raw_gradient[p] = loadRowRaw<wide>(d_y + offset, col, cols);
+      raw_value[p] = loadRowRaw<wide>(x + offset, col, cols);
     }
     float product = 0, squares = 0;
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       int col = (p * group + lane) * size;
-      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()), factor = loadPack(weight + col, cols - col, wide);
+      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()),
+              factor = unpack(loadRowRaw<wide>(weight, col, cols), T());
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         product += gradient[i] * factor[i] * value[i];
@@ -99,7 +99,8 @@ __global__ void __launch_bounds__(blockThreads<group>)
 #pragma unroll
     for (int p = 0; p < packs; ++p) {
       int col = (p * group + lane) * size;
-      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()), factor = loadPack(weight + col, cols - col, wide);
+      Pack<T> gradient = unpack(raw_gradient[p], T()), value = unpack(raw_value[p], T()),
+              factor = unpack(loadRowRaw<wide>(weight, col, cols), T());
 #pragma unroll
       for (int i = 0; i < size; ++i) {
         d_weight[p][i] += gradient[i] * value[i] * r;
@@ -162,9 +163,11 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
     bool wide = areAligned({y, x, weight}) && cols % Pack<T>::size == 0;
     return withShape<T>(cols, [&](auto group, auto packs) {
       constexpr int threads = blockThreads<group()>, in_block = threads / group();
-      rmsNormKernel<group(), packs(), T><<<unsigned(blocksOf(rows, in_block)), threads, 0, streamOf(launch)>>>(
-          y, rstd, nonfinite, x, weight, int(rows), int(cols), float(launch->doubles[real::eps]), wide);
-      return launched("mg_rms_norm");
+      return withFlag(wide, [&](auto is_wide) {
+        rmsNormKernel<group(), packs(), is_wide(), T><<<unsigned(blocksOf(rows, in_block)), threads, 0, streamOf(launch)>>>(
+            y, rstd, nonfinite, x, weight, int(rows), int(cols), float(launch->doubles[real::eps]));
+        return launched("mg_rms_norm");
+      });
     });
   });
 }
@@ -186,9 +189,11 @@ int32_t mg_rms_norm_grad(const MgLaunch *launch) {
     T *weight = operand<T>(launch, at::weight);
     bool wide = areAligned({d_x, d_y, x, weight}) && cols % Pack<T>::size == 0;
     int32_t status = withShape<T>(cols, [&](auto group, auto packs) {
-      rmsNormGradKernel<group(), packs(), T><<<unsigned(partials), blockThreads<group()>, 0, streamOf(launch)>>>(
-          d_x, partial, d_y, x, operand<float>(launch, at::rstd), weight, int(rows), int(cols), float(launch->doubles[real::eps]), wide);
-      return launched("mg_rms_norm_grad");
+      return withFlag(wide, [&](auto is_wide) {
+        rmsNormGradKernel<group(), packs(), is_wide(), T><<<unsigned(partials), blockThreads<group()>, 0, streamOf(launch)>>>(
+            d_x, partial, d_y, x, operand<float>(launch, at::rstd), weight, int(rows), int(cols), float(launch->doubles[real::eps]));
+        return launched("mg_rms_norm_grad");
+      });
     });
     return status ? status : sumPartials(launch, "mg_rms_norm_grad", partial, partials, cols, add, operand<float>(launch, at::d_weight));
   });

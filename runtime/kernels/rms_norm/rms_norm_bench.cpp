@@ -7,7 +7,11 @@ int main() {
   for (auto [rows, cols] : {std::pair<int64_t, int64_t>(16384, 3584), {16384, 4096}, {16384, 704}, {16384, 64}, {16384, 45}}) {
     std::string title = "rms_norm " + std::to_string(rows) + " x " + std::to_string(cols);
     auto give = [&](Call &call) {
-      call.randomized("x", MG_BF16, rows * cols, 1).randomized("weight", MG_BF16, cols, 2).set("rows", rows).set("cols", cols).setReal("eps", 1e-5);
+      call.randomized("x", MG_BF16, rows * cols, 1)
+          .randomized("weight", MG_BF16, cols, 2)
+          .set("rows", rows)
+          .set("cols", cols)
+          .setReal("eps", 1e-5);
     };
     MG_BENCH(bench, title.c_str(), mg_rms_norm, [&](Call &call) {
       give(call);

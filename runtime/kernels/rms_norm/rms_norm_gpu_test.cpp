@@ -70,13 +70,19 @@ TEST(RmsNormGpu, RaisesItsFlag) {
     Values x(3 * 64, 1.0);
     x[100] = bad;
     Call forward = MG_CALL(mg_rms_norm);
-    forward.give("x", MG_BF16, x).give("weight", MG_BF16, Values(64, 1.0)).poisoned("y", MG_BF16, x.size()).poisoned("nonfinite", MG_F32, 1);
+    forward.give("x", MG_BF16, x)
+        .give("weight", MG_BF16, Values(64, 1.0))
+        .poisoned("y", MG_BF16, x.size())
+        .poisoned("nonfinite", MG_F32, 1);
     forward.set("rows", 3).set("cols", 64).setReal("eps", eps);
     ASSERT_EQ(forward.run(), "");
     EXPECT_EQ(forward.read("nonfinite")[0], 1) << bad;
   }
   Call later = MG_CALL(mg_rms_norm);
-  later.give("x", MG_BF16, Values(64, 1.0)).give("weight", MG_BF16, Values(64, 1.0)).poisoned("y", MG_BF16, 64).give("nonfinite", MG_F32, {1});
+  later.give("x", MG_BF16, Values(64, 1.0))
+      .give("weight", MG_BF16, Values(64, 1.0))
+      .poisoned("y", MG_BF16, 64)
+      .give("nonfinite", MG_F32, {1});
   later.set("rows", 1).set("cols", 64).setReal("eps", eps).at(1);
   ASSERT_EQ(later.run(), "");
   EXPECT_EQ(later.read("nonfinite")[0], 1);
@@ -85,6 +91,11 @@ TEST(RmsNormGpu, RaisesItsFlag) {
 TEST(RmsNormGpu, RefusesWideRows) {
   MG_NEEDS_CARD();
   Call forward = MG_CALL(mg_rms_norm);
-  forward.give("x", MG_BF16, {1}).give("weight", MG_BF16, {1}).poisoned("y", MG_BF16, 1).set("rows", 1).set("cols", 16385).setReal("eps", eps);
+  forward.give("x", MG_BF16, {1})
+      .give("weight", MG_BF16, {1})
+      .poisoned("y", MG_BF16, 1)
+      .set("rows", 1)
+      .set("cols", 16385)
+      .setReal("eps", eps);
   EXPECT_NE(forward.run().find("cols is 16385, at most 16384"), std::string::npos);
 }

@@ -14,43 +14,47 @@ struct Channels {
 };
 
 /// A block has one position of all batch rows, whose angles it computes once. A thread's unit is a pack of channels: of the pairs' first
-/// half, which brings its second half along, or of those that stay. Units of other sizes than a pack end at the borders.
-template <typename T>
-__global__ void ropeKernel(T *y, const T *x, int rows, int sequence, Channels channels, double sign, double theta, bool wide) {
+/// half, which brings its second half along, then of those that stay. Units that end at a border are shorter unless `wide`.
+template <typename T, bool wide>
+__global__ void __launch_bounds__(threads)
+    ropeKernel(T *y, const T *x, int batch, int sequence, Channels channels, double sign, double theta) {
   extern __shared__ float2 turn[];
-  int half = channels.half, position = blockIdx.x;
+  int half = channels.half, position = blockIdx.x, lines = batch * channels.heads;
   for (int j = threadIdx.x; j < half; j += threads) {
     double angle = position * pow(theta, -double(j) / half), s, c;
     sincos(angle, &s, &c);
     turn[j] = {float(c), float(sign * s)};
   }
-  __syncthreads();
+  // Where the head of a line, a batch row and head, begins.
+  auto place = [&](int line) {
+    int row = line / channels.heads, head = line % channels.heads;
+    return ((int64_t(row) * sequence + position) * channels.heads + head) * channels.head_dim;
+  };
   constexpr int size = Pack<T>::size;
   int before = (channels.offset + size - 1) / size, pairs = (half + size - 1) / size, end = channels.offset + 2 * half;
-  int after = (channels.head_dim - end + size - 1) / size;
-  int units = y == x ? pairs : before + pairs + after, in_row = units * channels.heads;
-  for (int index = threadIdx.x; index < rows / sequence * in_row; index += threads) {
-    int batch = index / in_row, head = index % in_row / units, unit = index % units;
-    int64_t base = ((int64_t(batch) * sequence + position) * channels.heads + head) * channels.head_dim;
-    if (unit < pairs) {
-      int j = unit * size, left = half - j;
-      int64_t at = base + channels.offset + j;
-      Pack<T> a = loadPack(x + at, left, wide), b = loadPack(x + at + half, left, wide);
+  int stay = y == x ? 0 : before + (channels.head_dim - end + size - 1) / size;
+#pragma unroll 4
+  for (int index = threadIdx.x; index < lines * stay; index += threads) {
+    int unit = index % stay, channel = unit < before ? unit * size : end + (unit - before) * size;
+    int left = wide ? size : (unit < before ? channels.offset : channels.head_dim) - channel;
+    int64_t at = place(index / stay) + channel;
+    storePack(y + at, loadPack(x + at, left, wide), left, wide);
+  }
+  __syncthreads();
+#pragma unroll 2
+  for (int index = threadIdx.x; index < lines * pairs; index += threads) {
+    int j = index % pairs * size, left = wide ? size : half - j;
+    int64_t at = place(index / pairs) + channels.offset + j;
+    Pack<T> a = loadPack(x + at, left, wide), b = loadPack(x + at + half, left, wide);
 #pragma unroll
-      for (int i = 0; i < size; ++i) {
-        float2 angle = turn[min(j + i, half - 1)];
-        float first = a[i], second = b[i];
-        a[i] = first * angle.x - second * angle.y;
-        b[i] = first * angle.y + second * angle.x;
-      }
-      storePack(y + at, a, left, wide);
-      storePack(y + at + half, b, left, wide);
-      continue;
+    for (int i = 0; i < size; ++i) {
+      float2 angle = turn[wide ? j + i : min(j + i, half - 1)];
+      float first = a[i], second = b[i];
+      a[i] = first * angle.x - second * angle.y;
+      b[i] = first * angle.y + second * angle.x;
     }
-    bool is_before = unit < pairs + before;
-    int channel = is_before ? (unit - pairs) * size : end + (unit - pairs - before) * size;
-    int left = (is_before ? channels.offset : channels.head_dim) - channel;
-    storePack(y + base + channel, loadPack(x + base + channel, left, wide), left, wide);
+    storePack(y + at, a, left, wide);
+    storePack(y + at + half, b, left, wide);
   }
 }
 
@@ -67,8 +71,10 @@ extern "C" int32_t mg_rope(const MgLaunch *launch) {
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
     bool wide = areAligned({y, x}) && channels.head_dim % Pack<T>::size == 0 && channels.offset % Pack<T>::size == 0 &&
                 channels.half % Pack<T>::size == 0;
-    ropeKernel<<<unsigned(sequence), threads, channels.half * sizeof(float2), streamOf(launch)>>>(y, x, int(rows), int(sequence), channels, sign,
-                                                                                                 launch->doubles[real::theta], wide);
-    return launched("mg_rope");
+    return withFlag(wide, [&](auto is_wide) {
+      ropeKernel<T, is_wide()><<<unsigned(sequence), threads, channels.half * sizeof(float2), streamOf(launch)>>>(
+          y, x, int(rows / sequence), int(sequence), channels, sign, launch->doubles[real::theta]);
+      return launched("mg_rope");
+    });
   });
 }

@@ -19,7 +19,8 @@ TEST(RopeGpu, TurnsPairs) {
         for (int64_t row = 0; row < rows; ++row)
           for (int64_t h = 0; h < heads; ++h)
             for (int64_t j = 0; j < half; ++j) {
-              double angle = double(row % sequence) * std::pow(10000.0, -double(j) / double(half)), c = std::cos(angle), s = std::sin(angle);
+              double angle = double(row % sequence) * std::pow(10000.0, -double(j) / double(half)), c = std::cos(angle),
+                     s = std::sin(angle);
               int64_t at = (row * heads + h) * head_dim + offset + j;
               if (inverse)
                 s = -s;

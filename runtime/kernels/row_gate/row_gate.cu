@@ -21,7 +21,8 @@ template <typename T> __global__ void rowGateKernel(T *y, const T *x, const T *g
   }
 }
 
-template <typename T> __global__ void rowGateGradKernel(T *d_x, T *d_gate, const T *d_y, const T *x, const T *gate, int64_t cols, bool wide) {
+template <typename T>
+__global__ void rowGateGradKernel(T *d_x, T *d_gate, const T *d_y, const T *x, const T *gate, int64_t cols, bool wide) {
   __shared__ float shared[threads / 32];
   int64_t base = blockIdx.x * cols;
   float factor = sigmoid(toFloat(gate[blockIdx.x])), product = 0;
@@ -63,8 +64,8 @@ int32_t mg_row_gate_grad(const MgLaunch *launch) {
     using T = decltype(element);
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
     bool wide = areAligned({d_x, d_y, x}) && cols % Pack<T>::size == 0;
-    rowGateGradKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(d_x, operand<T>(launch, at::d_gate), d_y, x, operand<T>(launch, at::gate),
-                                                                       cols, wide);
+    rowGateGradKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(d_x, operand<T>(launch, at::d_gate), d_y, x,
+                                                                        operand<T>(launch, at::gate), cols, wide);
     return launched("mg_row_gate_grad");
   });
 }

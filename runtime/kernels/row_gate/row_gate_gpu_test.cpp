@@ -21,7 +21,11 @@ TEST(RowGateGpu, Sizes) {
       ASSERT_EQ(forward.run(), "");
       EXPECT_LT(relativeError(forward.read("y"), y), forwardLimit(type));
       Call backward = MG_CALL(mg_row_gate_grad);
-      backward.give("x", type, x).give("gate", type, gate).give("d_y", type, d_y).poisoned("d_x", type, x.size()).poisoned("d_gate", type, rows);
+      backward.give("x", type, x)
+          .give("gate", type, gate)
+          .give("d_y", type, d_y)
+          .poisoned("d_x", type, x.size())
+          .poisoned("d_gate", type, rows);
       backward.set("rows", rows).set("cols", cols);
       ASSERT_EQ(backward.run(), "");
       EXPECT_LT(relativeError(backward.read("d_x"), d_x), gradientLimit(type));

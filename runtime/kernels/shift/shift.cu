@@ -15,7 +15,8 @@ __device__ bool reaches(const int32_t *documents, int64_t sequence, int64_t row,
   return countReach(documents ? documents + row - t : nullptr, sequence, t, distance < 0 ? -1 : 1, wanted) == wanted;
 }
 
-template <typename Unit> __global__ void shiftKernel(Unit *y, const Unit *x, const int32_t *documents, int64_t sequence, int64_t width, int64_t distance) {
+template <typename Unit>
+__global__ void shiftKernel(Unit *y, const Unit *x, const int32_t *documents, int64_t sequence, int64_t width, int64_t distance) {
   int64_t row = blockIdx.x;
   bool is_there = reaches(documents, sequence, row, distance);
   for (int64_t i = threadIdx.x; i < width; i += threads)
@@ -41,8 +42,8 @@ int32_t mg_shift(const MgLaunch *launch) {
   return withUnit({&length, 1}, addresses, [&](auto unit) {
     using Unit = decltype(unit);
     shiftKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(operand<Unit>(launch, at::y), operand<const Unit>(launch, at::x),
-                                                                 operand<int32_t>(launch, at::documents), launch->ints[number::sequence],
-                                                                 length / int64_t(sizeof(Unit)), launch->ints[number::distance]);
+                                                                  operand<int32_t>(launch, at::documents), launch->ints[number::sequence],
+                                                                  length / int64_t(sizeof(Unit)), launch->ints[number::distance]);
     return launched("mg_shift");
   });
 }

@@ -40,7 +40,11 @@ TEST(ShiftGpu, RowsAndTargets) {
       for (int64_t row = 0; row < rows; ++row)
         shifted[row] = reaches(row) ? targets[row + distance] : -1;
       Call call = MG_CALL(mg_shift_targets);
-      call.give("targets", MG_I32, targets).poisoned("shifted", MG_I32, rows).set("batch", batch).set("sequence", sequence).set("distance", distance);
+      call.give("targets", MG_I32, targets)
+          .poisoned("shifted", MG_I32, rows)
+          .set("batch", batch)
+          .set("sequence", sequence)
+          .set("distance", distance);
       if (has_documents)
         call.give("documents", MG_I32, documents);
       ASSERT_EQ(call.run(), "");

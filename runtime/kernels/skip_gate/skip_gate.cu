@@ -28,8 +28,8 @@ __global__ void skipGateKernel(T *y, const T *x, const T *v, const T *gate, cons
 
 /// Row blockIdx.y of `partial` becomes the sum for d_skip over a tile of rows.
 template <typename T>
-__global__ void skipGateGradKernel(T *d_x, T *d_v, T *d_gate, float *partial, const T *d_y, const T *x, const T *v, const T *gate, const T *skip,
-                                   int64_t rows, int64_t cols, int64_t tile_rows, bool wide) {
+__global__ void skipGateGradKernel(T *d_x, T *d_v, T *d_gate, float *partial, const T *d_y, const T *x, const T *v, const T *gate,
+                                   const T *skip, int64_t rows, int64_t cols, int64_t tile_rows, bool wide) {
   constexpr int size = Pack<T>::size;
   __shared__ float sums[row_lanes][pack_lanes * size];
   int64_t col = (int64_t(blockIdx.x) * pack_lanes + threadIdx.x) * size, left = cols - col;
@@ -83,7 +83,7 @@ int32_t mg_skip_gate(const MgLaunch *launch) {
     bool wide = areAligned({y, x, v, gate, skip}) && cols % Pack<T>::size == 0;
     constexpr int threads = 256;
     skipGateKernel<<<unsigned(blocksOf(rows * blocksOf(cols, Pack<T>::size), threads)), threads, 0, streamOf(launch)>>>(y, x, v, gate, skip,
-                                                                                                                       rows, cols, wide);
+                                                                                                                        rows, cols, wide);
     return launched("mg_skip_gate");
   });
 }
@@ -97,18 +97,19 @@ int32_t mg_skip_gate_grad(const MgLaunch *launch) {
   float *partial = scratch.take<float>(partials * cols);
   if (int32_t status = scratch.check("mg_skip_gate_grad"))
     return status;
-  return withElement(launch, "mg_skip_gate_grad", {at::d_x, at::d_v, at::d_gate, at::d_y, at::x, at::v, at::gate, at::skip}, [&](auto element) {
-    using T = decltype(element);
-    T *d_x = operand<T>(launch, at::d_x), *d_v = operand<T>(launch, at::d_v), *d_gate = operand<T>(launch, at::d_gate);
-    T *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x), *v = operand<T>(launch, at::v);
-    T *gate = operand<T>(launch, at::gate), *skip = operand<T>(launch, at::skip);
-    bool wide = areAligned({d_x, d_v, d_gate, d_y, x, v, gate, skip}) && cols % Pack<T>::size == 0;
-    dim3 blocks(unsigned(blocksOf(cols, pack_lanes * Pack<T>::size)), unsigned(partials));
-    skipGateGradKernel<<<blocks, dim3(pack_lanes, row_lanes), 0, streamOf(launch)>>>(d_x, d_v, d_gate, partial, d_y, x, v, gate, skip, rows, cols,
-                                                                                    tile_rows, wide);
-    if (int32_t status = launched("mg_skip_gate_grad"))
-      return status;
-    return sumPartials(launch, "mg_skip_gate_grad", partial, partials, cols, add, operand<float>(launch, at::d_skip));
-  });
+  return withElement(launch, "mg_skip_gate_grad", {at::d_x, at::d_v, at::d_gate, at::d_y, at::x, at::v, at::gate, at::skip},
+                     [&](auto element) {
+                       using T = decltype(element);
+                       T *d_x = operand<T>(launch, at::d_x), *d_v = operand<T>(launch, at::d_v), *d_gate = operand<T>(launch, at::d_gate);
+                       T *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x), *v = operand<T>(launch, at::v);
+                       T *gate = operand<T>(launch, at::gate), *skip = operand<T>(launch, at::skip);
+                       bool wide = areAligned({d_x, d_v, d_gate, d_y, x, v, gate, skip}) && cols % Pack<T>::size == 0;
+                       dim3 blocks(unsigned(blocksOf(cols, pack_lanes * Pack<T>::size)), unsigned(partials));
+                       skipGateGradKernel<<<blocks, dim3(pack_lanes, row_lanes), 0, streamOf(launch)>>>(
+                           d_x, d_v, d_gate, partial, d_y, x, v, gate, skip, rows, cols, tile_rows, wide);
+                       if (int32_t status = launched("mg_skip_gate_grad"))
+                         return status;
+                       return sumPartials(launch, "mg_skip_gate_grad", partial, partials, cols, add, operand<float>(launch, at::d_skip));
+                     });
 }
 }

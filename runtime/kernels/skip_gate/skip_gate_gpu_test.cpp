@@ -9,7 +9,8 @@ TEST(SkipGateGpu, Sizes) {
   for (MgType type : {MG_BF16, MG_F32})
     for (auto [rows, cols] : {std::pair<int64_t, int64_t>(1, 1), {37, 45}, {300, 64}, {5000, 704}}) {
       SCOPED_TRACE(testing::Message() << rows << " x " << cols);
-      Values x = randomValues(rows * cols, 1, 1, type), v = randomValues(rows * cols, 2, 1, type), gate = randomValues(rows * cols, 3, 1, type);
+      Values x = randomValues(rows * cols, 1, 1, type), v = randomValues(rows * cols, 2, 1, type),
+             gate = randomValues(rows * cols, 3, 1, type);
       Values skip = randomValues(cols, 4, 1, type), d_y = randomValues(rows * cols, 5, 1, type);
       Values y(x.size()), d_x(x.size()), d_v(x.size()), d_gate(x.size()), d_skip(cols);
       for (int64_t at = 0; at < rows * cols; ++at) {

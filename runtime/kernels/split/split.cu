@@ -65,8 +65,8 @@ template <bool split> int32_t movePieces(const MgLaunch *launch, const char *ker
     uint64_t units = uint64_t(groups) * pieces.begins[most_parts];
     if (units == 0)
       return 0;
-    pieceKernel<Unit, split><<<unsigned(blocksOf(int64_t(units), threads)), threads, 0, streamOf(launch)>>>(operand<Unit>(launch, packed), pieces,
-                                                                                                           units);
+    pieceKernel<Unit, split>
+        <<<unsigned(blocksOf(int64_t(units), threads)), threads, 0, streamOf(launch)>>>(operand<Unit>(launch, packed), pieces, units);
     return launched(kernel);
   });
 }
@@ -81,15 +81,15 @@ template <typename Unit> __global__ void repeatKernel(Unit *y, const Unit *x, ui
     y[(row * groups + group) * width + index % width] = unit;
 }
 
-template <typename T> __global__ void sumGroupsKernel(T *y, const T *x, int64_t rows, int64_t groups, int64_t width, bool wide) {
+template <typename T, bool wide> __global__ void sumGroupsKernel(T *y, const T *x, int64_t rows, int64_t groups, int64_t width) {
   uint32_t packs = uint32_t((width + Pack<T>::size - 1) / Pack<T>::size), index = blockIdx.x * threads + threadIdx.x;
   int64_t row = index / packs, col = int64_t(index % packs) * Pack<T>::size, left = width - col;
   if (row >= rows)
     return;
   Pack<T> sum = {};
-#pragma unroll 4
+#pragma unroll 8
   for (int64_t group = 0; group < groups; ++group) {
-    Pack<T> pack = loadPack(x + (row * groups + group) * width + col, left, wide);
+    Pack<T> pack = loadPack(x + (row * groups + group) * width + col, wide ? Pack<T>::size : left, wide);
 #pragma unroll
     for (int i = 0; i < Pack<T>::size; ++i)
       sum[i] += pack[i];
@@ -131,10 +131,11 @@ int32_t mg_sum_groups(const MgLaunch *launch) {
   return withElement(launch, "mg_sum_groups", {at::y, at::x}, [&](auto element) {
     using T = decltype(element);
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
-    bool wide = areAligned({y, x}) && width % Pack<T>::size == 0;
-    sumGroupsKernel<<<unsigned(blocksOf(rows * blocksOf(width, Pack<T>::size), threads)), threads, 0, streamOf(launch)>>>(y, x, rows, groups,
-                                                                                                                        width, wide);
-    return launched("mg_sum_groups");
+    unsigned blocks = unsigned(blocksOf(rows * blocksOf(width, Pack<T>::size), threads));
+    return withFlag(areAligned({y, x}) && width % Pack<T>::size == 0, [&](auto wide) {
+      sumGroupsKernel<T, wide()><<<blocks, threads, 0, streamOf(launch)>>>(y, x, rows, groups, width);
+      return launched("mg_sum_groups");
+    });
   });
 }
 }

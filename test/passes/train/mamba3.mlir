@@ -25,7 +25,7 @@
 // CHECK: step.accumulate @blocks.0.mixer.dt_bias, %[[DPARAMS]]#0
 // CHECK: step.linear_grad_weight %[[D]]
 
-// RULES: ([b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a], [g m], [g m], [g m, r, n], [g m, r, n], [n], [n], [g m, r, p], [g m, r, p], [g m, r, p], [g m p]) -> ([b s, g m p]) replicate{s {{.*}}}
+// RULES: ([b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a], [g m], [g m], [g m, r, n], [g m, r, n], [n], [n], [g m, r, p], [g m, r, p], [g m, r, p], [g m p]) -> ([b s, g m p]) replicate{s: {{.*}}}
 // RULES: -> ([b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a], {{.*}}) reduce{b g m}
 
 // SISO: %[[DOCUMENTS:.*]] = step.input "documents"

@@ -1,0 +1,60 @@
+// Attention on Hopper: what its host code passes on. Sizes are padded to classes, for which kernels are compiled; tiles of exactly such a size
+// go through the copy engine, others are read by threads.
+#pragma once
+#include "runtime/kernels/attention/Tiles.cuh"
+
+namespace megacc::runtime::attention {
+
+/// Rows of a streamed tile of the backward, and what the rows of lse and delta are padded to.
+inline constexpr int step_rows = 64;
+
+struct Problem {
+  int batch, sequence, heads, kv_heads, qk_dim, v_dim;
+  float scale;
+  /// First key that each query [batch, sequence] may see; null where there is one document a row.
+  const int32_t *first_keys;
+  cudaStream_t stream;
+
+  int padded() const { return (sequence + step_rows - 1) / step_rows * step_rows; }
+};
+
+/// A tensor of a problem as a source of tiles. Returns 0, or records an error.
+int32_t describeSource(Source &source, const Problem &problem, const void *data, int heads, int dim, bool bulk);
+
+/// y (null: not wanted) and lse (null: not wanted).
+int32_t runForward(const Problem &problem, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v);
+
+/// Of the rows of queries [batch, heads, padded]: lse / ln 2 and delta = sum(d_y * y); infinity and 0 behind the end of the sequence.
+using RowTerms = float2;
+
+struct Gradients {
+  bf16 *d_q, *d_k, *d_v;
+  const bf16 *d_y, *q, *k, *v;
+  const RowTerms *terms;
+};
+int32_t runBackward(const Problem &problem, const Gradients &gradients);
+
+/// Calls body(std::integral_constant...) of the class (qk, v, bulk) of a problem.
+template <int qk_cols, int v_cols, bool copies_in_bulk> struct Class {
+  static constexpr int qk = qk_cols, v = v_cols;
+  static constexpr bool bulk = copies_in_bulk;
+};
+template <typename Body> int32_t withClass(const Problem &p, bool aligned, Body &&body) {
+  auto is = [&](int qk, int v) { return aligned && p.qk_dim == qk && p.v_dim == v; };
+  if (is(64, 64))
+    return body(Class<64, 64, true>());
+  if (is(128, 64))
+    return body(Class<128, 64, true>());
+  if (is(128, 128))
+    return body(Class<128, 128, true>());
+  if (is(192, 128))
+    return body(Class<192, 128, true>());
+  int largest = std::max(p.qk_dim, p.v_dim);
+  if (largest <= 64)
+    return body(Class<64, 64, false>());
+  if (largest <= 128)
+    return body(Class<128, 128, false>());
+  return body(Class<256, 256, false>());
+}
+
+} // namespace megacc::runtime::attention

@@ -1,0 +1,308 @@
+// Backward attention without atomics, in passes over the scores: one with a tile of queries a block, which goes over tiles of keys and sums d_q,
+// one with a tile of keys, which goes over tiles of queries, head after head of its group, and sums d_k and d_v. All are the same kernel: a
+// tile that stays (1: of q or k, 2: of d_y or v) meets tiles that pass (1: of k or q, 2: of v or d_y). With p = exp(scores - lse) and
+// d_scores = p * (d_p - delta), sums of d_scores times passing tile 1 are d_q or d_k, sums of p times passing tile 2 are d_v.
+// The scores of the next step are computed before the sums of this one, so that the matrix units are busy while p is.
+#include "runtime/kernels/attention/Attention.cuh"
+
+namespace megacc::runtime::attention {
+
+namespace {
+
+/// What a pass sums. Keys and values apart where the sums of both do not fit in registers.
+enum class Pass { queries, keys_and_values, keys, values };
+
+template <int qk, int v, Pass pass> struct BackwardTile {
+  static constexpr bool of_queries = pass == Pass::queries, wants_1 = pass != Pass::values;
+  static constexpr bool wants_2 = pass == Pass::keys_and_values || pass == Pass::values;
+  static constexpr int consumers = qk + v <= 320 ? 2 : 1, rows = 64 * consumers, stages = qk + v <= 256 ? 3 : 2;
+  static constexpr int threads = 128 * (consumers + 1);
+  static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2, pass_2_bytes = step_rows * v * 2;
+  static constexpr int terms_bytes = of_queries ? 0 : step_rows * int(sizeof(RowTerms));
+  static constexpr int stage_bytes = pass_1_bytes + pass_2_bytes;
+  static constexpr int shared_bytes = 1024 + stay_1_bytes + stay_2_bytes + stages * (stage_bytes + terms_bytes) + 8 * (1 + 2 * stages);
+};
+
+struct BackwardArguments {
+  Source stay_1, stay_2, pass_1, pass_2;
+  bf16 *sum_1, *sum_2;
+  const RowTerms *terms;
+  const int32_t *first_keys;
+  Order order;
+  int heads, kv_heads, qk_dim, v_dim, sequence, padded;
+  float scale, scale_log2; // scale / ln 2
+};
+
+/// Steps of a block: passing tiles [begin, end) of each of `heads` heads.
+struct Steps {
+  int batch, head, first_head, heads, begin, end;
+  __device__ int count() const { return (end - begin) * heads; }
+};
+
+/// Last query whose document holds `key`: the last whose first key is not behind it. first_keys ascends.
+__device__ inline int lastQuery(const int32_t *first_keys, int key, int sequence) {
+  int low = key, high = sequence - 1;
+  while (low < high) {
+    int middle = (low + high + 1) / 2;
+    if (first_keys[middle] <= key)
+      low = middle;
+    else
+      high = middle - 1;
+  }
+  return low;
+}
+
+template <typename Tile> __device__ Steps findSteps(const BackwardArguments &a, const int32_t *first_keys, int all_head, int first_row) {
+  int end_row = min(first_row + Tile::rows, a.sequence), group = a.heads / a.kv_heads;
+  if constexpr (Tile::of_queries) {
+    int head = all_head % a.heads;
+    return {all_head / a.heads, head, head / group, 1, first_keys ? first_keys[first_row] / step_rows : 0, (end_row - 1) / step_rows + 1};
+  } else {
+    int head = all_head % a.kv_heads, last = first_keys ? lastQuery(first_keys, end_row - 1, a.sequence) : a.sequence - 1;
+    return {all_head / a.kv_heads, head, head * group, group, first_row / step_rows, last / step_rows + 1};
+  }
+}
+
+template <int qk, int v, Pass pass, bool bulk>
+__global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwardKernel(const __grid_constant__ BackwardArguments a) {
+  using Tile = BackwardTile<qk, v, pass>;
+  constexpr int stages = Tile::stages;
+  constexpr bool of_queries = Tile::of_queries;
+  extern __shared__ char shared_memory[];
+  uint32_t base = sharedAddress(shared_memory), shared_stay_1 = (base + 1023) / 1024 * 1024, shared_stay_2 = shared_stay_1 + Tile::stay_1_bytes;
+  uint32_t shared_pass = shared_stay_2 + Tile::stay_2_bytes, shared_terms = shared_pass + stages * Tile::stage_bytes;
+  uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, full = full_stay + 8, empty = full + 8 * stages;
+  int all_head, rank;
+  a.order.find(blockIdx.x, all_head, rank);
+  int first_row = (of_queries ? a.order.tiles - 1 - rank : rank) * Tile::rows;
+  const int32_t *first_keys = a.first_keys ? a.first_keys + int64_t(all_head / (of_queries ? a.heads : a.kv_heads)) * a.sequence : nullptr;
+  const Steps steps = findSteps<Tile>(a, first_keys, all_head, first_row);
+  if (threadIdx.x == 0) {
+    constexpr int fillers = bulk ? 1 : 128;
+    initializeBarrier(full_stay, fillers);
+    for (int i = 0; i < stages; ++i)
+      initializeBarrier(full + 8 * i, fillers), initializeBarrier(empty + 8 * i, 4 * Tile::consumers);
+    fenceBarriers();
+  }
+  __syncthreads();
+  if (threadIdx.x < 128) {
+    if constexpr (Tile::consumers > 1)
+      giveRegisters<40>();
+    if (bulk && threadIdx.x > 0)
+      return;
+    if constexpr (bulk) {
+      arriveExpecting(full_stay, Tile::stay_1_bytes + Tile::stay_2_bytes);
+      copyTile<Tile::rows, qk>(shared_stay_1, a.stay_1, full_stay, steps.batch, steps.head, first_row);
+      copyTile<Tile::rows, v>(shared_stay_2, a.stay_2, full_stay, steps.batch, steps.head, first_row);
+    } else {
+      storeTile<Tile::rows, qk, 128>(shared_stay_1, a.stay_1, threadIdx.x, steps.batch, steps.head, first_row);
+      storeTile<Tile::rows, v, 128>(shared_stay_2, a.stay_2, threadIdx.x, steps.batch, steps.head, first_row);
+      arrive(full_stay);
+    }
+    Place<stages> place;
+    for (int head = steps.first_head; head < steps.first_head + steps.heads; ++head)
+      for (int tile = steps.begin; tile < steps.end; ++tile, place.advance()) {
+        uint32_t barrier = full + 8 * place.stage, to_1 = shared_pass + place.stage * Tile::stage_bytes, to_2 = to_1 + Tile::pass_1_bytes;
+        uint32_t to_terms = shared_terms + place.stage * Tile::terms_bytes;
+        const RowTerms *terms = a.terms + (int64_t(steps.batch) * a.heads + head) * a.padded + tile * step_rows;
+        waitBarrier(empty + 8 * place.stage, place.parity ^ 1);
+        if constexpr (bulk) {
+          arriveExpecting(barrier, Tile::stage_bytes + Tile::terms_bytes);
+          copyTile<step_rows, qk>(to_1, a.pass_1, barrier, steps.batch, head, tile * step_rows);
+          copyTile<step_rows, v>(to_2, a.pass_2, barrier, steps.batch, head, tile * step_rows);
+          if constexpr (!of_queries)
+            copyBytes(to_terms, terms, Tile::terms_bytes, barrier);
+        } else {
+          storeTile<step_rows, qk, 128>(to_1, a.pass_1, threadIdx.x, steps.batch, head, tile * step_rows);
+          storeTile<step_rows, v, 128>(to_2, a.pass_2, threadIdx.x, steps.batch, head, tile * step_rows);
+          if (!of_queries && threadIdx.x < step_rows)
+            reinterpret_cast<RowTerms *>(shared_memory + (to_terms - base))[threadIdx.x] = terms[threadIdx.x];
+          arrive(barrier);
+        }
+      }
+    return;
+  }
+  if constexpr (Tile::consumers > 1)
+    takeRegisters<232>();
+  int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  int group_row = first_row + 64 * group, row = group_row + 16 * warp + lane / 4;
+  uint32_t stay_1 = shared_stay_1 + group * box_bytes, stay_2 = shared_stay_2 + group * box_bytes;
+  // Of the rows of this thread, where they are queries.
+  float lse[2] = {}, delta[2] = {};
+  int first[2] = {}, latest_first = 0;
+  if constexpr (of_queries) {
+#pragma unroll
+    for (int h = 0; h < 2; ++h)
+      if (row + 8 * h < a.sequence) {
+        RowTerms own = a.terms[int64_t(all_head) * a.padded + row + 8 * h];
+        lse[h] = own.x, delta[h] = own.y, first[h] = first_keys ? first_keys[row + 8 * h] : 0;
+      }
+    latest_first = first_keys ? first_keys[min(group_row + 63, a.sequence - 1)] : 0;
+  }
+  float scores[32], d_p[32], sum_1[Tile::wants_1 ? qk / 64 : 1][32] = {}, sum_2[Tile::wants_2 ? v / 64 : 1][32] = {};
+  uint32_t weights[4][4], d_scores[4][4];
+  auto begin = [&](int stage) {
+    uint32_t tile_1 = shared_pass + stage * Tile::stage_bytes;
+    startScores<qk, step_rows>(scores, stay_1, Tile::rows * 128, tile_1);
+    if constexpr (Tile::wants_1)
+      startScores<v, step_rows>(d_p, stay_2, Tile::rows * 128, tile_1 + Tile::pass_1_bytes);
+  };
+  // scores become p, d_p becomes d_scores. Element 4 j + 2 h + i is row h, column 8 j + i of this thread.
+  auto differentiate = [&](int stage, int tile, auto is_masked) {
+    constexpr bool masked = decltype(is_masked)::value;
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      int col = tile * step_rows + 8 * j + 2 * (lane % 4);
+      float4 both = {};
+      if constexpr (!of_queries)
+        both = reinterpret_cast<const float4 *>(shared_memory + (shared_terms + stage * Tile::terms_bytes - base))[4 * j + lane % 4];
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        [[maybe_unused]] float col_lse = i ? both.z : both.x, col_delta = i ? both.w : both.y;
+        [[maybe_unused]] int col_first = 0;
+        if constexpr (masked && !of_queries)
+          if (first_keys)
+            col_first = first_keys[min(col + i, a.sequence - 1)];
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          float &score = scores[4 * j + 2 * h + i];
+          float exponent = score * a.scale_log2 - (of_queries ? lse[h] : col_lse);
+          if constexpr (masked) {
+            int query = of_queries ? row + 8 * h : col + i, key = of_queries ? col + i : row + 8 * h;
+            if (key > query || key < (of_queries ? first[h] : col_first))
+              exponent = -INFINITY;
+          }
+          score = exp2Fast(exponent);
+          if constexpr (Tile::wants_1)
+            d_p[4 * j + 2 * h + i] = score * (d_p[4 * j + 2 * h + i] - (of_queries ? delta[h] : col_delta));
+        }
+      }
+    }
+  };
+  auto isMasked = [&](int tile) {
+    int begin = tile * step_rows, end = begin + step_rows;
+    if constexpr (of_queries)
+      return end - 1 > group_row || begin < latest_first;
+    else
+      return begin < group_row + 63 || (first_keys && first_keys[min(end, a.sequence) - 1] > group_row);
+  };
+  auto sum = [&](int stage) {
+    uint32_t tile_1 = shared_pass + stage * Tile::stage_bytes;
+    if constexpr (Tile::wants_2)
+      startSums<v, step_rows>(sum_2, weights, tile_1 + Tile::pass_1_bytes);
+    if constexpr (Tile::wants_1)
+      startSums<qk, step_rows>(sum_1, d_scores, tile_1);
+  };
+  // What differentiate left, as the left operands of the sums.
+  auto pack = [&] {
+    if constexpr (Tile::wants_2)
+      packWeights(weights, scores);
+    if constexpr (Tile::wants_1)
+      packWeights(d_scores, d_p);
+  };
+  Place<stages> place;
+  int count = steps.count(), tile = steps.begin, before = 0;
+  waitBarrier(full_stay, 0);
+  waitBarrier(full, 0);
+  fenceRegisters(scores);
+  fenceRegisters(d_p);
+  fenceProducts();
+  begin(0);
+  commitProducts();
+  waitProducts<0>();
+  fenceRegisters(scores);
+  fenceRegisters(d_p);
+  differentiate(0, tile, std::true_type());
+  pack();
+  for (int step = 1; step < count; ++step) {
+    place.advance();
+    if (++tile == steps.end)
+      tile = steps.begin;
+    waitBarrier(full + 8 * place.stage, place.parity);
+    fenceRegisters(scores);
+    fenceRegisters(d_p);
+    fenceRegisters(sum_1);
+    fenceRegisters(sum_2);
+    fenceProducts();
+    begin(place.stage);
+    commitProducts();
+    sum(before);
+    commitProducts();
+    waitProducts<1>();
+    fenceRegisters(scores);
+    fenceRegisters(d_p);
+    if (isMasked(tile))
+      differentiate(place.stage, tile, std::true_type());
+    else
+      differentiate(place.stage, tile, std::false_type());
+    waitProducts<0>();
+    fenceRegisters(sum_1);
+    fenceRegisters(sum_2);
+    __syncwarp();
+    if (lane == 0)
+      arrive(empty + 8 * before);
+    before = place.stage;
+    pack();
+  }
+  fenceRegisters(sum_1);
+  fenceRegisters(sum_2);
+  fenceProducts();
+  sum(before);
+  commitProducts();
+  waitProducts<0>();
+  fenceRegisters(sum_1);
+  fenceRegisters(sum_2);
+  const float scale[2] = {a.scale, a.scale}, one[2] = {1.0f, 1.0f};
+  int heads = of_queries ? a.heads : a.kv_heads;
+  if constexpr (Tile::wants_1)
+    storeSums<qk>(a.sum_1, sum_1, scale, steps.batch, row, a.sequence, heads, steps.head, a.qk_dim);
+  if constexpr (Tile::wants_2)
+    storeSums<v>(a.sum_2, sum_2, one, steps.batch, row, a.sequence, heads, steps.head, a.v_dim);
+}
+
+template <typename Sizes, Pass pass> int32_t runPass(const Problem &p, BackwardArguments a) {
+  using Tile = BackwardTile<Sizes::qk, Sizes::v, pass>;
+  int heads = Tile::of_queries ? p.heads : p.kv_heads, group = p.heads / p.kv_heads;
+  int64_t bytes = int64_t(p.sequence) * (p.qk_dim + p.v_dim) * 2;
+  a.order.tiles = int(cuda::blocksOf(p.sequence, Tile::rows)), a.order.heads = p.batch * heads;
+  a.order.group = Tile::of_queries ? groupOf(bytes) * group : groupOf(bytes * group);
+  auto kernel = backwardKernel<Sizes::qk, Sizes::v, pass, Sizes::bulk>;
+  if (int32_t status = cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention_grad"))
+    return status;
+  kernel<<<a.order.tiles * a.order.heads, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
+  return cuda::launched("mg_attention_grad");
+}
+
+} // namespace
+
+int32_t runBackward(const Problem &p, const Gradients &g) {
+  return withClass(p, cuda::areAligned({g.q, g.k, g.v, g.d_y}), [&](auto sizes) -> int32_t {
+    using Sizes = decltype(sizes);
+    Source q, k, v, d_y;
+    if (int32_t status = describeSource(q, p, g.q, p.heads, p.qk_dim, Sizes::bulk))
+      return status;
+    if (int32_t status = describeSource(k, p, g.k, p.kv_heads, p.qk_dim, Sizes::bulk))
+      return status;
+    if (int32_t status = describeSource(v, p, g.v, p.kv_heads, p.v_dim, Sizes::bulk))
+      return status;
+    if (int32_t status = describeSource(d_y, p, g.d_y, p.heads, p.v_dim, Sizes::bulk))
+      return status;
+    BackwardArguments of_queries = {q,         d_y,          k,         v,         g.d_q,      nullptr,    g.terms, p.first_keys,
+                                    Order(),   p.heads,      p.kv_heads, p.qk_dim, p.v_dim,    p.sequence, p.padded(), p.scale,
+                                    p.scale * 1.4426950408889634f};
+    BackwardArguments of_keys = of_queries;
+    of_keys.stay_1 = k, of_keys.stay_2 = v, of_keys.pass_1 = q, of_keys.pass_2 = d_y, of_keys.sum_1 = g.d_k, of_keys.sum_2 = g.d_v;
+    if constexpr (Sizes::qk + Sizes::v <= 192) {
+      if (int32_t status = runPass<Sizes, Pass::keys_and_values>(p, of_keys))
+        return status;
+    } else {
+      if (int32_t status = runPass<Sizes, Pass::keys>(p, of_keys))
+        return status;
+      if (int32_t status = runPass<Sizes, Pass::values>(p, of_keys))
+        return status;
+    }
+    return runPass<Sizes, Pass::queries>(p, of_queries);
+  });
+}
+
+} // namespace megacc::runtime::attention

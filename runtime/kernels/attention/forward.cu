@@ -1,0 +1,220 @@
+// Forward attention: a block has 64 queries a consumer warp group and goes over tiles of keys with an online softmax; one more warp group
+// brings the tiles. The scores of the next tile are computed while the weights of this one meet their values.
+#include "runtime/kernels/attention/Attention.cuh"
+
+namespace megacc::runtime::attention {
+
+namespace {
+
+template <int qk, int v, bool bulk> struct ForwardTile {
+  static constexpr int consumers = v == 64 && bulk ? 3 : 2, queries = 64 * consumers, keys = v <= 128 ? 128 : 64, stages = 2;
+  static constexpr int threads = 128 * (consumers + 1);
+  static constexpr int consumer_registers = consumers == 3 ? 160 : 232, producer_registers = consumers == 3 ? 32 : 40;
+  static constexpr int q_bytes = queries * qk * 2, k_bytes = keys * qk * 2, v_bytes = keys * v * 2;
+  static constexpr int shared_bytes = 1024 + q_bytes + stages * (k_bytes + v_bytes) + 8 * (1 + 4 * stages);
+};
+
+struct ForwardArguments {
+  Source q, k, v;
+  bf16 *y;
+  float *lse;
+  const int32_t *first_keys;
+  Order order;
+  int heads, group, v_dim, sequence; // group: query heads of a key head
+  float scale_log2;                  // scale / ln 2
+};
+
+/// Scores of keys that a query may not see become -infinity. `row`: of the thread's first query.
+template <int n> __device__ __forceinline__ void maskScores(float (&scores)[n], const int (&first)[2], int row, int key) {
+#pragma unroll
+  for (int i = 0; i < n; ++i) {
+    int h = i / 2 % 2, at = key + i / 4 * 8 + i % 2;
+    if (at > row + 8 * h || at < first[h])
+      scores[i] = -INFINITY;
+  }
+}
+
+/// Scores become weights exp(scores - largest); `sum` and `largest` (of scores before the scale) go on, `shrink` is what older sums lose.
+template <int n>
+__device__ __forceinline__ void softmaxStep(float (&scores)[n], float (&largest)[2], float (&sum)[2], float (&shrink)[2], float scale_log2) {
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    float top = largest[h];
+#pragma unroll
+    for (int i = 2 * h; i < n; i += 4)
+      top = fmaxf(top, fmaxf(scores[i], scores[i + 1]));
+    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 1));
+    top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, 2));
+    // A row that has seen no key yet has nothing to shrink.
+    float base = top == -INFINITY ? 0.0f : top * scale_log2;
+    shrink[h] = exp2Fast(largest[h] * scale_log2 - base);
+    largest[h] = top;
+    float total = 0;
+#pragma unroll
+    for (int i = 2 * h; i < n; i += 4) {
+      scores[i] = exp2Fast(scores[i] * scale_log2 - base);
+      scores[i + 1] = exp2Fast(scores[i + 1] * scale_log2 - base);
+      total += scores[i] + scores[i + 1];
+    }
+    sum[h] = sum[h] * shrink[h] + total;
+  }
+}
+
+template <int qk, int v, bool bulk>
+__global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardKernel(const __grid_constant__ ForwardArguments a) {
+  using Tile = ForwardTile<qk, v, bulk>;
+  constexpr int stages = Tile::stages, keys = Tile::keys;
+  extern __shared__ char shared_memory[];
+  uint32_t shared_q = (sharedAddress(shared_memory) + 1023) / 1024 * 1024;
+  uint32_t shared_k = shared_q + Tile::q_bytes, shared_v = shared_k + stages * Tile::k_bytes, full_q = shared_v + stages * Tile::v_bytes;
+  uint32_t full_k = full_q + 8, full_v = full_k + 8 * stages, empty_k = full_v + 8 * stages, empty_v = empty_k + 8 * stages;
+  int all_head, rank;
+  a.order.find(blockIdx.x, all_head, rank);
+  int batch = all_head / a.heads, head = all_head % a.heads, kv_head = head / a.group;
+  int first_query = (a.order.tiles - 1 - rank) * Tile::queries, end_query = min(first_query + Tile::queries, a.sequence);
+  const int32_t *first_keys = a.first_keys ? a.first_keys + int64_t(batch) * a.sequence : nullptr;
+  int first_tile = first_keys ? first_keys[first_query] / keys : 0, end_tile = (end_query - 1) / keys + 1;
+  if (threadIdx.x == 0) {
+    constexpr int fillers = bulk ? 1 : 128;
+    initializeBarrier(full_q, fillers);
+    for (int i = 0; i < stages; ++i) {
+      initializeBarrier(full_k + 8 * i, fillers), initializeBarrier(full_v + 8 * i, fillers);
+      initializeBarrier(empty_k + 8 * i, 4 * Tile::consumers), initializeBarrier(empty_v + 8 * i, 4 * Tile::consumers);
+    }
+    fenceBarriers();
+  }
+  __syncthreads();
+  if (threadIdx.x < 128) {
+    giveRegisters<Tile::producer_registers>();
+    if (bulk && threadIdx.x > 0)
+      return;
+    Place<stages> place;
+    if constexpr (bulk) {
+      arriveExpecting(full_q, Tile::q_bytes);
+      copyTile<Tile::queries, qk>(shared_q, a.q, full_q, batch, head, first_query);
+      for (int tile = first_tile; tile < end_tile; ++tile, place.advance()) {
+        uint32_t at_k = full_k + 8 * place.stage, at_v = full_v + 8 * place.stage;
+        waitBarrier(empty_k + 8 * place.stage, place.parity ^ 1);
+        arriveExpecting(at_k, Tile::k_bytes);
+        copyTile<keys, qk>(shared_k + place.stage * Tile::k_bytes, a.k, at_k, batch, kv_head, tile * keys);
+        waitBarrier(empty_v + 8 * place.stage, place.parity ^ 1);
+        arriveExpecting(at_v, Tile::v_bytes);
+        copyTile<keys, v>(shared_v + place.stage * Tile::v_bytes, a.v, at_v, batch, kv_head, tile * keys);
+      }
+    } else {
+      storeTile<Tile::queries, qk, 128>(shared_q, a.q, threadIdx.x, batch, head, first_query);
+      arrive(full_q);
+      for (int tile = first_tile; tile < end_tile; ++tile, place.advance()) {
+        waitBarrier(empty_k + 8 * place.stage, place.parity ^ 1);
+        storeTile<keys, qk, 128>(shared_k + place.stage * Tile::k_bytes, a.k, threadIdx.x, batch, kv_head, tile * keys);
+        arrive(full_k + 8 * place.stage);
+        waitBarrier(empty_v + 8 * place.stage, place.parity ^ 1);
+        storeTile<keys, v, 128>(shared_v + place.stage * Tile::v_bytes, a.v, threadIdx.x, batch, kv_head, tile * keys);
+        arrive(full_v + 8 * place.stage);
+      }
+    }
+    return;
+  }
+  takeRegisters<Tile::consumer_registers>();
+  int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
+  int group_query = first_query + 64 * group, row = group_query + 16 * warp + lane / 4;
+  uint32_t group_q = shared_q + 64 * group * 128;
+  int first[2] = {};
+  if (first_keys)
+    for (int h = 0; h < 2; ++h)
+      first[h] = first_keys[min(row + 8 * h, a.sequence - 1)];
+  int latest_first = first_keys ? first_keys[min(group_query + 63, a.sequence - 1)] : 0;
+  float scores[keys / 2], out[v / 64][32] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {}, shrink[2];
+  uint32_t weights[keys / 16][4];
+  auto weigh = [&](int tile) {
+    if (tile * keys + keys - 1 > group_query || tile * keys < latest_first)
+      maskScores(scores, first, row, tile * keys + 2 * (lane % 4));
+    softmaxStep(scores, largest, sum, shrink, a.scale_log2);
+  };
+  Place<stages> at_k, at_v;
+  waitBarrier(full_q, 0);
+  waitBarrier(full_k, 0);
+  fenceRegisters(scores);
+  fenceProducts();
+  startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k);
+  commitProducts();
+  waitProducts<0>();
+  fenceRegisters(scores);
+  if (lane == 0)
+    arrive(empty_k);
+  at_k.advance();
+  weigh(first_tile);
+  packWeights(weights, scores);
+  for (int tile = first_tile + 1; tile < end_tile; ++tile) {
+    waitBarrier(full_k + 8 * at_k.stage, at_k.parity);
+    fenceRegisters(scores);
+    fenceRegisters(out);
+    fenceProducts();
+    startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k + at_k.stage * Tile::k_bytes);
+    commitProducts();
+    waitBarrier(full_v + 8 * at_v.stage, at_v.parity);
+    startSums<v, keys>(out, weights, shared_v + at_v.stage * Tile::v_bytes);
+    commitProducts();
+    waitProducts<1>();
+    fenceRegisters(scores);
+    if (lane == 0)
+      arrive(empty_k + 8 * at_k.stage);
+    at_k.advance();
+    weigh(tile);
+    waitProducts<0>();
+    fenceRegisters(out);
+    if (lane == 0)
+      arrive(empty_v + 8 * at_v.stage);
+    at_v.advance();
+    packWeights(weights, scores);
+#pragma unroll
+    for (int panel = 0; panel < v / 64; ++panel)
+#pragma unroll
+      for (int i = 0; i < 32; ++i)
+        out[panel][i] *= shrink[i / 2 % 2];
+  }
+  waitBarrier(full_v + 8 * at_v.stage, at_v.parity);
+  fenceRegisters(out);
+  fenceProducts();
+  startSums<v, keys>(out, weights, shared_v + at_v.stage * Tile::v_bytes);
+  commitProducts();
+  waitProducts<0>();
+  fenceRegisters(out);
+  float factor[2];
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 1);
+    sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 2);
+    factor[h] = 1.0f / sum[h];
+    if (a.lse && lane % 4 == 0 && row + 8 * h < a.sequence)
+      a.lse[int64_t(all_head) * a.sequence + row + 8 * h] = (largest[h] * a.scale_log2 + log2f(sum[h])) * 0.6931471805599453f;
+  }
+  if (a.y)
+    storeSums<v>(a.y, out, factor, batch, row, a.sequence, a.heads, head, a.v_dim);
+}
+
+} // namespace
+
+int32_t runForward(const Problem &p, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v) {
+  return withClass(p, cuda::areAligned({q, k, v}), [&](auto sizes) -> int32_t {
+    using Sizes = decltype(sizes);
+    using Tile = ForwardTile<Sizes::qk, Sizes::v, Sizes::bulk>;
+    ForwardArguments a;
+    if (int32_t status = describeSource(a.q, p, q, p.heads, p.qk_dim, Sizes::bulk))
+      return status;
+    if (int32_t status = describeSource(a.k, p, k, p.kv_heads, p.qk_dim, Sizes::bulk))
+      return status;
+    if (int32_t status = describeSource(a.v, p, v, p.kv_heads, p.v_dim, Sizes::bulk))
+      return status;
+    a.y = y, a.lse = lse, a.first_keys = p.first_keys;
+    a.heads = p.heads, a.group = p.heads / p.kv_heads, a.v_dim = p.v_dim, a.sequence = p.sequence, a.scale_log2 = p.scale * 1.4426950408889634f;
+    a.order = {int(cuda::blocksOf(p.sequence, Tile::queries)), p.batch * p.heads, groupOf(int64_t(p.sequence) * (p.qk_dim + p.v_dim) * 2) * a.group};
+    auto kernel = forwardKernel<Sizes::qk, Sizes::v, Sizes::bulk>;
+    if (int32_t status = cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention"))
+      return status;
+    kernel<<<a.order.tiles * a.order.heads, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
+    return cuda::launched("mg_attention");
+  });
+}
+
+} // namespace megacc::runtime::attention
