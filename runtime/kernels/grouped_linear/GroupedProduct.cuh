@@ -1,8 +1,8 @@
 // Matrix products of experts on Hopper, each expert's rows times its own weight: y = x W^T, d_x = d_y W, d_W = d_y^T x.
 //
-// Pairs of blocks (clusters of two) stay on the multiprocessors and take tiles of 256 x n results, 128 x n a block, in a fixed order that all
-// threads work out from the offsets. In a block one thread drives the copy engine through a ring of buffers, two warp groups multiply 64 x n
-// each. Both blocks of a pair need the same right-hand side: each copies half of it to both.
+// Pairs of blocks (clusters of two) stay on the multiprocessors and take tiles of 256 x n results, 128 x n a block, in a fixed order that
+// all threads work out from the offsets. In a block one thread drives the copy engine through a ring of buffers, two warp groups multiply
+// 64 x n each. Both blocks of a pair need the same right-hand side: each copies half of it to both.
 #pragma once
 #include "runtime/cuda/Hopper.cuh"
 #include "runtime/cuda/Launching.cuh"
@@ -16,20 +16,20 @@ enum class Product { forward, grad_input, grad_weight };
 struct GroupedProblem {
   const int32_t *offsets;
   void *result;
-  int64_t rows;      // of the tensors sorted by expert
+  int64_t rows; // of the tensors sorted by expert
   int experts;
-  int height;        // grad_weight: rows of a result; else each expert's own
-  int width;         // columns of a result
-  int depth;         // length of the sums; grad_weight: each expert's rows
-  bool add;          // grad_weight: to the result
-  bool transposed;   // grad_weight: the result is stored as [width, height]
+  int height;      // grad_weight: rows of a result; else each expert's own
+  int width;       // columns of a result
+  int depth;       // length of the sums; grad_weight: each expert's rows
+  bool add;        // grad_weight: to the result
+  bool transposed; // grad_weight: the result is stored as [width, height]
 };
 
 constexpr int tile_height = 128, tile_depth = 64, pair_height = 2 * tile_height;
 constexpr int consumers = 256, block_threads = consumers + 128;
 constexpr int sums_bytes = 16 * 40 * 4; // of the buffer through which a warp stores sums
-constexpr int prefetch_blocks = 12; // before the end of a sum
-constexpr int band = 16; // tiles of a row of results that are taken before the next row of tiles
+constexpr int prefetch_blocks = 12;     // before the end of a sum
+constexpr int band = 16;                // tiles of a row of results that are taken before the next row of tiles
 
 template <Product product, int n> struct GroupedTile {
   static constexpr bool transpose_a = product == Product::grad_weight, transpose_b = product != Product::forward;
@@ -39,7 +39,8 @@ template <Product product, int n> struct GroupedTile {
   static constexpr int b_bytes = transpose_b ? panels * panel_bytes : n * tile_depth * 2;
   static constexpr int stage_bytes = a_bytes + b_bytes;
   static constexpr int stages = 196608 / stage_bytes;
-  // On their way out results pass through a buffer a warp, 16 rows of `chunk` columns; an odd number of 16 bytes to a row keeps the banks apart.
+  // On their way out results pass through a buffer a warp, 16 rows of `chunk` columns; an odd number of 16 bytes to a row keeps the banks
+  // apart.
   static constexpr int chunk = n == 224 ? 112 : 128;
   static constexpr int pitch = chunk * 2 + 16;
   static constexpr int buffer_bytes = product == Product::grad_weight ? sums_bytes : 16 * pitch;
@@ -94,14 +95,15 @@ __device__ inline void clearRows(char *panel, int valid, int thread) {
     reinterpret_cast<uint4 *>(panel)[i] = uint4();
 }
 
-/// Stores the sums of a warp, 16 x n, whose first is at (row, column) of an expert's result; transposed: the result is [width, height]. They
-/// pass through the warp's buffer 32 columns at a time, so that 64 or 128 bytes in a row go to memory together.
+/// Stores the sums of a warp, 16 x n, whose first is at (row, column) of an expert's result; transposed: the result is [width, height].
+/// They pass through the warp's buffer 32 columns at a time, so that 64 or 128 bytes in a row go to memory together.
 template <int n, bool transposed>
-__device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, float *buffer, const float (&sum)[n / 2]) {
+__device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, float *buffer,
+                                          const float (&sum)[n / 2]) {
   constexpr int chunk = 32, chunks = n / chunk;
-  constexpr int words = transposed ? 4 : 8;                  // of 16 bytes in a row of the buffer
-  constexpr int pitch = transposed ? 20 : 40;                // numbers from row to row of the buffer; keeps the banks apart
-  constexpr int parts = 4;                                   // words a lane
+  constexpr int words = transposed ? 4 : 8;   // of 16 bytes in a row of the buffer
+  constexpr int pitch = transposed ? 20 : 40; // numbers from row to row of the buffer; keeps the banks apart
+  constexpr int parts = 4;                    // words a lane
   const int lane = threadIdx.x % 32, group = lane / 4, pair = lane % 4 * 2;
   auto find = [&](int c, int i) -> float4 * { // word i of this lane, null outside the result
     const int strip = (lane + 32 * i) / words, along = lane % words * 4;
@@ -151,7 +153,8 @@ __device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *
 
 /// Stores the sums of a warp as bf16, whose first is at row m of the tile's expert.
 template <Product product, int n>
-__device__ __forceinline__ void storeRounded(const GroupedProblem &problem, const Tile &tile, int m, char *buffer, const float (&sum)[n / 2]) {
+__device__ __forceinline__ void storeRounded(const GroupedProblem &problem, const Tile &tile, int m, char *buffer,
+                                             const float (&sum)[n / 2]) {
   using T = GroupedTile<product, n>;
   constexpr int words = T::chunk / 8; // of a row, 16 bytes each
   static_assert(16 * words % 32 == 0);
