@@ -69,7 +69,8 @@ public:
   }
 
   cublasStatus_t create(const MatrixProduct &p) {
-    cublasOperation_t first_operation = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N, second_operation = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t first_operation = p.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+                      second_operation = p.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cudaDataType type = p.d_type == MG_F32 ? CUDA_R_32F : CUDA_R_16BF;
     uint64_t workspace = cublas_workspace_bytes;
     auto prefer = [&](cublasLtMatmulPreferenceAttributes_t attribute, const auto &value) {
@@ -78,10 +79,13 @@ public:
     cublasStatus_t status;
     // In order, until one fails.
     (void)((status = library.cublasLtMatmulDescCreate(&operation, CUBLAS_COMPUTE_32F, CUDA_R_32F)) ||
-           (status = library.cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &first_operation, sizeof first_operation)) ||
-           (status = library.cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSB, &second_operation, sizeof second_operation)) ||
-           (status = layOut(&first, CUDA_R_16BF, p.n, p.k, p.transpose_b)) || (status = layOut(&second, CUDA_R_16BF, p.k, p.m, p.transpose_a)) ||
-           (status = layOut(&result, type, p.n, p.m, false)) || (status = library.cublasLtMatmulPreferenceCreate(&preference)) ||
+           (status =
+                library.cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSA, &first_operation, sizeof first_operation)) ||
+           (status = library.cublasLtMatmulDescSetAttribute(operation, CUBLASLT_MATMUL_DESC_TRANSB, &second_operation,
+                                                            sizeof second_operation)) ||
+           (status = layOut(&first, CUDA_R_16BF, p.n, p.k, p.transpose_b)) ||
+           (status = layOut(&second, CUDA_R_16BF, p.k, p.m, p.transpose_a)) || (status = layOut(&result, type, p.n, p.m, false)) ||
+           (status = library.cublasLtMatmulPreferenceCreate(&preference)) ||
            (status = prefer(CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, workspace)) ||
            (status = prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, operand_alignment)) ||
            (status = prefer(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, operand_alignment)) ||
@@ -137,16 +141,17 @@ int32_t multiplyMatrices(const MgLaunch *launch, const MatrixProduct &product, c
   if (found == shared.algorithms.end()) {
     cublasLtMatmulHeuristicResult_t answer;
     int count = 0;
-    cublasStatus_t status = library.cublasLtMatmulAlgoGetHeuristic(handle, descriptors.operation, descriptors.first, descriptors.second,
-                                                                   descriptors.result, descriptors.result, descriptors.preference, 1, &answer, &count);
+    cublasStatus_t status =
+        library.cublasLtMatmulAlgoGetHeuristic(handle, descriptors.operation, descriptors.first, descriptors.second, descriptors.result,
+                                               descriptors.result, descriptors.preference, 1, &answer, &count);
     if (status || count == 0)
       return fail("cublasLtMatmulAlgoGetHeuristic", status ? status : CUBLAS_STATUS_NOT_SUPPORTED);
     found = shared.algorithms.emplace(std::make_pair(device, product), answer.algo).first;
   }
   float alpha = 1.0f, beta = product.add ? 1.0f : 0.0f;
   cublasStatus_t status =
-      library.cublasLtMatmul(handle, descriptors.operation, &alpha, b, descriptors.first, a, descriptors.second, &beta, d, descriptors.result, d,
-                             descriptors.result, &found->second, workspace, cublas_workspace_bytes,
+      library.cublasLtMatmul(handle, descriptors.operation, &alpha, b, descriptors.first, a, descriptors.second, &beta, d,
+                             descriptors.result, d, descriptors.result, &found->second, workspace, cublas_workspace_bytes,
                              static_cast<cudaStream_t>(launch->context->streams[launch->stream]));
   return status ? fail("cublasLtMatmul", status) : 0;
 }

@@ -22,8 +22,8 @@ __device__ inline void arriveExpecting(uint32_t address, uint32_t bytes) {
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(address), "r"(bytes) : "memory");
 }
 
-/// Arrives at the barrier of the same place in block `rank` of the cluster. Orders what this thread and the matrix units read before it, not
-/// its writes: those would need a fence of the whole device.
+/// Arrives at the barrier of the same place in block `rank` of the cluster. Orders what this thread and the matrix units read before it,
+/// not its writes: those would need a fence of the whole device.
 __device__ inline void arriveAt(uint32_t address, uint32_t rank) {
   asm volatile("{\n.reg .b32 remote;\n"
                "mapa.shared::cluster.u32 remote, %0, %1;\n"
@@ -64,25 +64,25 @@ __device__ inline void fenceShared() { asm volatile("fence.proxy.async.shared::c
 // The copy engine.
 
 __device__ inline void copyTile(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y) {
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to), "l"(&map),
-               "r"(x), "r"(y), "r"(barrier)
+  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to),
+               "l"(&map), "r"(x), "r"(y), "r"(barrier)
                : "memory");
 }
 
 /// To the same place of both blocks of a cluster of two, counted at the barrier of each.
 __device__ inline void copyTileToBoth(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y) {
-  asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::"r"(
-                   to),
-               "l"(&map), "r"(x), "r"(y), "r"(barrier), "h"(uint16_t(3))
-               : "memory");
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3}], [%4], %5;" ::
+          "r"(to),
+      "l"(&map), "r"(x), "r"(y), "r"(barrier), "h"(uint16_t(3))
+      : "memory");
 }
 
 __device__ inline void copyTileToBoth(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y, int z) {
-  asm volatile(
-      "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(
-          to),
-      "l"(&map), "r"(x), "r"(y), "r"(z), "r"(barrier), "h"(uint16_t(3))
-      : "memory");
+  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], [%1, {%2, %3, %4}], "
+               "[%5], %6;" ::"r"(to),
+               "l"(&map), "r"(x), "r"(y), "r"(z), "r"(barrier), "h"(uint16_t(3))
+               : "memory");
 }
 
 /// Two 8 x 8 matrices of bf16: lanes 0 to 15 give the addresses of their rows.
@@ -98,7 +98,8 @@ template <int count> __device__ inline void giveRegisters() { asm volatile("setm
 // Matrix products of a warp group (128 threads), operands in shared memory.
 
 /// An operand whose rows of 128 bytes (64 elements) are swizzled. Where rows run along the reduction, groups of 8 rows follow one another
-/// (1024 bytes); where rows run along M or N, so do groups of 8 along the reduction, and the next 64 elements of M or N are `panel_bytes` on.
+/// (1024 bytes); where rows run along M or N, so do groups of 8 along the reduction, and the next 64 elements of M or N are `panel_bytes`
+/// on.
 __device__ inline uint64_t describeOperand(uint32_t address, uint32_t panel_bytes) {
   return uint64_t((address & 0x3ffff) >> 4) | uint64_t(panel_bytes >> 4) << 16 | uint64_t(1024 >> 4) << 32 | uint64_t(1) << 62;
 }
@@ -111,8 +112,10 @@ template <int left> __device__ inline void waitProducts() { asm volatile("wgmma.
   "+f"(sum[i]), "+f"(sum[i + 1]), "+f"(sum[i + 2]), "+f"(sum[i + 3]), "+f"(sum[i + 4]), "+f"(sum[i + 5]), "+f"(sum[i + 6]), "+f"(sum[i + 7])
 #define MG_SUM32(i) MG_SUM8(i), MG_SUM8(i + 8), MG_SUM8(i + 16), MG_SUM8(i + 24)
 #define MG_NAMES0 "%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31"
-#define MG_NAMES32 "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
-#define MG_NAMES64 "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
+#define MG_NAMES32                                                                                                                         \
+  "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63"
+#define MG_NAMES64                                                                                                                         \
+  "%64,%65,%66,%67,%68,%69,%70,%71,%72,%73,%74,%75,%76,%77,%78,%79,%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95"
 #define MG_NAMES96 "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111"
 #define MG_NAMES112 "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127"
 #define MG_PRODUCT(n, names, a, b, add, ta, tb)                                                                                            \
@@ -133,9 +136,10 @@ __device__ __forceinline__ void multiply(float (&sum)[n / 2], uint64_t a, uint64
                  : MG_SUM32(0), MG_SUM32(32), MG_SUM32(64), MG_SUM8(96), MG_SUM8(104)
                  : "l"(a), "l"(b), "r"(add), "n"(transpose_a), "n"(transpose_b));
   else
-    asm volatile(MG_PRODUCT("256", MG_NAMES0 "," MG_NAMES32 "," MG_NAMES64 "," MG_NAMES96 "," MG_NAMES112, "%128", "%129", "%130", "%131", "%132")
-                 : MG_SUM32(0), MG_SUM32(32), MG_SUM32(64), MG_SUM32(96)
-                 : "l"(a), "l"(b), "r"(add), "n"(transpose_a), "n"(transpose_b));
+    asm volatile(
+        MG_PRODUCT("256", MG_NAMES0 "," MG_NAMES32 "," MG_NAMES64 "," MG_NAMES96 "," MG_NAMES112, "%128", "%129", "%130", "%131", "%132")
+        : MG_SUM32(0), MG_SUM32(32), MG_SUM32(64), MG_SUM32(96)
+        : "l"(a), "l"(b), "r"(add), "n"(transpose_a), "n"(transpose_b));
 }
 
 #undef MG_SUM8

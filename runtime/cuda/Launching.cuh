@@ -33,8 +33,8 @@ inline int multiprocessors() {
   return count;
 }
 
-/// Zeros from row `used` to row `capacity`; the caller is one of `threads` threads. cols * sizeof(T) is a multiple of sizeof(Word), rows are
-/// aligned to it.
+/// Zeros from row `used` to row `capacity`; the caller is one of `threads` threads. cols * sizeof(T) is a multiple of sizeof(Word), rows
+/// are aligned to it.
 template <typename Word, typename T>
 __device__ void clearTail(T *rows, int64_t used, int64_t capacity, int64_t cols, int64_t thread, int64_t threads) {
   Word *words = reinterpret_cast<Word *>(rows + used * cols);

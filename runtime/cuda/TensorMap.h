@@ -5,9 +5,9 @@
 
 namespace megacc::runtime {
 
-/// Describes a dense row-major bf16 tensor of `rank` (2 or 3) dimensions, innermost first in `sizes`, of which boxes of box[0] x box[1] (x 1)
-/// elements are copied, rows of 128 bytes swizzled (so box[0] is 64). Elements outside the tensor are read as zeros. Needs a 16-byte aligned
-/// base and rows of a multiple of 16 bytes. Returns 0, or records an error.
+/// Describes a dense row-major bf16 tensor of `rank` (2 or 3) dimensions, innermost first in `sizes`, of which boxes of box[0] x box[1] (x
+/// 1) elements are copied, rows of 128 bytes swizzled (so box[0] is 64). Elements outside the tensor are read as zeros. Needs a 16-byte
+/// aligned base and rows of a multiple of 16 bytes. Returns 0, or records an error.
 int32_t describeTensor(CUtensorMap *map, const void *base, int rank, const int64_t *sizes, const int64_t *box);
 
 } // namespace megacc::runtime

@@ -76,8 +76,7 @@ class Call {
 public:
   Call(MgKernel kernel, const char *symbol) : kernel(kernel), symbol(symbol) {}
   Call(const Call &) = delete;
-  Call(Call &&other) noexcept
-      : kernel(other.kernel), symbol(other.symbol), ints(other.ints), reals(other.reals), shared(other.shared) {
+  Call(Call &&other) noexcept : kernel(other.kernel), symbol(other.symbol), ints(other.ints), reals(other.reals), shared(other.shared) {
     buffers.swap(other.buffers);
   }
   ~Call() {

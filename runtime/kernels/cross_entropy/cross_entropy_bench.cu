@@ -5,12 +5,11 @@
 
 using namespace megacc::bench;
 using megacc::runtime::cublas_workspace_bytes;
-using megacc::runtime::divideUp;
 
 static constexpr int64_t rows = 16384, cols = 3584, vocab = 65536;
 
 static int64_t scratchBytes(int64_t logit_rows) {
-  return cublas_workspace_bytes + divideUp(logit_rows * vocab * 2, 64) * 64 + divideUp(rows * 4, 64) * 64;
+  return cublas_workspace_bytes + (logit_rows * vocab * 2 + 63) / 64 * 64 + (rows * 4 + 63) / 64 * 64;
 }
 
 int main() {

@@ -1,8 +1,8 @@
 // Matrix products of experts on Hopper, each expert's rows times its own weight: y = x W^T, d_x = d_y W, d_W = d_y^T x.
 //
-// Pairs of blocks (clusters of two) stay on the multiprocessors and take tiles of 256 x n results, 128 x n a block, in a fixed order that all
-// threads work out from the offsets. In a block one thread drives the copy engine through a ring of buffers, two warp groups multiply 64 x n
-// each. Both blocks of a pair need the same right-hand side: each copies half of it to both.
+// Pairs of blocks (clusters of two) stay on the multiprocessors and take tiles of 256 x n results, 128 x n a block, in a fixed order that
+// all threads work out from the offsets. In a block one thread drives the copy engine through a ring of buffers, two warp groups multiply
+// 64 x n each. Both blocks of a pair need the same right-hand side: each copies half of it to both.
 #pragma once
 #include "runtime/cuda/Hopper.cuh"
 #include "runtime/cuda/Launching.cuh"
@@ -16,19 +16,20 @@ enum class Product { forward, grad_input, grad_weight };
 struct GroupedProblem {
   const int32_t *offsets;
   void *result;
-  int64_t rows;      // of the tensors sorted by expert
+  int64_t rows; // of the tensors sorted by expert
   int experts;
-  int height;        // grad_weight: rows of a result; else each expert's own
-  int width;         // columns of a result
-  int depth;         // length of the sums; grad_weight: each expert's rows
-  bool add;          // grad_weight: to the result
-  bool transposed;   // grad_weight: the result is stored as [width, height]
+  int height;      // grad_weight: rows of a result; else each expert's own
+  int width;       // columns of a result
+  int depth;       // length of the sums; grad_weight: each expert's rows
+  bool add;        // grad_weight: to the result
+  bool transposed; // grad_weight: the result is stored as [width, height]
 };
 
 constexpr int tile_height = 128, tile_depth = 64, pair_height = 2 * tile_height;
 constexpr int consumers = 256, block_threads = consumers + 128;
-constexpr int prefetch_blocks = 12; // before the end of a sum
-constexpr int band = 16; // tiles of a row of results that are taken before the next row of tiles
+constexpr int sums_bytes = 16 * 40 * 4; // of the buffer through which a warp stores sums
+constexpr int prefetch_blocks = 12;     // before the end of a sum
+constexpr int band = 16;                // tiles of a row of results that are taken before the next row of tiles
 
 template <Product product, int n> struct GroupedTile {
   static constexpr bool transpose_a = product == Product::grad_weight, transpose_b = product != Product::forward;
@@ -38,11 +39,12 @@ template <Product product, int n> struct GroupedTile {
   static constexpr int b_bytes = transpose_b ? panels * panel_bytes : n * tile_depth * 2;
   static constexpr int stage_bytes = a_bytes + b_bytes;
   static constexpr int stages = 196608 / stage_bytes;
-  // On their way out results pass through a buffer a warp, 16 rows of `chunk` columns; an odd number of 16 bytes to a row keeps the banks apart.
+  // On their way out results pass through a buffer a warp, 16 rows of `chunk` columns; an odd number of 16 bytes to a row keeps the banks
+  // apart.
   static constexpr int chunk = n == 224 ? 112 : 128;
   static constexpr int pitch = chunk * 2 + 16;
-  static constexpr int buffer_bytes = 16 * pitch;
-  static constexpr int staging_bytes = product == Product::grad_weight ? 0 : consumers / 32 * buffer_bytes;
+  static constexpr int buffer_bytes = product == Product::grad_weight ? sums_bytes : 16 * pitch;
+  static constexpr int staging_bytes = consumers / 32 * buffer_bytes;
   static constexpr int shared_bytes = stages * stage_bytes + staging_bytes + 2 * stages * 8;
   static_assert(shared_bytes <= 227 * 1024);
 };
@@ -93,44 +95,66 @@ __device__ inline void clearRows(char *panel, int valid, int thread) {
     reinterpret_cast<uint4 *>(panel)[i] = uint4();
 }
 
-/// Stores the sums of a thread whose first is at (row, column) of an expert's result, see multiply(). transposed: the result is
-/// [width, height].
+/// Stores the sums of a warp, 16 x n, whose first is at (row, column) of an expert's result; transposed: the result is [width, height].
+/// They pass through the warp's buffer 32 columns at a time, so that 64 or 128 bytes in a row go to memory together.
 template <int n, bool transposed>
-__device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, const float (&sum)[n / 2]) {
-  constexpr int batch = 8; // loads in flight before the first store
-  const int64_t step = transposed ? problem.height : 1;
+__device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *result, int row, int column, float *buffer,
+                                          const float (&sum)[n / 2]) {
+  constexpr int chunk = 32, chunks = n / chunk;
+  constexpr int words = transposed ? 4 : 8;   // of 16 bytes in a row of the buffer
+  constexpr int pitch = transposed ? 20 : 40; // numbers from row to row of the buffer; keeps the banks apart
+  constexpr int parts = 4;                    // words a lane
+  const int lane = threadIdx.x % 32, group = lane / 4, pair = lane % 4 * 2;
+  auto find = [&](int c, int i) -> float4 * { // word i of this lane, null outside the result
+    const int strip = (lane + 32 * i) / words, along = lane % words * 4;
+    const int r = row + (transposed ? along : strip), at = column + chunk * c + (transposed ? strip : along);
+    float *place = result + (transposed ? int64_t(at) * problem.height + r : int64_t(r) * problem.width + at);
+    return r < problem.height && at < problem.width ? reinterpret_cast<float4 *>(place) : nullptr;
+  };
+  float4 old[parts] = {}, next[parts] = {};
+  auto load = [&](int c) {
 #pragma unroll
-  for (int h = 0; h < 2; ++h, row += 8) {
-    if (row >= problem.height)
-      break;
-    float *place = result + (transposed ? column * step + row : int64_t(row) * problem.width + column);
-    int left = problem.width - column;
+    for (int i = 0; i < parts; ++i)
+      if (float4 *place = find(c, i))
+        next[i] = *place;
+  };
+  if (problem.add)
+    load(0);
 #pragma unroll
-    for (int first = 0; first < n / 8; first += batch, place += 8 * batch * step, left -= 8 * batch) {
-      float2 old[batch] = {};
-      if (problem.add) {
+  for (int c = 0; c < chunks; ++c) {
 #pragma unroll
-        for (int i = 0; i < batch; ++i)
-          if (first + i < n / 8 && 8 * i < left)
-            old[i] = transposed ? float2{place[8 * i * step], place[(8 * i + 1) * step]} : *reinterpret_cast<float2 *>(place + 8 * i);
-      }
+    for (int i = 0; i < parts; ++i)
+      old[i] = next[i];
+    if (problem.add && c + 1 < chunks)
+      load(c + 1);
 #pragma unroll
-      for (int i = 0; i < batch; ++i)
-        if (first + i < n / 8 && 8 * i < left) {
-          const float *part = sum + 4 * (first + i) + 2 * h;
-          float2 value = {old[i].x + part[0], old[i].y + part[1]};
-          if constexpr (transposed)
-            place[8 * i * step] = value.x, place[(8 * i + 1) * step] = value.y;
-          else
-            *reinterpret_cast<float2 *>(place + 8 * i) = value;
+    for (int j = 0; j < chunk / 8; ++j)
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        const float *part = sum + chunk / 2 * c + 4 * j + 2 * h;
+        if constexpr (transposed) {
+          float *place = buffer + (8 * j + pair) * pitch + group + 8 * h;
+          place[0] = part[0], place[pitch] = part[1];
+        } else {
+          *reinterpret_cast<float2 *>(buffer + (group + 8 * h) * pitch + 8 * j + pair) = {part[0], part[1]};
         }
+      }
+    __syncwarp();
+#pragma unroll
+    for (int i = 0; i < parts; ++i) {
+      float4 value = *reinterpret_cast<const float4 *>(buffer + (lane + 32 * i) / words * pitch + lane % words * 4);
+      value.x += old[i].x, value.y += old[i].y, value.z += old[i].z, value.w += old[i].w;
+      if (float4 *place = find(c, i))
+        *place = value;
     }
+    __syncwarp();
   }
 }
 
 /// Stores the sums of a warp as bf16, whose first is at row m of the tile's expert.
 template <Product product, int n>
-__device__ __forceinline__ void storeRounded(const GroupedProblem &problem, const Tile &tile, int m, char *buffer, const float (&sum)[n / 2]) {
+__device__ __forceinline__ void storeRounded(const GroupedProblem &problem, const Tile &tile, int m, char *buffer,
+                                             const float (&sum)[n / 2]) {
   using T = GroupedTile<product, n>;
   constexpr int words = T::chunk / 8; // of a row, 16 bytes each
   static_assert(16 * words % 32 == 0);
@@ -201,7 +225,7 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
   };
 
   if (group == 2) { // copies
-    giveRegisters<56>();
+    giveRegisters<72>();
     if (warp == 0 && lane == 0) {
       Schedule<product, n> schedule(problem);
       for (int number = cluster; schedule.find(number, tile); number += clusters) {
@@ -233,11 +257,12 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
     }
     __syncwarp();
   } else { // products
-    takeRegisters<224>();
+    takeRegisters<216>();
     auto release = [&](int released) {
       if (lane < 2)
         arriveAt(empty + 8 * released, lane);
     };
+    char *buffer = staging + thread / 32 * T::buffer_bytes;
     int last = -1;
     Schedule<product, n> schedule(problem);
     for (int number = cluster; schedule.find(number, tile); number += clusters) {
@@ -285,11 +310,11 @@ __global__ void __cluster_dims__(2, 1, 1) __launch_bounds__(block_threads, 1)
             sum[i] = 0.0f;
         }
         if (problem.transposed)
-          storeSums<n, true>(problem, weights, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+          storeSums<n, true>(problem, weights, m + warp * 16, tile.n, reinterpret_cast<float *>(buffer), sum);
         else
-          storeSums<n, false>(problem, weights, m + warp * 16 + lane / 4, tile.n + lane % 4 * 2, sum);
+          storeSums<n, false>(problem, weights, m + warp * 16, tile.n, reinterpret_cast<float *>(buffer), sum);
       } else {
-        storeRounded<product, n>(problem, tile, m + warp * 16, staging + thread / 32 * T::buffer_bytes, sum);
+        storeRounded<product, n>(problem, tile, m + warp * 16, buffer, sum);
       }
     }
   }

@@ -67,19 +67,25 @@ int bestWidth(int64_t height, int64_t width) {
   return best;
 }
 
+/// Pairs of blocks that the device holds at once, 0 if none.
+template <Product product, int n> int countResident() {
+  using T = GroupedTile<product, n>;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(multiprocessors() / 2 * 2), config.blockDim = dim3(block_threads), config.dynamicSmemBytes = T::shared_bytes;
+  int pairs = 0;
+  if (cudaFuncSetAttribute(multiplyGroups<product, n>, cudaFuncAttributeMaxDynamicSharedMemorySize, T::shared_bytes) != cudaSuccess ||
+      cudaOccupancyMaxActiveClusters(&pairs, multiplyGroups<product, n>, &config) != cudaSuccess)
+    return 0;
+  return std::min(pairs, multiprocessors() / 2);
+}
+
 template <Product product, int n>
 int32_t launchTiles(const char *kernel, const MgLaunch *launch, const GroupedProblem &problem, const void *a, const void *b) {
   using T = GroupedTile<product, n>;
-  // How many pairs of blocks the device holds at once.
-  static int resident = 0;
-  if (!resident) {
-    MG_CUDA(kernel, cudaFuncSetAttribute(multiplyGroups<product, n>, cudaFuncAttributeMaxDynamicSharedMemorySize, T::shared_bytes));
-    cudaLaunchConfig_t config = {};
-    config.gridDim = dim3(multiprocessors() / 2 * 2), config.blockDim = dim3(block_threads), config.dynamicSmemBytes = T::shared_bytes;
-    MG_CUDA(kernel, cudaOccupancyMaxActiveClusters(&resident, multiplyGroups<product, n>, &config));
-    if (resident < 1)
-      return mg_fail("%s: the device holds no pair of blocks of %d bytes of shared memory", kernel, T::shared_bytes);
-  }
+  static const int resident = countResident<product, n>();
+  if (resident < 1)
+    return mg_fail("%s: the device holds no pair of blocks with %d bytes of shared memory each; fix: run on compute capability 9.0", kernel,
+                   T::shared_bytes);
   CUtensorMap a_map, b_map;
   if constexpr (product == Product::grad_weight) {
     int64_t a_sizes[] = {problem.height, problem.rows}, b_sizes[] = {problem.width, problem.rows}, box[] = {64, tile_depth};
@@ -89,7 +95,8 @@ int32_t launchTiles(const char *kernel, const MgLaunch *launch, const GroupedPro
       return status;
   } else {
     int64_t a_sizes[] = {problem.depth, problem.rows}, a_box[] = {tile_depth, tile_height};
-    int64_t forward_sizes[] = {problem.depth, problem.width, problem.experts}, backward_sizes[] = {problem.width, problem.depth, problem.experts};
+    int64_t forward_sizes[] = {problem.depth, problem.width, problem.experts},
+            backward_sizes[] = {problem.width, problem.depth, problem.experts};
     int64_t b_box[] = {64, product == Product::forward ? n / 2 : tile_depth};
     if (int32_t status = describeTensor(&a_map, a, 2, a_sizes, a_box))
       return status;
@@ -104,13 +111,12 @@ int32_t launchTiles(const char *kernel, const MgLaunch *launch, const GroupedPro
 }
 
 template <Product product>
-int32_t launchProduct(const char *kernel, const MgLaunch *launch, const void *a, const void *b, void *result, const int32_t *offsets, int64_t rows,
-                      int64_t in, int64_t out, int64_t experts, bool add) {
+int32_t launchProduct(const char *kernel, const MgLaunch *launch, const void *a, const void *b, void *result, const int32_t *offsets,
+                      int64_t rows, int64_t in, int64_t out, int64_t experts, bool add) {
   if (rows == 0 && product != Product::grad_weight)
     return 0;
   if (in % 8 || out % 8 || rows == 0) {
-    PlainProblem problem = {static_cast<const bf16 *>(a), static_cast<const bf16 *>(b), result, offsets, rows, in, out,
-                            int(experts), add};
+    PlainProblem problem = {static_cast<const bf16 *>(a), static_cast<const bf16 *>(b), result, offsets, rows, in, out, int(experts), add};
     int64_t count = product == Product::forward ? rows * out : product == Product::grad_input ? rows * in : experts * out * in;
     multiplyPlainly<product><<<unsigned(blocksOf(count, 256)), 256, 0, streamOf(launch)>>>(problem);
     return launched(kernel);

@@ -15,20 +15,28 @@ static std::vector<int32_t> unevenOffsets(int64_t rows, int64_t experts, int64_t
 static void bench(const char *name, int64_t rows, int64_t in, int64_t out, int64_t experts) {
   std::vector<int32_t> host = unevenOffsets(rows, experts, 0);
   Buffer offsets(MG_I32, experts + 1), x(MG_BF16, rows * in, 1), y(MG_BF16, rows * out, 2), weight(MG_BF16, experts * out * in, 3, 0.02f);
-  Buffer d_weight(MG_F32, experts * out * in), none(MG_RAW, 0);
+  Buffer d_y(MG_BF16, rows * out, 4), d_x(MG_BF16, rows * in), d_weight(MG_F32, experts * out * in), none(MG_RAW, 0);
   check(cudaMemcpy(offsets.data, host.data(), host.size() * 4, cudaMemcpyHostToDevice));
   none.data = nullptr;
   double flops = 2.0 * rows * in * out;
   std::printf("%s: %lld rows, %lld experts, in %lld, out %lld\n", name, (long long)rows, (long long)experts, (long long)in, (long long)out);
   std::vector<int64_t> ints = {rows, in, out, experts}, sum_ints = {rows, in, out, experts, 0}, add_ints = {rows, in, out, experts, 2};
   for (int round = 0; round < 2; ++round) {
-    printRate("  grad_input", medianMs([&](int) { launch(mg_grouped_linear_grad_input, {x, y, weight, offsets, none}, ints); }), flops, 0);
     printRate("  forward", medianMs([&](int) { launch(mg_grouped_linear, {y, x, weight, offsets, none}, ints); }), flops, 0);
-    printRate("  grad_weight", medianMs([&](int) { launch(mg_grouped_linear_grad_weight, {d_weight, y, x, offsets, none}, sum_ints); }), flops, 0);
-    printRate("  grad_weight, added", medianMs([&](int) { launch(mg_grouped_linear_grad_weight, {d_weight, y, x, offsets, none}, add_ints); }), flops,
-              0);
+    printRate("  grad_input", medianMs([&](int) {
+                launch(mg_grouped_linear_grad_input, {d_x, d_y, weight, offsets, none}, ints);
+              }),
+              flops, 0);
+    printRate("  grad_weight", medianMs([&](int) {
+                launch(mg_grouped_linear_grad_weight, {d_weight, d_y, x, offsets, none}, sum_ints);
+              }),
+              flops, 0);
+    printRate("  grad_weight, added", medianMs([&](int) {
+                launch(mg_grouped_linear_grad_weight, {d_weight, d_y, x, offsets, none}, add_ints);
+              }),
+              flops, 0);
   }
-  for (const Buffer &buffer : {offsets, x, y, weight, d_weight})
+  for (const Buffer &buffer : {offsets, x, y, d_y, d_x, weight, d_weight})
     check(cudaFree(buffer.data));
 }
 

@@ -37,7 +37,8 @@ struct Data {
 
   explicit Data(const Shape &shape)
       : s(shape), experts(int64_t(s.offsets.size()) - 1), tail(int64_t(s.offsets.back())), x(randomValues(s.rows * s.in, 1)),
-        weight(randomValues(experts * s.out * s.in, 2)), d_y(randomValues(s.rows * s.out, 3)), y(d_y.size()), d_x(x.size()), d_weight(weight.size()) {
+        weight(randomValues(experts * s.out * s.in, 2)), d_y(randomValues(s.rows * s.out, 3)), y(d_y.size()), d_x(x.size()),
+        d_weight(weight.size()) {
     std::fill(x.begin() + tail * s.in, x.end(), NAN); // nobody reads the tail
     std::fill(d_y.begin() + tail * s.out, d_y.end(), NAN);
     for (int64_t e = 0; e < experts; ++e)

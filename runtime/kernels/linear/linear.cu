@@ -1,8 +1,8 @@
 // Linear layers through cuBLASLt: y = x W^T and its two gradients, of bf16 tensors with fp32 sums.
 //
-// Where a tensor is fp32 (routers: W and y) it is cut into bf16 terms, each the rounded rest of those before, which stand side by side in one
-// bf16 product: three carry all of an fp32 number, two as much as a bf16 result can show. The terms of `out` rows or columns take up `out`
-// rounded up to 8, padded with zeros, so that every row starts at a multiple of 16 bytes.
+// Where a tensor is fp32 (routers: W and y) it is cut into bf16 terms, each the rounded rest of those before, which stand side by side in
+// one bf16 product: three carry all of an fp32 number, two as much as a bf16 result can show. The terms of `out` rows or columns take up
+// `out` rounded up to 8, padded with zeros, so that every row starts at a multiple of 16 bytes.
 #include "runtime/core/Scratch.h"
 #include "runtime/cuda/CublasLt.h"
 #include "runtime/cuda/Launching.cuh"
@@ -39,8 +39,7 @@ template <typename T> __global__ void splitRows(bf16 *terms, const T *source, in
 }
 
 /// terms[rows, 3 * padded]: column place * padded + c holds a term of column c of source[rows, cols].
-template <typename T>
-__global__ void splitColumns(bf16 *terms, const T *source, int64_t rows, int64_t cols, int64_t padded, Terms places) {
+template <typename T> __global__ void splitColumns(bf16 *terms, const T *source, int64_t rows, int64_t cols, int64_t padded, Terms places) {
   int64_t index = int64_t(blockIdx.x) * threads + threadIdx.x, row = index / (3 * padded), column = index % padded;
   int place = int(index / padded % 3);
   if (row < rows)
@@ -106,7 +105,8 @@ int32_t mg_linear(const MgLaunch *launch) {
     return status;
   if (int32_t status = checkFloat(launch, at::y, kernel, "y"))
     return status;
-  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = blocksOf(out, 8) * 8;
+  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out],
+                padded = blocksOf(out, 8) * 8;
   void *y = launch->operands[at::y];
   Scratch scratch(launch, at::scratch);
   void *workspace = scratch.take<char>(cublas_workspace_bytes);
@@ -122,7 +122,8 @@ int32_t mg_linear(const MgLaunch *launch) {
     return status;
   if (int32_t status = splitRows(launch, kernel, terms, at::weight, out, padded, in, all_terms))
     return status;
-  if (int32_t status = multiplyMatrices(launch, {rows, 3 * padded, in, false, true, MG_F32, false}, launch->operands[at::x], terms, parts, workspace))
+  if (int32_t status =
+          multiplyMatrices(launch, {rows, 3 * padded, in, false, true, MG_F32, false}, launch->operands[at::x], terms, parts, workspace))
     return status;
   if (launch->types[at::y] == MG_F32)
     joinColumns<<<blocksFor(rows * out), threads, 0, streamOf(launch)>>>(static_cast<float *>(y), parts, rows, out, padded);
@@ -139,7 +140,8 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
     return status;
   if (int32_t status = checkFloat(launch, at::weight, kernel, "weight"))
     return status;
-  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = blocksOf(out, 8) * 8;
+  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out],
+                padded = blocksOf(out, 8) * 8;
   Scratch scratch(launch, at::scratch);
   void *workspace = scratch.take<char>(cublas_workspace_bytes);
   if (launch->types[at::d_y] == MG_BF16 && launch->types[at::weight] == MG_BF16) {
@@ -166,7 +168,8 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
   MG_TYPE(kernel, x, MG_BF16);
   if (int32_t status = checkFloat(launch, at::d_y, kernel, "d_y"))
     return status;
-  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out], padded = blocksOf(out, 8) * 8;
+  const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out],
+                padded = blocksOf(out, 8) * 8;
   const bool add = addsToOutput(launch, launch->ints[number::accumulate]);
   Scratch scratch(launch, at::scratch);
   void *workspace = scratch.take<char>(cublas_workspace_bytes);
@@ -182,7 +185,8 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
     return status;
   if (int32_t status = splitColumns(launch, kernel, terms, at::d_y, rows, out, padded, all_terms))
     return status;
-  if (int32_t status = multiplyMatrices(launch, {3 * padded, in, rows, true, false, MG_F32, false}, terms, launch->operands[at::x], parts, workspace))
+  if (int32_t status =
+          multiplyMatrices(launch, {3 * padded, in, rows, true, false, MG_F32, false}, terms, launch->operands[at::x], parts, workspace))
     return status;
   joinRows<<<blocksFor(out * in), threads, 0, streamOf(launch)>>>(operand<float>(launch, at::d_weight), parts, out, in, padded, add);
   return launched(kernel);

@@ -13,11 +13,15 @@ static void bench(const char *name, int64_t rows, int64_t in, int64_t out, MgTyp
   Buffer forward(MG_RAW, scratchBytes(split * 3 * padded * in, split * rows * 3 * padded * 4));
   Buffer input(MG_RAW, scratchBytes(split * rows * 3 * padded, split * 3 * padded * in * 2));
   Buffer sums(MG_RAW, scratchBytes(split * rows * 3 * padded, split * 3 * padded * in * 4));
-  double flops = 2.0 * rows * in * out, bytes = double(x.bytes + y.bytes + weight.bytes), sum_bytes = double(x.bytes + y.bytes + 2 * d_weight.bytes);
+  double flops = 2.0 * rows * in * out, bytes = double(x.bytes + y.bytes + weight.bytes),
+         sum_bytes = double(x.bytes + y.bytes + 2 * d_weight.bytes);
   std::printf("%s: %lld rows, in %lld, out %lld\n", name, (long long)rows, (long long)in, (long long)out);
   printRate("  forward", medianMs([&](int) { launch(mg_linear, {y, x, weight, forward}, {rows, in, out}); }), flops, bytes);
   printRate("  grad_input", medianMs([&](int) { launch(mg_linear_grad_input, {x, y, weight, input}, {rows, in, out}); }), flops, bytes);
-  printRate("  grad_weight, added", medianMs([&](int) { launch(mg_linear_grad_weight, {d_weight, y, x, sums}, {rows, in, out, 2}); }), flops, sum_bytes);
+  printRate("  grad_weight, added", medianMs([&](int) {
+              launch(mg_linear_grad_weight, {d_weight, y, x, sums}, {rows, in, out, 2});
+            }),
+            flops, sum_bytes);
   for (const Buffer &buffer : {x, y, weight, d_weight, forward, input, sums})
     check(cudaFree(buffer.data));
 }

@@ -41,7 +41,8 @@ protected:
     ASSERT_EQ(input.run(), "");
     EXPECT_LT(relativeError(input.read("d_x"), multiply(rows, in, out, g_at, w_at)), 4e-3);
 
-    Values d_weight = multiply(out, in, rows, [&](int64_t o, int64_t t) { return g_at(t, o); }, x_at);
+    Values d_weight = multiply(
+        out, in, rows, [&](int64_t o, int64_t t) { return g_at(t, o); }, x_at);
     for (auto [accumulate, micro_batch] : {std::pair(0, 1), {1, 0}, {1, 1}, {2, 0}}) {
       bool adds = accumulate == 2 || (accumulate == 1 && micro_batch > 0);
       Call sums = MG_CALL(mg_linear_grad_weight);
@@ -69,7 +70,8 @@ TEST_P(LinearGpu, KeepsFp32WhereTensorsAreFp32) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, LinearGpu,
-                         testing::Values(Shape{1, 1, 1}, Shape{67, 5, 3}, Shape{130, 64, 17}, Shape{200, 136, 8}, Shape{128, 256, 192}, Shape{1, 512, 33}));
+                         testing::Values(Shape{1, 1, 1}, Shape{67, 5, 3}, Shape{130, 64, 17}, Shape{200, 136, 8}, Shape{128, 256, 192},
+                                         Shape{1, 512, 33}));
 
 TEST(LinearOnGpu, WantsItsWholeScratch) {
   MG_NEEDS_CARD();

@@ -33,8 +33,8 @@ template <> struct Word<1> {
 /// A block a token; `words` of a row.
 template <int width>
 __global__ void __launch_bounds__(threads)
-    dispatch(typename Word<width>::Type *rows, const typename Word<width>::Type *x, const int32_t *position, const int32_t *offsets, int64_t tokens,
-             int words, int kept, int experts) {
+    dispatch(typename Word<width>::Type *rows, const typename Word<width>::Type *x, const int32_t *position, const int32_t *offsets,
+             int64_t tokens, int words, int kept, int experts) {
   const int64_t t = blockIdx.x;
   for (int first = threadIdx.x; first < words; first += threads * batch) {
     typename Word<width>::Type word[batch];
@@ -53,8 +53,8 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <int width>
-__global__ void __launch_bounds__(threads)
-    combine(typename Word<width>::Type *y, const typename Word<width>::Type *rows, const float *weights, const int32_t *position, int words, int kept) {
+__global__ void __launch_bounds__(threads) combine(typename Word<width>::Type *y, const typename Word<width>::Type *rows,
+                                                   const float *weights, const int32_t *position, int words, int kept) {
   const int64_t t = blockIdx.x;
   for (int j = threadIdx.x; j < words; j += threads) {
     float sum[width] = {};
@@ -77,8 +77,9 @@ __global__ void __launch_bounds__(threads)
 /// A block a token, a warp a pick; d_rows may be rows.
 template <int width>
 __global__ void __launch_bounds__(threads)
-    combineGrad(typename Word<width>::Type *d_rows, float *d_weights, const typename Word<width>::Type *d_y, const typename Word<width>::Type *rows,
-                const float *weights, const int32_t *position, const int32_t *offsets, int64_t tokens, int words, int kept, int experts) {
+    combineGrad(typename Word<width>::Type *d_rows, float *d_weights, const typename Word<width>::Type *d_y,
+                const typename Word<width>::Type *rows, const float *weights, const int32_t *position, const int32_t *offsets,
+                int64_t tokens, int words, int kept, int experts) {
   const int64_t t = blockIdx.x;
   const int lane = threadIdx.x % 32;
   for (int k = threadIdx.x / 32; k < kept; k += threads / 32) {

@@ -74,7 +74,10 @@ TEST_P(MoeCombineGpu, MatchesTheReference) {
     EXPECT_LT(relativeError(combine.read("y"), weighted ? y : plain), 4e-3);
   }
   Call gradient = MG_CALL(mg_moe_combine_grad);
-  gradient.poisoned("d_rows", MG_BF16, out.size()).poisoned("d_weights", MG_F32, count).give("d_y", MG_BF16, d_y).give("rows", MG_BF16, out);
+  gradient.poisoned("d_rows", MG_BF16, out.size())
+      .poisoned("d_weights", MG_F32, count)
+      .give("d_y", MG_BF16, d_y)
+      .give("rows", MG_BF16, out);
   gradient.give("weights", MG_F32, weights).give("offsets", MG_I32, picks.offsets);
   setSizes(gradient);
   ASSERT_EQ(gradient.run(), "");
@@ -94,4 +97,5 @@ TEST_P(MoeCombineGpu, MatchesTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, MoeCombineGpu,
-                         testing::Values(Shape{1, 1, 1, 1}, Shape{3, 11, 2, 2}, Shape{67, 40, 3, 5}, Shape{300, 1096, 4, 16}, Shape{50, 3584, 6, 9}));
+                         testing::Values(Shape{1, 1, 1, 1}, Shape{3, 11, 2, 2}, Shape{67, 40, 3, 5}, Shape{300, 1096, 4, 16},
+                                         Shape{50, 3584, 6, 9}));

@@ -8,7 +8,7 @@ namespace megacc::runtime::cuda {
 
 constexpr int max_experts = 512;
 constexpr int tile_tokens = 64, tile_warps = 16; // of a block
-constexpr double tiny = 1e-20;                  // of every normalisation (conventions 7.3 and 7.6)
+constexpr double tiny = 1e-20;                   // of every normalisation (conventions 7.3 and 7.6)
 
 __device__ inline float maxWarp(float value) {
   for (int offset = 16; offset; offset /= 2)

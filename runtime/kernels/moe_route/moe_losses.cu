@@ -1,5 +1,5 @@
-// The auxiliary losses of a router, the gradient of its logits, and what the picks of a step do to the bias of a sigmoid router; conventions
-// section 7.
+// The auxiliary losses of a router, the gradient of its logits, and what the picks of a step do to the bias of a sigmoid router;
+// conventions section 7.
 #include "runtime/core/Scratch.h"
 #include "runtime/kernels/moe_route/Router.cuh"
 
@@ -90,7 +90,8 @@ constexpr int gradient_warps = 8; // a warp a token
 
 template <int chunks>
 __global__ void __launch_bounds__(gradient_warps * 32)
-    differentiate(Gradient g, float *all_gradients, const float *d_weights, const float *all_logits, const int32_t *choice, const double *statistics) {
+    differentiate(Gradient g, float *all_gradients, const float *d_weights, const float *all_logits, const int32_t *choice,
+                  const double *statistics) {
   const int lane = threadIdx.x % 32;
   const int64_t t = int64_t(blockIdx.x) * gradient_warps + threadIdx.x / 32;
   if (t >= g.rows)
@@ -192,13 +193,13 @@ int32_t mg_moe_statistics(const MgLaunch *launch) {
   if (int32_t status = scratch.check(kernel))
     return status;
   int32_t status = withChunks(kernel, experts, [&](auto chunks) {
-    sumTokens<chunks><<<unsigned(tiles), tile_warps * 32, 0, streamOf(launch)>>>(sums, operand<float>(launch, at::logits), rows, experts, nulls,
-                                                                                 launch->ints[number::sigmoid] != 0);
+    sumTokens<chunks><<<unsigned(tiles), tile_warps * 32, 0, streamOf(launch)>>>(sums, operand<float>(launch, at::logits), rows, experts,
+                                                                                 nulls, launch->ints[number::sigmoid] != 0);
   });
   if (status)
     return status;
-  sumTiles<<<unsigned(experts + 1), 32, 0, streamOf(launch)>>>(operand<double>(launch, at::statistics), sums, integers(launch, at::offsets), tiles,
-                                                               experts);
+  sumTiles<<<unsigned(experts + 1), 32, 0, streamOf(launch)>>>(operand<double>(launch, at::statistics), sums, integers(launch, at::offsets),
+                                                               tiles, experts);
   return launched(kernel);
 }
 
@@ -213,9 +214,9 @@ int32_t mg_moe_losses(const MgLaunch *launch) {
 int32_t mg_moe_route_grad(const MgLaunch *launch) {
   MG_ENTER(mg_moe_route_grad);
   const int64_t *ints = launch->ints;
-  Gradient gradient = {ints[number::rows],           ints[number::tokens],      int(ints[number::experts]), int(ints[number::slots]),
-                       int(ints[number::kept]),      int(ints[number::nulls]),  ints[number::sigmoid] != 0, launch->doubles[real::scale],
-                       launch->doubles[real::aux],   launch->doubles[real::z]};
+  Gradient gradient = {ints[number::rows],         ints[number::tokens],     int(ints[number::experts]), int(ints[number::slots]),
+                       int(ints[number::kept]),    int(ints[number::nulls]), ints[number::sigmoid] != 0, launch->doubles[real::scale],
+                       launch->doubles[real::aux], launch->doubles[real::z]};
   return withChunks("mg_moe_route_grad", gradient.experts, [&](auto chunks) {
     differentiate<chunks><<<unsigned(blocksOf(gradient.rows, gradient_warps)), gradient_warps * 32, 0, streamOf(launch)>>>(
         gradient, operand<float>(launch, at::d_logits), operand<float>(launch, at::d_weights), operand<float>(launch, at::logits),
@@ -225,15 +226,16 @@ int32_t mg_moe_route_grad(const MgLaunch *launch) {
 
 int32_t mg_moe_count_picks(const MgLaunch *launch) {
   MG_ENTER(mg_moe_count_picks);
-  countPicks<<<1, 256, 0, streamOf(launch)>>>(operand<float>(launch, at::picks), integers(launch, at::offsets), int(launch->ints[number::experts]),
-                                              addsToOutput(launch, launch->ints[number::accumulate]));
+  countPicks<<<1, 256, 0, streamOf(launch)>>>(operand<float>(launch, at::picks), integers(launch, at::offsets),
+                                              int(launch->ints[number::experts]), addsToOutput(launch, launch->ints[number::accumulate]));
   return launched("mg_moe_count_picks");
 }
 
 int32_t mg_moe_bias_update(const MgLaunch *launch) {
   MG_ENTER(mg_moe_bias_update);
-  updateBias<<<1, 32, 0, streamOf(launch)>>>(operand<float>(launch, at::bias), operand<float>(launch, at::picks), operand<float>(launch, at::norm),
-                                             int(launch->ints[number::experts]), float(launch->doubles[real::rate]));
+  updateBias<<<1, 32, 0, streamOf(launch)>>>(operand<float>(launch, at::bias), operand<float>(launch, at::picks),
+                                             operand<float>(launch, at::norm), int(launch->ints[number::experts]),
+                                             float(launch->doubles[real::rate]));
   return launched("mg_moe_bias_update");
 }
 }

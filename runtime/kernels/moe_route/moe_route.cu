@@ -56,9 +56,8 @@ template <int chunks> __device__ uint32_t choose(const Router &router, const flo
 
 /// picked[tile, experts]: a bit for every token of the tile; counts[experts, tiles]: how many.
 template <int chunks>
-__global__ void __launch_bounds__(tile_warps * 32)
-    chooseExperts(Router router, float *weights, int32_t *choice, const float *all_logits, const float *bias, unsigned long long *picked,
-                  int32_t *counts) {
+__global__ void __launch_bounds__(tile_warps * 32) chooseExperts(Router router, float *weights, int32_t *choice, const float *all_logits,
+                                                                 const float *bias, unsigned long long *picked, int32_t *counts) {
   __shared__ unsigned long long bits[32 * chunks];
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   for (int e = threadIdx.x; e < router.experts; e += blockDim.x)
@@ -166,8 +165,8 @@ __global__ void __launch_bounds__(scan_threads) sumCounts(int32_t *first, int32_
     offsets[gridDim.x] = row;
 }
 
-__global__ void placePicks(int32_t *position, const int32_t *choice, const unsigned long long *picked, const int32_t *first, int64_t picks, int kept,
-                           int experts, int64_t tiles) {
+__global__ void placePicks(int32_t *position, const int32_t *choice, const unsigned long long *picked, const int32_t *first, int64_t picks,
+                           int kept, int experts, int64_t tiles) {
   const int64_t pick = int64_t(blockIdx.x) * blockDim.x + threadIdx.x, t = pick / kept, tile = t / tile_tokens;
   if (pick >= picks)
     return;
@@ -181,7 +180,7 @@ extern "C" int32_t mg_moe_route(const MgLaunch *launch) {
   MG_ENTER(mg_moe_route);
   const char *kernel = "mg_moe_route";
   const int64_t *ints = launch->ints;
-  Router router = {ints[number::rows],       int(ints[number::experts]), int(ints[number::slots]),       int(ints[number::kept]),
+  Router router = {ints[number::rows],       int(ints[number::experts]), int(ints[number::slots]),    int(ints[number::kept]),
                    int(ints[number::nulls]), ints[number::sigmoid] != 0, launch->doubles[real::scale]};
   const int64_t tiles = blocksOf(router.rows, tile_tokens), picks = router.rows * router.kept;
   Scratch scratch(launch, at::scratch);
@@ -194,14 +193,14 @@ extern "C" int32_t mg_moe_route(const MgLaunch *launch) {
   auto *choice = operand<int32_t>(launch, at::choice), *offsets = operand<int32_t>(launch, at::offsets);
   int32_t status = withChunks(kernel, router.experts, [&](auto chunks) {
     chooseExperts<chunks><<<unsigned(tiles), tile_warps * 32, 0, stream>>>(router, operand<float>(launch, at::weights), choice,
-                                                                           operand<float>(launch, at::logits), operand<float>(launch, at::bias),
-                                                                           picked, counts);
+                                                                           operand<float>(launch, at::logits),
+                                                                           operand<float>(launch, at::bias), picked, counts);
   });
   if (status)
     return status;
   sumCounts<<<unsigned(router.experts), scan_threads, 0, stream>>>(first, offsets, counts, tiles);
   MG_CUDA(kernel, cudaGetLastError());
-  placePicks<<<unsigned(blocksOf(picks, 256)), 256, 0, stream>>>(operand<int32_t>(launch, at::position), choice, picked, first, picks, router.kept,
-                                                                 router.experts, tiles);
+  placePicks<<<unsigned(blocksOf(picks, 256)), 256, 0, stream>>>(operand<int32_t>(launch, at::position), choice, picked, first, picks,
+                                                                 router.kept, router.experts, tiles);
   return launched(kernel);
 }

@@ -20,8 +20,8 @@ struct Route {
   Values logits, bias, weights, choice, position, offsets, statistics, losses;
 
   explicit Route(const Case &c)
-      : c(c), columns(c.experts + (c.nulls > 0)), kept(std::min(c.slots, c.experts)), logits(randomValues(c.rows * columns, 1, 1.5, MG_F32)),
-        bias(randomValues(columns, 2, 0.1, MG_F32)) {}
+      : c(c), columns(c.experts + (c.nulls > 0)), kept(std::min(c.slots, c.experts)),
+        logits(randomValues(c.rows * columns, 1, 1.5, MG_F32)), bias(randomValues(columns, 2, 0.1, MG_F32)) {}
 
   /// Routes, then computes statistics and losses.
   void run() {
@@ -30,7 +30,12 @@ struct Route {
     route.poisoned("offsets", MG_I32, c.experts + 1).give("logits", MG_F32, logits);
     if (c.sigmoid)
       route.give("bias", MG_F32, bias);
-    route.set("rows", c.rows).set("experts", c.experts).set("slots", c.slots).set("kept", kept).set("nulls", c.nulls).set("sigmoid", c.sigmoid);
+    route.set("rows", c.rows)
+        .set("experts", c.experts)
+        .set("slots", c.slots)
+        .set("kept", kept)
+        .set("nulls", c.nulls)
+        .set("sigmoid", c.sigmoid);
     ASSERT_EQ(route.setReal("scale", c.scale).run(), "");
     weights = route.read("weights"), choice = route.read("choice"), position = route.read("position"), offsets = route.read("offsets");
 
@@ -50,7 +55,11 @@ struct Route {
   Values gradient(const Values &d_weights) {
     Call call = MG_CALL(mg_moe_route_grad);
     call.poisoned("d_logits", MG_F32, logits.size()).give("d_weights", MG_F32, d_weights).give("logits", MG_F32, logits);
-    call.give("choice", MG_I32, choice).give("statistics", MG_F64, statistics).set("rows", c.rows).set("tokens", c.rows).set("experts", c.experts);
+    call.give("choice", MG_I32, choice)
+        .give("statistics", MG_F64, statistics)
+        .set("rows", c.rows)
+        .set("tokens", c.rows)
+        .set("experts", c.experts);
     call.set("slots", c.slots).set("kept", kept).set("nulls", c.nulls).set("sigmoid", c.sigmoid);
     call.setReal("scale", c.scale).setReal("aux", c.aux).setReal("z", c.z);
     EXPECT_EQ(call.run(), "");
@@ -281,6 +290,12 @@ TEST(MoeRouteOnGpu, RefusesTooManyExperts) {
   MG_NEEDS_CARD();
   Call call = MG_CALL(mg_moe_route);
   call.poisoned("weights", MG_F32, 2).poisoned("choice", MG_I32, 2).poisoned("position", MG_I32, 2).poisoned("offsets", MG_I32, 601);
-  call.randomized("logits", MG_F32, 600, 1).set("rows", 1).set("experts", 600).set("slots", 2).set("kept", 2).set("nulls", 0).set("sigmoid", 0);
+  call.randomized("logits", MG_F32, 600, 1)
+      .set("rows", 1)
+      .set("experts", 600)
+      .set("slots", 2)
+      .set("kept", 2)
+      .set("nulls", 0)
+      .set("sigmoid", 0);
   EXPECT_EQ(call.setReal("scale", 1).run(), "mg_moe_route: experts is 600, at most 512");
 }
