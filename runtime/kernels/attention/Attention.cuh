@@ -1,5 +1,5 @@
-// Attention on Hopper: what its host code passes on. Sizes are padded to classes, for which kernels are compiled; tiles of exactly such a size
-// go through the copy engine, others are read by threads.
+// Attention on Hopper: what its host code passes on. Sizes are padded to classes, for which kernels are compiled. Where heads begin at multiples
+// of 16 bytes the copy engine brings tiles, else threads do.
 #pragma once
 #include "runtime/kernels/attention/Tiles.cuh"
 
@@ -34,25 +34,29 @@ struct Gradients {
 };
 int32_t runBackward(const Problem &problem, const Gradients &gradients);
 
-/// Calls body(std::integral_constant...) of the class (qk, v, bulk) of a problem.
+/// Sizes that kernels are compiled for.
 template <int qk_cols, int v_cols, bool copies_in_bulk> struct Class {
   static constexpr int qk = qk_cols, v = v_cols;
   static constexpr bool bulk = copies_in_bulk;
 };
+
+/// Calls body(Class()) with the smallest class that a problem fits in.
 template <typename Body> int32_t withClass(const Problem &p, bool aligned, Body &&body) {
-  auto is = [&](int qk, int v) { return aligned && p.qk_dim == qk && p.v_dim == v; };
-  if (is(64, 64))
-    return body(Class<64, 64, true>());
-  if (is(128, 64))
-    return body(Class<128, 64, true>());
-  if (is(128, 128))
-    return body(Class<128, 128, true>());
-  if (is(192, 128))
-    return body(Class<192, 128, true>());
-  int largest = std::max(p.qk_dim, p.v_dim);
-  if (largest <= 64)
+  auto fits = [&](int qk, int v) { return p.qk_dim <= qk && p.v_dim <= v; };
+  if (aligned && p.qk_dim % 8 == 0 && p.v_dim % 8 == 0) {
+    if (fits(64, 64))
+      return body(Class<64, 64, true>());
+    if (fits(128, 64))
+      return body(Class<128, 64, true>());
+    if (fits(128, 128))
+      return body(Class<128, 128, true>());
+    if (fits(192, 128))
+      return body(Class<192, 128, true>());
+    return body(Class<256, 256, true>());
+  }
+  if (fits(64, 64))
     return body(Class<64, 64, false>());
-  if (largest <= 128)
+  if (fits(128, 128))
     return body(Class<128, 128, false>());
   return body(Class<256, 256, false>());
 }

@@ -32,9 +32,9 @@ template <int stages> struct Place {
 
 __device__ inline void arrive(uint32_t barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
 
-__device__ inline void copyBox(uint32_t to, const CUtensorMap &map, uint32_t barrier, int x, int y, int z) {
-  asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4}], [%5];" ::"r"(to), "l"(&map),
-               "r"(x), "r"(y), "r"(z), "r"(barrier)
+__device__ inline void copyBox(uint32_t to, const CUtensorMap &map, uint32_t barrier, int col, int head, int row, int batch) {
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to), "l"(&map),
+               "r"(col), "r"(head), "r"(row), "r"(batch), "r"(barrier)
                : "memory");
 }
 
@@ -51,17 +51,17 @@ __device__ inline float4 loadShared(uint32_t from) {
   return values;
 }
 
-/// Rows [row, row + rows) of a head, zeros behind the end of the sequence, by one thread; the bytes are counted at the barrier.
+/// Rows [row, row + rows) of a head by one thread, zeros behind the end of the sequence and of the head; the bytes are counted at the barrier.
 template <int rows, int cols>
 __device__ void copyTile(uint32_t to, const Source &source, uint32_t barrier, int batch, int head, int row) {
 #pragma unroll 1 // the producer has few registers
   for (int panel = 0; panel < cols / panel_cols; ++panel)
 #pragma unroll 1
     for (int box = 0; box < rows / box_rows; ++box)
-      copyBox(to + (panel * (rows / box_rows) + box) * box_bytes, source.map, barrier, head * cols + panel * panel_cols, row + box * box_rows, batch);
+      copyBox(to + (panel * (rows / box_rows) + box) * box_bytes, source.map, barrier, panel * panel_cols, head, row + box * box_rows, batch);
 }
 
-/// The same by `threads` threads and of any width: columns from source.dim on are zeros. Ends with the fence for the matrix units.
+/// The same by `threads` threads, for heads of any width. Ends with the fence for the matrix units.
 template <int rows, int cols, int threads>
 __device__ void storeTile(uint32_t to, const Source &source, int thread, int batch, int head, int row) {
   for (int piece = thread; piece < rows * (cols / 8); piece += threads) {
@@ -112,6 +112,13 @@ __device__ __forceinline__ void multiplyRegisters(float (&sum)[32], const uint32
                : MG_SUM32
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
+/// sum[64 x 64] = a[64 x 16] b[64 x 16]^T with a in registers, or added with add = 1.
+__device__ __forceinline__ void multiplyRegistersTransposed(float (&sum)[32], const uint32_t (&a)[4], uint64_t b, int add) {
+  asm volatile("{\n.reg .pred add;\nsetp.ne.b32 add, %37, 0;\n"
+               "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " MG_NAMES ", {%32,%33,%34,%35}, %36, add, 1, 1, 0;\n}"
+               : MG_SUM32
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(add));
+}
 
 #undef MG_SUM8
 #undef MG_SUM32
@@ -123,6 +130,26 @@ template <int cols, int n> __device__ __forceinline__ void startScores(float (&s
   for (int k = 0; k < cols / 16; ++k)
     multiplyShared(scores, describeOperand(a + (k / 4) * a_panel + (k % 4) * 32, a_panel),
                    describeOperand(b + (k / 4) * (n * 128) + (k % 4) * 32, n * 128), k > 0);
+}
+
+/// The same for 64 rows in registers.
+template <int cols> __device__ __forceinline__ void startScores(float (&scores)[32], const uint32_t (&a)[cols / 16][4], uint32_t b) {
+#pragma unroll
+  for (int k = 0; k < cols / 16; ++k)
+    multiplyRegistersTransposed(scores, a[k], describeOperand(b + (k / 4) * box_bytes + (k % 4) * 32, box_bytes), k > 0);
+}
+
+/// The 16 rows of a warp, of 64 rows of a tile whose panels are `panel` bytes, as left operands.
+template <int cols> __device__ void loadOperands(uint32_t (&operands)[cols / 16][4], uint32_t tile, uint32_t panel) {
+  int lane = threadIdx.x % 32, row = threadIdx.x / 32 % 4 * 16 + lane % 16;
+#pragma unroll
+  for (int k = 0; k < cols / 16; ++k) {
+    uint32_t at = tile + (k / 4) * panel + row * 128 + ((2 * (k % 4) + lane / 16) ^ (row % 8)) * 16;
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(operands[k][0]), "=r"(operands[k][1]), "=r"(operands[k][2]), "=r"(operands[k][3])
+                 : "r"(at)
+                 : "memory");
+  }
 }
 
 /// Starts sums[64 x cols] += weights[64 x rows] b: weights in registers, b a tile of `rows` rows.

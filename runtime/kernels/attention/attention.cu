@@ -11,10 +11,7 @@ namespace megacc::runtime::attention {
 int32_t describeSource(Source &source, const Problem &p, const void *data, int heads, int dim, bool bulk) {
   source.data = static_cast<const bf16 *>(data), source.sequence = p.sequence, source.heads = heads, source.dim = dim;
   source.wide = dim % 8 == 0 && cuda::areAligned({data});
-  if (!bulk)
-    return 0;
-  const int64_t sizes[3] = {int64_t(heads) * dim, p.sequence, p.batch}, box[2] = {panel_cols, box_rows};
-  return describeTensor(&source.map, data, 3, sizes, box);
+  return bulk ? describeHeads(&source.map, data, p.batch, p.sequence, heads, dim, box_rows) : 0;
 }
 
 } // namespace megacc::runtime::attention

@@ -65,6 +65,15 @@ Expected compute(const Shape &s, double scale, const Values &documents, const Va
   return e;
 }
 
+/// Gradients of scores vanish where every query sees one key only: then an error counts beside 1.
+double scoreError(const Values &actual, const Values &expected) {
+  double largest = 0;
+  for (double value : expected)
+    largest = std::max(largest, std::abs(value));
+  double error = relativeError(actual, expected);
+  return largest < 1e-9 ? error * std::max(largest, 1e-30) : error;
+}
+
 class AttentionGpu : public testing::TestWithParam<Shape> {
 protected:
   void give(Call &call) const {
@@ -102,8 +111,8 @@ TEST_P(AttentionGpu, MatchesTheReference) {
       backward.give("lse", MG_F32, forward.read("lse"));
     backward.poisoned("d_q", MG_BF16, q.size()).poisoned("d_k", MG_BF16, k.size()).poisoned("d_v", MG_BF16, v.size());
     ASSERT_EQ(backward.run(), "");
-    EXPECT_LT(relativeError(backward.read("d_q"), e.d_q), 2e-2);
-    EXPECT_LT(relativeError(backward.read("d_k"), e.d_k), 2e-2);
+    EXPECT_LT(scoreError(backward.read("d_q"), e.d_q), 2e-2);
+    EXPECT_LT(scoreError(backward.read("d_k"), e.d_k), 2e-2);
     EXPECT_LT(relativeError(backward.read("d_v"), e.d_v), 2e-2);
   }
 }

@@ -5,6 +5,9 @@
 // The scores of the next step are computed before the sums of this one, so that the matrix units are busy while p is.
 #include "runtime/kernels/attention/Attention.cuh"
 
+#ifndef HELD
+#define HELD 192
+#endif
 namespace megacc::runtime::attention {
 
 namespace {
@@ -16,8 +19,11 @@ template <int qk, int v, Pass pass> struct BackwardTile {
   static constexpr bool of_queries = pass == Pass::queries, wants_1 = pass != Pass::values;
   static constexpr bool wants_2 = pass == Pass::keys_and_values || pass == Pass::values;
   static constexpr int consumers = qk + v <= 320 ? 2 : 1, rows = 64 * consumers, stages = qk + v <= 256 ? 3 : 2;
+  // Whether registers hold d_p of the next step beside the weights of this one.
+  static constexpr bool d_p_ahead = (wants_1 ? qk : 0) + (wants_2 ? v : 0) <= 192;
+  // Whether they hold the tile that stays too; else the matrix units read it from shared memory, at the limit of its bandwidth.
+  static constexpr bool held = HELD && wants_1 && (wants_1 ? qk / 2 : 0) + (wants_2 ? v / 2 : 0) + 64 + 16 * (wants_1 + wants_2) + (qk + v) / 4 <= HELD;
   static constexpr int threads = 128 * (consumers + 1);
-  static constexpr int consumer_registers = qk + v <= 128 ? 224 : 232, producer_registers = qk + v <= 128 ? 56 : 40;
   static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2, pass_2_bytes = step_rows * v * 2;
   static constexpr int terms_bytes = of_queries ? 0 : step_rows * int(sizeof(RowTerms));
   static constexpr int stage_bytes = pass_1_bytes + pass_2_bytes;
@@ -88,7 +94,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   __syncthreads();
   if (threadIdx.x < 128) {
     if constexpr (Tile::consumers > 1)
-      giveRegisters<Tile::producer_registers>();
+      giveRegisters<40>();
     if (bulk && threadIdx.x > 0)
       return;
     if constexpr (bulk) {
@@ -124,7 +130,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     return;
   }
   if constexpr (Tile::consumers > 1)
-    takeRegisters<Tile::consumer_registers>();
+    takeRegisters<232>();
   int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
   int group_row = first_row + 64 * group, row = group_row + 16 * warp + lane / 4;
   uint32_t stay_1 = shared_stay_1 + group * box_bytes, stay_2 = shared_stay_2 + group * box_bytes;
@@ -143,42 +149,59 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   }
   float scores[32], d_p[32], sum_1[Tile::wants_1 ? qk / 64 : 1][32] = {}, sum_2[Tile::wants_2 ? v / 64 : 1][32] = {};
   uint32_t weights[4][4], d_scores[4][4];
-  auto begin = [&](int stage) {
-    uint32_t tile_1 = shared_pass + stage * Tile::stage_bytes;
-    startScores<qk, step_rows>(scores, stay_1, Tile::rows * 128, tile_1);
-    if constexpr (Tile::wants_1)
-      startScores<v, step_rows>(d_p, stay_2, Tile::rows * 128, tile_1 + Tile::pass_1_bytes);
+  [[maybe_unused]] uint32_t held_1[qk / 16][4], held_2[v / 16][4];
+  auto beginScores = [&](int stage) {
+    uint32_t tile = shared_pass + stage * Tile::stage_bytes;
+    if constexpr (Tile::held)
+      startScores<qk>(scores, held_1, tile);
+    else
+      startScores<qk, step_rows>(scores, stay_1, Tile::rows * 128, tile);
   };
-  // scores become p, d_p becomes d_scores. Element 4 j + 2 h + i is row h, column 8 j + i of this thread.
-  auto differentiate = [&](int stage, int tile, auto is_masked) {
+  auto beginDp = [&](int stage) {
+    uint32_t tile = shared_pass + stage * Tile::stage_bytes + Tile::pass_1_bytes;
+    if constexpr (Tile::held)
+      startScores<v>(d_p, held_2, tile);
+    else
+      startScores<v, step_rows>(d_p, stay_2, Tile::rows * 128, tile);
+  };
+  // scores become p. Element 4 j + 2 h + i is row h, column 8 j + i of this thread.
+  auto weigh = [&](int stage, int tile, auto is_masked) {
     constexpr bool masked = decltype(is_masked)::value;
-    [[maybe_unused]] uint32_t terms = shared_terms + stage * Tile::terms_bytes + lane % 4 * 16;
 #pragma unroll
     for (int j = 0; j < 8; ++j) {
       int col = tile * step_rows + 8 * j + 2 * (lane % 4);
-      float4 both = {};
+      [[maybe_unused]] float4 both = {};
       if constexpr (!of_queries)
-        both = loadShared(terms + 64 * j);
+        both = loadShared(shared_terms + stage * Tile::terms_bytes + lane % 4 * 16 + 64 * j);
 #pragma unroll
       for (int i = 0; i < 2; ++i) {
-        [[maybe_unused]] float col_lse = i ? both.z : both.x, col_delta = i ? both.w : both.y;
         [[maybe_unused]] int col_first = 0;
         if constexpr (masked && !of_queries)
           col_first = firstKey(col + i);
 #pragma unroll
         for (int h = 0; h < 2; ++h) {
           float &score = scores[4 * j + 2 * h + i];
-          float exponent = score * a.scale_log2 - (of_queries ? lse[h] : col_lse);
+          float exponent = score * a.scale_log2 - (of_queries ? lse[h] : i ? both.z : both.x);
           if constexpr (masked) {
             int query = of_queries ? row + 8 * h : col + i, key = of_queries ? col + i : row + 8 * h;
             if (key > query || key < (of_queries ? first[h] : col_first))
               exponent = -INFINITY;
           }
           score = exp2Fast(exponent);
-          if constexpr (Tile::wants_1)
-            d_p[4 * j + 2 * h + i] = score * (d_p[4 * j + 2 * h + i] - (of_queries ? delta[h] : col_delta));
         }
       }
+    }
+  };
+  // d_p becomes d_scores, with p in scores.
+  auto differentiate = [&](int stage) {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+      [[maybe_unused]] float4 both = {};
+      if constexpr (!of_queries)
+        both = loadShared(shared_terms + stage * Tile::terms_bytes + lane % 4 * 16 + 64 * j);
+#pragma unroll
+      for (int i = 0; i < 4; ++i)
+        d_p[4 * j + i] = scores[4 * j + i] * (d_p[4 * j + i] - (of_queries ? delta[i / 2] : i % 2 ? both.w : both.y));
     }
   };
   auto isMasked = [&](int tile) {
@@ -203,18 +226,27 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       packWeights(d_scores, d_p);
   };
   Place<stages> place;
-  int count = steps.count(), tile = steps.begin, before = 0;
+  // Keys behind the last query of this group hold nothing for it; they are at most one tile, so that nobody waits for its leave to overwrite them.
+  int count = of_queries ? min(group_row / step_rows + 1, steps.end) - steps.begin : steps.count(), tile = steps.begin, before = 0;
   waitBarrier(full_stay, 0);
+  if constexpr (Tile::held) {
+    loadOperands<qk>(held_1, stay_1, Tile::rows * 128);
+    loadOperands<v>(held_2, stay_2, Tile::rows * 128);
+  }
   waitBarrier(full, 0);
   fenceRegisters(scores);
   fenceRegisters(d_p);
   fenceProducts();
-  begin(0);
+  beginScores(0);
+  if constexpr (Tile::wants_1)
+    beginDp(0);
   commitProducts();
   waitProducts<0>();
   fenceRegisters(scores);
   fenceRegisters(d_p);
-  differentiate(0, tile, std::true_type());
+  weigh(0, tile, std::true_type());
+  if constexpr (Tile::wants_1)
+    differentiate(0);
   pack();
 #pragma unroll 1
   for (int step = 1; step < count; ++step) {
@@ -223,21 +255,27 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       tile = steps.begin;
     waitBarrier(full + 8 * place.stage, place.parity);
     fenceRegisters(scores);
-    fenceRegisters(d_p);
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
+    if constexpr (Tile::d_p_ahead)
+      fenceRegisters(d_p);
     fenceProducts();
-    begin(place.stage);
+    beginScores(place.stage);
+    if constexpr (Tile::wants_1 && Tile::d_p_ahead)
+      beginDp(place.stage);
     commitProducts();
     sum(before);
     commitProducts();
     waitProducts<1>();
     fenceRegisters(scores);
-    fenceRegisters(d_p);
+    if constexpr (Tile::d_p_ahead)
+      fenceRegisters(d_p);
     if (isMasked(tile))
-      differentiate(place.stage, tile, std::true_type());
+      weigh(place.stage, tile, std::true_type());
     else
-      differentiate(place.stage, tile, std::false_type());
+      weigh(place.stage, tile, std::false_type());
+    if constexpr (Tile::wants_1 && Tile::d_p_ahead)
+      differentiate(place.stage);
     waitProducts<0>();
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
@@ -245,6 +283,15 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if (lane == 0)
       arrive(empty + 8 * before);
     before = place.stage;
+    if constexpr (Tile::wants_1 && !Tile::d_p_ahead) {
+      fenceRegisters(d_p);
+      fenceProducts();
+      beginDp(place.stage);
+      commitProducts();
+      waitProducts<0>();
+      fenceRegisters(d_p);
+      differentiate(place.stage);
+    }
     pack();
   }
   fenceRegisters(sum_1);
@@ -295,7 +342,7 @@ int32_t runBackward(const Problem &p, const Gradients &g) {
                                     p.scale * 1.4426950408889634f};
     BackwardArguments of_keys = of_queries;
     of_keys.stay_1 = k, of_keys.stay_2 = v, of_keys.pass_1 = q, of_keys.pass_2 = d_y, of_keys.sum_1 = g.d_k, of_keys.sum_2 = g.d_v;
-    if constexpr (Sizes::qk + Sizes::v <= 192) {
+    if constexpr (Sizes::qk + Sizes::v <= 256) {
       if (int32_t status = runPass<Sizes, Pass::keys_and_values>(p, of_keys))
         return status;
     } else {

@@ -2,12 +2,26 @@
 // brings the tiles. The scores of the next tile are computed while the weights of this one meet their values.
 #include "runtime/kernels/attention/Attention.cuh"
 
+#ifndef FWD_CONSUMERS
+#define FWD_CONSUMERS 3
+#endif
+#if PINGPONG
+#define PP_SETUP if (group == Tile::consumers - 1) asm volatile("bar.arrive %0, 256;" :: "r"(1) : "memory");
+#define PP_SYNC asm volatile("bar.sync %0, 256;" :: "r"(1 + group) : "memory");
+#define PP_ARRIVE asm volatile("bar.arrive %0, 256;" :: "r"(1 + (group + 1) % Tile::consumers) : "memory");
+#define PP_FINISH for (int i = count; i < end_tile - first_tile; ++i) { PP_SYNC PP_ARRIVE }
+#else
+#define PP_SETUP
+#define PP_SYNC
+#define PP_ARRIVE
+#define PP_FINISH
+#endif
 namespace megacc::runtime::attention {
 
 namespace {
 
 template <int qk, int v, bool bulk> struct ForwardTile {
-  static constexpr int consumers = v == 64 && bulk ? 3 : 2, queries = 64 * consumers, keys = v <= 128 ? 128 : 64, stages = 2;
+  static constexpr int consumers = v == 64 && bulk ? FWD_CONSUMERS : 2, queries = 64 * consumers, keys = v <= 128 ? 128 : 64, stages = 2;
   static constexpr int threads = 128 * (consumers + 1);
   static constexpr int consumer_registers = consumers == 3 ? 160 : 232, producer_registers = consumers == 3 ? 32 : 40;
   static constexpr int q_bytes = queries * qk * 2, k_bytes = keys * qk * 2, v_bytes = keys * v * 2;
@@ -123,6 +137,8 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
   if (first_keys)
     for (int h = 0; h < 2; ++h)
       first[h] = first_keys[min(row + 8 * h, a.sequence - 1)];
+  // Tiles behind the last query of this group hold nothing for it; they are at most one, so that nobody waits for its leave to overwrite them.
+  int count = min((group_query + 63) / keys + 1, end_tile) - first_tile;
   int latest_first = first_keys ? first_keys[min(group_query + 63, a.sequence - 1)] : 0;
   float scores[keys / 2], out[v / 64][32] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {}, shrink[2];
   uint32_t weights[keys / 16][4];
@@ -131,52 +147,58 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
       maskScores(scores, first, row, tile * keys + 2 * (lane % 4));
     softmaxStep(scores, largest, sum, shrink, a.scale_log2);
   };
-  Place<stages> at_k, at_v;
+  // Of the i-th tile.
+  auto stageOf = [](int i) { return i % stages; };
+  auto parityOf = [](int i) { return uint32_t(i / stages % 2); };
+  PP_SETUP
   waitBarrier(full_q, 0);
   waitBarrier(full_k, 0);
+  PP_SYNC
   fenceRegisters(scores);
   fenceProducts();
   startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k);
   commitProducts();
+  PP_ARRIVE
   waitProducts<0>();
   fenceRegisters(scores);
   if (lane == 0)
     arrive(empty_k);
-  at_k.advance();
   weigh(first_tile);
   packWeights(weights, scores);
-  for (int tile = first_tile + 1; tile < end_tile; ++tile) {
-    waitBarrier(full_k + 8 * at_k.stage, at_k.parity);
+#pragma unroll 1
+  for (int i = 1; i < count; ++i) {
+    waitBarrier(full_k + 8 * stageOf(i), parityOf(i));
+    PP_SYNC
     fenceRegisters(scores);
     fenceRegisters(out);
     fenceProducts();
-    startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k + at_k.stage * Tile::k_bytes);
+    startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k + stageOf(i) * Tile::k_bytes);
     commitProducts();
-    waitBarrier(full_v + 8 * at_v.stage, at_v.parity);
-    startSums<v, keys>(out, weights, shared_v + at_v.stage * Tile::v_bytes);
+    waitBarrier(full_v + 8 * stageOf(i - 1), parityOf(i - 1));
+    startSums<v, keys>(out, weights, shared_v + stageOf(i - 1) * Tile::v_bytes);
     commitProducts();
+    PP_ARRIVE
     waitProducts<1>();
     fenceRegisters(scores);
     if (lane == 0)
-      arrive(empty_k + 8 * at_k.stage);
-    at_k.advance();
-    weigh(tile);
+      arrive(empty_k + 8 * stageOf(i));
+    weigh(first_tile + i);
     waitProducts<0>();
     fenceRegisters(out);
     if (lane == 0)
-      arrive(empty_v + 8 * at_v.stage);
-    at_v.advance();
+      arrive(empty_v + 8 * stageOf(i - 1));
     packWeights(weights, scores);
 #pragma unroll
     for (int panel = 0; panel < v / 64; ++panel)
 #pragma unroll
-      for (int i = 0; i < 32; ++i)
-        out[panel][i] *= shrink[i / 2 % 2];
+      for (int j = 0; j < 32; ++j)
+        out[panel][j] *= shrink[j / 2 % 2];
   }
-  waitBarrier(full_v + 8 * at_v.stage, at_v.parity);
+  PP_FINISH
+  waitBarrier(full_v + 8 * stageOf(count - 1), parityOf(count - 1));
   fenceRegisters(out);
   fenceProducts();
-  startSums<v, keys>(out, weights, shared_v + at_v.stage * Tile::v_bytes);
+  startSums<v, keys>(out, weights, shared_v + stageOf(count - 1) * Tile::v_bytes);
   commitProducts();
   waitProducts<0>();
   fenceRegisters(out);
