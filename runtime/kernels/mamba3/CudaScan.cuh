@@ -266,7 +266,17 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
       copy16(tile + tileByte(first + k, j, rows), valid ? keys + k * N : s.keys, valid);
       copy16(tile + tileByte(first + k, N / 2 + j, rows), valid ? keys + k * N + N / 2 : s.keys, valid);
     }
-    if (turns && j < s.A && begin + first / R < s.sequence) {
+    if (turns)
+      copyTurns(s, b, h, begin, turns);
+  }
+  /// Cosines 1 and sines 0, for the channels that are never rotated.
+  __device__ static uint4 unturned() { return {0x3c003c00, 0, 0x3c003c00, 0}; }
+  __device__ void clearTurns(const Shape &s, uint4 *turns) const {
+    if (j >= s.A)
+      turns[threadIdx.x] = turns[Threads + threadIdx.x] = unturned();
+  }
+  __device__ void copyTurns(const Shape &s, int b, int h, int begin, uint4 *turns) const {
+    if (j < s.A && begin + first / R < s.sequence) {
       const uint4 *from = reinterpret_cast<const uint4 *>(rotationOf(s, b, h, begin));
       copy16(turns + threadIdx.x, from), copy16(turns + Threads + threadIdx.x, from + 1);
     }
@@ -278,8 +288,7 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
   __device__ void turn(const Shape &s, int b, int h, int begin, const __half *bias, const uint8_t *raw, uint8_t *tile,
                        const uint4 *turns = nullptr) const {
     const uint2 *rotation = rotationOf(s, b, h, begin);
-    bool turned = j < s.A;
-    uint4 turn[2];
+    uint4 turn[2] = {unturned(), unturned()};
     if (turns)
       turn[0] = turns[threadIdx.x], turn[1] = turns[Threads + threadIdx.x];
 #pragma unroll(own > 2 ? 2 : own)
@@ -290,7 +299,7 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
         *reinterpret_cast<uint4 *>(low) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, j, rows));
         *reinterpret_cast<uint4 *>(high) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, N / 2 + j, rows));
         uint4 bias_low = *reinterpret_cast<const uint4 *>(bias + r * N + j), bias_high = *reinterpret_cast<const uint4 *>(bias + r * N + N / 2 + j);
-        if (!turns && turned && (k == 0 || k % R == 0)) {
+        if (!turns && j < s.A && (k == 0 || k % R == 0)) {
           const uint4 *from = reinterpret_cast<const uint4 *>(rotation + (t - first / R) * s.A / 2);
           turn[0] = load<uint4>(from), turn[1] = load<uint4>(from + 1);
         }
@@ -298,12 +307,10 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
         for (int pair = 0; pair < 4; ++pair) {
           low[pair] = __hadd2(low[pair], reinterpret_cast<const __half2 *>(&bias_low)[pair]);
           high[pair] = __hadd2(high[pair], reinterpret_cast<const __half2 *>(&bias_high)[pair]);
-          if (turned) {
-            __half2 cosine = reinterpret_cast<const __half2 *>(turn)[2 * pair], sine = reinterpret_cast<const __half2 *>(turn)[2 * pair + 1];
-            __half2 kept = low[pair];
-            low[pair] = __hfma2(__hneg2(high[pair]), sine, __hmul2(low[pair], cosine));
-            high[pair] = __hfma2(kept, sine, __hmul2(high[pair], cosine));
-          }
+          __half2 cosine = reinterpret_cast<const __half2 *>(turn)[2 * pair], sine = reinterpret_cast<const __half2 *>(turn)[2 * pair + 1];
+          __half2 kept = low[pair];
+          low[pair] = __hfma2(__hneg2(high[pair]), sine, __hmul2(low[pair], cosine));
+          high[pair] = __hfma2(kept, sine, __hmul2(high[pair], cosine));
         }
       }
       uint4 out[2];
@@ -323,12 +330,13 @@ template <int N, int P, int R> struct HeadTables {
   float psi[R * P], zeta[R * P], phi[R * P];
   __half bias[2][R * N];
 
-  template <int Threads> __device__ void fill(const Shape &s, int h) {
-    for (int i = threadIdx.x; i < R * P; i += Threads)
-      psi[i] = load<float>(s.psi + h * R * P + i), zeta[i] = load<float>(s.zeta + h * R * P + i), phi[i] = load<float>(s.phi + h * R * P + i);
-    for (int i = threadIdx.x; i < R * N / 2; i += Threads)
+  /// Starts the copies of the whole block.
+  __device__ void copy(const Shape &s, int h) {
+    for (int i = threadIdx.x * 4; i < R * P; i += blockDim.x * 4)
+      copy16(psi + i, s.psi + h * R * P + i), copy16(zeta + i, s.zeta + h * R * P + i), copy16(phi + i, s.phi + h * R * P + i);
+    for (int i = threadIdx.x * 8; i < R * N; i += blockDim.x * 8)
       for (int which : {0, 1})
-        reinterpret_cast<uint32_t *>(bias[which])[i] = load<uint32_t>(s.biases + (int64_t(which) * s.heads + h) * R * N + 2 * i);
+        copy16(bias[which] + i, s.biases + (int64_t(which) * s.heads + h) * R * N + i);
   }
 };
 

@@ -60,22 +60,40 @@ template <int Own> __global__ void __launch_bounds__(walk_warps * 32) finishHead
       sums[k] = span_starts[after] ? span_sum[after][lane + 32 * k] : sums[k] + span_sum[after][lane + 32 * k];
   }
   const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
-  walk([&](int t, float delta, bool starts) {
-    float step = 0;
+  // Eight tokens at a time, whose sums over angles are taken together: lane l ends with that of token `last - 1 - l / 4`.
+  for (int last = end; last > begin; last -= 8) {
+    float steps[8];
 #pragma unroll
-    for (int k = 0; k < Own; ++k) {
-      int j = lane + 32 * k;
-      if (j < s.A) {
-        sums[k] += __ldcg(to.d_turn + (first + t) * s.A + j);
-        step += j < s.angles ? 3.14159265f * __ldg(turn + int64_t(t) * s.A + j) * sums[k] : 0.0f;
-        to.d_summed[(first + t) * s.A + j] = 3.14159265f * delta * sums[k];
+    for (int i = 0; i < 8; ++i) {
+      int t = last - 1 - i;
+      steps[i] = 0;
+      if (t < begin)
+        continue;
+      float delta = s.delta[first + t];
+      bool starts = isinf(s.decay[first + t]);
+#pragma unroll
+      for (int k = 0; k < Own; ++k) {
+        int j = lane + 32 * k;
+        if (j < s.A) {
+          sums[k] += __ldcg(to.d_turn + (first + t) * s.A + j);
+          steps[i] += j < s.angles ? 3.14159265f * __ldg(turn + int64_t(t) * s.A + j) * sums[k] : 0.0f;
+          to.d_summed[(first + t) * s.A + j] = 3.14159265f * delta * sums[k];
+        }
+        sums[k] = starts ? 0.0f : sums[k];
       }
-      sums[k] = starts ? 0.0f : sums[k];
     }
-    step = warpSum(step);
-    if (lane == 0)
-      to.d_delta[first + t] = step;
-  });
+#pragma unroll
+    for (int count = 4, offset = 16; count; count >>= 1, offset >>= 1)
+#pragma unroll
+      for (int i = 0; i < count; ++i) {
+        bool upper = lane & offset;
+        steps[i] = (upper ? steps[i + count] : steps[i]) + __shfl_xor_sync(0xffffffff, upper ? steps[i] : steps[i + count], offset);
+      }
+    float step = steps[0] + __shfl_xor_sync(0xffffffff, steps[0], 1);
+    step += __shfl_xor_sync(0xffffffff, step, 2);
+    if (lane % 4 == 0 && last - 1 - lane / 4 >= begin)
+      to.d_delta[first + last - 1 - lane / 4] = step;
+  }
   __syncthreads();
   float d_bias = 0, step_bias = s.dt_bias.at(h);
   for (int t = threadIdx.x; t < s.sequence; t += blockDim.x) {

@@ -20,8 +20,11 @@ template <int N, int P, int R> struct GradientMemory {
   float d_gate[rows][P + 8]; // the terms of d_zeta, then the angle gradients of K
   static constexpr bool keeps_x = P == 64;
   uint8_t x[keeps_x ? rows / R * P * 2 : 16];
+  static constexpr bool keeps_head = P == 64;
+  HeadTables<N, P, R> heads[keeps_head ? 2 : 0]; // of this head and the next, as the decays
+  uint4 turns[keeps_head && R > 1 ? 2 * threads : 0];
   PairWeights<R> weights;
-  Decays<rows / R> decays[2]; // of this head and the next
+  Decays<rows / R> decays[2];
   float masked_rows[2][rows], same_token[2][rows], state_out[2][rows], state_in[2][rows]; // row sums, half of the columns a warpgroup
   float pair_columns[4][rows];
   float anchor[warps], skip[warps];
@@ -74,13 +77,12 @@ __device__ inline float tileDot(const uint8_t *a, const uint8_t *b, int bytes) {
 /// Output side of the tokens: E, the gradient of z, and the terms of the gradients of phi (in Y), zeta (in d_gate), the skip and the norm.
 template <int N, int P, int R, bool Norm>
 __device__ void gateGradients(const Shape &s, const GradientPass &pass, GradientMemory<N, P, R> &memory, int h, int begin,
-                              const TokenRows<P, R, threads> &x_rows, const TokenRows<P, R, threads> &z_rows,
-                              const TokenRows<P, R, threads> &d_rows) {
+                              const float *psi_row, const float *zeta_row, const float *phi_row, const TokenRows<P, R, threads> &x_rows,
+                              const TokenRows<P, R, threads> &z_rows, const TokenRows<P, R, threads> &d_rows) {
   using Rows = TokenRows<P, R, threads>;
   constexpr int pairs = P / 64;
   float2 d_norm[pairs] = {};
   float d_skip = 0;
-  const float *zeta_row = s.zeta + h * R * P, *phi_row = s.phi + h * R * P, *psi_row = s.psi + h * R * P;
 #pragma unroll
   for (int k = 0; k < Rows::tokens; ++k) {
     int t = Rows::token(k);
@@ -105,7 +107,7 @@ __device__ void gateGradients(const Shape &s, const GradientPass &pass, Gradient
       for (int pair = 0; pair < pairs; ++pair) {
         int p = Rows::channel(pair);
         float2 z = widen(z_rows.values[k][pair]), d = widen(d_rows.values[k][pair]);
-        float2 zeta = load<float2>(zeta_row + r * P + p), phi = load<float2>(phi_row + r * P + p);
+        float2 zeta = *reinterpret_cast<const float2 *>(zeta_row + r * P + p), phi = *reinterpret_cast<const float2 *>(phi_row + r * P + p);
         float2 norm = Norm ? load<float2>(s.out_norms + h * P + p) : float2{1, 1};
         auto channel = [&](float y, float z, float d, float zeta, float phi, float norm, float &d_phi, float &d_zeta, float &d_z, float &d_norm) {
           float unit = Norm ? y * scale : y, normed = Norm ? unit * norm : unit;
@@ -129,7 +131,7 @@ __device__ void gateGradients(const Shape &s, const GradientPass &pass, Gradient
       for (int pair = 0; pair < pairs; ++pair) {
         if (Norm)
           e[pair].x = scale * (e[pair].x - y[pair].x * shift), e[pair].y = scale * (e[pair].y - y[pair].y * shift);
-        float2 x = widen(x_rows.values[k][pair]), psi = load<float2>(psi_row + r * P + Rows::channel(pair));
+        float2 x = widen(x_rows.values[k][pair]), psi = *reinterpret_cast<const float2 *>(psi_row + r * P + Rows::channel(pair));
         d_skip += e[pair].x * (x.x * psi.x) + e[pair].y * (x.y * psi.y);
         storePair(memory.E, t * R + r, Rows::channel(pair), rows, e[pair].x, e[pair].y);
       }
@@ -223,8 +225,14 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   copyTile(memory.Gamma, pass.adjoints + first_index * N * P, N * P * 2);
   KeyRows<N, R, threads, true> key_rows;
   uint8_t *turned_keys = key_rows.which ? memory.Q : memory.K, *raw_keys = P == 64 ? memory.keys[key_rows.which] : turned_keys;
-  key_rows.copy(s, pass.b, first_head, begin, raw_keys);
+  uint4 *turns = Memory::keeps_head && R > 1 ? memory.turns : nullptr;
+  if (turns)
+    key_rows.clearTurns(s, turns);
+  key_rows.copy(s, pass.b, first_head, begin, raw_keys, turns);
+  if constexpr (Memory::keeps_head)
+    memory.heads[0].copy(s, first_head);
   commitCopies();
+  waitCopies();
   if (threadIdx.x < 32)
     memory.decays[0].fill(s, pass.b, first_head, begin);
   __syncthreads();
@@ -237,15 +245,21 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     float *d_phi = d_zeta + R * P, *d_norm = d_phi + R * P, *d_skip = d_norm + P;
     const Decays<chunk> &decays = memory.decays[head & 1];
     bool has_next = head + 1 < s.group_heads;
+    const float *psi = s.psi + h * R * P, *zeta = s.zeta + h * R * P, *phi = s.phi + h * R * P;
+    const __half *bias = s.biases + (int64_t(key_rows.which) * s.heads + h) * R * N;
+    if constexpr (Memory::keeps_head) {
+      const auto &tables = memory.heads[head & 1];
+      psi = tables.psi, zeta = tables.zeta, phi = tables.phi, bias = tables.bias[key_rows.which];
+    }
     Rows x, z, d_y;
     x.read(s, z_row + s.column_x + head * s.head_dim, s.width, begin);
     z.read(s, z_row + head * s.head_dim, s.width, begin);
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
     addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
                               pass.chunk_decays[index]);
-    key_rows.turn(s, pass.b, h, begin, s.biases + (int64_t(key_rows.which) * s.heads + h) * R * N, raw_keys, turned_keys);
+    key_rows.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns);
     memory.weights.fill(decays);
-    placeInputs<P, R, threads>(x, s.psi + h * R * P, nullptr, memory.U, nullptr);
+    placeInputs<P, R, threads>(x, psi, nullptr, memory.U, nullptr);
 #pragma unroll
     for (int k = 0; Memory::keeps_x && k < Rows::tokens; ++k)
 #pragma unroll
@@ -285,8 +299,6 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
           next = i < chunk       ? z_row + int64_t(begin + i) * s.width + (head + 1) * s.head_dim
                  : i < 2 * chunk ? z_row + s.column_x + int64_t(begin + i - chunk) * s.width + (head + 1) * s.head_dim
                                  : d_row + (begin + i - 2 * chunk) * y_stride + (head + 1) * s.head_dim;
-        else if (i >= 3 * chunk && i < 4 * chunk && begin + i - 3 * chunk < s.sequence)
-          next = reinterpret_cast<const bf16 *>(s.rotation + s.token(pass.b, h + 1, begin + i - 3 * chunk) * s.A / 2);
         if (next)
           prefetch(next);
       }
@@ -322,11 +334,19 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     }
     __syncthreads();
     if (s.norm)
-      gateGradients<N, P, R, true>(s, pass, memory, h, begin, x, z, d_y);
+      gateGradients<N, P, R, true>(s, pass, memory, h, begin, psi, zeta, phi, x, z, d_y);
     else
-      gateGradients<N, P, R, false>(s, pass, memory, h, begin, x, z, d_y);
+      gateGradients<N, P, R, false>(s, pass, memory, h, begin, psi, zeta, phi, x, z, d_y);
     publishTiles();
     __syncthreads();
+
+    if constexpr (Memory::keeps_head)
+      if (has_next) {
+        memory.heads[(head + 1) & 1].copy(s, h + 1);
+        if (turns)
+          key_rows.copyTurns(s, pass.b, h + 1, begin, turns);
+      }
+    commitCopies();
 
     // F = E U^T by the first half, K Gamma by the second; meanwhile the gradients of phi, zeta and the norm.
     float dF[16] = {}, dU[half / 2] = {};
@@ -467,6 +487,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
       copyTile(memory.H, pass.states + (index + s.chunks) * N * P, N * P * 2);
       copyTile(memory.Gamma, pass.adjoints + (index + s.chunks) * N * P, N * P * 2);
     }
+    commitCopies();
 
     // Gradients of x and psi, by the warpgroups that have fewer channels to turn.
     if (side) {
@@ -477,13 +498,13 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
           float2 sum = {};
 #pragma unroll
           for (int r = 0; r < R; ++r) {
-            float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]), psi = load<float2>(s.psi + (h * R + r) * P + p);
-            sum.x += value.x * psi.x, sum.y += value.y * psi.y;
+            float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]), factor = *reinterpret_cast<const float2 *>(psi + r * P + p);
+            sum.x += value.x * factor.x, sum.y += value.y * factor.y;
           }
           writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + s.column_x + h * s.head_dim, p, sum.x, sum.y);
         }
       for (int i = group / 2 * 128 + threadIdx.x % 128; i < R * P; i += threads / 2) {
-        float psi = 0;
+        float sum = 0;
         int r = i / P, p = i % P;
 #pragma unroll 8
         for (int t = 0; t < chunk; ++t) {
@@ -492,9 +513,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
             input = __bfloat162float(reinterpret_cast<const bf16 *>(memory.x)[t * P + p]);
           else if (p < s.head_dim && begin + t < s.sequence)
             input = __bfloat162float(__ldg(z_row + s.column_x + head * s.head_dim + int64_t(begin + t) * s.width + p));
-          psi += memory.Y[t * R + r][p] * input;
+          sum += memory.Y[t * R + r][p] * input;
         }
-        d_psi[i] = psi;
+        d_psi[i] = sum;
       }
     }
 
@@ -568,6 +589,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
 #pragma unroll
     for (int i = 0; i < quarter / 2; ++i)
       keys[i] += low[i], keys[quarter / 2 + i] += high[i];
+    waitCopies<1>(); // the next head's tables, not its states
     __syncthreads();
     if (P != 64 && has_next)
       key_rows.copy(s, pass.b, h + 1, begin, raw_keys);

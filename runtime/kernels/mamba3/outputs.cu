@@ -42,7 +42,9 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   float skip = s.skip.at(h);
 
   int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
-  memory.head.template fill<block_threads>(s, h);
+  memory.head.copy(s, h);
+  commitCopies();
+  waitCopies();
   for (int c = threadIdx.x / 32; c < count; c += block_warps)
     memory.decays[c].fill(s, b, h, window_begin + c * chunk);
   float state[columns / 2] = {};
@@ -68,6 +70,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   uint8_t *keys = key_rows.which ? memory.Q : memory.K;
   const __half *bias = memory.head.bias[key_rows.which];
   uint4 *turns = R > 1 ? memory.turns : nullptr;
+  if (turns)
+    key_rows.clearTurns(s, turns);
   key_rows.copy(s, b, h, window_begin, keys, turns);
   commitCopies();
   __syncthreads();

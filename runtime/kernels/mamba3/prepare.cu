@@ -161,19 +161,20 @@ __global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
   int span = (s.sequence + walk_warps - 1) / walk_warps, begin = warp * span, end = min(s.sequence, begin + span);
   const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
   int any_start = 0;
-  // Steps and starts of 32 tokens at a time, one a lane.
+  // Sums the turns of angle j over the warp's tokens; steps and starts of 32 tokens at a time, one a lane. visit may wrap the sum.
   auto walk = [&](int j, float sum, auto &&visit) {
     for (int t = begin; t < end; t += 32) {
       int count = min(32, end - t), mine = t + min(lane, count - 1);
-      float delta = s.delta[first + mine];
+      float step = 3.14159265f * s.delta[first + mine];
       uint32_t starts = __ballot_sync(0xffffffff, isinf(s.decay[first + mine]));
       any_start |= starts != 0;
 #pragma unroll 8
       for (int i = 0; i < count; ++i) {
-        float rate = 3.14159265f * __ldg(turn + int64_t(t + i) * s.A + j) * __shfl_sync(0xffffffff, delta, i);
-        sum = wrap((starts >> i & 1 ? 0.0f : sum) + rate);
+        float turned = __ldg(turn + int64_t(t + i) * s.A + j) * __shfl_sync(0xffffffff, step, i);
+        sum = (starts >> i & 1 ? 0.0f : sum) + turned;
         visit(t + i, sum);
       }
+      sum = wrap(sum);
     }
     return sum;
   };
@@ -189,12 +190,13 @@ __global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
     float sum = 0;
     for (int before = 0; before < warp; ++before)
       sum = wrap(span_starts[before] ? span_sum[before][min(j, s.A - 1)] : sum + span_sum[before][min(j, s.A - 1)]);
-    walk(min(j, s.A - 1), sum, [&](int t, float angle) {
+    __half *to = reinterpret_cast<__half *>(s.rotation) + (first * s.A + j / 2 * 2) * 2 + j % 2;
+    walk(min(j, s.A - 1), sum, [&](int t, float &angle) {
+      angle = wrap(angle);
       float sine, cosine;
       __sincosf(angle, &sine, &cosine);
-      __half *to = reinterpret_cast<__half *>(s.rotation) + ((first + t) * s.A + j / 2 * 2) * 2 + j % 2;
       if (j < s.A)
-        to[0] = __float2half(cosine), to[2] = __float2half(sine);
+        to[int64_t(t) * s.A * 2] = __float2half(cosine), to[int64_t(t) * s.A * 2 + 2] = __float2half(sine);
     });
   }
 }

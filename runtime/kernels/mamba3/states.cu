@@ -54,6 +54,36 @@ template <int P, int R> __device__ void scaleGateGradients(const bf16 *E, const 
   }
 }
 
+/// Writes an accumulator of 64 rows as bf16 into a tile in global memory. The four threads that share rows trade words, so that each writes 16
+/// bytes of a row and together they fill whole sectors.
+template <int Columns> __device__ void storeAccumulator(const float (&values)[Columns / 2], uint8_t *tile, int row, int first_column, int tile_rows) {
+  int quarter = threadIdx.x & 3;
+  bool odd = quarter & 1, upper = quarter & 2;
+#pragma unroll
+  for (int i = 0; i < Columns / 8; i += 4)
+#pragma unroll
+    for (int below = 0; below < 2; ++below) {
+      uint32_t words[4];
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        __nv_bfloat162 pair = __floats2bfloat162_rn(values[(i + k) * 4 + below * 2], values[(i + k) * 4 + below * 2 + 1]);
+        words[k] = *reinterpret_cast<uint32_t *>(&pair);
+      }
+#pragma unroll
+      for (int k = 0; k < 4; k += 2) {
+        uint32_t other = __shfl_xor_sync(0xffffffff, odd ? words[k] : words[k + 1], 1);
+        words[k] = odd ? other : words[k], words[k + 1] = odd ? words[k + 1] : other;
+      }
+#pragma unroll
+      for (int k = 0; k < 2; ++k) {
+        uint32_t other = __shfl_xor_sync(0xffffffff, upper ? words[k] : words[k + 2], 2);
+        words[k] = upper ? other : words[k], words[k + 2] = upper ? words[k + 2] : other;
+      }
+      *reinterpret_cast<uint4 *>(tile + tileByte(row + below * 8, first_column + (i + quarter) * 8, tile_rows)) = {words[0], words[1], words[2],
+                                                                                                                    words[3]};
+    }
+}
+
 /// One block a window of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after next.
 template <int N, int P, int R, bool Reverse>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Shape s, StatePass pass) {
@@ -66,7 +96,9 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
   int64_t index = int64_t(row) * pass.heads + head;
 
   int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
-  memory.head.template fill<block_threads>(s, h);
+  memory.head.copy(s, h);
+  commitCopies();
+  waitCopies();
   for (int c = threadIdx.x / 32; c < count; c += block_warps)
     memory.decays[c].fill(s, b, h, window_begin + c * chunk);
   float state[columns / 2] = {};
@@ -101,6 +133,9 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
       key_rows.copy(s, b, h, window_begin + (Reverse ? count - 1 - step : step) * chunk, tiles.keys, R > 1 ? tiles.turns : nullptr);
     commitCopies();
   };
+  if (R > 1)
+    for (auto &tiles : memory.tiles)
+      key_rows.clearTurns(s, tiles.turns);
   copyKeys(0), copyKeys(1);
   fetch(0);
   __syncthreads();
@@ -127,10 +162,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
     waitProducts();
     fenceRegisters(state);
     if (pass.chunk_states) {
-      uint8_t *to = reinterpret_cast<uint8_t *>(pass.chunk_states + (index * s.chunks + t / chunk) * N * P);
-#pragma unroll
-      for (int i = 0; i < columns / 2; i += 2)
-        storePair(to, first_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
+      storeAccumulator<columns>(state, reinterpret_cast<uint8_t *>(pass.chunk_states + (index * s.chunks + t / chunk) * N * P), first_row,
+                                first_column / 8 * 8, N);
       if (pass.chunk_decays && threadIdx.x == 0)
         pass.chunk_decays[index * s.chunks + t / chunk] = total_decay;
     }
