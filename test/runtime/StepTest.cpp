@@ -237,7 +237,8 @@ TEST_F(Steps, RefuseAnotherLibrary) {
   error = refusal(elsewhere);
   EXPECT_NE(error.find("fix: keep libmegacc_nowhere.so beside megacc-run"), std::string::npos) << error;
   elsewhere["target"] = "sm_90a";
-  EXPECT_NE(refusal(elsewhere).find("libmegacc_cuda.so"), std::string::npos);
+  std::string card = refusal(elsewhere); // no library where it was not built, no driver or no card where it was
+  EXPECT_TRUE(card.find("libmegacc_cuda.so") != card.npos || card.find("card") != card.npos || card.find("driver") != card.npos) << card;
   elsewhere["target"] = "../fake";
   EXPECT_NE(refusal(elsewhere).find("'../fake' is no name of a target"), std::string::npos);
 }

@@ -16,8 +16,11 @@ void addPointwiseCudaRecords(std::vector<Record> &records) {
     records.push_back(makeRecord(records, name));
   for (llvm::StringRef name : {"embedding_grad", "embedding_grad+accumulate"}) {
     Record record = makeRecord(records, name);
-    // Rank, order, and the tokens in that order.
-    record.scratch = [](const KernelQuery &query) { return 3 * getRoom(query.getInt("rows"), 4); };
+    // Of the sort: 256 counts a tile of 2048, keys and values before and after a pass.
+    record.scratch = [](const KernelQuery &query) {
+      int64_t rows = query.getInt("rows");
+      return getRoom(llvm::divideCeil(rows, 2048) * 256, 4) + 4 * getRoom(rows, 4);
+    };
     records.push_back(record);
   }
   for (llvm::StringRef name : {"rms_norm", "rms_norm_grad", "rms_norm_grad+accumulate"}) {

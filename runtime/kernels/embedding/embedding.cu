@@ -1,5 +1,6 @@
 // Token embedding: rows of a table, and the sum of gradients over equal tokens in token order.
 #include "runtime/cuda/Units.cuh"
+#include "runtime/kernels/embedding/StableSort.cuh"
 
 using namespace megacc::runtime;
 using namespace megacc::runtime::cuda;
@@ -23,37 +24,6 @@ __global__ void embeddingKernel(Unit *y, float *invalid, const Unit *table, cons
     *invalid = 1.0f;
   for (int64_t i = threadIdx.x; i < width; i += threads)
     y[t * width + i] = is_here ? table[row * width + i] : Unit();
-}
-
-/// Tokens that a block of the ranking compares with.
-constexpr int rank_threads = 256, rank_tile = 2048;
-
-/// rank[t] += tokens of a tile that come before t when sorted by token, then position. Integer sums: the order does not matter.
-__global__ void rankKernel(int32_t *rank, const int32_t *tokens, int32_t rows) {
-  __shared__ int32_t others[rank_tile];
-  int32_t t = blockIdx.x * rank_threads + threadIdx.x, first = blockIdx.y * rank_tile, count = min(rank_tile, rows - first);
-  for (int32_t i = threadIdx.x; i < count; i += rank_threads)
-    others[i] = tokens[first + i];
-  __syncthreads();
-  if (t >= rows)
-    return;
-  // Equal tokens count where they are earlier: up to position t of the tile the bound is one higher.
-  int32_t token = tokens[t], earlier = max(0, min(t - first, count)), before = 0;
-#pragma unroll 8
-  for (int32_t i = 0; i < earlier; ++i)
-    before += others[i] <= token;
-#pragma unroll 8
-  for (int32_t i = earlier; i < count; ++i)
-    before += others[i] < token;
-  atomicAdd(rank + t, before);
-}
-
-__global__ void orderKernel(int32_t *order, int32_t *sorted, const int32_t *rank, const int32_t *tokens, int32_t rows) {
-  int32_t t = blockIdx.x * rank_threads + threadIdx.x;
-  if (t < rows) {
-    order[rank[t]] = t;
-    sorted[rank[t]] = tokens[t];
-  }
 }
 
 /// The end of the run of equal tokens that begins at `place`: doubling steps, then halving ones.
@@ -132,17 +102,16 @@ int32_t mg_embedding_grad(const MgLaunch *launch) {
   const int32_t *tokens = operand<int32_t>(launch, at::tokens);
   cudaStream_t stream = streamOf(launch);
   Scratch scratch(launch, at::scratch);
-  int32_t *rank = scratch.take<int32_t>(rows), *order = scratch.take<int32_t>(rows), *sorted = scratch.take<int32_t>(rows);
+  int32_t *keys[2], *values[2], *counts = scratch.take<int32_t>(blocksOf(rows, sort_tile) * sort_digits);
+  for (int i : {0, 1})
+    keys[i] = scratch.take<int32_t>(rows), values[i] = scratch.take<int32_t>(rows);
   if (int32_t status = scratch.check("mg_embedding_grad"))
-    return status;
-  if (int32_t status = check(cudaMemsetAsync(rank, 0, size_t(rows) * sizeof(int32_t), stream), "mg_embedding_grad"))
     return status;
   if (!add)
     if (int32_t status = check(cudaMemsetAsync(d_table, 0, size_t(part.rows * cols) * sizeof(float), stream), "mg_embedding_grad"))
       return status;
-  unsigned blocks = unsigned(blocksOf(rows, rank_threads));
-  rankKernel<<<dim3(blocks, unsigned(blocksOf(rows, rank_tile))), rank_threads, 0, stream>>>(rank, tokens, int32_t(rows));
-  orderKernel<<<blocks, rank_threads, 0, stream>>>(order, sorted, rank, tokens, int32_t(rows));
+  int passes = sortTokens(tokens, rows, part.vocab, keys, values, counts, stream);
+  const int32_t *sorted = keys[passes % 2], *order = values[passes % 2];
   if (int32_t status = launched("mg_embedding_grad"))
     return status;
   return withElement(launch, "mg_embedding_grad", {at::d_y}, [&](auto element) {

@@ -36,7 +36,7 @@ TEST(EmbeddingGpu, InvalidTokensAndParts) {
 TEST(EmbeddingGpu, GradientInTokenOrder) {
   MG_NEEDS_CARD();
   for (MgType type : {MG_BF16, MG_F32})
-    for (auto [rows, vocab, cols] : {std::array<int64_t, 3>{1, 1, 1}, {100, 7, 45}, {5000, 50, 64}, {300, 1000, 1100}})
+    for (auto [rows, vocab, cols] : {std::array<int64_t, 3>{1, 1, 1}, {100, 7, 45}, {5000, 50, 64}, {300, 1000, 1100}, {9000, 70000, 4}})
       for (int64_t accumulate : {0, 2}) {
         Values tokens, d_y = randomValues(rows * cols, 1, 1, type), before = randomValues(vocab * cols, 2, 1, MG_F32);
         for (int64_t t = 0; t < rows; ++t)
