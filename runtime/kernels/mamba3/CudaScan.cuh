@@ -20,8 +20,8 @@ constexpr int block_threads = 256, block_warps = 8;
 constexpr int max_window = 256;
 /// Rows of a chunk's matrices.
 constexpr int rows = 64;
-/// Warps of a block that walks a whole sequence.
-constexpr int walk_warps = 32;
+/// Warps of a block that walks a whole sequence, and the spans of tokens into which it cuts it: one for each half of a warp.
+constexpr int walk_warps = 32, walk_spans = 2 * walk_warps;
 /// Tokens whose norm gradients are summed together.
 constexpr int token_tile = 16;
 
