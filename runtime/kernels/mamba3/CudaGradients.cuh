@@ -19,7 +19,8 @@ template <int N, int P, int R> struct GradientMemory {
   uint8_t x[keeps_x ? rows / R * P * 2 : 16];
   static constexpr bool keeps_head = P == 64;
   HeadTables<N, P, R> heads[keeps_head ? 2 : 0]; // of this head and the next, as the decays
-  uint4 turns[keeps_head && R > 1 ? 2 * threads : 0];
+  static constexpr bool keeps_turns = keeps_head && R > 1;
+  uint4 turns[2][keeps_turns ? threads : 0]; // rotations of this head and the next, two for each thread of half a block
   PairWeights<R> weights;
   Decays<rows / R> decays[2];
   float masked_rows[2][rows], same_token[2][rows], state_out[2][rows], state_in[2][rows]; // row sums, half of the columns a warpgroup
@@ -35,23 +36,27 @@ __device__ inline void copyTile(uint8_t *to, const void *from, int bytes) {
 
 /// tile += factor * share, each thread the parts that it copied.
 template <int Bytes> __device__ inline void addWindowShare(uint8_t *tile, const bf16 *share, float factor) {
-  uint4 added[(Bytes + threads * 16 - 1) / (threads * 16)];
+  constexpr int parts = Bytes / (threads * 16);
+  static_assert(parts * threads * 16 == Bytes, "all threads copy as many parts");
+  tile += threadIdx.x * 16, share += threadIdx.x * 8;
+  uint4 added[parts];
+  if (factor != 0)
 #pragma unroll
-  for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i)
-    added[i] = factor == 0 ? uint4{} : load<uint4>(share + part / 2);
-  waitCopies<0>();
+    for (int i = 0; i < parts; ++i)
+      added[i] = load<uint4>(share + i * threads * 8);
+  waitCopies();
   if (factor == 0)
     return;
 #pragma unroll
-  for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i) {
-    uint4 values = *reinterpret_cast<uint4 *>(tile + part);
+  for (int i = 0; i < parts; ++i) {
+    uint4 values = *reinterpret_cast<uint4 *>(tile + i * threads * 16);
 #pragma unroll
     for (int k = 0; k < 4; ++k) {
       __nv_bfloat162 &pair = reinterpret_cast<__nv_bfloat162 *>(&values)[k];
       float2 sum = __bfloat1622float2(pair), more = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&added[i])[k]);
       pair = __floats2bfloat162_rn(fmaf(factor, more.x, sum.x), fmaf(factor, more.y, sum.y));
     }
-    *reinterpret_cast<uint4 *>(tile + part) = values;
+    *reinterpret_cast<uint4 *>(tile + i * threads * 16) = values;
   }
 }
 

@@ -33,10 +33,14 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   copyTile(memory.Gamma, pass.adjoints + first_index * N * P, N * P * 2);
   KeyRows<N, R, threads, true> key_rows;
   uint8_t *turned_keys = key_rows.which ? memory.Q : memory.K, *raw_keys = P == 64 ? memory.keys[key_rows.which] : turned_keys;
-  uint4 *turns = Memory::keeps_head && R > 1 ? memory.turns : nullptr;
-  if (turns)
-    key_rows.clearTurns(s, turns);
-  key_rows.copy(s, pass.b, first_head, begin, raw_keys, turns);
+  key_rows.copy(s, pass.b, first_head, begin, raw_keys);
+  int turn = threadIdx.x % (threads / 2); // B and C share the rotations
+  if constexpr (Memory::keeps_turns)
+    if (threadIdx.x < threads / 2) {
+      for (auto &turns : memory.turns)
+        key_rows.clearTurns(s, turns + turn, threads / 2);
+      key_rows.copyTurns(s, pass.b, first_head, begin, memory.turns[0] + turn, threads / 2);
+    }
   if constexpr (Memory::keeps_head)
     memory.heads[0].copy(s, first_head);
   commitCopies();
@@ -44,6 +48,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   if (threadIdx.x < 32)
     memory.decays[0].fill(s, pass.b, first_head, begin);
   __syncthreads();
+  float share = load<float>(pass.chunk_decays + first_index); // of the window's adjoint in the chunk's, of the next head
   // Gradients of C (first half of the block) and B (second), summed over heads: channels side * N / 4 + [0, N / 4) and those N / 2 further.
   float keys[N / 4] = {};
   for (int head = 0; head < s.group_heads; ++head) {
@@ -55,6 +60,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     bool has_next = head + 1 < s.group_heads;
     const float *psi = s.psi + h * R * P, *zeta = s.zeta + h * R * P, *phi = s.phi + h * R * P;
     const __half *bias = s.biases + (int64_t(key_rows.which) * s.heads + h) * R * N;
+    const uint4 *turns = nullptr;
+    if constexpr (Memory::keeps_turns)
+      turns = memory.turns[head & 1] + turn;
     if constexpr (Memory::keeps_head) {
       const auto &tables = memory.heads[head & 1];
       psi = tables.psi, zeta = tables.zeta, phi = tables.phi, bias = tables.bias[key_rows.which];
@@ -64,8 +72,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     z.read(s, z_row + head * s.head_dim, s.width, begin);
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
     addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
-                              pass.chunk_decays[index]);
-    key_rows.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns);
+                              share);
+    share = has_next ? load<float>(pass.chunk_decays + index + s.chunks) : 0.0f;
+    key_rows.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns, threads / 2);
     memory.weights.fill(decays);
     placeInputs<P, R, threads>(x, psi, nullptr, memory.U, nullptr);
 #pragma unroll
@@ -151,8 +160,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     if constexpr (Memory::keeps_head)
       if (has_next) {
         memory.heads[(head + 1) & 1].copy(s, h + 1);
-        if (turns)
-          key_rows.copyTurns(s, pass.b, h + 1, begin, turns);
+        if constexpr (Memory::keeps_turns)
+          if (threadIdx.x < threads / 2)
+            key_rows.copyTurns(s, pass.b, h + 1, begin, memory.turns[(head + 1) & 1] + turn, threads / 2);
       }
     commitCopies();
 
@@ -269,8 +279,6 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     multiplyTiles<P, quarter, false, false>(low, second ? U : E, rows, (second ? Gamma : H) + first * 128, N);
     multiplyTiles<P, quarter, false, false>(high, second ? U : E, rows, (second ? Gamma : H) + (first + N / 2) * 128, N);
     commitProducts();
-    if (threadIdx.x < 32)
-      tokenGradients<N, P, R>(s, pass, memory, decays, h, begin, d_skip);
     waitProducts();
     fenceRegisters(low), fenceRegisters(high);
 #pragma unroll
@@ -297,8 +305,10 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     }
     commitCopies();
 
-    // Gradients of x and psi, by the warpgroups that have fewer channels to turn.
+    // Gradients of the tokens' scalars, x and psi, by the warpgroups that have fewer channels to turn.
     if (side) {
+      if (threadIdx.x / 32 == warps - 1)
+        tokenGradients<N, P, R>(s, pass, memory, decays, h, begin, d_skip);
       for (int t = group / 2 * 4 + warp; t < chunk && begin + t < s.sequence; t += warps / 2)
 #pragma unroll
         for (int pair = 0; pair < Rows::pairs; ++pair) {
@@ -335,8 +345,20 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     float angles[quarter / 8][kept];
     bool valid[2] = {begin + row / R < s.sequence, begin + (row + 8) / R < s.sequence};
     int64_t first_token = s.token(pass.b, h, begin);
-    const uint2 *rotations[2] = {s.rotation + ((first_token + row / R) * s.A + first + column) / 2,
-                                 s.rotation + ((first_token + (row + 8) / R) * s.A + first + column) / 2};
+    // Of the thread's two tokens, the pairs of angles of column tile 0; that of tile i is i * stride further.
+    const uint2 *rotations[2];
+    int stride = 4;
+#pragma unroll
+    for (int below = 0; below < 2; ++below) {
+      int t = (row + below * 8) / R;
+      if constexpr (Memory::keeps_turns) {
+        using Keys = KeyRows<N, R, threads, true>;
+        int place = t * R / Keys::own * Keys::lanes + first / 8 + column / 4 * (threads / 2);
+        rotations[below] = reinterpret_cast<const uint2 *>(memory.turns[head & 1] + place) + column / 2 % 2, stride = 2;
+      } else {
+        rotations[below] = s.rotation + ((first_token + t) * s.A + first + column) / 2;
+      }
+    }
 #pragma unroll
     for (int i = 0; i < quarter / 8; ++i) {
       float sums[4] = {};
@@ -348,7 +370,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
           continue;
         int at = row + below * 8, j = first + i * 8 + column;
         float2 v_low = loadPair(tile, at, j, rows), v_high = loadPair(tile, at, N / 2 + j, rows);
-        uint2 turns = load<uint2>(rotations[below] + i * 4); // cosines, sines
+        uint2 turns = rotations[below][i * stride]; // cosines, sines
         float2 cosine = __half22float2(reinterpret_cast<const __half2 &>(turns.x)), sine = __half22float2(reinterpret_cast<const __half2 &>(turns.y));
         float *l = low + i * 4 + below * 2, *u = high + i * 4 + below * 2;
         sums[below * 2] = v_low.x * u[0] - v_high.x * l[0], sums[below * 2 + 1] = v_low.y * u[1] - v_high.y * l[1];

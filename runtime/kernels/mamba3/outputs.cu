@@ -69,10 +69,15 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   KeyRows<N, R, block_threads, true> key_rows;
   uint8_t *keys = key_rows.which ? memory.Q : memory.K;
   const __half *bias = memory.head.bias[key_rows.which];
-  uint4 *turns = R > 1 ? memory.turns : nullptr;
-  if (turns)
-    key_rows.clearTurns(s, turns);
-  key_rows.copy(s, b, h, window_begin, keys, turns);
+  uint4 *turns = R > 1 ? memory.turns + threadIdx.x : nullptr;
+  auto copyKeys = [&](int begin) {
+    key_rows.copy(s, b, h, begin, keys);
+    if (R > 1)
+      key_rows.copyTurns(s, b, h, begin, turns, block_threads);
+  };
+  if (R > 1)
+    key_rows.clearTurns(s, turns, block_threads);
+  copyKeys(window_begin);
   commitCopies();
   __syncthreads();
 
@@ -85,7 +90,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     if constexpr (Gradient)
       d.read(s, pass.d_y + y_first, y_stride, begin);
     waitCopies();
-    key_rows.turn(s, b, h, begin, bias, keys, keys, turns);
+    key_rows.turn(s, b, h, begin, bias, keys, keys, turns, block_threads);
     memory.weights.fill(decays);
 #pragma unroll
     for (int i = 0; i < columns / 2; i += 2)
@@ -137,7 +142,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     fenceRegisters(state);
     __syncthreads();
     if (c + 1 < count)
-      key_rows.copy(s, b, h, begin + chunk, keys, turns);
+      copyKeys(begin + chunk);
     commitCopies();
 
 #pragma unroll
