@@ -20,8 +20,8 @@ constexpr int block_threads = 256, block_warps = 8;
 constexpr int max_window = 256;
 /// Rows of a chunk's matrices.
 constexpr int rows = 64;
-/// Warps of a block that walks a whole sequence.
-constexpr int walk_warps = 32;
+/// Warps of a block that walks a whole sequence, and the spans of tokens into which it cuts it: one for each half of a warp.
+constexpr int walk_warps = 32, walk_spans = 2 * walk_warps;
 /// Tokens whose norm gradients are summed together.
 constexpr int token_tile = 16;
 
@@ -257,8 +257,8 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
     which = Both ? int(threadIdx.x) / members : which_alone;
     j = int(threadIdx.x) % members % lanes * 8, first = int(threadIdx.x) % members / lanes * own;
   }
-  /// The rows as they are, in tiles where they will be turned; with `turns` also the rotation of this thread's token, to its own places.
-  __device__ void copy(const Shape &s, int b, int h, int begin, uint8_t *tile, uint4 *turns = nullptr) const {
+  /// The rows as they are, in tiles where they will be turned.
+  __device__ void copy(const Shape &s, int b, int h, int begin, uint8_t *tile) const {
     const __half *keys = s.keyRows(which, b, h, begin) + first * N + j;
 #pragma unroll
     for (int k = 0; k < own; ++k) {
@@ -266,31 +266,30 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
       copy16(tile + tileByte(first + k, j, rows), valid ? keys + k * N : s.keys, valid);
       copy16(tile + tileByte(first + k, N / 2 + j, rows), valid ? keys + k * N + N / 2 : s.keys, valid);
     }
-    if (turns)
-      copyTurns(s, b, h, begin, turns);
-  }
-  /// Cosines 1 and sines 0, for the channels that are never rotated.
-  __device__ static uint4 unturned() { return {0x3c003c00, 0, 0x3c003c00, 0}; }
-  __device__ void clearTurns(const Shape &s, uint4 *turns) const {
-    if (j >= s.A)
-      turns[threadIdx.x] = turns[Threads + threadIdx.x] = unturned();
-  }
-  __device__ void copyTurns(const Shape &s, int b, int h, int begin, uint4 *turns) const {
-    if (j < s.A && begin + first / R < s.sequence) {
-      const uint4 *from = reinterpret_cast<const uint4 *>(rotationOf(s, b, h, begin));
-      copy16(turns + threadIdx.x, from), copy16(turns + Threads + threadIdx.x, from + 1);
-    }
   }
   __device__ const uint2 *rotationOf(const Shape &s, int b, int h, int begin) const {
     return s.rotation + ((s.token(b, h, begin) + first / R) * s.A + j) / 2;
   }
-  /// tile = rotated keys from the tile `raw`, which may be the same; `bias` [R, N] is the head's.
+  /// The rotation of the thread's token, for R > 1, to turns[0] and turns[stride].
+  __device__ void copyTurns(const Shape &s, int b, int h, int begin, uint4 *turns, int stride) const {
+    if (j < s.A && begin + first / R < s.sequence) {
+      const uint4 *from = reinterpret_cast<const uint4 *>(rotationOf(s, b, h, begin));
+      copy16(turns, from), copy16(turns + stride, from + 1);
+    }
+  }
+  /// Cosines 1 and sines 0, for the channels that are never rotated.
+  __device__ static uint4 unturned() { return {0x3c003c00, 0, 0x3c003c00, 0}; }
+  __device__ void clearTurns(const Shape &s, uint4 *turns, int stride) const {
+    if (j >= s.A)
+      turns[0] = turns[stride] = unturned();
+  }
+  /// tile = rotated keys from the tile `raw`, which may be the same; `bias` [R, N] is the head's, turns what copyTurns() copied, if it did.
   __device__ void turn(const Shape &s, int b, int h, int begin, const __half *bias, const uint8_t *raw, uint8_t *tile,
-                       const uint4 *turns = nullptr) const {
+                       const uint4 *turns = nullptr, int stride = 0) const {
     const uint2 *rotation = rotationOf(s, b, h, begin);
     uint4 turn[2] = {unturned(), unturned()};
     if (turns)
-      turn[0] = turns[threadIdx.x], turn[1] = turns[Threads + threadIdx.x];
+      turn[0] = turns[0], turn[1] = turns[stride];
 #pragma unroll(own > 2 ? 2 : own)
     for (int k = 0; k < own; ++k) {
       int i = first + k, t = i / R, r = i % R;

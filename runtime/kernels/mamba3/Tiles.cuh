@@ -94,6 +94,12 @@ __device__ inline void multiplyTiles(float *sum, uint32_t a, int a_rows, uint32_
 /// Address of the columns from `col` on of a matrix of `rows` rows, for a transposed operand; col is a multiple of 16.
 __device__ inline uint32_t columnsFrom(uint32_t tile, int col, int rows) { return tile + (col >> 6) * rows * 128 + (col & 63) * 2; }
 
+/// The value, but what a loop derives from it is computed in each turn instead of kept in registers.
+__device__ inline int anew(int value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 __device__ inline float warpSum(float value) {
 #pragma unroll
   for (int offset = 16; offset; offset >>= 1)

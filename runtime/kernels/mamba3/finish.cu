@@ -20,80 +20,87 @@ __global__ void sumChunks(Shape s, const float *partial, int first_head, bool ad
 }
 
 /// One block a head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
-/// gradient of tanh(angle) through this head. A lane takes `Own` angles.
+/// gradient of tanh(angle) through this head. A lane takes `Own` pairs of angles.
 template <int Own> __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
-  __shared__ float span_sum[walk_warps][64], warp_sums[walk_warps];
-  __shared__ int span_starts[walk_warps];
-  int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+  __shared__ float2 span_sum[walk_spans][32];
+  __shared__ float warp_sums[walk_warps];
+  __shared__ int span_starts[walk_spans];
+  int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32, member = lane % 16, span_index = threadIdx.x / 16;
   int64_t first = s.token(b, h, 0);
-  int span = (s.sequence + walk_warps - 1) / walk_warps, begin = warp * span, end = min(s.sequence, begin + span);
-  // Starts of 32 tokens at a time, one a bit, from the end.
-  auto walk = [&](auto &&visit) {
-    for (int last = end; last > begin; last -= 32) {
-      int low = max(begin, last - 32), count = last - low, mine = low + min(lane, count - 1);
-      float delta = s.delta[first + mine];
-      uint32_t starts = __ballot_sync(0xffffffff, isinf(s.decay[first + mine]));
-#pragma unroll 8
-      for (int i = count - 1; i >= 0; --i)
-        visit(low + i, __shfl_sync(0xffffffff, delta, i), starts >> i & 1);
+  int span = (s.sequence + walk_spans - 1) / walk_spans, begin = min(s.sequence, span_index * span), end = min(s.sequence, begin + span);
+  int all_pairs = s.A / 2, any_start = 0;
+  const float2 *d_turn = reinterpret_cast<const float2 *>(to.d_turn) + first * all_pairs;
+  float2 *d_summed = reinterpret_cast<float2 *>(to.d_summed) + first * all_pairs;
+  const float2 *turn = reinterpret_cast<const float2 *>(s.turn) + int64_t(b) * s.sequence * all_pairs;
+  // From the last token to the first, 8 at a time: visit(i, token, whether a document starts there). A token before the span is skipped.
+  auto walk = [&](auto &&visit, auto &&after) {
+    for (int last = end; last > end - span; last -= 8) {
+      int mine = last - 1 - member % 8;
+      uint32_t starts = __ballot_sync(0xffffffff, mine >= begin && isinf(s.decay[first + max(mine, 0)])) >> (lane & 16);
+      any_start |= starts & 0xff;
+#pragma unroll
+      for (int i = 0; i < 8; ++i)
+        visit(i, last - 1 - i, starts >> i & 1);
+      after(last);
     }
   };
-  float sums[Own] = {};
-  int any_start = 0;
-  walk([&](int t, float, bool starts) {
+  float2 sums[Own] = {};
+  walk(
+      [&](int, int t, bool starts) {
 #pragma unroll
-    for (int k = 0; k < Own; ++k) {
-      int j = lane + 32 * k;
-      float d = j < s.A ? __ldcg(to.d_turn + (first + t) * s.A + j) : 0.0f;
-      sums[k] = starts ? 0.0f : sums[k] + d;
-    }
-    any_start |= starts;
-  });
-  for (int k = 0; k < Own; ++k)
-    span_sum[warp][lane + 32 * k] = sums[k];
-  if (lane == 0)
-    span_starts[warp] = any_start;
-  __syncthreads();
-  for (int k = 0; k < Own; ++k) {
-    sums[k] = 0;
-    for (int after = walk_warps - 1; after > warp; --after)
-      sums[k] = span_starts[after] ? span_sum[after][lane + 32 * k] : sums[k] + span_sum[after][lane + 32 * k];
-  }
-  const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
-  // Eight tokens at a time, whose sums over angles are taken together: lane l ends with that of token `last - 1 - l / 4`.
-  for (int last = end; last > begin; last -= 8) {
-    float steps[8];
-#pragma unroll
-    for (int i = 0; i < 8; ++i) {
-      int t = last - 1 - i;
-      steps[i] = 0;
-      if (t < begin)
-        continue;
-      float delta = s.delta[first + t];
-      bool starts = isinf(s.decay[first + t]);
-#pragma unroll
-      for (int k = 0; k < Own; ++k) {
-        int j = lane + 32 * k;
-        if (j < s.A) {
-          sums[k] += __ldcg(to.d_turn + (first + t) * s.A + j);
-          steps[i] += j < s.angles ? 3.14159265f * __ldg(turn + int64_t(t) * s.A + j) * sums[k] : 0.0f;
-          to.d_summed[(first + t) * s.A + j] = 3.14159265f * delta * sums[k];
+        for (int k = 0; k < Own; ++k) {
+          int pair = member + 16 * k;
+          float2 d = t >= begin && pair < all_pairs ? __ldcg(d_turn + int64_t(t) * all_pairs + pair) : float2{};
+          sums[k] = starts ? float2{} : float2{sums[k].x + d.x, sums[k].y + d.y};
         }
-        sums[k] = starts ? 0.0f : sums[k];
-      }
+      },
+      [](int) {});
+#pragma unroll
+  for (int k = 0; k < Own; ++k)
+    span_sum[span_index][member + 16 * k] = sums[k];
+  if (member == 0)
+    span_starts[span_index] = any_start;
+  __syncthreads();
+#pragma unroll
+  for (int k = 0; k < Own; ++k) {
+    sums[k] = {};
+    for (int after = walk_spans - 1; after > span_index; --after) {
+      float2 more = span_sum[after][member + 16 * k];
+      sums[k] = span_starts[after] ? more : float2{sums[k].x + more.x, sums[k].y + more.y};
     }
-#pragma unroll
-    for (int count = 4, offset = 16; count; count >>= 1, offset >>= 1)
-#pragma unroll
-      for (int i = 0; i < count; ++i) {
-        bool upper = lane & offset;
-        steps[i] = (upper ? steps[i + count] : steps[i]) + __shfl_xor_sync(0xffffffff, upper ? steps[i] : steps[i + count], offset);
-      }
-    float step = steps[0] + __shfl_xor_sync(0xffffffff, steps[0], 1);
-    step += __shfl_xor_sync(0xffffffff, step, 2);
-    if (lane % 4 == 0 && last - 1 - lane / 4 >= begin)
-      to.d_delta[first + last - 1 - lane / 4] = step;
   }
+  float steps[8];
+  walk(
+      [&](int i, int t, bool starts) {
+        float delta = 3.14159265f * s.delta[first + max(t, 0)];
+        steps[i] = 0;
+#pragma unroll
+        for (int k = 0; k < Own; ++k) {
+          int pair = member + 16 * k;
+          if (t >= begin && pair < all_pairs) {
+            float2 d = __ldcg(d_turn + int64_t(t) * all_pairs + pair), turned = __ldg(turn + int64_t(t) * all_pairs + pair);
+            sums[k] = {sums[k].x + d.x, sums[k].y + d.y};
+            steps[i] += 3.14159265f * ((2 * pair < s.angles ? turned.x * sums[k].x : 0.0f) + (2 * pair + 1 < s.angles ? turned.y * sums[k].y : 0.0f));
+            d_summed[int64_t(t) * all_pairs + pair] = {delta * sums[k].x, delta * sums[k].y};
+          }
+          if (starts)
+            sums[k] = {};
+        }
+      },
+      // Sums over the 16 lanes: two of them end with each token's.
+      [&](int last) {
+#pragma unroll
+        for (int count = 4, offset = 8; count; count >>= 1, offset >>= 1)
+#pragma unroll
+          for (int i = 0; i < count; ++i) {
+            bool upper = lane & offset;
+            steps[i] = (upper ? steps[i + count] : steps[i]) + __shfl_xor_sync(0xffffffff, upper ? steps[i] : steps[i + count], offset);
+          }
+        float step = steps[0] + __shfl_xor_sync(0xffffffff, steps[0], 1);
+        int t = last - 1 - member / 2;
+        if (member % 2 == 0 && t >= begin)
+          to.d_delta[first + t] = step;
+      });
   __syncthreads();
   float d_bias = 0, step_bias = s.dt_bias.at(h);
   for (int t = threadIdx.x; t < s.sequence; t += blockDim.x) {

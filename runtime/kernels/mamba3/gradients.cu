@@ -1,203 +1,11 @@
 // Gradients of the Mamba-3 scan, chunk by chunk, from the states that enter the chunks and the adjoints of those that leave them. A block
 // takes a chunk through the heads of its group and so sums the gradients of B and C over them, in order.
-#include "runtime/kernels/mamba3/CudaScan.cuh"
+#include "runtime/kernels/mamba3/CudaGradients.cuh"
 
 #include <type_traits>
 
 namespace megacc::cuda::mamba3 {
 namespace {
-
-/// Threads of a block: four warpgroups. The first two have the products of rows with rows, the others those with channels of P, then the
-/// first two dQ and the others dK.
-constexpr int threads = 512, warps = threads / 32;
-
-template <int N, int P, int R> struct GradientMemory {
-  uint8_t keys[P == 64 ? 2 : 0][rows * N * 2]; // B and C before biases and rotation, the same for all heads
-  uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], Gamma[N * P * 2], U[rows * P * 2];
-  uint8_t E[rows * P * 2], M[rows * rows * 2], F[rows * rows * 2]; // with `norm` together also the sums of biases
-  float norm[warps][128];                                          // the terms of the norm's gradient
-  float Y[rows][P + 8];      // then the terms of d_phi, then dU
-  float d_gate[rows][P + 8]; // the terms of d_zeta, then the angle gradients of K
-  static constexpr bool keeps_x = P == 64;
-  uint8_t x[keeps_x ? rows / R * P * 2 : 16];
-  static constexpr bool keeps_head = P == 64;
-  HeadTables<N, P, R> heads[keeps_head ? 2 : 0]; // of this head and the next, as the decays
-  uint4 turns[keeps_head && R > 1 ? 2 * threads : 0];
-  PairWeights<R> weights;
-  Decays<rows / R> decays[2];
-  float masked_rows[2][rows], same_token[2][rows], state_out[2][rows], state_in[2][rows]; // row sums, half of the columns a warpgroup
-  float pair_columns[4][rows];
-  float anchor[warps], skip[warps];
-};
-
-/// Copies `bytes` from global to shared memory, each thread its parts.
-__device__ inline void copyTile(uint8_t *to, const void *from, int bytes) {
-  for (int part = threadIdx.x * 16; part < bytes; part += threads * 16)
-    copy16(to + part, static_cast<const uint8_t *>(from) + part);
-}
-
-/// tile += factor * share, each thread the parts that it copied.
-template <int Bytes> __device__ inline void addWindowShare(uint8_t *tile, const bf16 *share, float factor) {
-  uint4 added[(Bytes + threads * 16 - 1) / (threads * 16)];
-#pragma unroll
-  for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i)
-    added[i] = factor == 0 ? uint4{} : load<uint4>(share + part / 2);
-  waitCopies<0>();
-  if (factor == 0)
-    return;
-#pragma unroll
-  for (int part = threadIdx.x * 16, i = 0; part < Bytes; part += threads * 16, ++i) {
-    uint4 values = *reinterpret_cast<uint4 *>(tile + part);
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      __nv_bfloat162 &pair = reinterpret_cast<__nv_bfloat162 *>(&values)[k];
-      float2 sum = __bfloat1622float2(pair), more = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&added[i])[k]);
-      pair = __floats2bfloat162_rn(fmaf(factor, more.x, sum.x), fmaf(factor, more.y, sum.y));
-    }
-    *reinterpret_cast<uint4 *>(tile + part) = values;
-  }
-}
-
-/// Inner product of two tiles by the first half of the block, this thread's share.
-__device__ inline float tileDot(const uint8_t *a, const uint8_t *b, int bytes) {
-  float sum = 0;
-#pragma unroll 2
-  for (int part = threadIdx.x * 16; part < bytes; part += threads / 2 * 16) {
-    uint4 from_a = *reinterpret_cast<const uint4 *>(a + part), from_b = *reinterpret_cast<const uint4 *>(b + part);
-#pragma unroll
-    for (int k = 0; k < 4; ++k) {
-      float2 x = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&from_a)[k]);
-      float2 y = __bfloat1622float2(reinterpret_cast<const __nv_bfloat162 *>(&from_b)[k]);
-      sum = fmaf(x.x, y.x, fmaf(x.y, y.y, sum));
-    }
-  }
-  return sum;
-}
-
-/// Output side of the tokens: E, the gradient of z, and the terms of the gradients of phi (in Y), zeta (in d_gate), the skip and the norm.
-template <int N, int P, int R, bool Norm>
-__device__ void gateGradients(const Shape &s, const GradientPass &pass, GradientMemory<N, P, R> &memory, int h, int begin,
-                              const float *psi_row, const float *zeta_row, const float *phi_row, const TokenRows<P, R, threads> &x_rows,
-                              const TokenRows<P, R, threads> &z_rows, const TokenRows<P, R, threads> &d_rows) {
-  using Rows = TokenRows<P, R, threads>;
-  constexpr int pairs = P / 64;
-  float2 d_norm[pairs] = {};
-  float d_skip = 0;
-#pragma unroll
-  for (int k = 0; k < Rows::tokens; ++k) {
-    int t = Rows::token(k);
-    if (Rows::chunk % Rows::warps && t >= Rows::chunk)
-      break;
-    float2 d_z[pairs] = {};
-#pragma unroll
-    for (int r = 0; r < R; ++r) {
-      float2 y[pairs], e[pairs];
-      float scale = 1, products = 0;
-#pragma unroll
-      for (int pair = 0; pair < pairs; ++pair)
-        y[pair] = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][Rows::channel(pair)]);
-      if constexpr (Norm) {
-        float squares = 0;
-#pragma unroll
-        for (int pair = 0; pair < pairs; ++pair)
-          squares += y[pair].x * y[pair].x + y[pair].y * y[pair].y;
-        scale = rsqrtf(warpSum(squares) / float(s.head_dim) + s.eps);
-      }
-#pragma unroll
-      for (int pair = 0; pair < pairs; ++pair) {
-        int p = Rows::channel(pair);
-        float2 z = widen(z_rows.values[k][pair]), d = widen(d_rows.values[k][pair]);
-        float2 zeta = *reinterpret_cast<const float2 *>(zeta_row + r * P + p), phi = *reinterpret_cast<const float2 *>(phi_row + r * P + p);
-        float2 norm = Norm ? load<float2>(s.out_norms + h * P + p) : float2{1, 1};
-        auto channel = [&](float y, float z, float d, float zeta, float phi, float norm, float &d_phi, float &d_zeta, float &d_z, float &d_norm) {
-          float unit = Norm ? y * scale : y, normed = Norm ? unit * norm : unit;
-          float w = z * zeta, gate = sigmoid(w), silu = w * gate, inside = d * phi;
-          float d_w = inside * normed * fmaf(silu, 1.0f - gate, gate), e = inside * silu;
-          d_phi = d * normed * silu, d_zeta = d_w * z, d_z = fmaf(d_w, zeta, d_z);
-          if (Norm)
-            d_norm += e * unit, e *= norm;
-          return e;
-        };
-        float2 d_phi, d_zeta;
-        e[pair].x = channel(y[pair].x, z.x, d.x, zeta.x, phi.x, norm.x, d_phi.x, d_zeta.x, d_z[pair].x, d_norm[pair].x);
-        e[pair].y = channel(y[pair].y, z.y, d.y, zeta.y, phi.y, norm.y, d_phi.y, d_zeta.y, d_z[pair].y, d_norm[pair].y);
-        *reinterpret_cast<float2 *>(&memory.Y[t * R + r][p]) = d_phi;
-        *reinterpret_cast<float2 *>(&memory.d_gate[t * R + r][p]) = d_zeta;
-        if (Norm)
-          products += e[pair].x * y[pair].x + e[pair].y * y[pair].y;
-      }
-      float shift = Norm ? warpSum(products) * scale * scale / float(s.head_dim) : 0.0f;
-#pragma unroll
-      for (int pair = 0; pair < pairs; ++pair) {
-        if (Norm)
-          e[pair].x = scale * (e[pair].x - y[pair].x * shift), e[pair].y = scale * (e[pair].y - y[pair].y * shift);
-        float2 x = widen(x_rows.values[k][pair]), psi = *reinterpret_cast<const float2 *>(psi_row + r * P + Rows::channel(pair));
-        d_skip += e[pair].x * (x.x * psi.x) + e[pair].y * (x.y * psi.y);
-        storePair(memory.E, t * R + r, Rows::channel(pair), rows, e[pair].x, e[pair].y);
-      }
-    }
-#pragma unroll
-    for (int pair = 0; pair < pairs; ++pair)
-      if (begin + t < s.sequence)
-        writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + h * s.head_dim, Rows::channel(pair),
-                  d_z[pair].x, d_z[pair].y);
-  }
-  d_skip = warpSum(d_skip);
-  if ((threadIdx.x & 31) == 0)
-    memory.skip[threadIdx.x / 32] = d_skip;
-  if constexpr (Norm)
-#pragma unroll
-    for (int pair = 0; pair < pairs; ++pair)
-      *reinterpret_cast<float2 *>(&memory.norm[threadIdx.x / 32][Rows::channel(pair)]) = d_norm[pair];
-}
-
-/// Gradients of step, weight and decay of the chunk's tokens, by one warp; lanes take rows.
-template <int N, int P, int R>
-__device__ void tokenGradients(const Shape &s, const GradientPass &pass, const GradientMemory<N, P, R> &memory, const Decays<rows / R> &decays,
-                               int h, int begin, float *skip) {
-  int lane = threadIdx.x & 31;
-  auto ofToken = [](float value) {
-#pragma unroll
-    for (int offset = 1; offset < R; offset <<= 1)
-      value += __shfl_xor_sync(0xffffffff, value, offset);
-    return value;
-  };
-  // What passes a token: from earlier ones to the end, and what ends in it or later ones less what begins there.
-  float passing[2], ending[2], ending_sum = 0;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    int i = lane + 32 * half, t = i / R;
-    float same = ofToken(memory.same_token[0][i] + memory.same_token[1][i]);
-    float pair_row = ofToken(memory.masked_rows[0][i] + memory.masked_rows[1][i]) - decays.gamma[t] * same;
-    float out = ofToken(memory.state_out[0][i] + memory.state_out[1][i]), in = ofToken(memory.state_in[0][i] + memory.state_in[1][i]);
-    float column = ofToken(memory.pair_columns[0][i] + memory.pair_columns[1][i] + memory.pair_columns[2][i] + memory.pair_columns[3][i]);
-    if (i % R == 0 && begin + t < s.sequence) {
-      int64_t at = s.token(pass.b, h, begin + t);
-      pass.d_weight[at] = column + decays.remaining[t] * in, pass.d_gamma[at] = same;
-    }
-    passing[half] = decays.leaving[t] * in, ending[half] = out + pair_row - decays.weight[t] * column;
-    ending_sum += warpSum(i % R ? 0.0f : ending[half]);
-  }
-  float d_skip = warpSum(lane < warps ? memory.skip[lane] : 0.0f);
-  if (lane == 0)
-    *skip = d_skip;
-  float sum = warpSum(lane < warps / 2 ? memory.anchor[lane] : 0.0f) * decays.end[0] + ending_sum;
-#pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    int i = lane + 32 * half, t = i / R;
-    float change = passing[half] - ending[half], through = change;
-#pragma unroll
-    for (int offset = R; offset < 32; offset <<= 1) {
-      float other = __shfl_up_sync(0xffffffff, through, offset);
-      if (lane >= offset)
-        through += other;
-    }
-    bool starts = decays.document[t] != (t ? decays.document[t - 1] : 0);
-    if (i % R == 0 && begin + t < s.sequence)
-      pass.d_decay[s.token(pass.b, h, begin + t)] = starts ? 0.0f : sum + through - change;
-    sum += __shfl_sync(0xffffffff, through, 31);
-  }
-}
 
 __device__ inline void prefetch(const void *address) { asm volatile("prefetch.global.L2 [%0];" ::"l"(address)); }
 
@@ -225,10 +33,14 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   copyTile(memory.Gamma, pass.adjoints + first_index * N * P, N * P * 2);
   KeyRows<N, R, threads, true> key_rows;
   uint8_t *turned_keys = key_rows.which ? memory.Q : memory.K, *raw_keys = P == 64 ? memory.keys[key_rows.which] : turned_keys;
-  uint4 *turns = Memory::keeps_head && R > 1 ? memory.turns : nullptr;
-  if (turns)
-    key_rows.clearTurns(s, turns);
-  key_rows.copy(s, pass.b, first_head, begin, raw_keys, turns);
+  key_rows.copy(s, pass.b, first_head, begin, raw_keys);
+  int turn = threadIdx.x % (threads / 2); // B and C share the rotations
+  if constexpr (Memory::keeps_turns)
+    if (threadIdx.x < threads / 2) {
+      for (auto &turns : memory.turns)
+        key_rows.clearTurns(s, turns + turn, threads / 2);
+      key_rows.copyTurns(s, pass.b, first_head, begin, memory.turns[0] + turn, threads / 2);
+    }
   if constexpr (Memory::keeps_head)
     memory.heads[0].copy(s, first_head);
   commitCopies();
@@ -236,6 +48,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   if (threadIdx.x < 32)
     memory.decays[0].fill(s, pass.b, first_head, begin);
   __syncthreads();
+  float share = load<float>(pass.chunk_decays + first_index); // of the window's adjoint in the chunk's, of the next head
   // Gradients of C (first half of the block) and B (second), summed over heads: channels side * N / 4 + [0, N / 4) and those N / 2 further.
   float keys[N / 4] = {};
   for (int head = 0; head < s.group_heads; ++head) {
@@ -247,6 +60,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     bool has_next = head + 1 < s.group_heads;
     const float *psi = s.psi + h * R * P, *zeta = s.zeta + h * R * P, *phi = s.phi + h * R * P;
     const __half *bias = s.biases + (int64_t(key_rows.which) * s.heads + h) * R * N;
+    const uint4 *turns = nullptr;
+    if constexpr (Memory::keeps_turns)
+      turns = memory.turns[head & 1] + turn;
     if constexpr (Memory::keeps_head) {
       const auto &tables = memory.heads[head & 1];
       psi = tables.psi, zeta = tables.zeta, phi = tables.phi, bias = tables.bias[key_rows.which];
@@ -256,8 +72,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     z.read(s, z_row + head * s.head_dim, s.width, begin);
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
     addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
-                              pass.chunk_decays[index]);
-    key_rows.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns);
+                              share);
+    share = has_next ? load<float>(pass.chunk_decays + index + s.chunks) : 0.0f;
+    key_rows.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns, threads / 2);
     memory.weights.fill(decays);
     placeInputs<P, R, threads>(x, psi, nullptr, memory.U, nullptr);
 #pragma unroll
@@ -343,8 +160,9 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     if constexpr (Memory::keeps_head)
       if (has_next) {
         memory.heads[(head + 1) & 1].copy(s, h + 1);
-        if (turns)
-          key_rows.copyTurns(s, pass.b, h + 1, begin, turns);
+        if constexpr (Memory::keeps_turns)
+          if (threadIdx.x < threads / 2)
+            key_rows.copyTurns(s, pass.b, h + 1, begin, memory.turns[(head + 1) & 1] + turn, threads / 2);
       }
     commitCopies();
 
@@ -461,8 +279,6 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     multiplyTiles<P, quarter, false, false>(low, second ? U : E, rows, (second ? Gamma : H) + first * 128, N);
     multiplyTiles<P, quarter, false, false>(high, second ? U : E, rows, (second ? Gamma : H) + (first + N / 2) * 128, N);
     commitProducts();
-    if (threadIdx.x < 32)
-      tokenGradients<N, P, R>(s, pass, memory, decays, h, begin, d_skip);
     waitProducts();
     fenceRegisters(low), fenceRegisters(high);
 #pragma unroll
@@ -489,8 +305,10 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     }
     commitCopies();
 
-    // Gradients of x and psi, by the warpgroups that have fewer channels to turn.
+    // Gradients of the tokens' scalars, x and psi, by the warpgroups that have fewer channels to turn.
     if (side) {
+      if (threadIdx.x / 32 == warps - 1)
+        tokenGradients<N, P, R>(s, pass, memory, decays, h, begin, d_skip);
       for (int t = group / 2 * 4 + warp; t < chunk && begin + t < s.sequence; t += warps / 2)
 #pragma unroll
         for (int pair = 0; pair < Rows::pairs; ++pair) {
@@ -527,8 +345,20 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     float angles[quarter / 8][kept];
     bool valid[2] = {begin + row / R < s.sequence, begin + (row + 8) / R < s.sequence};
     int64_t first_token = s.token(pass.b, h, begin);
-    const uint2 *rotations[2] = {s.rotation + ((first_token + row / R) * s.A + first + column) / 2,
-                                 s.rotation + ((first_token + (row + 8) / R) * s.A + first + column) / 2};
+    // Of the thread's two tokens, the pairs of angles of column tile 0; that of tile i is i * stride further.
+    const uint2 *rotations[2];
+    int stride = 4;
+#pragma unroll
+    for (int below = 0; below < 2; ++below) {
+      int t = (row + below * 8) / R;
+      if constexpr (Memory::keeps_turns) {
+        using Keys = KeyRows<N, R, threads, true>;
+        int place = t * R / Keys::own * Keys::lanes + first / 8 + column / 4 * (threads / 2);
+        rotations[below] = reinterpret_cast<const uint2 *>(memory.turns[head & 1] + place) + column / 2 % 2, stride = 2;
+      } else {
+        rotations[below] = s.rotation + ((first_token + t) * s.A + first + column) / 2;
+      }
+    }
 #pragma unroll
     for (int i = 0; i < quarter / 8; ++i) {
       float sums[4] = {};
@@ -540,7 +370,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
           continue;
         int at = row + below * 8, j = first + i * 8 + column;
         float2 v_low = loadPair(tile, at, j, rows), v_high = loadPair(tile, at, N / 2 + j, rows);
-        uint2 turns = load<uint2>(rotations[below] + i * 4); // cosines, sines
+        uint2 turns = rotations[below][i * stride]; // cosines, sines
         float2 cosine = __half22float2(reinterpret_cast<const __half2 &>(turns.x)), sine = __half22float2(reinterpret_cast<const __half2 &>(turns.y));
         float *l = low + i * 4 + below * 2, *u = high + i * 4 + below * 2;
         sums[below * 2] = v_low.x * u[0] - v_high.x * l[0], sums[below * 2 + 1] = v_low.y * u[1] - v_high.y * l[1];

@@ -36,8 +36,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   OutputMemory<N, P, R> &memory = *reinterpret_cast<OutputMemory<N, P, R> *>(shared);
   int window = blockIdx.x, head = blockIdx.y, b = pass.first_batch + blockIdx.z, h = pass.first_head + head;
   int group = __shfl_sync(0xffffffff, int(threadIdx.x) / 128, 0), warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
-  int row = warp * 16 + lane / 4, column = lane % 4 * 2; // of this thread in accumulators; the other row is row + 8
-  int first_row = (N == 128 ? group * 64 : 0) + row, first_column = (N == 128 ? 0 : group * columns) + column;
+  int own_row = warp * 16 + lane / 4, column = lane % 4 * 2; // of this thread in accumulators; the other row is row + 8
+  int first_row = (N == 128 ? group * 64 : 0) + own_row, first_column = (N == 128 ? 0 : group * columns) + column;
   int64_t index = int64_t(blockIdx.z) * pass.heads + head;
   float skip = s.skip.at(h);
 
@@ -69,15 +69,20 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   KeyRows<N, R, block_threads, true> key_rows;
   uint8_t *keys = key_rows.which ? memory.Q : memory.K;
   const __half *bias = memory.head.bias[key_rows.which];
-  uint4 *turns = R > 1 ? memory.turns : nullptr;
-  if (turns)
-    key_rows.clearTurns(s, turns);
-  key_rows.copy(s, b, h, window_begin, keys, turns);
+  uint4 *turns = R > 1 ? memory.turns + threadIdx.x : nullptr;
+  auto copyKeys = [&](int begin) {
+    key_rows.copy(s, b, h, begin, keys);
+    if (R > 1)
+      key_rows.copyTurns(s, b, h, begin, turns, block_threads);
+  };
+  if (R > 1)
+    key_rows.clearTurns(s, turns, block_threads);
+  copyKeys(window_begin);
   commitCopies();
   __syncthreads();
 
   for (int c = 0; c < count; ++c) {
-    int begin = window_begin + c * chunk;
+    int begin = window_begin + c * chunk, row = anew(own_row), state_row = anew(first_row);
     const Decays<chunk> &decays = memory.decays[c];
     placeInputs<P, R, block_threads>(x, memory.head.psi, decays.leaving, memory.U, memory.leaving_U);
     x.read(s, x_row, s.width, begin + chunk);
@@ -85,11 +90,11 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     if constexpr (Gradient)
       d.read(s, pass.d_y + y_first, y_stride, begin);
     waitCopies();
-    key_rows.turn(s, b, h, begin, bias, keys, keys, turns);
+    key_rows.turn(s, b, h, begin, bias, keys, keys, turns, block_threads);
     memory.weights.fill(decays);
 #pragma unroll
     for (int i = 0; i < columns / 2; i += 2)
-      storePair(memory.H, first_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
+      storePair(memory.H, state_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
     publishTiles();
     __syncthreads();
 
@@ -137,7 +142,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     fenceRegisters(state);
     __syncthreads();
     if (c + 1 < count)
-      key_rows.copy(s, b, h, begin + chunk, keys, turns);
+      copyKeys(begin + chunk);
     commitCopies();
 
 #pragma unroll

@@ -140,11 +140,13 @@ __device__ float wrap(float angle) {
   return fmaf(-cycle, rintf(angle * (1.0f / cycle)), angle);
 }
 
-/// One block a head of a batch row: its scalars, then its angles, whose sums run over spans of tokens, one a warp.
-__global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
-  __shared__ float span_sum[walk_warps][64];
-  __shared__ int span_starts[walk_warps];
-  int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, warp = threadIdx.x / 32;
+__device__ float2 wrap(float2 angles) { return {wrap(angles.x), wrap(angles.y)}; }
+
+/// One block a head of a batch row: its scalars, then its angles, whose sums run over spans of tokens. A lane takes `Own` pairs of angles.
+template <int Own> __global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
+  __shared__ float2 span_sum[walk_spans][32];
+  __shared__ int span_starts[walk_spans];
+  int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, member = lane % 16, span_index = threadIdx.x / 16;
   int64_t first = s.token(b, h, 0);
   float step_bias = s.dt_bias.at(h);
   auto step = [&](int t) { return softplus(__bfloat162float(s.row(b, t)[s.column_dt + h]) + step_bias); };
@@ -157,46 +159,55 @@ __global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
     s.weight[first + t] = gamma + (last ? 0.0f : (1.0f - keep(t + 1)) * step(t + 1));
     s.decay[first + t] = s.startsDocument(b, t) ? -INFINITY : fminf(-rate, -1e-4f) * delta * 1.44269504f;
   }
+  if (s.A == 0)
+    return;
   __syncthreads();
-  int span = (s.sequence + walk_warps - 1) / walk_warps, begin = warp * span, end = min(s.sequence, begin + span);
-  const float *turn = s.turn + int64_t(b) * s.sequence * s.A;
-  int any_start = 0;
-  // Sums the turns of angle j over the warp's tokens; steps and starts of 32 tokens at a time, one a lane. visit may wrap the sum.
-  auto walk = [&](int j, float sum, auto &&visit) {
-    for (int t = begin; t < end; t += 32) {
-      int count = min(32, end - t), mine = t + min(lane, count - 1);
-      float step = 3.14159265f * s.delta[first + mine];
-      uint32_t starts = __ballot_sync(0xffffffff, isinf(s.decay[first + mine]));
-      any_start |= starts != 0;
+  int span = (s.sequence + walk_spans - 1) / walk_spans, begin = min(s.sequence, span_index * span), end = min(s.sequence, begin + span);
+  int any_start = 0, all_pairs = s.A / 2;
+  const float2 *turn = reinterpret_cast<const float2 *>(s.turn) + int64_t(b) * s.sequence * all_pairs;
+  // Sums the turns of a pair of angles over the span; steps and starts of 16 tokens at a time, one a lane. visit may wrap the sums.
+  auto walk = [&](int pair, float2 sum, auto &&visit) {
+    for (int low = begin; low < begin + span; low += 16) {
+      int mine = low + member;
+      float step = mine < end ? 3.14159265f * s.delta[first + mine] : 0.0f;
+      uint32_t starts = __ballot_sync(0xffffffff, mine < end && isinf(s.decay[first + mine])) >> (lane & 16);
+      any_start |= starts & 0xffff;
 #pragma unroll 8
-      for (int i = 0; i < count; ++i) {
-        float turned = __ldg(turn + int64_t(t + i) * s.A + j) * __shfl_sync(0xffffffff, step, i);
-        sum = (starts >> i & 1 ? 0.0f : sum) + turned;
-        visit(t + i, sum);
+      for (int i = 0; i < 16; ++i) {
+        float2 angles = low + i < end ? __ldg(turn + int64_t(low + i) * all_pairs + pair) : float2{};
+        float own_step = __shfl_sync(0xffffffff, step, i, 16);
+        bool starts_here = starts >> i & 1;
+        sum = {fmaf(angles.x, own_step, starts_here ? 0.0f : sum.x), fmaf(angles.y, own_step, starts_here ? 0.0f : sum.y)};
+        visit(low + i, sum);
       }
       sum = wrap(sum);
     }
     return sum;
   };
-  for (int j = lane; j - lane < s.A; j += 32) {
-    float sum = walk(min(j, s.A - 1), 0, [](int, float) {});
-    if (j < s.A)
-      span_sum[warp][j] = sum;
+#pragma unroll
+  for (int k = 0; k < Own; ++k) {
+    int pair = min(member + 16 * k, all_pairs - 1);
+    span_sum[span_index][pair] = walk(pair, {}, [](int, float2) {});
   }
-  if (lane == 0)
-    span_starts[warp] = any_start;
+  if (member == 0)
+    span_starts[span_index] = any_start;
   __syncthreads();
-  for (int j = lane; j - lane < s.A; j += 32) {
-    float sum = 0;
-    for (int before = 0; before < warp; ++before)
-      sum = wrap(span_starts[before] ? span_sum[before][min(j, s.A - 1)] : sum + span_sum[before][min(j, s.A - 1)]);
-    __half *to = reinterpret_cast<__half *>(s.rotation) + (first * s.A + j / 2 * 2) * 2 + j % 2;
-    walk(min(j, s.A - 1), sum, [&](int t, float &angle) {
-      angle = wrap(angle);
-      float sine, cosine;
-      __sincosf(angle, &sine, &cosine);
-      if (j < s.A)
-        to[int64_t(t) * s.A * 2] = __float2half(cosine), to[int64_t(t) * s.A * 2 + 2] = __float2half(sine);
+#pragma unroll
+  for (int k = 0; k < Own; ++k) {
+    int pair = min(member + 16 * k, all_pairs - 1);
+    float2 sum = {};
+    for (int before = 0; before < span_index; ++before) {
+      float2 more = span_sum[before][pair];
+      sum = span_starts[before] ? more : float2{sum.x + more.x, sum.y + more.y};
+    }
+    uint2 *to = s.rotation + first * all_pairs + pair;
+    walk(pair, wrap(sum), [&](int t, float2 &angles) {
+      angles = wrap(angles);
+      float2 sine, cosine;
+      __sincosf(angles.x, &sine.x, &cosine.x), __sincosf(angles.y, &sine.y, &cosine.y);
+      __half2 cosines = __floats2half2_rn(cosine.x, cosine.y), sines = __floats2half2_rn(sine.x, sine.y);
+      if (t < end)
+        to[int64_t(t) * all_pairs] = {reinterpret_cast<uint32_t &>(cosines), reinterpret_cast<uint32_t &>(sines)};
     });
   }
 }
@@ -213,7 +224,7 @@ int32_t prepare(const Shape &s, cudaStream_t stream) {
     return status;
   if (turns)
     prepareTurns<<<(turns + 255) / 256, 256, 0, stream>>>(s);
-  prepareHeads<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s);
+  (s.A > 32 ? prepareHeads<2> : prepareHeads<1>)<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s);
   return checkCuda("mamba3: heads");
 }
 

@@ -129,13 +129,17 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
   KeyRows<N, R, block_threads, false> key_rows(Reverse);
   auto copyKeys = [&](int step) {
     auto &tiles = memory.tiles[step % 3];
-    if (step < count)
-      key_rows.copy(s, b, h, window_begin + (Reverse ? count - 1 - step : step) * chunk, tiles.keys, R > 1 ? tiles.turns : nullptr);
+    int t = window_begin + (Reverse ? count - 1 - step : step) * chunk;
+    if (step < count) {
+      key_rows.copy(s, b, h, t, tiles.keys);
+      if (R > 1)
+        key_rows.copyTurns(s, b, h, t, tiles.turns + threadIdx.x, block_threads);
+    }
     commitCopies();
   };
   if (R > 1)
     for (auto &tiles : memory.tiles)
-      key_rows.clearTurns(s, tiles.turns);
+      key_rows.clearTurns(s, tiles.turns + threadIdx.x, block_threads);
   copyKeys(0), copyKeys(1);
   fetch(0);
   __syncthreads();
@@ -157,7 +161,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
       if (step + 1 < count)
         fetch(step + 1);
       waitCopies<1>();
-      key_rows.turn(s, b, h, t, memory.head.bias[Reverse], tiles.keys, tiles.keys, R > 1 ? tiles.turns : nullptr);
+      key_rows.turn(s, b, h, t, memory.head.bias[Reverse], tiles.keys, tiles.keys, R > 1 ? tiles.turns + threadIdx.x : nullptr, block_threads);
     }
     waitProducts();
     fenceRegisters(state);
