@@ -77,6 +77,18 @@ __device__ void storeTile(uint32_t to, const Source &source, int thread, int bat
   fenceShared();
 }
 
+/// One of them, by warp group 0 of a block or, in bulk, its first thread; `barrier` says when it is there.
+template <int rows, int cols, bool bulk>
+__device__ void fill(uint32_t to, const Source &source, uint32_t barrier, int batch, int head, int row) {
+  if constexpr (bulk) {
+    arriveExpecting(barrier, rows * cols * 2);
+    copyTile<rows, cols>(to, source, barrier, batch, head, row);
+  } else {
+    storeTile<rows, cols, 128>(to, source, threadIdx.x, batch, head, row);
+    arrive(barrier);
+  }
+}
+
 // Products. The sums of a thread of warp w, lane l: sum[4 j + 2 h + i] is row 16 w + 8 h + l / 4, column 8 j + 2 (l % 4) + i.
 
 /// Keeps the compiler from moving uses of registers across a wait.
@@ -89,6 +101,14 @@ template <int panels, int count> __device__ inline void fenceRegisters(float (&v
 #pragma unroll
   for (int i = 0; i < panels; ++i)
     fenceRegisters(values[i]);
+}
+
+template <int panels, int count> __device__ inline void clear(float (&values)[panels][count]) {
+#pragma unroll
+  for (int i = 0; i < panels; ++i)
+#pragma unroll
+    for (int j = 0; j < count; ++j)
+      values[i][j] = 0;
 }
 
 #define MG_SUM8(i)                                                                                                                         \
@@ -183,6 +203,7 @@ template <int cols>
 __device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const float (&factor)[2], int batch, int row, int sequence, int heads,
                           int head, int dim) {
   int lane = threadIdx.x % 32;
+  asm volatile("" : "+r"(dim), "+r"(lane)); // or what follows from them is computed early and held in registers through the products
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (row + 8 * h >= sequence)
@@ -207,15 +228,24 @@ __device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const fl
   }
 }
 
-/// Which tile a block works on: heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with the
-/// most work.
+/// Which tiles a block works on. Heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with the most
+/// work; as many blocks as the card has multiprocessors go back and forth over that list, so that their work evens out.
 struct Order {
   int tiles, heads, group; // tiles of a head; heads of all rows; heads of a group
-  __device__ void find(int block, int &head, int &rank) const {
-    int first = block / (tiles * group) * group, members = min(group, heads - first), local = block - first * tiles;
+
+  /// The tile of a turn, counted from the one with the most work; false after the last.
+  __device__ bool find(int turn, int &head, int &rank) const {
+    int item = turn * gridDim.x + (turn % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
+    if (item >= tiles * heads)
+      return false;
+    int first = item / (tiles * group) * group, members = min(group, heads - first), local = item - first * tiles;
     head = first + local % members, rank = local / members;
+    return true;
   }
 };
+
+/// Blocks for an order.
+int32_t countBlocks(int &blocks, const Order &order);
 
 /// Heads whose `bytes` each fit in half of the L2 cache of a Hopper card.
 inline int groupOf(int64_t bytes) { return int(std::max<int64_t>(1, (int64_t(24) << 20) / bytes)); }
