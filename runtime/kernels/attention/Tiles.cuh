@@ -91,6 +91,24 @@ __device__ void fill(uint32_t to, const Source &source, uint32_t barrier, int ba
 
 // Products. The sums of a thread of warp w, lane l: sum[4 j + 2 h + i] is row 16 w + 8 h + l / 4, column 8 j + 2 (l % 4) + i.
 
+/// Consumer warp groups start their products in turns, so that one multiplies while another computes weights. Every group takes as many turns.
+template <int groups> struct Turns {
+  int group;
+  /// Of the thread's group, from 0. The first turn is group 0's.
+  __device__ explicit Turns(int group) : group(group) {
+    if (groups > 1 && group == groups - 1)
+      pass();
+  }
+  __device__ void wait() const {
+    if (groups > 1)
+      asm volatile("bar.sync %0, 256;" ::"r"(1 + group) : "memory");
+  }
+  __device__ void pass() const {
+    if (groups > 1)
+      asm volatile("bar.arrive %0, 256;" ::"r"(group == groups - 1 ? 1 : 2 + group) : "memory");
+  }
+};
+
 /// Keeps the compiler from moving uses of registers across a wait.
 template <int count> __device__ inline void fenceRegisters(float (&values)[count]) {
 #pragma unroll
@@ -146,6 +164,7 @@ __device__ __forceinline__ void multiplyRegistersTransposed(float (&sum)[32], co
 
 /// Starts scores[64 x n] = a b^T: 64 rows of a tile whose panels are `a_panel` bytes, all n rows of another.
 template <int cols, int n> __device__ __forceinline__ void startScores(float (&scores)[n / 2], uint32_t a, uint32_t a_panel, uint32_t b) {
+  asm volatile("" : "+r"(a)); // or its descriptors are held in registers from tile to tile
 #pragma unroll
   for (int k = 0; k < cols / 16; ++k)
     multiplyShared(scores, describeOperand(a + (k / 4) * a_panel + (k % 4) * 32, a_panel),

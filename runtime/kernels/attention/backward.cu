@@ -8,6 +8,9 @@
 #ifndef HELD
 #define HELD 192
 #endif
+#ifndef BPP
+#define BPP 0
+#endif
 namespace megacc::runtime::attention {
 
 namespace {
@@ -222,6 +225,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (Tile::wants_1)
       packWeights(d_scores, d_p);
   };
+  const Turns<BPP ? Tile::consumers : 1> turns(group);
   for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
     group_row = work.first_row + 64 * group, row = group_row + threadIdx.x / 32 % 4 * 16 + lane / 4;
     if constexpr (of_queries) {
@@ -245,6 +249,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       release(empty_stay);
     }
     waitBarrier(full + 8 * place.stage, place.parity);
+    turns.wait();
     fenceRegisters(scores);
     fenceRegisters(d_p);
     fenceProducts();
@@ -252,6 +257,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (Tile::wants_1)
       beginDp(before);
     commitProducts();
+    turns.pass();
     waitProducts<0>();
     fenceRegisters(scores);
     fenceRegisters(d_p);
@@ -265,6 +271,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       if (++tile == work.end)
         tile = work.begin;
       waitBarrier(full + 8 * place.stage, place.parity);
+      turns.wait();
       fenceRegisters(scores);
       fenceRegisters(sum_1);
       fenceRegisters(sum_2);
@@ -277,6 +284,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       commitProducts();
       sum(before);
       commitProducts();
+      turns.pass();
       waitProducts<1>();
       fenceRegisters(scores);
       if constexpr (Tile::d_p_ahead)
@@ -316,9 +324,13 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     release(empty + 8 * before);
     place.advance();
     for (int skipped = count; skipped < all; ++skipped, place.advance()) {
+      turns.wait(), turns.pass();
       waitBarrier(full + 8 * place.stage, place.parity);
       release(empty + 8 * place.stage);
     }
+    int item = turn;
+    asm volatile("" : "+r"(item)); // or the work is held in registers through the products
+    findWork<Tile>(work, a, item);
     const float scale[2] = {a.scale, a.scale}, one[2] = {1.0f, 1.0f};
     int heads = of_queries ? a.heads : a.kv_heads;
     if constexpr (Tile::wants_1)

@@ -28,11 +28,11 @@ struct ForwardArguments {
 };
 
 /// Scores of keys that a query may not see become -infinity. `row`: of the thread's first query.
-template <int n> __device__ __forceinline__ void maskScores(float (&scores)[n], const int (&first)[2], int row, int key) {
+template <int n> __device__ __forceinline__ void maskScores(float (&scores)[n], int2 first, int row, int key) {
 #pragma unroll
   for (int i = 0; i < n; ++i) {
     int h = i / 2 % 2, at = key + i / 4 * 8 + i % 2;
-    if (at > row + 8 * h || at < first[h])
+    if (at > row + 8 * h || at < (h ? first.y : first.x))
       scores[i] = -INFINITY;
   }
 }
@@ -121,6 +121,7 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
   uint32_t group_q = shared_q + 64 * group * 128;
   // Of the n-th tile of this block.
   int n = 0;
+  const Turns<Tile::consumers> turns(group);
   auto stageOf = [](int n) { return n % stages; };
   auto waitFor = [&](uint32_t barriers, int n) { waitBarrier(barriers + 8 * (n % stages), uint32_t(n / stages % 2)); };
   auto release = [&](uint32_t barriers, int n) {
@@ -128,33 +129,37 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
       arrive(barriers + 8 * (n % stages));
   };
   for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
-    int group_query = work.first_query + 64 * group, row = group_query + 16 * warp + lane / 4;
-    auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[work.batch * a.sequence + min(query, a.sequence - 1)] : 0; };
-    int first[2] = {firstKey(row), firstKey(row + 8)}, latest_first = firstKey(group_query + 63);
-    // Tiles behind the last query of this group hold nothing for it.
-    int count = min((group_query + 63) / keys + 1, work.end_tile) - work.first_tile;
+    int group_query = work.first_query + 64 * group, row_in_group = 16 * warp + lane / 4, first_key_row = work.batch * a.sequence;
+    auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[first_key_row + min(query, a.sequence - 1)] : 0; };
+    // Tiles from `clean` on hold only keys of the document of every query, those from `end` on only keys behind the last query of this group.
+    int clean = (firstKey(group_query + 63) + keys - 1) / keys, end = min((group_query + 63) / keys + 1, work.end_tile), tile = work.first_tile;
     float scores[keys / 2], out[v / 64][32] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {}, shrink[2];
     uint32_t weights[keys / 16][4];
-    auto weigh = [&](int tile) {
-      if (tile * keys + keys - 1 > group_query || tile * keys < latest_first)
-        maskScores(scores, first, row, tile * keys + 2 * (lane % 4));
+    auto weigh = [&] {
+      if (tile * keys + keys - 1 > group_query || tile < clean) {
+        int row = group_query + row_in_group;
+        maskScores(scores, {firstKey(row), firstKey(row + 8)}, row, tile * keys + 2 * (lane % 4));
+      }
       softmaxStep(scores, largest, sum, shrink, a.scale_log2);
     };
     waitBarrier(full_q, turn % 2);
     waitFor(full_k, n);
+    turns.wait();
     fenceRegisters(scores);
     fenceProducts();
     startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k + stageOf(n) * Tile::k_bytes);
     commitProducts();
+    turns.pass();
     waitProducts<0>();
     fenceRegisters(scores);
     release(empty_k, n);
-    weigh(work.first_tile);
+    weigh();
     packWeights(weights, scores);
 #pragma unroll 1
-    for (int i = 1; i < count; ++i) {
+    while (++tile < end) {
       ++n;
       waitFor(full_k, n);
+      turns.wait();
       fenceRegisters(scores);
       fenceRegisters(out);
       fenceProducts();
@@ -164,10 +169,11 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
       fenceProducts();
       startSums<v, keys>(out, weights, shared_v + stageOf(n - 1) * Tile::v_bytes);
       commitProducts();
+      turns.pass();
       waitProducts<1>();
       fenceRegisters(scores);
       release(empty_k, n);
-      weigh(work.first_tile + i);
+      weigh();
       waitProducts<0>();
       fenceRegisters(out);
       release(empty_v, n - 1);
@@ -188,12 +194,17 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
     waitProducts<0>();
     fenceRegisters(out);
     release(empty_v, n);
-    for (int skipped = work.first_tile + count; skipped < work.end_tile; ++skipped) {
+    int item = turn;
+    asm volatile("" : "+r"(item)); // or the work is held in registers through the products
+    findWork<Tile>(work, a, item);
+    for (; tile < work.end_tile; ++tile) {
       ++n;
+      turns.wait(), turns.pass();
       waitFor(full_k, n), release(empty_k, n);
       waitFor(full_v, n), release(empty_v, n);
     }
     ++n;
+    int row = group_query + row_in_group;
     float factor[2];
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
