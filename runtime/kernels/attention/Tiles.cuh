@@ -77,7 +77,37 @@ __device__ void storeTile(uint32_t to, const Source &source, int thread, int bat
   fenceShared();
 }
 
+/// One of them, by warp group 0 of a block or, in bulk, its first thread; `barrier` says when it is there.
+template <int rows, int cols, bool bulk>
+__device__ void fill(uint32_t to, const Source &source, uint32_t barrier, int batch, int head, int row) {
+  if constexpr (bulk) {
+    arriveExpecting(barrier, rows * cols * 2);
+    copyTile<rows, cols>(to, source, barrier, batch, head, row);
+  } else {
+    storeTile<rows, cols, 128>(to, source, threadIdx.x, batch, head, row);
+    arrive(barrier);
+  }
+}
+
 // Products. The sums of a thread of warp w, lane l: sum[4 j + 2 h + i] is row 16 w + 8 h + l / 4, column 8 j + 2 (l % 4) + i.
+
+/// Consumer warp groups start their products in turns, so that one multiplies while another computes weights. Every group takes as many turns.
+template <int groups> struct Turns {
+  int group;
+  /// Of the thread's group, from 0. The first turn is group 0's.
+  __device__ explicit Turns(int group) : group(group) {
+    if (groups > 1 && group == groups - 1)
+      pass();
+  }
+  __device__ void wait() const {
+    if (groups > 1)
+      asm volatile("bar.sync %0, 256;" ::"r"(1 + group) : "memory");
+  }
+  __device__ void pass() const {
+    if (groups > 1)
+      asm volatile("bar.arrive %0, 256;" ::"r"(group == groups - 1 ? 1 : 2 + group) : "memory");
+  }
+};
 
 /// Keeps the compiler from moving uses of registers across a wait.
 template <int count> __device__ inline void fenceRegisters(float (&values)[count]) {
@@ -89,6 +119,14 @@ template <int panels, int count> __device__ inline void fenceRegisters(float (&v
 #pragma unroll
   for (int i = 0; i < panels; ++i)
     fenceRegisters(values[i]);
+}
+
+template <int panels, int count> __device__ inline void clear(float (&values)[panels][count]) {
+#pragma unroll
+  for (int i = 0; i < panels; ++i)
+#pragma unroll
+    for (int j = 0; j < count; ++j)
+      values[i][j] = 0;
 }
 
 #define MG_SUM8(i)                                                                                                                         \
@@ -126,6 +164,7 @@ __device__ __forceinline__ void multiplyRegistersTransposed(float (&sum)[32], co
 
 /// Starts scores[64 x n] = a b^T: 64 rows of a tile whose panels are `a_panel` bytes, all n rows of another.
 template <int cols, int n> __device__ __forceinline__ void startScores(float (&scores)[n / 2], uint32_t a, uint32_t a_panel, uint32_t b) {
+  asm volatile("" : "+r"(a)); // or its descriptors are held in registers from tile to tile
 #pragma unroll
   for (int k = 0; k < cols / 16; ++k)
     multiplyShared(scores, describeOperand(a + (k / 4) * a_panel + (k % 4) * 32, a_panel),
@@ -183,6 +222,7 @@ template <int cols>
 __device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const float (&factor)[2], int batch, int row, int sequence, int heads,
                           int head, int dim) {
   int lane = threadIdx.x % 32;
+  asm volatile("" : "+r"(dim), "+r"(lane)); // or what follows from them is computed early and held in registers through the products
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (row + 8 * h >= sequence)
@@ -207,15 +247,24 @@ __device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const fl
   }
 }
 
-/// Which tile a block works on: heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with the
-/// most work.
+/// Which tiles a block works on. Heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with the most
+/// work; as many blocks as the card has multiprocessors go back and forth over that list, so that their work evens out.
 struct Order {
   int tiles, heads, group; // tiles of a head; heads of all rows; heads of a group
-  __device__ void find(int block, int &head, int &rank) const {
-    int first = block / (tiles * group) * group, members = min(group, heads - first), local = block - first * tiles;
+
+  /// The tile of a turn, counted from the one with the most work; false after the last.
+  __device__ bool find(int turn, int &head, int &rank) const {
+    int item = turn * gridDim.x + (turn % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
+    if (item >= tiles * heads)
+      return false;
+    int first = item / (tiles * group) * group, members = min(group, heads - first), local = item - first * tiles;
     head = first + local % members, rank = local / members;
+    return true;
   }
 };
+
+/// Blocks for an order.
+int32_t countBlocks(int &blocks, const Order &order);
 
 /// Heads whose `bytes` each fit in half of the L2 cache of a Hopper card.
 inline int groupOf(int64_t bytes) { return int(std::max<int64_t>(1, (int64_t(24) << 20) / bytes)); }

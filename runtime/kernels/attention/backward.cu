@@ -8,6 +8,9 @@
 #ifndef HELD
 #define HELD 192
 #endif
+#ifndef BPP
+#define BPP 0
+#endif
 namespace megacc::runtime::attention {
 
 namespace {
@@ -27,7 +30,7 @@ template <int qk, int v, Pass pass> struct BackwardTile {
   static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2, pass_2_bytes = step_rows * v * 2;
   static constexpr int terms_bytes = of_queries ? 0 : step_rows * int(sizeof(RowTerms));
   static constexpr int stage_bytes = pass_1_bytes + pass_2_bytes;
-  static constexpr int shared_bytes = 1024 + stay_1_bytes + stay_2_bytes + stages * (stage_bytes + terms_bytes) + 8 * (1 + 2 * stages);
+  static constexpr int shared_bytes = 1024 + stay_1_bytes + stay_2_bytes + stages * (stage_bytes + terms_bytes) + 8 * (2 + 2 * stages);
 };
 
 struct BackwardArguments {
@@ -40,10 +43,9 @@ struct BackwardArguments {
   float scale, scale_log2; // scale / ln 2
 };
 
-/// Steps of a block: passing tiles [begin, end) of each of `heads` heads.
-struct Steps {
-  int batch, head, first_head, heads, begin, end;
-  __device__ int count() const { return (end - begin) * heads; }
+/// Rows of one head that stay, and the steps they go through: passing tiles [begin, end) of each of `heads` heads.
+struct Work {
+  int batch, head, first_row, first_head, heads, begin, end;
 };
 
 /// Last query whose document holds `key`: the last whose first key is not behind it. first_keys ascends.
@@ -59,14 +61,35 @@ __device__ inline int lastQuery(const int32_t *first_keys, int key, int sequence
   return low;
 }
 
-template <typename Tile> __device__ Steps findSteps(const BackwardArguments &a, const int32_t *first_keys, int all_head, int first_row) {
-  int end_row = min(first_row + Tile::rows, a.sequence), group = a.heads / a.kv_heads;
+template <typename Tile> __device__ bool findWork(Work &work, const BackwardArguments &a, int turn) {
+  int all_head, rank;
+  if (!a.order.find(turn, all_head, rank))
+    return false;
+  int heads = Tile::of_queries ? a.heads : a.kv_heads, group = a.heads / a.kv_heads;
+  work.batch = all_head / heads, work.head = all_head % heads;
+  work.first_row = (Tile::of_queries ? a.order.tiles - 1 - rank : rank) * Tile::rows;
+  int end_row = min(work.first_row + Tile::rows, a.sequence);
+  const int32_t *first_keys = a.first_keys ? a.first_keys + work.batch * a.sequence : nullptr;
   if constexpr (Tile::of_queries) {
-    int head = all_head % a.heads;
-    return {all_head / a.heads, head, head / group, 1, first_keys ? first_keys[first_row] / step_rows : 0, (end_row - 1) / step_rows + 1};
+    work.first_head = work.head / group, work.heads = 1;
+    work.begin = first_keys ? first_keys[work.first_row] / step_rows : 0, work.end = (end_row - 1) / step_rows + 1;
   } else {
-    int head = all_head % a.kv_heads, last = first_keys ? lastQuery(first_keys, end_row - 1, a.sequence) : a.sequence - 1;
-    return {all_head / a.kv_heads, head, head * group, group, first_row / step_rows, last / step_rows + 1};
+    int last = first_keys ? lastQuery(first_keys, end_row - 1, a.sequence) : a.sequence - 1;
+    work.first_head = work.head * group, work.heads = group;
+    work.begin = work.first_row / step_rows, work.end = last / step_rows + 1;
+  }
+  return true;
+}
+
+/// Terms of the rows of a passing tile, as fill() does it.
+template <bool bulk> __device__ void fillTerms(uint32_t to, const RowTerms *terms, uint32_t barrier) {
+  if constexpr (bulk) {
+    arriveExpecting(barrier, step_rows * sizeof(RowTerms));
+    copyBytes(to, terms, step_rows * sizeof(RowTerms), barrier);
+  } else {
+    if (threadIdx.x < step_rows)
+      asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to + threadIdx.x * 8), "f"(terms[threadIdx.x].x), "f"(terms[threadIdx.x].y) : "memory");
+    arrive(barrier);
   }
 }
 
@@ -76,79 +99,56 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   constexpr int stages = Tile::stages;
   constexpr bool of_queries = Tile::of_queries;
   extern __shared__ char shared_memory[];
-  uint32_t base = sharedAddress(shared_memory), shared_stay_1 = (base + 1023) / 1024 * 1024, shared_stay_2 = shared_stay_1 + Tile::stay_1_bytes;
+  uint32_t shared_stay_1 = (sharedAddress(shared_memory) + 1023) / 1024 * 1024, shared_stay_2 = shared_stay_1 + Tile::stay_1_bytes;
   uint32_t shared_pass = shared_stay_2 + Tile::stay_2_bytes, shared_terms = shared_pass + stages * Tile::stage_bytes;
-  uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, full = full_stay + 8, empty = full + 8 * stages;
-  int all_head, rank;
-  a.order.find(blockIdx.x, all_head, rank);
-  int first_row = (of_queries ? a.order.tiles - 1 - rank : rank) * Tile::rows;
-  const int32_t *first_keys = a.first_keys ? a.first_keys + int64_t(all_head / (of_queries ? a.heads : a.kv_heads)) * a.sequence : nullptr;
-  const Steps steps = findSteps<Tile>(a, first_keys, all_head, first_row);
+  uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, empty_stay = full_stay + 8, full = empty_stay + 8, empty = full + 8 * stages;
   if (threadIdx.x == 0) {
-    constexpr int fillers = bulk ? 1 : 128;
-    initializeBarrier(full_stay, fillers);
+    constexpr int fillers = bulk ? 1 : 128, readers = 4 * Tile::consumers;
+    initializeBarrier(full_stay, 2 * fillers), initializeBarrier(empty_stay, readers);
     for (int i = 0; i < stages; ++i)
-      initializeBarrier(full + 8 * i, fillers), initializeBarrier(empty + 8 * i, 4 * Tile::consumers);
+      initializeBarrier(full + 8 * i, (of_queries ? 2 : 3) * fillers), initializeBarrier(empty + 8 * i, readers);
     fenceBarriers();
   }
   __syncthreads();
+  Work work;
+  Place<stages> place;
   if (threadIdx.x < 128) {
     if constexpr (Tile::consumers > 1)
       giveRegisters<40>();
     if (bulk && threadIdx.x > 0)
       return;
-    if constexpr (bulk) {
-      arriveExpecting(full_stay, Tile::stay_1_bytes + Tile::stay_2_bytes);
-      copyTile<Tile::rows, qk>(shared_stay_1, a.stay_1, full_stay, steps.batch, steps.head, first_row);
-      copyTile<Tile::rows, v>(shared_stay_2, a.stay_2, full_stay, steps.batch, steps.head, first_row);
-    } else {
-      storeTile<Tile::rows, qk, 128>(shared_stay_1, a.stay_1, threadIdx.x, steps.batch, steps.head, first_row);
-      storeTile<Tile::rows, v, 128>(shared_stay_2, a.stay_2, threadIdx.x, steps.batch, steps.head, first_row);
-      arrive(full_stay);
-    }
-    Place<stages> place;
-    for (int head = steps.first_head; head < steps.first_head + steps.heads; ++head)
-      for (int tile = steps.begin; tile < steps.end; ++tile, place.advance()) {
-        uint32_t barrier = full + 8 * place.stage, to_1 = shared_pass + place.stage * Tile::stage_bytes, to_2 = to_1 + Tile::pass_1_bytes;
-        uint32_t to_terms = shared_terms + place.stage * Tile::terms_bytes;
-        const RowTerms *terms = a.terms + (int64_t(steps.batch) * a.heads + head) * a.padded + tile * step_rows;
-        waitBarrier(empty + 8 * place.stage, place.parity ^ 1);
-        if constexpr (bulk) {
-          arriveExpecting(barrier, Tile::stage_bytes + Tile::terms_bytes);
-          copyTile<step_rows, qk>(to_1, a.pass_1, barrier, steps.batch, head, tile * step_rows);
-          copyTile<step_rows, v>(to_2, a.pass_2, barrier, steps.batch, head, tile * step_rows);
+    for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
+      waitBarrier(empty_stay, (turn + 1) % 2);
+      fill<Tile::rows, qk, bulk>(shared_stay_1, a.stay_1, full_stay, work.batch, work.head, work.first_row);
+      fill<Tile::rows, v, bulk>(shared_stay_2, a.stay_2, full_stay, work.batch, work.head, work.first_row);
+      for (int head = work.first_head; head < work.first_head + work.heads; ++head)
+        for (int tile = work.begin; tile < work.end; ++tile, place.advance()) {
+          uint32_t barrier = full + 8 * place.stage, to = shared_pass + place.stage * Tile::stage_bytes;
+          waitBarrier(empty + 8 * place.stage, place.parity ^ 1);
+          fill<step_rows, qk, bulk>(to, a.pass_1, barrier, work.batch, head, tile * step_rows);
+          fill<step_rows, v, bulk>(to + Tile::pass_1_bytes, a.pass_2, barrier, work.batch, head, tile * step_rows);
           if constexpr (!of_queries)
-            copyBytes(to_terms, terms, Tile::terms_bytes, barrier);
-        } else {
-          storeTile<step_rows, qk, 128>(to_1, a.pass_1, threadIdx.x, steps.batch, head, tile * step_rows);
-          storeTile<step_rows, v, 128>(to_2, a.pass_2, threadIdx.x, steps.batch, head, tile * step_rows);
-          if (!of_queries && threadIdx.x < step_rows)
-            reinterpret_cast<RowTerms *>(shared_memory + (to_terms - base))[threadIdx.x] = terms[threadIdx.x];
-          arrive(barrier);
+            fillTerms<bulk>(shared_terms + place.stage * Tile::terms_bytes,
+                            a.terms + (int64_t(work.batch) * a.heads + head) * a.padded + tile * step_rows, barrier);
         }
-      }
+    }
     return;
   }
   if constexpr (Tile::consumers > 1)
     takeRegisters<232>();
-  int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-  int group_row = first_row + 64 * group, row = group_row + 16 * warp + lane / 4;
+  int group = threadIdx.x / 128 - 1, lane = threadIdx.x % 32;
   uint32_t stay_1 = shared_stay_1 + group * box_bytes, stay_2 = shared_stay_2 + group * box_bytes;
-  auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[steps.batch * a.sequence + min(query, a.sequence - 1)] : 0; };
-  // Of the rows of this thread, where they are queries.
-  float lse[2] = {}, delta[2] = {};
-  int first[2] = {}, latest_first = 0;
-  if constexpr (of_queries) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h)
-      if (row + 8 * h < a.sequence) {
-        RowTerms own = a.terms[int64_t(all_head) * a.padded + row + 8 * h];
-        lse[h] = own.x, delta[h] = own.y, first[h] = firstKey(row + 8 * h);
-      }
-    latest_first = firstKey(group_row + 63);
-  }
-  float scores[32], d_p[32], sum_1[Tile::wants_1 ? qk / 64 : 1][32] = {}, sum_2[Tile::wants_2 ? v / 64 : 1][32] = {};
+  int group_row, row;
+  float lse[2], delta[2]; // of the rows of this thread, where they are queries
+  int first[2], latest_first;
+  float scores[32], d_p[32], sum_1[Tile::wants_1 ? qk / 64 : 1][32], sum_2[Tile::wants_2 ? v / 64 : 1][32];
   uint32_t weights[4][4], d_scores[4][4];
+  auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[work.batch * a.sequence + min(query, a.sequence - 1)] : 0; };
+  auto release = [&](uint32_t barrier) {
+    __syncwarp();
+    if (lane == 0)
+      arrive(barrier);
+  };
   [[maybe_unused]] uint32_t held_1[qk / 16][4], held_2[v / 16][4];
   auto beginScores = [&](int stage) {
     uint32_t tile = shared_pass + stage * Tile::stage_bytes;
@@ -225,89 +225,119 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (Tile::wants_1)
       packWeights(d_scores, d_p);
   };
-  Place<stages> place;
-  // Keys behind the last query of this group hold nothing for it; they are at most one tile, so that nobody waits for its leave to overwrite them.
-  int count = of_queries ? min(group_row / step_rows + 1, steps.end) - steps.begin : steps.count(), tile = steps.begin, before = 0;
-  waitBarrier(full_stay, 0);
-  if constexpr (Tile::held) {
-    loadOperands<qk>(held_1, stay_1, Tile::rows * 128);
-    loadOperands<v>(held_2, stay_2, Tile::rows * 128);
-  }
-  waitBarrier(full, 0);
-  fenceRegisters(scores);
-  fenceRegisters(d_p);
-  fenceProducts();
-  beginScores(0);
-  if constexpr (Tile::wants_1)
-    beginDp(0);
-  commitProducts();
-  waitProducts<0>();
-  fenceRegisters(scores);
-  fenceRegisters(d_p);
-  weigh(0, tile, std::true_type());
-  if constexpr (Tile::wants_1)
-    differentiate(0);
-  pack();
-#pragma unroll 1
-  for (int step = 1; step < count; ++step) {
-    place.advance();
-    if (++tile == steps.end)
-      tile = steps.begin;
+  const Turns<BPP ? Tile::consumers : 1> turns(group);
+  for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
+    group_row = work.first_row + 64 * group, row = group_row + threadIdx.x / 32 % 4 * 16 + lane / 4;
+    if constexpr (of_queries) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        bool is_there = row + 8 * h < a.sequence;
+        RowTerms own = is_there ? a.terms[(int64_t(work.batch) * a.heads + work.head) * a.padded + row + 8 * h] : RowTerms();
+        lse[h] = own.x, delta[h] = own.y, first[h] = firstKey(row + 8 * h);
+      }
+      latest_first = firstKey(group_row + 63);
+    }
+    clear(sum_1);
+    clear(sum_2);
+    // Keys behind the last query of this group hold nothing for it.
+    int all = (work.end - work.begin) * work.heads, count = of_queries ? min(group_row / step_rows + 1, work.end) - work.begin : all;
+    int tile = work.begin, before = place.stage;
+    waitBarrier(full_stay, turn % 2);
+    if constexpr (Tile::held) {
+      loadOperands<qk>(held_1, stay_1, Tile::rows * 128);
+      loadOperands<v>(held_2, stay_2, Tile::rows * 128);
+      release(empty_stay);
+    }
     waitBarrier(full + 8 * place.stage, place.parity);
+    turns.wait();
     fenceRegisters(scores);
+    fenceRegisters(d_p);
+    fenceProducts();
+    beginScores(before);
+    if constexpr (Tile::wants_1)
+      beginDp(before);
+    commitProducts();
+    turns.pass();
+    waitProducts<0>();
+    fenceRegisters(scores);
+    fenceRegisters(d_p);
+    weigh(before, tile, std::true_type());
+    if constexpr (Tile::wants_1)
+      differentiate(before);
+    pack();
+#pragma unroll 1
+    for (int step = 1; step < count; ++step) {
+      place.advance();
+      if (++tile == work.end)
+        tile = work.begin;
+      waitBarrier(full + 8 * place.stage, place.parity);
+      turns.wait();
+      fenceRegisters(scores);
+      fenceRegisters(sum_1);
+      fenceRegisters(sum_2);
+      if constexpr (Tile::d_p_ahead)
+        fenceRegisters(d_p);
+      fenceProducts();
+      beginScores(place.stage);
+      if constexpr (Tile::wants_1 && Tile::d_p_ahead)
+        beginDp(place.stage);
+      commitProducts();
+      sum(before);
+      commitProducts();
+      turns.pass();
+      waitProducts<1>();
+      fenceRegisters(scores);
+      if constexpr (Tile::d_p_ahead)
+        fenceRegisters(d_p);
+      if (isMasked(tile))
+        weigh(place.stage, tile, std::true_type());
+      else
+        weigh(place.stage, tile, std::false_type());
+      if constexpr (Tile::wants_1 && Tile::d_p_ahead)
+        differentiate(place.stage);
+      waitProducts<0>();
+      fenceRegisters(sum_1);
+      fenceRegisters(sum_2);
+      release(empty + 8 * before);
+      before = place.stage;
+      if constexpr (Tile::wants_1 && !Tile::d_p_ahead) {
+        fenceRegisters(d_p);
+        fenceProducts();
+        beginDp(before);
+        commitProducts();
+        waitProducts<0>();
+        fenceRegisters(d_p);
+        differentiate(before);
+      }
+      pack();
+    }
+    if constexpr (!Tile::held)
+      release(empty_stay);
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
-    if constexpr (Tile::d_p_ahead)
-      fenceRegisters(d_p);
     fenceProducts();
-    beginScores(place.stage);
-    if constexpr (Tile::wants_1 && Tile::d_p_ahead)
-      beginDp(place.stage);
-    commitProducts();
     sum(before);
     commitProducts();
-    waitProducts<1>();
-    fenceRegisters(scores);
-    if constexpr (Tile::d_p_ahead)
-      fenceRegisters(d_p);
-    if (isMasked(tile))
-      weigh(place.stage, tile, std::true_type());
-    else
-      weigh(place.stage, tile, std::false_type());
-    if constexpr (Tile::wants_1 && Tile::d_p_ahead)
-      differentiate(place.stage);
     waitProducts<0>();
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
-    __syncwarp();
-    if (lane == 0)
-      arrive(empty + 8 * before);
-    before = place.stage;
-    if constexpr (Tile::wants_1 && !Tile::d_p_ahead) {
-      fenceRegisters(d_p);
-      fenceProducts();
-      beginDp(place.stage);
-      commitProducts();
-      waitProducts<0>();
-      fenceRegisters(d_p);
-      differentiate(place.stage);
+    release(empty + 8 * before);
+    place.advance();
+    for (int skipped = count; skipped < all; ++skipped, place.advance()) {
+      turns.wait(), turns.pass();
+      waitBarrier(full + 8 * place.stage, place.parity);
+      release(empty + 8 * place.stage);
     }
-    pack();
+    int item = turn;
+    asm volatile("" : "+r"(item)); // or the work is held in registers through the products
+    findWork<Tile>(work, a, item);
+    const float scale[2] = {a.scale, a.scale}, one[2] = {1.0f, 1.0f};
+    int heads = of_queries ? a.heads : a.kv_heads;
+    if constexpr (Tile::wants_1)
+      storeSums<qk>(a.sum_1, sum_1, scale, work.batch, row, a.sequence, heads, work.head, a.qk_dim);
+    if constexpr (Tile::wants_2)
+      storeSums<v>(a.sum_2, sum_2, one, work.batch, row, a.sequence, heads, work.head, a.v_dim);
   }
-  fenceRegisters(sum_1);
-  fenceRegisters(sum_2);
-  fenceProducts();
-  sum(before);
-  commitProducts();
-  waitProducts<0>();
-  fenceRegisters(sum_1);
-  fenceRegisters(sum_2);
-  const float scale[2] = {a.scale, a.scale}, one[2] = {1.0f, 1.0f};
-  int heads = of_queries ? a.heads : a.kv_heads;
-  if constexpr (Tile::wants_1)
-    storeSums<qk>(a.sum_1, sum_1, scale, steps.batch, row, a.sequence, heads, steps.head, a.qk_dim);
-  if constexpr (Tile::wants_2)
-    storeSums<v>(a.sum_2, sum_2, one, steps.batch, row, a.sequence, heads, steps.head, a.v_dim);
 }
 
 template <typename Sizes, Pass pass> int32_t runPass(const Problem &p, BackwardArguments a) {
@@ -319,7 +349,10 @@ template <typename Sizes, Pass pass> int32_t runPass(const Problem &p, BackwardA
   auto kernel = backwardKernel<Sizes::qk, Sizes::v, pass, Sizes::bulk>;
   if (int32_t status = cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention_grad"))
     return status;
-  kernel<<<a.order.tiles * a.order.heads, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
+  int blocks;
+  if (int32_t status = countBlocks(blocks, a.order))
+    return status;
+  kernel<<<blocks, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
   return cuda::launched("mg_attention_grad");
 }
 

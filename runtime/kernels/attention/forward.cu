@@ -5,17 +5,6 @@
 #ifndef FWD_CONSUMERS
 #define FWD_CONSUMERS 3
 #endif
-#if PINGPONG
-#define PP_SETUP if (group == Tile::consumers - 1) asm volatile("bar.arrive %0, 256;" :: "r"(1) : "memory");
-#define PP_SYNC asm volatile("bar.sync %0, 256;" :: "r"(1 + group) : "memory");
-#define PP_ARRIVE asm volatile("bar.arrive %0, 256;" :: "r"(1 + (group + 1) % Tile::consumers) : "memory");
-#define PP_FINISH for (int i = count; i < end_tile - first_tile; ++i) { PP_SYNC PP_ARRIVE }
-#else
-#define PP_SETUP
-#define PP_SYNC
-#define PP_ARRIVE
-#define PP_FINISH
-#endif
 namespace megacc::runtime::attention {
 
 namespace {
@@ -25,7 +14,7 @@ template <int qk, int v, bool bulk> struct ForwardTile {
   static constexpr int threads = 128 * (consumers + 1);
   static constexpr int consumer_registers = consumers == 3 ? 160 : 232, producer_registers = consumers == 3 ? 32 : 40;
   static constexpr int q_bytes = queries * qk * 2, k_bytes = keys * qk * 2, v_bytes = keys * v * 2;
-  static constexpr int shared_bytes = 1024 + q_bytes + stages * (k_bytes + v_bytes) + 8 * (1 + 4 * stages);
+  static constexpr int shared_bytes = 1024 + q_bytes + stages * (k_bytes + v_bytes) + 8 * (2 + 4 * stages);
 };
 
 struct ForwardArguments {
@@ -39,11 +28,11 @@ struct ForwardArguments {
 };
 
 /// Scores of keys that a query may not see become -infinity. `row`: of the thread's first query.
-template <int n> __device__ __forceinline__ void maskScores(float (&scores)[n], const int (&first)[2], int row, int key) {
+template <int n> __device__ __forceinline__ void maskScores(float (&scores)[n], int2 first, int row, int key) {
 #pragma unroll
   for (int i = 0; i < n; ++i) {
     int h = i / 2 % 2, at = key + i / 4 * 8 + i % 2;
-    if (at > row + 8 * h || at < first[h])
+    if (at > row + 8 * h || at < (h ? first.y : first.x))
       scores[i] = -INFINITY;
   }
 }
@@ -74,6 +63,22 @@ __device__ __forceinline__ void softmaxStep(float (&scores)[n], float (&largest)
   }
 }
 
+/// Queries of one head, and the tiles of keys that they see.
+struct Work {
+  int all_head, batch, head, first_query, first_tile, end_tile;
+};
+
+template <typename Tile> __device__ bool findWork(Work &work, const ForwardArguments &a, int turn) {
+  int rank;
+  if (!a.order.find(turn, work.all_head, rank))
+    return false;
+  work.batch = work.all_head / a.heads, work.head = work.all_head % a.heads;
+  work.first_query = (a.order.tiles - 1 - rank) * Tile::queries;
+  work.first_tile = a.first_keys ? a.first_keys[work.batch * a.sequence + work.first_query] / Tile::keys : 0;
+  work.end_tile = (min(work.first_query + Tile::queries, a.sequence) - 1) / Tile::keys + 1;
+  return true;
+}
+
 template <int qk, int v, bool bulk>
 __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardKernel(const __grid_constant__ ForwardArguments a) {
   using Tile = ForwardTile<qk, v, bulk>;
@@ -81,138 +86,137 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
   extern __shared__ char shared_memory[];
   uint32_t shared_q = (sharedAddress(shared_memory) + 1023) / 1024 * 1024;
   uint32_t shared_k = shared_q + Tile::q_bytes, shared_v = shared_k + stages * Tile::k_bytes, full_q = shared_v + stages * Tile::v_bytes;
-  uint32_t full_k = full_q + 8, full_v = full_k + 8 * stages, empty_k = full_v + 8 * stages, empty_v = empty_k + 8 * stages;
-  int all_head, rank;
-  a.order.find(blockIdx.x, all_head, rank);
-  int batch = all_head / a.heads, head = all_head % a.heads, kv_head = head / a.group;
-  int first_query = (a.order.tiles - 1 - rank) * Tile::queries, end_query = min(first_query + Tile::queries, a.sequence);
-  const int32_t *first_keys = a.first_keys ? a.first_keys + int64_t(batch) * a.sequence : nullptr;
-  int first_tile = first_keys ? first_keys[first_query] / keys : 0, end_tile = (end_query - 1) / keys + 1;
+  uint32_t empty_q = full_q + 8, full_k = empty_q + 8, full_v = full_k + 8 * stages, empty_k = full_v + 8 * stages, empty_v = empty_k + 8 * stages;
   if (threadIdx.x == 0) {
-    constexpr int fillers = bulk ? 1 : 128;
-    initializeBarrier(full_q, fillers);
+    constexpr int fillers = bulk ? 1 : 128, readers = 4 * Tile::consumers;
+    initializeBarrier(full_q, fillers), initializeBarrier(empty_q, readers);
     for (int i = 0; i < stages; ++i) {
       initializeBarrier(full_k + 8 * i, fillers), initializeBarrier(full_v + 8 * i, fillers);
-      initializeBarrier(empty_k + 8 * i, 4 * Tile::consumers), initializeBarrier(empty_v + 8 * i, 4 * Tile::consumers);
+      initializeBarrier(empty_k + 8 * i, readers), initializeBarrier(empty_v + 8 * i, readers);
     }
     fenceBarriers();
   }
   __syncthreads();
+  Work work;
   if (threadIdx.x < 128) {
     giveRegisters<Tile::producer_registers>();
     if (bulk && threadIdx.x > 0)
       return;
     Place<stages> place;
-    if constexpr (bulk) {
-      arriveExpecting(full_q, Tile::q_bytes);
-      copyTile<Tile::queries, qk>(shared_q, a.q, full_q, batch, head, first_query);
-      for (int tile = first_tile; tile < end_tile; ++tile, place.advance()) {
-        uint32_t at_k = full_k + 8 * place.stage, at_v = full_v + 8 * place.stage;
+    for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
+      int kv_head = work.head / a.group;
+      waitBarrier(empty_q, (turn + 1) % 2);
+      fill<Tile::queries, qk, bulk>(shared_q, a.q, full_q, work.batch, work.head, work.first_query);
+      for (int tile = work.first_tile; tile < work.end_tile; ++tile, place.advance()) {
         waitBarrier(empty_k + 8 * place.stage, place.parity ^ 1);
-        arriveExpecting(at_k, Tile::k_bytes);
-        copyTile<keys, qk>(shared_k + place.stage * Tile::k_bytes, a.k, at_k, batch, kv_head, tile * keys);
+        fill<keys, qk, bulk>(shared_k + place.stage * Tile::k_bytes, a.k, full_k + 8 * place.stage, work.batch, kv_head, tile * keys);
         waitBarrier(empty_v + 8 * place.stage, place.parity ^ 1);
-        arriveExpecting(at_v, Tile::v_bytes);
-        copyTile<keys, v>(shared_v + place.stage * Tile::v_bytes, a.v, at_v, batch, kv_head, tile * keys);
-      }
-    } else {
-      storeTile<Tile::queries, qk, 128>(shared_q, a.q, threadIdx.x, batch, head, first_query);
-      arrive(full_q);
-      for (int tile = first_tile; tile < end_tile; ++tile, place.advance()) {
-        waitBarrier(empty_k + 8 * place.stage, place.parity ^ 1);
-        storeTile<keys, qk, 128>(shared_k + place.stage * Tile::k_bytes, a.k, threadIdx.x, batch, kv_head, tile * keys);
-        arrive(full_k + 8 * place.stage);
-        waitBarrier(empty_v + 8 * place.stage, place.parity ^ 1);
-        storeTile<keys, v, 128>(shared_v + place.stage * Tile::v_bytes, a.v, threadIdx.x, batch, kv_head, tile * keys);
-        arrive(full_v + 8 * place.stage);
+        fill<keys, v, bulk>(shared_v + place.stage * Tile::v_bytes, a.v, full_v + 8 * place.stage, work.batch, kv_head, tile * keys);
       }
     }
     return;
   }
   takeRegisters<Tile::consumer_registers>();
   int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
-  int group_query = first_query + 64 * group, row = group_query + 16 * warp + lane / 4;
   uint32_t group_q = shared_q + 64 * group * 128;
-  int first[2] = {};
-  if (first_keys)
-    for (int h = 0; h < 2; ++h)
-      first[h] = first_keys[min(row + 8 * h, a.sequence - 1)];
-  // Tiles behind the last query of this group hold nothing for it; they are at most one, so that nobody waits for its leave to overwrite them.
-  int count = min((group_query + 63) / keys + 1, end_tile) - first_tile;
-  int latest_first = first_keys ? first_keys[min(group_query + 63, a.sequence - 1)] : 0;
-  float scores[keys / 2], out[v / 64][32] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {}, shrink[2];
-  uint32_t weights[keys / 16][4];
-  auto weigh = [&](int tile) {
-    if (tile * keys + keys - 1 > group_query || tile * keys < latest_first)
-      maskScores(scores, first, row, tile * keys + 2 * (lane % 4));
-    softmaxStep(scores, largest, sum, shrink, a.scale_log2);
+  // Of the n-th tile of this block.
+  int n = 0;
+  const Turns<Tile::consumers> turns(group);
+  auto stageOf = [](int n) { return n % stages; };
+  auto waitFor = [&](uint32_t barriers, int n) { waitBarrier(barriers + 8 * (n % stages), uint32_t(n / stages % 2)); };
+  auto release = [&](uint32_t barriers, int n) {
+    if (lane == 0)
+      arrive(barriers + 8 * (n % stages));
   };
-  // Of the i-th tile.
-  auto stageOf = [](int i) { return i % stages; };
-  auto parityOf = [](int i) { return uint32_t(i / stages % 2); };
-  PP_SETUP
-  waitBarrier(full_q, 0);
-  waitBarrier(full_k, 0);
-  PP_SYNC
-  fenceRegisters(scores);
-  fenceProducts();
-  startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k);
-  commitProducts();
-  PP_ARRIVE
-  waitProducts<0>();
-  fenceRegisters(scores);
-  if (lane == 0)
-    arrive(empty_k);
-  weigh(first_tile);
-  packWeights(weights, scores);
-#pragma unroll 1
-  for (int i = 1; i < count; ++i) {
-    waitBarrier(full_k + 8 * stageOf(i), parityOf(i));
-    PP_SYNC
+  for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
+    int group_query = work.first_query + 64 * group, row_in_group = 16 * warp + lane / 4, first_key_row = work.batch * a.sequence;
+    auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[first_key_row + min(query, a.sequence - 1)] : 0; };
+    // Tiles from `clean` on hold only keys of the document of every query, those from `end` on only keys behind the last query of this group.
+    int clean = (firstKey(group_query + 63) + keys - 1) / keys, end = min((group_query + 63) / keys + 1, work.end_tile), tile = work.first_tile;
+    float scores[keys / 2], out[v / 64][32] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {}, shrink[2];
+    uint32_t weights[keys / 16][4];
+    auto weigh = [&] {
+      if (tile * keys + keys - 1 > group_query || tile < clean) {
+        int row = group_query + row_in_group;
+        maskScores(scores, {firstKey(row), firstKey(row + 8)}, row, tile * keys + 2 * (lane % 4));
+      }
+      softmaxStep(scores, largest, sum, shrink, a.scale_log2);
+    };
+    waitBarrier(full_q, turn % 2);
+    waitFor(full_k, n);
+    turns.wait();
     fenceRegisters(scores);
+    fenceProducts();
+    startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k + stageOf(n) * Tile::k_bytes);
+    commitProducts();
+    turns.pass();
+    waitProducts<0>();
+    fenceRegisters(scores);
+    release(empty_k, n);
+    weigh();
+    packWeights(weights, scores);
+#pragma unroll 1
+    while (++tile < end) {
+      ++n;
+      waitFor(full_k, n);
+      turns.wait();
+      fenceRegisters(scores);
+      fenceRegisters(out);
+      fenceProducts();
+      startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k + stageOf(n) * Tile::k_bytes);
+      commitProducts();
+      waitFor(full_v, n - 1);
+      fenceProducts();
+      startSums<v, keys>(out, weights, shared_v + stageOf(n - 1) * Tile::v_bytes);
+      commitProducts();
+      turns.pass();
+      waitProducts<1>();
+      fenceRegisters(scores);
+      release(empty_k, n);
+      weigh();
+      waitProducts<0>();
+      fenceRegisters(out);
+      release(empty_v, n - 1);
+      packWeights(weights, scores);
+#pragma unroll
+      for (int panel = 0; panel < v / 64; ++panel)
+#pragma unroll
+        for (int j = 0; j < 32; ++j)
+          out[panel][j] *= shrink[j / 2 % 2];
+    }
+    if (lane == 0)
+      arrive(empty_q);
+    waitFor(full_v, n);
     fenceRegisters(out);
     fenceProducts();
-    startScores<qk, keys>(scores, group_q, Tile::queries * 128, shared_k + stageOf(i) * Tile::k_bytes);
+    startSums<v, keys>(out, weights, shared_v + stageOf(n) * Tile::v_bytes);
     commitProducts();
-    waitBarrier(full_v + 8 * stageOf(i - 1), parityOf(i - 1));
-    startSums<v, keys>(out, weights, shared_v + stageOf(i - 1) * Tile::v_bytes);
-    commitProducts();
-    PP_ARRIVE
-    waitProducts<1>();
-    fenceRegisters(scores);
-    if (lane == 0)
-      arrive(empty_k + 8 * stageOf(i));
-    weigh(first_tile + i);
     waitProducts<0>();
     fenceRegisters(out);
-    if (lane == 0)
-      arrive(empty_v + 8 * stageOf(i - 1));
-    packWeights(weights, scores);
+    release(empty_v, n);
+    int item = turn;
+    asm volatile("" : "+r"(item)); // or the work is held in registers through the products
+    findWork<Tile>(work, a, item);
+    for (; tile < work.end_tile; ++tile) {
+      ++n;
+      turns.wait(), turns.pass();
+      waitFor(full_k, n), release(empty_k, n);
+      waitFor(full_v, n), release(empty_v, n);
+    }
+    ++n;
+    int row = group_query + row_in_group;
+    float factor[2];
 #pragma unroll
-    for (int panel = 0; panel < v / 64; ++panel)
-#pragma unroll
-      for (int j = 0; j < 32; ++j)
-        out[panel][j] *= shrink[j / 2 % 2];
+    for (int h = 0; h < 2; ++h) {
+      sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 1);
+      sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 2);
+      factor[h] = 1.0f / sum[h];
+      if (a.lse && lane % 4 == 0 && row + 8 * h < a.sequence)
+        a.lse[int64_t(work.all_head) * a.sequence + row + 8 * h] = (largest[h] * a.scale_log2 + log2f(sum[h])) * 0.6931471805599453f;
+    }
+    if (a.y)
+      storeSums<v>(a.y, out, factor, work.batch, row, a.sequence, a.heads, work.head, a.v_dim);
   }
-  PP_FINISH
-  waitBarrier(full_v + 8 * stageOf(count - 1), parityOf(count - 1));
-  fenceRegisters(out);
-  fenceProducts();
-  startSums<v, keys>(out, weights, shared_v + stageOf(count - 1) * Tile::v_bytes);
-  commitProducts();
-  waitProducts<0>();
-  fenceRegisters(out);
-  float factor[2];
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 1);
-    sum[h] += __shfl_xor_sync(0xffffffffu, sum[h], 2);
-    factor[h] = 1.0f / sum[h];
-    if (a.lse && lane % 4 == 0 && row + 8 * h < a.sequence)
-      a.lse[int64_t(all_head) * a.sequence + row + 8 * h] = (largest[h] * a.scale_log2 + log2f(sum[h])) * 0.6931471805599453f;
-  }
-  if (a.y)
-    storeSums<v>(a.y, out, factor, batch, row, a.sequence, a.heads, head, a.v_dim);
 }
 
 } // namespace
@@ -234,7 +238,10 @@ int32_t runForward(const Problem &p, bf16 *y, float *lse, const bf16 *q, const b
     auto kernel = forwardKernel<Sizes::qk, Sizes::v, Sizes::bulk>;
     if (int32_t status = cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention"))
       return status;
-    kernel<<<a.order.tiles * a.order.heads, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
+    int blocks;
+    if (int32_t status = countBlocks(blocks, a.order))
+      return status;
+    kernel<<<blocks, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
     return cuda::launched("mg_attention");
   });
 }
