@@ -65,10 +65,4 @@ __device__ inline float fastTanh(float x) {
   return y;
 }
 
-/// 16 bytes to shared memory in the background; zeros where `is_there` is not.
-__device__ inline void copyLater(void *to, const void *from, bool is_there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(is_there ? 16 : 0) : "memory");
-}
-__device__ inline void waitForCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
 } // namespace megacc::runtime::cuda

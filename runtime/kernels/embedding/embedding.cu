@@ -86,12 +86,22 @@ __global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorte
 #pragma unroll
     for (int i = 0; i < size; ++i)
       sum[i] = i < left ? to[i] : 0.0f;
-#pragma unroll 8
-  for (; place < end; ++place) {
-    Pack<T> pack = loadPack(d_y + order[place] * cols + col, wide ? size : left, wide);
+  // Rows are added one after the other, but read several at a time.
+  constexpr int batch = 16;
+  for (; place < end; place += batch) {
+    uint4 raw[batch];
 #pragma unroll
-    for (int i = 0; i < size; ++i)
-      sum[i] += pack[i];
+    for (int r = 0; r < batch; ++r)
+      if (place + r < end)
+        raw[r] = loadRaw(d_y + order[place + r] * cols + col, wide ? size : left, wide);
+#pragma unroll
+    for (int r = 0; r < batch; ++r)
+      if (place + r < end) {
+        Pack<T> pack = unpack(raw[r], T());
+#pragma unroll
+        for (int i = 0; i < size; ++i)
+          sum[i] += pack[i];
+      }
   }
 #pragma unroll
   for (int i = 0; i < size; i += 4)

@@ -9,11 +9,12 @@ namespace megacc::runtime::cuda::m2rnn {
 namespace {
 
 struct Shared {
-  Window windows[3];
-  uint4 states[2][row_warps][window + 1][32]; // before each token, and after the last; bf16
-  uint4 squashed[2][row_warps][window][32];   // z in f16, then X in bf16
+  // Not first: reads of the token before a window's first find something there.
   float d_v[2][row_warps][window][fast_value];
   float d_decay[2][row_warps][window][32];
+  uint4 states[2][row_warps][window + 1][32]; // before each token, and after the last; bf16
+  uint4 squashed[2][row_warps][window][32];   // z in f16, then X in bf16
+  Window windows[3];
 };
 
 /// The helper's part of the results of a window: d_v, d_f and the sums of its lane for d_a_log and d_dt_bias.
@@ -39,24 +40,23 @@ __device__ void finish(const Shared &shared, int turn, bf16 *d_v, bf16 *d_f, con
   sums.y += d_input;
 }
 
-/// What a lane needs of one token on the way back.
+/// What a lane needs of one token on the way back. Reading before a window is harmless, its results are not used.
 struct BackInputs {
-  __device__ BackInputs(const uint4 (*states)[32], const uint4 (*squashed)[32], const Window &from, int s, int warp) {
-    int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
+  __device__ BackInputs(const uint4 (*states)[32], const uint4 (*squashed)[32], const LanePlace &from, int s) {
     loadTile(before, states[s]);
     loadTile(z, squashed[s]);
-    q[0] = toFloat(from.q[s][16 * warp + g]);
-    q[1] = toFloat(from.q[s][16 * warp + g + 8]);
+    q[0] = from.q[s * fast_key], q[1] = from.q[s * fast_key + 8];
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
-      d_y[n] = *reinterpret_cast<const uint32_t *>(&from.d_y[s][2 * i + 8 * n]);
-      v[n] = *reinterpret_cast<const uint32_t *>(&from.v[s][2 * i + 8 * n]);
+      d_y[n] = from.d_y[s * fast_value / 2 + 4 * n];
+      d_y_pairs[n] = from.d_y_pairs[s * fast_value / 2 + 4 * n];
+      v_pairs[n] = from.v_pairs[s * fast_value / 2 + 4 * n];
     }
     gate = from.gate[s];
   }
-  uint32_t before[4], z[4], d_y[2], v[2];
+  uint32_t before[4], z[4], d_y_pairs[2], v_pairs[2];
   float q[2];
-  float2 gate;
+  float2 d_y[2], gate;
 };
 
 /// Eight tokens of this warp's rows to their group of shares; the accumulator has a column a token.
@@ -77,22 +77,19 @@ __global__ void __launch_bounds__(fast_threads, 1)
   int warp = threadIdx.x / 32, lane = threadIdx.x % 32, count = (size.sequence + window - 1) / window;
 
   if (warp == row_warps) {
-    float rate = expf(in.a_log[tile.head]), dt_bias = in.dt_bias[tile.head];
+    Courier courier(size, tile, in, d_y);
     float2 sums = {};
-    auto fetchTurn = [&](int turn) {
-      if (turn < count)
-        fetch(shared.windows[turn % 3], size, tile, in, d_y, (count - 1 - turn) * window, rate, dt_bias);
-    };
-    fetchTurn(0);
-    fetchTurn(1);
-    waitForCopies();
+    for (int turn = 0; turn < 2; ++turn) {
+      courier.ask(max(count - 1 - turn, 0) * window);
+      courier.deliver(shared.windows[turn]);
+    }
     __syncthreads();
     for (int turn = 0; turn < count; ++turn) {
+      courier.ask(max(count - 3 - turn, 0) * window);
       if (turn > 0)
         finish(shared, turn - 1, d_v, d_f, size, tile, (count - turn) * window, sums);
       __syncwarp();
-      fetchTurn(turn + 2);
-      waitForCopies();
+      courier.deliver(shared.windows[(turn + 2) % 3]);
       __syncthreads();
     }
     finish(shared, count - 1, d_v, d_f, size, tile, 0, sums);
@@ -152,105 +149,105 @@ __global__ void __launch_bounds__(fast_threads, 1)
   ask(count - 1);
   __syncthreads();
   enter(shared.states[0][warp][0], count - 2);
+  LanePlace last(shared.windows[0], warp);
   for (int s = 0; s < window; ++s) {
-    forget(h, shared.windows[0].reset[s]);
-    StepInputs inputs(shared.windows[0], s, warp);
+    forget(h, last.reset[s]);
+    StepInputs inputs(last, s);
     project(z, h, inputs, weight);
     keepStep(shared.states[0][warp], shared.squashed[0][warp], s, inputs.gate);
   }
 
   for (int turn = 0; turn < count; ++turn) {
     int w = count - 1 - turn;
-    // The last turn computes states that nobody needs, from whatever the third window holds.
-    const Window &from = shared.windows[turn % 3], &coming = shared.windows[(turn + 1) % 3];
+    // The last turn computes states that nobody needs, those of the first window once more.
+    LanePlace from(shared.windows[turn % 3], warp), coming(shared.windows[(turn + 1) % 3], warp);
     uint4(*states_here)[32] = shared.states[turn % 2][warp], (*squashed_here)[32] = shared.squashed[turn % 2][warp];
     uint4(*states_coming)[32] = shared.states[(turn + 1) % 2][warp], (*squashed_coming)[32] = shared.squashed[(turn + 1) % 2][warp];
+    float *decays = &shared.d_decay[turn % 2][warp][0][lane];
     __syncwarp();
     enter(states_coming[0], w - 2);
     Rows d_value = {};
     float d_q[4] = {}, d_k[4] = {};
     uint32_t after[4];
     loadTile(after, states_here[window]);
-    BackInputs inputs(states_here, squashed_here, from, window - 1, warp);
-    StepInputs step(coming, 0, warp);
+    BackInputs inputs(states_here, squashed_here, from, window - 1);
+    StepInputs step(coming, 0);
 
-    // d_v and d_weight follow two tokens behind.
+    // d_v and d_weight follow two tokens behind; before the first there are zeros.
     uint32_t left_state[4] = {}, left_x[4] = {}, left_k[4] = {};
     auto fetchLeft = [&](int s) {
       __syncwarp();
       loadTileTransposed(left_x, squashed_here[s]);
       loadTileTransposed(left_state, states_here[s]);
-      oneRow(left_k, from.k[s], s, warp);
+      oneRow(left_k, from.k_pairs, s);
     };
     auto multiplyLeft = [&](int s) {
       multiplyBf16(d_value[0], left_k, left_x[0], left_x[1]);
       multiplyBf16(d_value[1], left_k, left_x[2], left_x[3]);
-      if (has_documents && from.reset[s])
+      if (has_documents && s < window && from.reset[s])
         return;
       uint32_t left[4] = {left_state[0], left_state[2], left_state[1], left_state[3]}; // h^T as a left operand
       multiplyBf16(d_weight[0], left, left_x[0], left_x[1]);
       multiplyBf16(d_weight[1], left, left_x[2], left_x[3]);
     };
 
-#pragma unroll 4
-    for (int done = 0; done < window; ++done) {
-      int s = window - 1 - done;
-      BackInputs next(states_here, squashed_here, from, s > 0 ? s - 1 : 0, warp);
-      StepInputs next_step(coming, done + 1 < window ? done + 1 : done, warp);
-      forget(h, coming.reset[done]);
-      project(z, h, step, weight);
+#pragma unroll 1
+    for (int half = 1; half >= 0; --half) {
+#pragma unroll
+      for (int j = 7; j >= 0; --j) {
+        int s = 8 * half + j, done = 8 * (1 - half) + 7 - j;
+        BackInputs next(states_here, squashed_here, from, s - 1);
+        StepInputs next_step(coming, done + 1);
+        forget(h, coming.reset[done]);
+        project(z, h, step, weight);
 
-      bool is_column = g == s % 8, resets = has_documents && from.reset[s];
-      Rows x;
-      float d_decay = 0;
+        bool is_column = g == j, resets = has_documents && from.reset[s];
+        Rows x;
+        float d_decay = 0;
 #pragma unroll
-      for (int n = 0; n < 2; ++n) {
-        float2 dy = unpackBf16(inputs.d_y[n]);
+        for (int n = 0; n < 2; ++n)
 #pragma unroll
-        for (int row = 0; row < 2; ++row) {
-          float2 before = unpackBf16(inputs.before[2 * n + row]), tanh = unpackF16(inputs.z[2 * n + row]);
-          if (resets)
-            before = {};
-          float &a0 = adjoint[n][2 * row], &a1 = adjoint[n][2 * row + 1];
-          a0 += inputs.q[row] * dy.x, a1 += inputs.q[row] * dy.y;
-          d_decay += a0 * (before.x - tanh.x);
-          d_decay += a1 * (before.y - tanh.y);
-          x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * tanh.x * tanh.x);
-          x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * tanh.y * tanh.y);
+          for (int row = 0; row < 2; ++row) {
+            float2 before = unpackBf16(inputs.before[2 * n + row]), squashed = unpackF16(inputs.z[2 * n + row]);
+            if (resets)
+              before = {};
+            float &a0 = adjoint[n][2 * row], &a1 = adjoint[n][2 * row + 1];
+            a0 += inputs.q[row] * inputs.d_y[n].x, a1 += inputs.q[row] * inputs.d_y[n].y;
+            d_decay += a0 * (before.x - squashed.x);
+            d_decay += a1 * (before.y - squashed.y);
+            x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * squashed.x * squashed.x);
+            x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * squashed.y * squashed.y);
+          }
+        packRows(packed, x);
+#pragma unroll
+        for (int n = 0; n < 2; ++n) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            adjoint[n][e] *= inputs.gate.x;
+          multiplyBf16(adjoint[n], packed, transposed[n][0], transposed[n][1]);
         }
-      }
-      packRows(packed, x);
-#pragma unroll
-      for (int n = 0; n < 2; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-          adjoint[n][e] *= inputs.gate.x;
-        multiplyBf16(adjoint[n], packed, transposed[n][0], transposed[n][1]);
-      }
-      forget(adjoint, resets);
-      multiplyBf16(d_q, after, is_column ? inputs.d_y[0] : 0, is_column ? inputs.d_y[1] : 0);
-      multiplyBf16(d_k, packed, is_column ? inputs.v[0] : 0, is_column ? inputs.v[1] : 0);
-      if (done > 1)
+        forget(adjoint, resets);
+        multiplyBf16(d_q, after, is_column ? inputs.d_y_pairs[0] : 0, is_column ? inputs.d_y_pairs[1] : 0);
+        multiplyBf16(d_k, packed, is_column ? inputs.v_pairs[0] : 0, is_column ? inputs.v_pairs[1] : 0);
         multiplyLeft(s + 2);
-      if (done > 0)
-        fetchLeft(s + 1);
+        if (j < 7 || half == 0)
+          fetchLeft(s + 1);
 
-      keepStep(states_coming, squashed_coming, done, step.gate);
-      storeTile(squashed_here[s], packed);
-      shared.d_decay[turn % 2][warp][s][lane] = d_decay;
-      if (s % 8 == 0) {
-        int64_t group = (int64_t(blockIdx.x) * size.groups() + w * (window / 8) + s / 8) * fast_key * 8;
-        storeShare(shares.q + group, d_q, warp);
-        storeShare(shares.k + group, d_k, warp);
+        keepStep(states_coming, squashed_coming, done, step.gate);
+        storeTile(squashed_here[s], packed);
+        decays[s * 32] = d_decay;
 #pragma unroll
         for (int e = 0; e < 4; ++e)
-          d_q[e] = d_k[e] = 0;
+          after[e] = inputs.before[e];
+        inputs = next;
+        step = next_step;
       }
+      int64_t group = (int64_t(blockIdx.x) * size.groups() + w * (window / 8) + half) * fast_key * 8;
+      storeShare(shares.q + group, d_q, warp);
+      storeShare(shares.k + group, d_k, warp);
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        after[e] = inputs.before[e];
-      inputs = next;
-      step = next_step;
+        d_q[e] = d_k[e] = 0;
     }
     multiplyLeft(1);
     fetchLeft(0);
