@@ -1,5 +1,5 @@
-// What the fast forward and backward share: a block has one tile, four warps that own 16 rows of its state each, and a helper warp that
-// brings a window of tokens to shared memory and carries its results away while the four work on another.
+// What the fast forward and backward share: a block has one tile, warps that own 16 rows of its state each, and a helper warp that
+// brings a window of tokens to shared memory and carries its results away while the others work on another.
 #pragma once
 #include "runtime/cuda/Mma.cuh"
 #include "runtime/kernels/m2rnn/M2rnn.cuh"
@@ -147,6 +147,13 @@ struct LanePlace {
   const uint32_t *v_pairs, *d_y_pairs, *q_pairs, *k_pairs;
   const int *reset;
 };
+
+/// What happens where a document starts.
+__device__ inline void forget(Rows &rows) {
+#pragma unroll
+  for (int e = 0; e < 8; ++e)
+    rows[e / 4][e % 4] = 0;
+}
 
 /// What a lane needs of one token to advance its rows. Reading beyond a window is harmless, its results are not used.
 struct StepInputs {

@@ -67,9 +67,7 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
     for (int s = 0; s < window; ++s) {
       StepInputs next(from, s + 1);
       if (has_documents && from.reset[s])
-#pragma unroll
-        for (int e = 0; e < 8; ++e)
-          h[e / 4][e % 4] = 0;
+        forget(h);
       project(z, h, inputs, weight);
       if (s > 1)
         readOut();

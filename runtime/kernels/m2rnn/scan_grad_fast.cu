@@ -1,20 +1,24 @@
-// The backward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. Windows go from the last to the first. A warp walks back
-// through the states of one with A = dL/dh,
+// The backward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. Windows go from the last to the first. Four warps walk
+// back through the states of one with A = dL/dh,
 //   A += q dy^T, dq = h dy, df = sum A (h_before - z), X = (1-f) A (1-z^2), dk = X v, dv = X^T k, dW += h_before^T X, A <- f A + X W^T,
-// and in the same steps computes the states of the window before again, from the stored one: each chain waits while the other works.
+// while four others compute the states of the window before again, from the stored one. Warps of the same rows share a scheduler: each
+// has instructions to issue while the other waits.
 #include "runtime/kernels/m2rnn/Window.cuh"
 
 namespace megacc::runtime::cuda::m2rnn {
 
 namespace {
 
+/// Warps that compute states again, warps that walk back, and the helper. The first are the oldest, which a scheduler prefers: theirs is
+/// the longest chain.
+constexpr int grad_threads = 32 * (2 * row_warps + 1);
+
 struct Shared {
-  // Not first: reads of the token before a window's first find something there.
-  float d_v[2][row_warps][window][fast_value];
-  float d_decay[2][row_warps][window][32];
+  Window windows[3];
   uint4 states[2][row_warps][window + 1][32]; // before each token, and after the last; bf16
   uint4 squashed[2][row_warps][window][32];   // z in f16, then X in bf16
-  Window windows[3];
+  float d_v[2][row_warps][window][fast_value];
+  float d_decay[2][row_warps][window][32];
 };
 
 /// The helper's part of the results of a window: d_v, d_f and the sums of its lane for d_a_log and d_dt_bias.
@@ -40,7 +44,7 @@ __device__ void finish(const Shared &shared, int turn, bf16 *d_v, bf16 *d_f, con
   sums.y += d_input;
 }
 
-/// What a lane needs of one token on the way back. Reading before a window is harmless, its results are not used.
+/// What a lane needs of one token on the way back.
 struct BackInputs {
   __device__ BackInputs(const uint4 (*states)[32], const uint4 (*squashed)[32], const LanePlace &from, int s) {
     loadTile(before, states[s]);
@@ -67,22 +71,25 @@ __device__ void storeShare(bf16 *group, const float (&sum)[4], int warp) {
   to[32] = packBf16(sum[2], sum[3]);
 }
 
-/// The walk through one window after the other.
 template <bool has_documents>
-__global__ void __launch_bounds__(fast_threads, 1)
+__global__ void __launch_bounds__(grad_threads, 1)
     scanGradKernel(bf16 *d_v, bf16 *d_f, Shares<bf16> shares, const bf16 *d_y, const bf16 *states, Inputs<bf16> in, Sizes size) {
   extern __shared__ __align__(16) char memory[];
   Shared &shared = *reinterpret_cast<Shared *>(memory);
   Tile tile(size);
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, count = (size.sequence + window - 1) / window;
+  int role = threadIdx.x / 32 / row_warps, warp = threadIdx.x / 32 % row_warps, lane = threadIdx.x % 32;
+  int g = lane / 4, i = lane % 4, count = (size.sequence + window - 1) / window;
+  const bf16 *matrix = in.weight + tile.head * fast_value * fast_value;
 
-  if (warp == row_warps) {
+  // The helper: window `turn + 2` comes while `turn` is at work, and results of `turn - 1` leave.
+  if (role == 2) {
     Courier courier(size, tile, in, d_y);
     float2 sums = {};
     for (int turn = 0; turn < 2; ++turn) {
       courier.ask(max(count - 1 - turn, 0) * window);
       courier.deliver(shared.windows[turn]);
     }
+    __syncthreads();
     __syncthreads();
     for (int turn = 0; turn < count; ++turn) {
       courier.ask(max(count - 3 - turn, 0) * window);
@@ -99,86 +106,77 @@ __global__ void __launch_bounds__(fast_threads, 1)
     return;
   }
 
-  int g = lane / 4, i = lane % 4;
-  const bf16 *matrix = in.weight + tile.head * fast_value * fast_value;
-  WeightFragments weight(matrix);
+  // The states of window `turn`, then z: they are ready a barrier before that window's walk. After the last there is nothing to do.
+  if (role == 0) {
+    WeightFragments weight(matrix);
+    auto *kept =
+        reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
+    uint32_t entering[4];
+    auto ask = [&](int turn) {
+      const uint32_t *at = kept + int64_t(max(count - 1 - turn, 0)) * fast_key * (fast_value / 2);
+      entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
+      entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
+    };
+    ask(0);
+    __syncthreads();
+    for (int turn = 0; turn <= count; ++turn) {
+      if (turn < count) {
+        LanePlace from(shared.windows[turn % 3], warp);
+        uint4(*to_states)[32] = shared.states[turn % 2][warp], (*to_squashed)[32] = shared.squashed[turn % 2][warp];
+        Rows h, z;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          float2 pair = unpackBf16(entering[e]);
+          h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
+        }
+        storeTile(to_states[0], entering);
+        ask(turn + 1);
+        StepInputs inputs(from, 0);
+#pragma unroll 8
+        for (int s = 0; s < window; ++s) {
+          StepInputs next(from, s + 1);
+          if (has_documents && from.reset[s])
+            forget(h);
+          project(z, h, inputs, weight);
+          settle(h, z, inputs.gate);
+          uint32_t packed[4];
+          packRows(packed, h);
+          storeTile(to_states[s + 1], packed);
+          packRowsF16(packed, z);
+          storeTile(to_squashed[s], packed);
+          inputs = next;
+        }
+      }
+      __syncthreads();
+    }
+    return;
+  }
+
   uint32_t transposed[2][2]; // W^T as a right operand
 #pragma unroll
   for (int n = 0; n < 2; ++n)
 #pragma unroll
     for (int half = 0; half < 2; ++half)
       transposed[n][half] = *reinterpret_cast<const uint32_t *>(matrix + (g + 8 * n) * fast_value + 2 * i + 8 * half);
-  Rows adjoint = {}, d_weight = {}, h, z;
-  uint32_t packed[4];
-
-  // The stored state of a window is asked for two windows ahead.
-  auto *kept =
-      reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
-  uint32_t entering[4];
-  auto ask = [&](int w) {
-    const uint32_t *at = kept + int64_t(max(w, 0)) * fast_key * (fast_value / 2);
-    entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
-    entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
-  };
-  auto enter = [&](uint4 *first_state, int asked) {
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      float2 pair = unpackBf16(entering[e]);
-      h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
-      packed[e] = entering[e];
-    }
-    storeTile(first_state, packed);
-    ask(asked);
-  };
-  auto forget = [&](Rows &rows, bool resets) {
-    if (has_documents && resets)
-#pragma unroll
-      for (int e = 0; e < 8; ++e)
-        rows[e / 4][e % 4] = 0;
-  };
-  // A step of the recurrence is settled later than it is projected.
-  auto keepStep = [&](uint4(*to_states)[32], uint4(*to_squashed)[32], int s, float2 gate) {
-    settle(h, z, gate);
-    uint32_t pair[4];
-    packRows(pair, h);
-    storeTile(to_states[s + 1], pair);
-    packRowsF16(pair, z);
-    storeTile(to_squashed[s], pair);
-  };
-
-  ask(count - 1);
+  Rows adjoint = {}, d_weight = {};
   __syncthreads();
-  enter(shared.states[0][warp][0], count - 2);
-  LanePlace last(shared.windows[0], warp);
-  for (int s = 0; s < window; ++s) {
-    forget(h, last.reset[s]);
-    StepInputs inputs(last, s);
-    project(z, h, inputs, weight);
-    keepStep(shared.states[0][warp], shared.squashed[0][warp], s, inputs.gate);
-  }
-
+  __syncthreads();
   for (int turn = 0; turn < count; ++turn) {
-    int w = count - 1 - turn;
-    // The last turn computes states that nobody needs, those of the first window once more.
-    LanePlace from(shared.windows[turn % 3], warp), coming(shared.windows[(turn + 1) % 3], warp);
-    uint4(*states_here)[32] = shared.states[turn % 2][warp], (*squashed_here)[32] = shared.squashed[turn % 2][warp];
-    uint4(*states_coming)[32] = shared.states[(turn + 1) % 2][warp], (*squashed_coming)[32] = shared.squashed[(turn + 1) % 2][warp];
+    LanePlace from(shared.windows[turn % 3], warp);
+    uint4(*tiles)[32] = shared.states[turn % 2][warp], (*squashed)[32] = shared.squashed[turn % 2][warp];
     float *decays = &shared.d_decay[turn % 2][warp][0][lane];
-    __syncwarp();
-    enter(states_coming[0], w - 2);
     Rows d_value = {};
     float d_q[4] = {}, d_k[4] = {};
     uint32_t after[4];
-    loadTile(after, states_here[window]);
-    BackInputs inputs(states_here, squashed_here, from, window - 1);
-    StepInputs step(coming, 0);
+    loadTile(after, tiles[window]);
+    BackInputs inputs(tiles, squashed, from, window - 1);
 
     // d_v and d_weight follow two tokens behind; before the first there are zeros.
     uint32_t left_state[4] = {}, left_x[4] = {}, left_k[4] = {};
     auto fetchLeft = [&](int s) {
       __syncwarp();
-      loadTileTransposed(left_x, squashed_here[s]);
-      loadTileTransposed(left_state, states_here[s]);
+      loadTileTransposed(left_x, squashed[s]);
+      loadTileTransposedLeft(left_state, tiles[s]);
       oneRow(left_k, from.k_pairs, s);
     };
     auto multiplyLeft = [&](int s) {
@@ -186,37 +184,34 @@ __global__ void __launch_bounds__(fast_threads, 1)
       multiplyBf16(d_value[1], left_k, left_x[2], left_x[3]);
       if (has_documents && s < window && from.reset[s])
         return;
-      uint32_t left[4] = {left_state[0], left_state[2], left_state[1], left_state[3]}; // h^T as a left operand
-      multiplyBf16(d_weight[0], left, left_x[0], left_x[1]);
-      multiplyBf16(d_weight[1], left, left_x[2], left_x[3]);
+      multiplyBf16(d_weight[0], left_state, left_x[0], left_x[1]);
+      multiplyBf16(d_weight[1], left_state, left_x[2], left_x[3]);
     };
 
 #pragma unroll 1
     for (int half = 1; half >= 0; --half) {
 #pragma unroll
       for (int j = 7; j >= 0; --j) {
-        int s = 8 * half + j, done = 8 * (1 - half) + 7 - j;
-        BackInputs next(states_here, squashed_here, from, s - 1);
-        StepInputs next_step(coming, done + 1);
-        forget(h, coming.reset[done]);
-        project(z, h, step, weight);
-
+        int s = 8 * half + j;
+        BackInputs next(tiles, squashed, from, j > 0 || half > 0 ? s - 1 : 0);
         bool is_column = g == j, resets = has_documents && from.reset[s];
+        multiplyBf16(d_q, after, is_column ? inputs.d_y_pairs[0] : 0, is_column ? inputs.d_y_pairs[1] : 0);
         Rows x;
+        uint32_t packed[4];
         float d_decay = 0;
 #pragma unroll
         for (int n = 0; n < 2; ++n)
 #pragma unroll
           for (int row = 0; row < 2; ++row) {
-            float2 before = unpackBf16(inputs.before[2 * n + row]), squashed = unpackF16(inputs.z[2 * n + row]);
+            float2 before = unpackBf16(inputs.before[2 * n + row]), z = unpackF16(inputs.z[2 * n + row]);
             if (resets)
               before = {};
             float &a0 = adjoint[n][2 * row], &a1 = adjoint[n][2 * row + 1];
             a0 += inputs.q[row] * inputs.d_y[n].x, a1 += inputs.q[row] * inputs.d_y[n].y;
-            d_decay += a0 * (before.x - squashed.x);
-            d_decay += a1 * (before.y - squashed.y);
-            x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * squashed.x * squashed.x);
-            x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * squashed.y * squashed.y);
+            d_decay += a0 * (before.x - z.x);
+            d_decay += a1 * (before.y - z.y);
+            x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * z.x * z.x);
+            x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * z.y * z.y);
           }
         packRows(packed, x);
 #pragma unroll
@@ -226,23 +221,20 @@ __global__ void __launch_bounds__(fast_threads, 1)
             adjoint[n][e] *= inputs.gate.x;
           multiplyBf16(adjoint[n], packed, transposed[n][0], transposed[n][1]);
         }
-        forget(adjoint, resets);
-        multiplyBf16(d_q, after, is_column ? inputs.d_y_pairs[0] : 0, is_column ? inputs.d_y_pairs[1] : 0);
+        if (resets)
+          forget(adjoint);
         multiplyBf16(d_k, packed, is_column ? inputs.v_pairs[0] : 0, is_column ? inputs.v_pairs[1] : 0);
         multiplyLeft(s + 2);
         if (j < 7 || half == 0)
           fetchLeft(s + 1);
-
-        keepStep(states_coming, squashed_coming, done, step.gate);
-        storeTile(squashed_here[s], packed);
+        storeTile(squashed[s], packed);
         decays[s * 32] = d_decay;
 #pragma unroll
         for (int e = 0; e < 4; ++e)
           after[e] = inputs.before[e];
         inputs = next;
-        step = next_step;
       }
-      int64_t group = (int64_t(blockIdx.x) * size.groups() + w * (window / 8) + half) * fast_key * 8;
+      int64_t group = (int64_t(blockIdx.x) * size.groups() + (count - 1 - turn) * (window / 8) + half) * fast_key * 8;
       storeShare(shares.q + group, d_q, warp);
       storeShare(shares.k + group, d_k, warp);
 #pragma unroll
@@ -271,7 +263,7 @@ int32_t scanGradFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf1
     if (int32_t status =
             check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
       return status;
-    kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(d_v, d_f, shares, d_y, states, in, size);
+    kernel<<<unsigned(size.tiles()), grad_threads, sizeof(Shared), streamOf(launch)>>>(d_v, d_f, shares, d_y, states, in, size);
     return launched("mg_m2rnn_scan_grad");
   };
   return in.documents ? start(scanGradKernel<true>) : start(scanGradKernel<false>);
