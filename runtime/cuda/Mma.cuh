@@ -37,11 +37,20 @@ __device__ inline void loadTile(uint32_t (&a)[4], const uint4 *tile) {
                : "memory");
 }
 
-/// Every 8 x 8 quarter transposed: elements (2i, g) and (2i + 1, g) of each.
+/// Every 8 x 8 quarter transposed: elements (2i, g) and (2i + 1, g) of each, a tile's right operands for products over its rows.
 __device__ inline void loadTileTransposed(uint32_t (&a)[4], const uint4 *tile) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
                : "r"(sharedAddress(tile + threadIdx.x % 32))
+               : "memory");
+}
+
+/// The transposed tile as a left operand: the same quarters, the middle ones exchanged.
+__device__ inline void loadTileTransposedLeft(uint32_t (&a)[4], const uint4 *tile) {
+  int lane = threadIdx.x % 32, exchanged = (lane & 7) | (lane & 8) << 1 | (lane & 16) >> 1;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
+               : "r"(sharedAddress(tile + exchanged))
                : "memory");
 }
 
@@ -64,11 +73,5 @@ __device__ inline float fastTanh(float x) {
   asm("tanh.approx.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
-
-/// 16 bytes to shared memory in the background; zeros where `is_there` is not.
-__device__ inline void copyLater(void *to, const void *from, bool is_there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(sharedAddress(to)), "l"(from), "r"(is_there ? 16 : 0) : "memory");
-}
-__device__ inline void waitForCopies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 } // namespace megacc::runtime::cuda

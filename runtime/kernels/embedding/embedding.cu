@@ -39,12 +39,12 @@ __device__ int64_t endOfRun(const int32_t *sorted, int64_t rows, int64_t place) 
   return inside + 1;
 }
 
-/// A block per place in the order and tile of columns; the first place of a token's run sums the run.
+/// A block per place in the order and tile of columns, the tiles of a place side by side; the first place of a token's run sums the run.
 template <typename T, bool wide>
 __global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorted, const int32_t *order, int64_t rows, int64_t cols,
-                              Part part, bool add) {
+                              Part part, uint32_t tiles, bool add) {
   constexpr int size = Pack<T>::size;
-  int64_t place = blockIdx.x, col = (int64_t(blockIdx.y) * threads + threadIdx.x) * size, left = cols - col;
+  int64_t place = blockIdx.x / tiles, col = (int64_t(blockIdx.x % tiles) * threads + threadIdx.x) * size, left = cols - col;
   int32_t token = sorted[place];
   int64_t row = token - part.begin;
   if (left <= 0 || row < 0 || row >= part.rows || (place && sorted[place - 1] == token))
@@ -56,12 +56,22 @@ __global__ void sumRunsKernel(float *d_table, const T *d_y, const int32_t *sorte
 #pragma unroll
     for (int i = 0; i < size; ++i)
       sum[i] = i < left ? to[i] : 0.0f;
-#pragma unroll 8
-  for (; place < end; ++place) {
-    Pack<T> pack = loadPack(d_y + order[place] * cols + col, wide ? size : left, wide);
+  // Rows are added one after the other, but read several at a time.
+  constexpr int batch = 16;
+  for (; place < end; place += batch) {
+    uint4 raw[batch];
 #pragma unroll
-    for (int i = 0; i < size; ++i)
-      sum[i] += pack[i];
+    for (int r = 0; r < batch; ++r)
+      if (place + r < end)
+        raw[r] = loadRaw(d_y + order[place + r] * cols + col, wide ? size : left, wide);
+#pragma unroll
+    for (int r = 0; r < batch; ++r)
+      if (place + r < end) {
+        Pack<T> pack = unpack(raw[r], T());
+#pragma unroll
+        for (int i = 0; i < size; ++i)
+          sum[i] += pack[i];
+      }
   }
 #pragma unroll
   for (int i = 0; i < size; i += 4)
@@ -117,9 +127,9 @@ int32_t mg_embedding_grad(const MgLaunch *launch) {
   return withElement(launch, "mg_embedding_grad", {at::d_y}, [&](auto element) {
     using T = decltype(element);
     T *d_y = operand<T>(launch, at::d_y);
-    dim3 grid(unsigned(rows), unsigned(blocksOf(cols, threads * Pack<T>::size)));
+    uint32_t tiles = uint32_t(blocksOf(cols, threads * Pack<T>::size));
     return withFlag(areAligned({d_table, d_y}) && cols % Pack<T>::size == 0, [&](auto wide) {
-      sumRunsKernel<T, wide()><<<grid, threads, 0, stream>>>(d_table, d_y, sorted, order, rows, cols, part, add);
+      sumRunsKernel<T, wide()><<<unsigned(rows) * tiles, threads, 0, stream>>>(d_table, d_y, sorted, order, rows, cols, part, tiles, add);
       return launched("mg_embedding_grad");
     });
   });

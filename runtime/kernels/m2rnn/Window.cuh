@@ -1,17 +1,21 @@
-// What the fast forward and backward share: a block has one tile, four warps that own 16 rows of its state each, and a helper warp that
-// brings a window of tokens to shared memory and carries its results away while the four work on another.
+// What the fast forward and backward share: a block has one tile, warps that own 16 rows of its state each, and helper warps, one a
+// scheduler, that bring a window of tokens to shared memory and carry its results away while the others work on another.
 #pragma once
 #include "runtime/cuda/Mma.cuh"
 #include "runtime/kernels/m2rnn/M2rnn.cuh"
 
 namespace megacc::runtime::cuda::m2rnn {
 
-inline constexpr int row_warps = fast_key / 16, fast_threads = 32 * (row_warps + 1);
+inline constexpr int row_warps = fast_key / 16, helper_threads = 128;
 
-/// The operands of one window of tokens; those beyond the sequence are 0, with keep = 1 and take = 0.
+/// A thread's number among the helpers, who are the last of a block.
+__device__ inline int helperThread() { return threadIdx.x % helper_threads; }
+
+/// The operands of one window of tokens; those beyond the sequence are 0, with keep = 1 and take = 0. In fp32 for arithmetic, in bf16 for
+/// products.
 struct Window {
-  alignas(16) bf16 q[window][fast_key], k[window][fast_key];
-  alignas(16) bf16 v[window][fast_value], d_y[window][fast_value];
+  alignas(16) float q[window][fast_key], k[window][fast_key], v[window][fast_value], d_y[window][fast_value];
+  alignas(16) bf16 q_pairs[window][fast_key], k_pairs[window][fast_key], v_pairs[window][fast_value], d_y_pairs[window][fast_value];
   float2 gate[window];     // keep, take
   float2 exponent[window]; // exponent, slope
   int reset[window];       // whether a document starts here
@@ -25,52 +29,82 @@ struct Tile {
   int64_t first;
 };
 
-/// The helper warp fetches a window; waitForCopies and a barrier make it visible. d_y may be null.
-__device__ inline void fetch(Window &to, const Sizes &size, const Tile &tile, const Inputs<bf16> &in, const bf16 *d_y, int begin,
-                             float rate, float dt_bias) {
-  int lane = threadIdx.x % 32;
-  float f = 0;
-  bool reset = false;
-  if (lane < window && begin + lane < size.sequence) {
-    int64_t row = tile.first + begin + lane;
-    f = toFloat(in.f[row * size.heads + tile.head]);
-    reset = begin + lane > 0 && startsDocument(in.documents ? in.documents + tile.first : nullptr, begin + lane);
-  }
-#pragma unroll
-  for (int i = 0; i < window * fast_key / 8 / 32; ++i) {
-    int chunk = i * 32 + lane, s = chunk / (fast_key / 8), col = chunk % (fast_key / 8) * 8;
-    bool is_there = begin + s < size.sequence;
-    int64_t from = (tile.first + (is_there ? begin + s : 0)) * fast_key + col;
-    copyLater(&to.q[s][col], in.q + from, is_there);
-    copyLater(&to.k[s][col], in.k + from, is_there);
-  }
-  int s = lane / 2, col = lane % 2 * 8;
-  bool is_there = begin + s < size.sequence;
-  int64_t from = ((tile.first + (is_there ? begin + s : 0)) * size.heads + tile.head) * fast_value + col;
-  copyLater(&to.v[s][col], in.v + from, is_there);
-  if (d_y)
-    copyLater(&to.d_y[s][col], d_y + from, is_there);
-  if (lane < window) {
-    Decay decay(f, rate, dt_bias);
-    bool exists = begin + lane < size.sequence;
-    to.gate[lane] = exists ? float2{decay.keep, decay.take} : float2{1, 0};
-    to.exponent[lane] = {decay.exponent, decay.slope};
-    to.reset[lane] = reset;
-  }
-}
+/// How the helpers bring a window: ask() starts the reads, deliver() writes what they brought; a barrier makes it visible.
+class Courier {
+public:
+  /// d_y may be null.
+  __device__ Courier(const Sizes &size, const Tile &tile, const Inputs<bf16> &in, const bf16 *d_y)
+      : size(size), tile(tile), in(in), d_y(d_y), rate(expf(in.a_log[tile.head])), dt_bias(in.dt_bias[tile.head]) {}
 
-/// The sum over the row warps of [window, value] numbers, to rows of `to`.
+  __device__ void ask(int from) {
+    begin = from;
+    int thread = helperThread(), lane = thread % 32, part = thread / 32, s = thread / 8;
+    int64_t at = (tile.first + begin + s) * fast_key + thread % 8 * 8;
+    q = read(in.q + at, s);
+    k = read(in.k + at, s);
+    // One warp each has v, d_y and f.
+    const bf16 *columns = part == 0 ? in.v : part == 1 ? d_y : nullptr;
+    v = columns ? read(columns + ((tile.first + begin + lane / 2) * size.heads + tile.head) * fast_value + lane % 2 * 8, lane / 2)
+                : uint4();
+    exists = part == 2 && lane < window && begin + lane < size.sequence;
+    f = exists ? toFloat(in.f[(tile.first + begin + lane) * size.heads + tile.head]) : 0.0f;
+    reset = exists && begin + lane > 0 && startsDocument(in.documents ? in.documents + tile.first : nullptr, begin + lane);
+  }
+
+  __device__ void deliver(Window &to) const {
+    int thread = helperThread(), lane = thread % 32, part = thread / 32, s = thread / 8, col = thread % 8 * 8;
+    put(&to.q[s][col], &to.q_pairs[s][col], q);
+    put(&to.k[s][col], &to.k_pairs[s][col], k);
+    s = lane / 2, col = lane % 2 * 8;
+    if (part == 0)
+      put(&to.v[s][col], &to.v_pairs[s][col], v);
+    if (part == 1)
+      put(&to.d_y[s][col], &to.d_y_pairs[s][col], v);
+    if (part == 2 && lane < window) {
+      Decay decay(f, rate, dt_bias);
+      to.gate[lane] = exists ? float2{decay.keep, decay.take} : float2{1, 0};
+      to.exponent[lane] = {decay.exponent, decay.slope};
+      to.reset[lane] = reset;
+    }
+  }
+
+private:
+  __device__ uint4 read(const bf16 *from, int s) const {
+    uint4 raw = {};
+    if (begin + s < size.sequence)
+      raw = *reinterpret_cast<const uint4 *>(from);
+    return raw;
+  }
+  __device__ static void put(float *wide, bf16 *pairs, uint4 raw) {
+    Pack<bf16> pack = unpack(raw, bf16());
+    *reinterpret_cast<float4 *>(wide) = {pack[0], pack[1], pack[2], pack[3]};
+    *reinterpret_cast<float4 *>(wide + 4) = {pack[4], pack[5], pack[6], pack[7]};
+    *reinterpret_cast<uint4 *>(pairs) = raw;
+  }
+
+  const Sizes &size;
+  const Tile &tile;
+  const Inputs<bf16> &in;
+  const bf16 *d_y;
+  float rate, dt_bias, f;
+  int begin;
+  bool exists, reset;
+  uint4 q, k, v;
+};
+
+/// The sum over the row warps of [window, value] numbers, to rows of `to`; the last helper warp does it.
 __device__ inline void storeColumns(bf16 *to, const float (&parts)[row_warps][window][fast_value], const Sizes &size, const Tile &tile,
                                     int begin) {
-  int lane = threadIdx.x % 32, s = lane / 2, col = lane % 2 * 8;
+  int lane = helperThread() - 96, s = lane / 2, col = lane % 2 * 8;
+  if (lane < 0 || begin + s >= size.sequence)
+    return;
   Pack<bf16> sum = {};
 #pragma unroll
   for (int warp = 0; warp < row_warps; ++warp)
 #pragma unroll
     for (int i = 0; i < 8; ++i)
       sum[i] += parts[warp][s][col + i];
-  if (begin + s < size.sequence)
-    *reinterpret_cast<uint4 *>(to + ((tile.first + begin + s) * size.heads + tile.head) * fast_value + col) = repack(sum);
+  *reinterpret_cast<uint4 *>(to + ((tile.first + begin + s) * size.heads + tile.head) * fast_value + col) = repack(sum);
 }
 
 /// W as the right operand of h W, in f16: |h| <= 1, where it has three bits more than bf16.
@@ -90,28 +124,54 @@ struct WeightFragments {
 /// A lane's part of 16 rows: state[n][e] with n the half of the columns, see Mma.cuh.
 using Rows = float[2][4];
 
-/// What a lane needs of one token to advance its rows.
-struct StepInputs {
-  __device__ StepInputs(const Window &from, int s, int warp) {
+/// Where a lane finds its numbers of a window's first token: those of rows g and g + 8, of its columns, and of its pairs of columns.
+struct LanePlace {
+  __device__ LanePlace(const Window &from, int warp) {
     int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
-    k[0] = toFloat(from.k[s][16 * warp + g]);
-    k[1] = toFloat(from.k[s][16 * warp + g + 8]);
-    v[0] = unpackBf16(*reinterpret_cast<const uint32_t *>(&from.v[s][2 * i]));
-    v[1] = unpackBf16(*reinterpret_cast<const uint32_t *>(&from.v[s][2 * i + 8]));
+    q = &from.q[0][16 * warp + g];
+    k = &from.k[0][16 * warp + g];
+    v = reinterpret_cast<const float2 *>(&from.v[0][2 * i]);
+    d_y = reinterpret_cast<const float2 *>(&from.d_y[0][2 * i]);
+    v_pairs = reinterpret_cast<const uint32_t *>(&from.v_pairs[0][2 * i]);
+    d_y_pairs = reinterpret_cast<const uint32_t *>(&from.d_y_pairs[0][2 * i]);
+    q_pairs = reinterpret_cast<const uint32_t *>(&from.q_pairs[0][16 * warp + 2 * i]);
+    k_pairs = reinterpret_cast<const uint32_t *>(&from.k_pairs[0][16 * warp + 2 * i]);
+    gate = from.gate;
+    reset = from.reset;
+  }
+  const float *q, *k;
+  const float2 *v, *d_y, *gate;
+  const uint32_t *v_pairs, *d_y_pairs, *q_pairs, *k_pairs;
+  const int *reset;
+};
+
+/// What happens where a document starts.
+__device__ inline void forget(Rows &rows) {
+#pragma unroll
+  for (int e = 0; e < 8; ++e)
+    rows[e / 4][e % 4] = 0;
+}
+
+/// What a lane needs of one token to advance its rows. Reading beyond a window is harmless, its results are not used.
+struct StepInputs {
+  __device__ StepInputs(const LanePlace &from, int s) {
+    k[0] = from.k[s * fast_key], k[1] = from.k[s * fast_key + 8];
+    v[0] = from.v[s * fast_value / 2], v[1] = from.v[s * fast_value / 2 + 4];
     gate = from.gate[s];
   }
   float k[2];
   float2 v[2], gate;
 };
 
-/// z <- tanh(z), h <- keep h + take z
+/// z <- tanh(z), h <- keep h + take z; what does not wait for tanh comes first.
 __device__ inline void settle(Rows &h, Rows &z, float2 gate) {
 #pragma unroll
   for (int n = 0; n < 2; ++n)
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
+      float kept = __fmul_rn(gate.x, h[n][e]);
       z[n][e] = fastTanh(z[n][e]);
-      h[n][e] = gate.x * h[n][e] + gate.y * z[n][e];
+      h[n][e] = fmaf(gate.y, z[n][e], kept);
     }
 }
 
@@ -140,10 +200,9 @@ __device__ inline void project(Rows &z, const Rows &h, const StepInputs &in, con
 
 /// The left operand of which row s of 16 is one token's numbers of this warp's rows, the others 0: products over rows of different tokens
 /// gather in one accumulator.
-__device__ inline void oneRow(uint32_t (&a)[4], const bf16 *numbers, int s, int warp) {
-  int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
-  uint32_t low = *reinterpret_cast<const uint32_t *>(numbers + 16 * warp + 2 * i);
-  uint32_t high = *reinterpret_cast<const uint32_t *>(numbers + 16 * warp + 2 * i + 8);
+__device__ inline void oneRow(uint32_t (&a)[4], const uint32_t *pairs, int s) {
+  int g = threadIdx.x % 32 / 4;
+  uint32_t low = pairs[s * fast_key / 2], high = pairs[s * fast_key / 2 + 4];
   a[0] = s == g ? low : 0, a[1] = s == g + 8 ? low : 0;
   a[2] = s == g ? high : 0, a[3] = s == g + 8 ? high : 0;
 }

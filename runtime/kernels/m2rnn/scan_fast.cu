@@ -6,6 +6,8 @@ namespace megacc::runtime::cuda::m2rnn {
 
 namespace {
 
+constexpr int scan_threads = 32 * row_warps + helper_threads;
+
 struct Shared {
   Window windows[2];
   uint4 states[row_warps][window][32];
@@ -13,23 +15,22 @@ struct Shared {
 };
 
 template <bool has_documents>
-__global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *states, Inputs<bf16> in, Sizes size) {
+__global__ void __launch_bounds__(scan_threads, 2) scanKernel(bf16 *y, bf16 *states, Inputs<bf16> in, Sizes size) {
   extern __shared__ __align__(16) char memory[];
   Shared &shared = *reinterpret_cast<Shared *>(memory);
   Tile tile(size);
   int warp = threadIdx.x / 32, count = (size.sequence + window - 1) / window;
 
-  if (warp == row_warps) {
-    float rate = expf(in.a_log[tile.head]), dt_bias = in.dt_bias[tile.head];
-    fetch(shared.windows[0], size, tile, in, nullptr, 0, rate, dt_bias);
-    waitForCopies();
+  if (warp >= row_warps) {
+    Courier courier(size, tile, in, nullptr);
+    courier.ask(0);
+    courier.deliver(shared.windows[0]);
     __syncthreads();
     for (int w = 0; w < count; ++w) {
-      if (w + 1 < count)
-        fetch(shared.windows[(w + 1) % 2], size, tile, in, nullptr, (w + 1) * window, rate, dt_bias);
+      courier.ask((w + 1) * window);
       if (w > 0 && y)
         storeColumns(y, shared.y[(w - 1) % 2], size, tile, (w - 1) * window);
-      waitForCopies();
+      courier.deliver(shared.windows[(w + 1) % 2]);
       __syncthreads();
     }
     if (y)
@@ -44,7 +45,8 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
   auto *kept = reinterpret_cast<uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
   __syncthreads();
   for (int w = 0; w < count; ++w) {
-    const Window &from = shared.windows[w % 2];
+    LanePlace from(shared.windows[w % 2], warp);
+    uint4(*tiles)[32] = shared.states[warp];
     if (states) {
       uint32_t *to = kept + int64_t(w) * fast_key * (fast_value / 2);
       to[0] = packed[0], to[8 * fast_value / 2] = packed[1];
@@ -59,17 +61,15 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
     };
     auto fetchState = [&](int s) {
       __syncwarp();
-      loadTileTransposed(state, shared.states[warp][s]);
-      oneRow(q, from.q[s], s, warp);
+      loadTileTransposed(state, tiles[s]);
+      oneRow(q, from.q_pairs, s);
     };
-    StepInputs inputs(from, 0, warp);
-#pragma unroll 4
-    for (int s = 0; s < window; ++s) {
-      StepInputs next(from, s + 1 < window ? s + 1 : s, warp);
-      if (has_documents && from.reset[s])
+    StepInputs inputs(from, 0);
 #pragma unroll
-        for (int e = 0; e < 8; ++e)
-          h[e / 4][e % 4] = 0;
+    for (int s = 0; s < window; ++s) {
+      StepInputs next(from, s + 1);
+      if (has_documents && from.reset[s])
+        forget(h);
       project(z, h, inputs, weight);
       if (s > 1)
         readOut();
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *sta
         fetchState(s - 1);
       settle(h, z, inputs.gate);
       packRows(packed, h);
-      storeTile(shared.states[warp][s], packed);
+      storeTile(tiles[s], packed);
       inputs = next;
     }
     readOut();
@@ -94,7 +94,7 @@ int32_t scanFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf16> &
   auto start = [&](auto kernel) {
     if (int32_t status = check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan"))
       return status;
-    kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(y, states, in, size);
+    kernel<<<unsigned(size.tiles()), scan_threads, sizeof(Shared), streamOf(launch)>>>(y, states, in, size);
     return launched("mg_m2rnn_scan");
   };
   return in.documents ? start(scanKernel<true>) : start(scanKernel<false>);

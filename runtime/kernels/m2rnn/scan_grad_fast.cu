@@ -1,12 +1,27 @@
-// The backward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. Windows go from the last to the first. A warp walks back
-// through the states of one with A = dL/dh,
+// The backward recurrence for key 64 and value 16 on tensor cores, see Window.cuh. Windows go from the last to the first. Four warps walk
+// back through the states of one with A = dL/dh,
 //   A += q dy^T, dq = h dy, df = sum A (h_before - z), X = (1-f) A (1-z^2), dk = X v, dv = X^T k, dW += h_before^T X, A <- f A + X W^T,
-// and in the same steps computes the states of the window before again, from the stored one: each chain waits while the other works.
+// while four others compute the states of the window before again, from the stored one. Warps of the same rows share a scheduler: each
+// has instructions to issue while the other waits.
 #include "runtime/kernels/m2rnn/Window.cuh"
 
 namespace megacc::runtime::cuda::m2rnn {
 
 namespace {
+
+/// Warps that compute states again, warps that walk back, and the helpers.
+constexpr int grad_threads = 32 * 2 * row_warps + helper_threads;
+
+/// All that the kernel gets.
+struct Job {
+  bf16 *d_v, *d_f;
+  Shares<bf16> shares;
+  const bf16 *d_y, *states;
+  Inputs<bf16> in;
+  Sizes size;
+
+  __device__ int countWindows() const { return (size.sequence + window - 1) / window; }
+};
 
 struct Shared {
   Window windows[3];
@@ -14,49 +29,128 @@ struct Shared {
   uint4 squashed[2][row_warps][window][32];   // z in f16, then X in bf16
   float d_v[2][row_warps][window][fast_value];
   float d_decay[2][row_warps][window][32];
+  float2 sums[helper_threads / 32]; // of d_a_log and d_dt_bias
 };
 
-/// The helper's part of the results of a window: d_v, d_f and the sums of its lane for d_a_log and d_dt_bias.
-__device__ void finish(const Shared &shared, int turn, bf16 *d_v, bf16 *d_f, const Sizes &size, const Tile &tile, int begin, float2 &sums) {
+__device__ void waitForHelpers() { asm volatile("bar.sync 1, %0;" ::"n"(helper_threads) : "memory"); }
+
+/// The helpers' part of the results of a window: d_v, d_f, and a thread's sums for d_a_log and d_dt_bias. Eight threads have a token.
+__device__ void finish(const Shared &shared, int turn, const Job &job, const Tile &tile, float2 &sums) {
   const Window &from = shared.windows[turn % 3];
-  storeColumns(d_v, shared.d_v[turn % 2], size, tile, begin);
-  int lane = threadIdx.x % 32, s = lane / 2;
+  int begin = (job.countWindows() - 1 - turn) * window, s = helperThread() / 8, share = helperThread() % 8;
+  storeColumns(job.d_v, shared.d_v[turn % 2], job.size, tile, begin);
   float sum = 0;
 #pragma unroll
-  for (int part = 0; part < 2; ++part)
+  for (int j = 0; j < 4; ++j) {
+    // Threads start at different places, so that they read different banks.
+    float4 four = *reinterpret_cast<const float4 *>(&shared.d_decay[turn % 2][share / 2][s][(share % 2 * 4 + (j + s) % 4) * 4]);
+    sum += (four.x + four.y) + (four.z + four.w);
+  }
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
-      // Lanes start at different places, so that they read different banks.
-      float4 four = *reinterpret_cast<const float4 *>(&shared.d_decay[turn % 2][2 * (lane % 2) + part][s][(j + s) % 8 * 4]);
-      sum += (four.x + four.y) + (four.z + four.w);
-    }
-  sum += __shfl_xor_sync(0xffffffffu, sum, 1);
-  if (lane % 2 || begin + s >= size.sequence)
+  for (int distance = 4; distance > 0; distance /= 2)
+    sum += __shfl_xor_sync(0xffffffffu, sum, distance);
+  if (share || begin + s >= job.size.sequence)
     return;
   float d_exponent = -sum * from.gate[s].x, d_input = d_exponent * from.exponent[s].y;
-  d_f[(tile.first + begin + s) * size.heads + tile.head] = fromFloat<bf16>(d_input);
+  job.d_f[(tile.first + begin + s) * job.size.heads + tile.head] = fromFloat<bf16>(d_input);
   sums.x += d_exponent * from.exponent[s].x;
   sums.y += d_input;
 }
 
+/// The helpers: window `turn + 2` comes while `turn` is at work, and results of `turn - 1` leave.
+__device__ void help(Shared &shared, const Job &job, const Tile &tile) {
+  Courier courier(job.size, tile, job.in, job.d_y);
+  float2 sums = {};
+  int count = job.countWindows();
+  for (int turn = 0; turn < 2; ++turn) {
+    courier.ask(max(count - 1 - turn, 0) * window);
+    courier.deliver(shared.windows[turn]);
+  }
+  __syncthreads();
+  __syncthreads();
+  for (int turn = 0; turn < count; ++turn) {
+    courier.ask(max(count - 3 - turn, 0) * window);
+    if (turn > 0)
+      finish(shared, turn - 1, job, tile, sums);
+    waitForHelpers();
+    courier.deliver(shared.windows[(turn + 2) % 3]);
+    __syncthreads();
+  }
+  finish(shared, count - 1, job, tile, sums);
+  sums = {warpSum(sums.x), warpSum(sums.y)};
+  if (helperThread() % 32 == 0)
+    shared.sums[helperThread() / 32] = sums;
+  waitForHelpers();
+  if (helperThread() == 0) {
+    for (int warp = 1; warp < helper_threads / 32; ++warp)
+      sums = {sums.x + shared.sums[warp].x, sums.y + shared.sums[warp].y};
+    *reinterpret_cast<float2 *>(job.shares.sums + 2 * int64_t(blockIdx.x)) = sums;
+  }
+}
+
+/// The states of a window and z, of 16 rows: they are ready a barrier before that window's walk. After the last there is nothing to do.
+template <bool has_documents> __device__ void computeAgain(Shared &shared, const Job &job, const Tile &tile, int warp) {
+  int lane = threadIdx.x % 32, g = lane / 4, i = lane % 4, count = job.countWindows();
+  WeightFragments weight(job.in.weight + tile.head * fast_value * fast_value);
+  auto *kept =
+      reinterpret_cast<const uint32_t *>(job.states) + (int64_t(blockIdx.x) * count * fast_key + 16 * warp + g) * (fast_value / 2) + i;
+  uint32_t entering[4];
+  auto ask = [&](int turn) {
+    const uint32_t *at = kept + int64_t(max(count - 1 - turn, 0)) * fast_key * (fast_value / 2);
+    entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
+    entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
+  };
+  ask(0);
+  __syncthreads();
+  for (int turn = 0; turn <= count; ++turn) {
+    if (turn < count) {
+      LanePlace from(shared.windows[turn % 3], warp);
+      uint4(*to_states)[32] = shared.states[turn % 2][warp], (*to_squashed)[32] = shared.squashed[turn % 2][warp];
+      Rows h, z;
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        float2 pair = unpackBf16(entering[e]);
+        h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
+      }
+      storeTile(to_states[0], entering);
+      ask(turn + 1);
+      StepInputs inputs(from, 0);
+#pragma unroll 8
+      for (int s = 0; s < window; ++s) {
+        StepInputs next(from, s + 1);
+        if (has_documents && from.reset[s])
+          forget(h);
+        project(z, h, inputs, weight);
+        settle(h, z, inputs.gate);
+        uint32_t packed[4];
+        packRows(packed, h);
+        storeTile(to_states[s + 1], packed);
+        packRowsF16(packed, z);
+        storeTile(to_squashed[s], packed);
+        inputs = next;
+      }
+    }
+    __syncthreads();
+  }
+}
+
 /// What a lane needs of one token on the way back.
 struct BackInputs {
-  __device__ BackInputs(const uint4 (*states)[32], const uint4 (*squashed)[32], const Window &from, int s, int warp) {
-    int g = threadIdx.x % 32 / 4, i = threadIdx.x % 4;
+  __device__ BackInputs(const uint4 (*states)[32], const uint4 (*squashed)[32], const LanePlace &from, int s) {
     loadTile(before, states[s]);
     loadTile(z, squashed[s]);
-    q[0] = toFloat(from.q[s][16 * warp + g]);
-    q[1] = toFloat(from.q[s][16 * warp + g + 8]);
+    q[0] = from.q[s * fast_key], q[1] = from.q[s * fast_key + 8];
 #pragma unroll
     for (int n = 0; n < 2; ++n) {
-      d_y[n] = *reinterpret_cast<const uint32_t *>(&from.d_y[s][2 * i + 8 * n]);
-      v[n] = *reinterpret_cast<const uint32_t *>(&from.v[s][2 * i + 8 * n]);
+      d_y[n] = from.d_y[s * fast_value / 2 + 4 * n];
+      d_y_pairs[n] = from.d_y_pairs[s * fast_value / 2 + 4 * n];
+      v_pairs[n] = from.v_pairs[s * fast_value / 2 + 4 * n];
     }
     gate = from.gate[s];
   }
-  uint32_t before[4], z[4], d_y[2], v[2];
+  uint32_t before[4], z[4], d_y_pairs[2], v_pairs[2];
   float q[2];
-  float2 gate;
+  float2 d_y[2], gate;
 };
 
 /// Eight tokens of this warp's rows to their group of shares; the accumulator has a column a token.
@@ -67,190 +161,98 @@ __device__ void storeShare(bf16 *group, const float (&sum)[4], int warp) {
   to[32] = packBf16(sum[2], sum[3]);
 }
 
-/// The walk through one window after the other.
-template <bool has_documents>
-__global__ void __launch_bounds__(fast_threads, 1)
-    scanGradKernel(bf16 *d_v, bf16 *d_f, Shares<bf16> shares, const bf16 *d_y, const bf16 *states, Inputs<bf16> in, Sizes size) {
-  extern __shared__ __align__(16) char memory[];
-  Shared &shared = *reinterpret_cast<Shared *>(memory);
-  Tile tile(size);
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32, count = (size.sequence + window - 1) / window;
-
-  if (warp == row_warps) {
-    float rate = expf(in.a_log[tile.head]), dt_bias = in.dt_bias[tile.head];
-    float2 sums = {};
-    auto fetchTurn = [&](int turn) {
-      if (turn < count)
-        fetch(shared.windows[turn % 3], size, tile, in, d_y, (count - 1 - turn) * window, rate, dt_bias);
-    };
-    fetchTurn(0);
-    fetchTurn(1);
-    waitForCopies();
-    __syncthreads();
-    for (int turn = 0; turn < count; ++turn) {
-      if (turn > 0)
-        finish(shared, turn - 1, d_v, d_f, size, tile, (count - turn) * window, sums);
-      __syncwarp();
-      fetchTurn(turn + 2);
-      waitForCopies();
-      __syncthreads();
-    }
-    finish(shared, count - 1, d_v, d_f, size, tile, 0, sums);
-    sums = {warpSum(sums.x), warpSum(sums.y)};
-    if (lane == 0)
-      *reinterpret_cast<float2 *>(shares.sums + 2 * int64_t(blockIdx.x)) = sums;
-    return;
-  }
-
-  int g = lane / 4, i = lane % 4;
-  const bf16 *matrix = in.weight + tile.head * fast_value * fast_value;
-  WeightFragments weight(matrix);
+/// The walk of 16 rows through one window after the other.
+template <bool has_documents> __device__ void walkBack(Shared &shared, const Job &job, const Tile &tile, int warp) {
+  int lane = threadIdx.x % 32, g = lane / 4, i = lane % 4, count = job.countWindows();
+  const bf16 *matrix = job.in.weight + tile.head * fast_value * fast_value;
   uint32_t transposed[2][2]; // W^T as a right operand
 #pragma unroll
   for (int n = 0; n < 2; ++n)
 #pragma unroll
     for (int half = 0; half < 2; ++half)
       transposed[n][half] = *reinterpret_cast<const uint32_t *>(matrix + (g + 8 * n) * fast_value + 2 * i + 8 * half);
-  Rows adjoint = {}, d_weight = {}, h, z;
-  uint32_t packed[4];
-
-  // The stored state of a window is asked for two windows ahead.
-  auto *kept =
-      reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
-  uint32_t entering[4];
-  auto ask = [&](int w) {
-    const uint32_t *at = kept + int64_t(max(w, 0)) * fast_key * (fast_value / 2);
-    entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
-    entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
-  };
-  auto enter = [&](uint4 *first_state, int asked) {
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      float2 pair = unpackBf16(entering[e]);
-      h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
-      packed[e] = entering[e];
-    }
-    storeTile(first_state, packed);
-    ask(asked);
-  };
-  auto forget = [&](Rows &rows, bool resets) {
-    if (has_documents && resets)
-#pragma unroll
-      for (int e = 0; e < 8; ++e)
-        rows[e / 4][e % 4] = 0;
-  };
-  // A step of the recurrence is settled later than it is projected.
-  auto keepStep = [&](uint4(*to_states)[32], uint4(*to_squashed)[32], int s, float2 gate) {
-    settle(h, z, gate);
-    uint32_t pair[4];
-    packRows(pair, h);
-    storeTile(to_states[s + 1], pair);
-    packRowsF16(pair, z);
-    storeTile(to_squashed[s], pair);
-  };
-
-  ask(count - 1);
+  Rows adjoint = {}, d_weight = {};
   __syncthreads();
-  enter(shared.states[0][warp][0], count - 2);
-  for (int s = 0; s < window; ++s) {
-    forget(h, shared.windows[0].reset[s]);
-    StepInputs inputs(shared.windows[0], s, warp);
-    project(z, h, inputs, weight);
-    keepStep(shared.states[0][warp], shared.squashed[0][warp], s, inputs.gate);
-  }
-
+  __syncthreads();
   for (int turn = 0; turn < count; ++turn) {
-    int w = count - 1 - turn;
-    // The last turn computes states that nobody needs, from whatever the third window holds.
-    const Window &from = shared.windows[turn % 3], &coming = shared.windows[(turn + 1) % 3];
-    uint4(*states_here)[32] = shared.states[turn % 2][warp], (*squashed_here)[32] = shared.squashed[turn % 2][warp];
-    uint4(*states_coming)[32] = shared.states[(turn + 1) % 2][warp], (*squashed_coming)[32] = shared.squashed[(turn + 1) % 2][warp];
-    __syncwarp();
-    enter(states_coming[0], w - 2);
+    LanePlace from(shared.windows[turn % 3], warp);
+    uint4(*tiles)[32] = shared.states[turn % 2][warp], (*squashed)[32] = shared.squashed[turn % 2][warp];
+    float *decays = &shared.d_decay[turn % 2][warp][0][lane];
     Rows d_value = {};
     float d_q[4] = {}, d_k[4] = {};
     uint32_t after[4];
-    loadTile(after, states_here[window]);
-    BackInputs inputs(states_here, squashed_here, from, window - 1, warp);
-    StepInputs step(coming, 0, warp);
+    loadTile(after, tiles[window]);
+    BackInputs inputs(tiles, squashed, from, window - 1);
 
-    // d_v and d_weight follow two tokens behind.
+    // d_v and d_weight follow two tokens behind; before the first there are zeros.
     uint32_t left_state[4] = {}, left_x[4] = {}, left_k[4] = {};
     auto fetchLeft = [&](int s) {
       __syncwarp();
-      loadTileTransposed(left_x, squashed_here[s]);
-      loadTileTransposed(left_state, states_here[s]);
-      oneRow(left_k, from.k[s], s, warp);
+      loadTileTransposed(left_x, squashed[s]);
+      loadTileTransposedLeft(left_state, tiles[s]);
+      oneRow(left_k, from.k_pairs, s);
     };
     auto multiplyLeft = [&](int s) {
       multiplyBf16(d_value[0], left_k, left_x[0], left_x[1]);
       multiplyBf16(d_value[1], left_k, left_x[2], left_x[3]);
-      if (has_documents && from.reset[s])
+      if (has_documents && s < window && from.reset[s])
         return;
-      uint32_t left[4] = {left_state[0], left_state[2], left_state[1], left_state[3]}; // h^T as a left operand
-      multiplyBf16(d_weight[0], left, left_x[0], left_x[1]);
-      multiplyBf16(d_weight[1], left, left_x[2], left_x[3]);
+      multiplyBf16(d_weight[0], left_state, left_x[0], left_x[1]);
+      multiplyBf16(d_weight[1], left_state, left_x[2], left_x[3]);
     };
 
-#pragma unroll 4
-    for (int done = 0; done < window; ++done) {
-      int s = window - 1 - done;
-      BackInputs next(states_here, squashed_here, from, s > 0 ? s - 1 : 0, warp);
-      StepInputs next_step(coming, done + 1 < window ? done + 1 : done, warp);
-      forget(h, coming.reset[done]);
-      project(z, h, step, weight);
-
-      bool is_column = g == s % 8, resets = has_documents && from.reset[s];
-      Rows x;
-      float d_decay = 0;
+#pragma unroll 1
+    for (int half = 1; half >= 0; --half) {
 #pragma unroll
-      for (int n = 0; n < 2; ++n) {
-        float2 dy = unpackBf16(inputs.d_y[n]);
+      for (int j = 7; j >= 0; --j) {
+        int s = 8 * half + j;
+        BackInputs next(tiles, squashed, from, j > 0 || half > 0 ? s - 1 : 0);
+        bool is_column = g == j, resets = has_documents && from.reset[s];
+        multiplyBf16(d_q, after, is_column ? inputs.d_y_pairs[0] : 0, is_column ? inputs.d_y_pairs[1] : 0);
+        Rows x;
+        uint32_t packed[4];
+        float d_decay = 0;
 #pragma unroll
-        for (int row = 0; row < 2; ++row) {
-          float2 before = unpackBf16(inputs.before[2 * n + row]), tanh = unpackF16(inputs.z[2 * n + row]);
-          if (resets)
-            before = {};
-          float &a0 = adjoint[n][2 * row], &a1 = adjoint[n][2 * row + 1];
-          a0 += inputs.q[row] * dy.x, a1 += inputs.q[row] * dy.y;
-          d_decay += a0 * (before.x - tanh.x);
-          d_decay += a1 * (before.y - tanh.y);
-          x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * tanh.x * tanh.x);
-          x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * tanh.y * tanh.y);
+        for (int n = 0; n < 2; ++n)
+#pragma unroll
+          for (int row = 0; row < 2; ++row) {
+            float2 before = unpackBf16(inputs.before[2 * n + row]), z = unpackF16(inputs.z[2 * n + row]);
+            if (resets)
+              before = {};
+            float &a0 = adjoint[n][2 * row], &a1 = adjoint[n][2 * row + 1];
+            a0 += inputs.q[row] * inputs.d_y[n].x, a1 += inputs.q[row] * inputs.d_y[n].y;
+            d_decay += a0 * (before.x - z.x);
+            d_decay += a1 * (before.y - z.y);
+            x[n][2 * row] = a0 * (inputs.gate.y - inputs.gate.y * z.x * z.x);
+            x[n][2 * row + 1] = a1 * (inputs.gate.y - inputs.gate.y * z.y * z.y);
+          }
+        packRows(packed, x);
+#pragma unroll
+        for (int n = 0; n < 2; ++n) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            adjoint[n][e] *= inputs.gate.x;
+          multiplyBf16(adjoint[n], packed, transposed[n][0], transposed[n][1]);
         }
-      }
-      packRows(packed, x);
-#pragma unroll
-      for (int n = 0; n < 2; ++n) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e)
-          adjoint[n][e] *= inputs.gate.x;
-        multiplyBf16(adjoint[n], packed, transposed[n][0], transposed[n][1]);
-      }
-      forget(adjoint, resets);
-      multiplyBf16(d_q, after, is_column ? inputs.d_y[0] : 0, is_column ? inputs.d_y[1] : 0);
-      multiplyBf16(d_k, packed, is_column ? inputs.v[0] : 0, is_column ? inputs.v[1] : 0);
-      if (done > 1)
+        if (resets)
+          forget(adjoint);
+        multiplyBf16(d_k, packed, is_column ? inputs.v_pairs[0] : 0, is_column ? inputs.v_pairs[1] : 0);
         multiplyLeft(s + 2);
-      if (done > 0)
-        fetchLeft(s + 1);
-
-      keepStep(states_coming, squashed_coming, done, step.gate);
-      storeTile(squashed_here[s], packed);
-      shared.d_decay[turn % 2][warp][s][lane] = d_decay;
-      if (s % 8 == 0) {
-        int64_t group = (int64_t(blockIdx.x) * size.groups() + w * (window / 8) + s / 8) * fast_key * 8;
-        storeShare(shares.q + group, d_q, warp);
-        storeShare(shares.k + group, d_k, warp);
+        if (j < 7 || half == 0)
+          fetchLeft(s + 1);
+        storeTile(squashed[s], packed);
+        decays[s * 32] = d_decay;
 #pragma unroll
         for (int e = 0; e < 4; ++e)
-          d_q[e] = d_k[e] = 0;
+          after[e] = inputs.before[e];
+        inputs = next;
       }
+      int64_t group = (int64_t(blockIdx.x) * job.size.groups() + (count - 1 - turn) * (window / 8) + half) * fast_key * 8;
+      storeShare(job.shares.q + group, d_q, warp);
+      storeShare(job.shares.k + group, d_k, warp);
 #pragma unroll
       for (int e = 0; e < 4; ++e)
-        after[e] = inputs.before[e];
-      inputs = next;
-      step = next_step;
+        d_q[e] = d_k[e] = 0;
     }
     multiplyLeft(1);
     fetchLeft(0);
@@ -258,12 +260,26 @@ __global__ void __launch_bounds__(fast_threads, 1)
     storeAccumulator(shared.d_v[turn % 2][warp], d_value);
     __syncthreads();
   }
-  auto *total = reinterpret_cast<float(*)[fast_value]>(shares.weight + (int64_t(blockIdx.x) * row_warps + warp) * fast_value * fast_value);
+  auto *total =
+      reinterpret_cast<float(*)[fast_value]>(job.shares.weight + (int64_t(blockIdx.x) * row_warps + warp) * fast_value * fast_value);
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
     *reinterpret_cast<float2 *>(&total[g][2 * i + 8 * n]) = {d_weight[n][0], d_weight[n][1]};
     *reinterpret_cast<float2 *>(&total[g + 8][2 * i + 8 * n]) = {d_weight[n][2], d_weight[n][3]};
   }
+}
+
+template <bool has_documents> __global__ void __launch_bounds__(grad_threads, 1) scanGradKernel(Job job) {
+  extern __shared__ __align__(16) char memory[];
+  Shared &shared = *reinterpret_cast<Shared *>(memory);
+  Tile tile(job.size);
+  int warp = threadIdx.x / 32;
+  if (warp < row_warps)
+    computeAgain<has_documents>(shared, job, tile, warp);
+  else if (warp < 2 * row_warps)
+    walkBack<has_documents>(shared, job, tile, warp - row_warps);
+  else
+    help(shared, job, tile);
 }
 
 } // namespace
@@ -274,7 +290,7 @@ int32_t scanGradFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf1
     if (int32_t status =
             check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
       return status;
-    kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(d_v, d_f, shares, d_y, states, in, size);
+    kernel<<<unsigned(size.tiles()), grad_threads, sizeof(Shared), streamOf(launch)>>>({d_v, d_f, shares, d_y, states, in, size});
     return launched("mg_m2rnn_scan_grad");
   };
   return in.documents ? start(scanGradKernel<true>) : start(scanGradKernel<false>);
