@@ -100,6 +100,13 @@ __device__ inline int anew(int value) {
   return value;
 }
 
+/// condition ? a : b, of elements of an array: written as such the compiler would index the array, in local memory.
+__device__ inline float select(bool condition, float a, float b) {
+  float result;
+  asm("{ .reg .pred p; setp.ne.s32 p, %3, 0; selp.f32 %0, %1, %2, p; }" : "=f"(result) : "f"(a), "f"(b), "r"(int(condition)));
+  return result;
+}
+
 __device__ inline float warpSum(float value) {
 #pragma unroll
   for (int offset = 16; offset; offset >>= 1)

@@ -94,7 +94,8 @@ template <int Own> __global__ void __launch_bounds__(walk_warps * 32) finishHead
 #pragma unroll
           for (int i = 0; i < count; ++i) {
             bool upper = lane & offset;
-            steps[i] = (upper ? steps[i + count] : steps[i]) + __shfl_xor_sync(0xffffffff, upper ? steps[i] : steps[i + count], offset);
+            steps[i] = select(upper, steps[i + count], steps[i]) +
+                       __shfl_xor_sync(0xffffffff, select(upper, steps[i], steps[i + count]), offset);
           }
         float step = steps[0] + __shfl_xor_sync(0xffffffff, steps[0], 1);
         int t = last - 1 - member / 2;
