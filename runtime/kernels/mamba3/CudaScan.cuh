@@ -404,26 +404,24 @@ template <int P, int R, int Threads>
 __device__ inline void placeInputs(const TokenRows<P, R, Threads> &x, const float *psi_rows, const float *leaving, uint8_t *U, uint8_t *leaving_U) {
   using Rows = TokenRows<P, R, Threads>;
 #pragma unroll
-  for (int k = 0; k < Rows::tokens; ++k) {
-    int t = Rows::token(k);
-    if (Rows::chunk % Rows::warps && t >= Rows::chunk)
-      break;
-    float factor = leaving_U ? leaving[t] : 0.0f;
+  for (int r = 0; r < R; ++r)
 #pragma unroll
     for (int pair = 0; pair < Rows::pairs; ++pair) {
-      float2 value = widen(x.values[k][pair]);
       int p = Rows::channel(pair);
+      float2 psi = *reinterpret_cast<const float2 *>(psi_rows + r * P + p);
 #pragma unroll
-      for (int r = 0; r < R; ++r) {
-        float2 psi = *reinterpret_cast<const float2 *>(psi_rows + r * P + p);
+      for (int k = 0; k < Rows::tokens; ++k) {
+        int t = Rows::token(k);
+        if (Rows::chunk % Rows::warps && t >= Rows::chunk)
+          break;
+        float2 value = widen(x.values[k][pair]);
         float a = value.x * psi.x, c = value.y * psi.y;
         if (U)
           storePair(U, t * R + r, p, rows, a, c);
         if (leaving_U)
-          storePair(leaving_U, t * R + r, p, rows, a * factor, c * factor);
+          storePair(leaving_U, t * R + r, p, rows, a * leaving[t], c * leaving[t]);
       }
     }
-  }
 }
 
 } // namespace megacc::cuda::mamba3
