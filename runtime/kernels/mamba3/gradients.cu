@@ -72,8 +72,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     x.read(s, z_row + s.column_x + head * s.head_dim, s.width, begin);
     z.read(s, z_row + head * s.head_dim, s.width, begin);
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
-    addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
-                              share);
+    addWindowShare<N * P * 2>(
+        memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P, share);
     share = has_next ? load<float>(pass.chunk_decays + index + s.chunks) : 0.0f;
     KeyRows<N, R, threads, true> turned = key_rows;
     turned.j = anew(key_rows.j), turned.first = anew(key_rows.first);
@@ -104,7 +104,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         int from = row + (i & 2) * 4, to = side * 32 + i / 4 * 8 + column, t = from / R;
         float weights[2] = {memory.weights.at(decays, t, to / R).x, 0};
         weights[1] = R == 1 ? memory.weights.at(decays, t, to + 1).x : weights[0];
-        storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f), S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
+        storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f),
+                  S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
       }
     } else {
       fenceRegisters(Y_state);
@@ -319,10 +320,12 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
           float2 sum = {};
 #pragma unroll
           for (int r = 0; r < R; ++r) {
-            float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]), factor = *reinterpret_cast<const float2 *>(psi + r * P + p);
+            float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]),
+                   factor = *reinterpret_cast<const float2 *>(psi + r * P + p);
             sum.x += value.x * factor.x, sum.y += value.y * factor.y;
           }
-          writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + s.column_x + h * s.head_dim, p, sum.x, sum.y);
+          writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + s.column_x + h * s.head_dim, p, sum.x,
+                    sum.y);
         }
       for (int i = group / 2 * 128 + threadIdx.x % 128; i < R * P; i += threads / 2) {
         float sum = 0;
@@ -374,7 +377,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         int at = row + below * 8, j = first + i * 8 + column;
         float2 v_low = loadPair(tile, at, j, rows), v_high = loadPair(tile, at, N / 2 + j, rows);
         uint2 turns = rotations[below][i * stride]; // cosines, sines
-        float2 cosine = __half22float2(reinterpret_cast<const __half2 &>(turns.x)), sine = __half22float2(reinterpret_cast<const __half2 &>(turns.y));
+        float2 cosine = __half22float2(reinterpret_cast<const __half2 &>(turns.x)),
+               sine = __half22float2(reinterpret_cast<const __half2 &>(turns.y));
         float *l = low + i * 4 + below * 2, *u = high + i * 4 + below * 2;
         sums[below * 2] = v_low.x * u[0] - v_high.x * l[0], sums[below * 2 + 1] = v_low.y * u[1] - v_high.y * l[1];
         float turned[2] = {l[0] * cosine.x + u[0] * sine.x, l[1] * cosine.y + u[1] * sine.y};
@@ -410,7 +414,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         float sums[2] = {low[i * 4 + e] + low[i * 4 + 2 + e], high[i * 4 + e] + high[i * 4 + 2 + e]};
         if constexpr (R == 4) { // the upper half of the warp ends with the upper channels
           bool upper = lane >= 16;
-          bias_sum[(upper ? N / 2 : 0) + i * 8 + e] = select(upper, sums[1], sums[0]) + __shfl_xor_sync(0xffffffff, select(upper, sums[0], sums[1]), 16);
+          bias_sum[(upper ? N / 2 : 0) + i * 8 + e] =
+              select(upper, sums[1], sums[0]) + __shfl_xor_sync(0xffffffff, select(upper, sums[0], sums[1]), 16);
         } else {
 #pragma unroll
           for (int offset = 4 * R; offset < 32; offset <<= 1)

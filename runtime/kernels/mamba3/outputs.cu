@@ -113,7 +113,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
       int from = row + (i & 2) * 4, to = group * 32 + i / 4 * 8 + column, t = from / R;
       float weights[2] = {memory.weights.at(decays, t, to / R).x, 0};
       weights[1] = R == 1 ? memory.weights.at(decays, t, to + 1).x : weights[0];
-      storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f), S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
+      storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f),
+                S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
     }
     waitProducts();
     fenceRegisters(Y);
@@ -128,7 +129,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
 
     fenceRegisters(Y), fenceRegisters(state);
     beginProducts();
-    multiplyTiles<rows, half, false, true>(Y, sharedAddress(memory.M), rows, columnsFrom(sharedAddress(memory.U), group * half, rows), rows);
+    multiplyTiles<rows, half, false, true>(Y, sharedAddress(memory.M), rows, columnsFrom(sharedAddress(memory.U), group * half, rows),
+                                           rows);
     commitProducts();
     multiplyTiles<rows, columns, true, true>(state, sharedAddress(memory.K) + (N == 128 ? group * 8192 : 0), rows,
                                              columnsFrom(sharedAddress(memory.leaving_U), N == 128 ? 0 : group * columns, rows), rows);
