@@ -29,8 +29,8 @@ struct ScanSizes {
   }
 
   int64_t getTables() const {
-    return room(2 * N, 4) + room(2 * heads * R * N, 2) + 3 * room(heads * R * P, 4) + room(heads * P, 4) + room(2 * tokens * groups * R * N, 2) +
-           room(tokens * A, 4) + 4 * room(tokens * heads, 4) + room(tokens * heads * A, 4);
+    return room(2 * N, 4) + room(2 * heads * R * N, 2) + 3 * room(heads * R * P, 4) + room(heads * P, 4) +
+           room(2 * tokens * groups * R * N, 2) + room(tokens * A, 4) + 4 * room(tokens * heads, 4) + room(tokens * heads * A, 4);
   }
   int64_t getWindowStates() const { return room(batch * heads * windows * N * P, 4) + room(batch * heads * windows, 4); }
   int64_t getForwardScratch() const { return getTables() + getWindowStates(); }
@@ -65,13 +65,15 @@ static std::string refuse(const KernelQuery &query) {
   int64_t mimo = query.getInt("mimo"), expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = countParameters(query);
   if (parts != expected)
     return ("parts is " + llvm::Twine(parts) + ", expected " + llvm::Twine(expected)).str();
-  for (auto [name, most] : {std::pair{"rank", int64_t(mimo ? 8 : 1)}, {"head_dim", 128}, {"state", 128}, {"angles", query.getInt("state") / 2}})
+  for (auto [name, most] :
+       {std::pair{"rank", int64_t(mimo ? 8 : 1)}, {"head_dim", 128}, {"state", 128}, {"angles", query.getInt("state") / 2}})
     if (query.getInt(name) > most)
       return (name + llvm::Twine(" is ") + llvm::Twine(query.getInt(name)) + ", at most " + llvm::Twine(most)).str();
   if (query.getInt("state") % 2)
     return ("state is " + llvm::Twine(query.getInt("state")) + ", expected an even number").str();
   if (int64_t window = query.findInt("window").value_or(kWindow); window % kRows || window > kMaxWindow)
-    return ("window is " + llvm::Twine(window) + ", expected a multiple of " + llvm::Twine(kRows) + ", at most " + llvm::Twine(kMaxWindow)).str();
+    return ("window is " + llvm::Twine(window) + ", expected a multiple of " + llvm::Twine(kRows) + ", at most " + llvm::Twine(kMaxWindow))
+        .str();
   for (const LaunchOperand &operand : query.operands) {
     Type type = operand.type.getElementType();
     bool isParameter = operand.name == "parameter", isBf16 = type.isBF16();

@@ -17,9 +17,9 @@ struct ParameterGradients {
 
 struct Finish {
   TokenGradients tokens;
-  const float *d_keys;               // [2, batch, groups, sequence, R, N]
-  const float *sums;                 // [heads, parameterFloats]
-  float *d_dt_bias, *norm_partial;   // scratch [batch, heads], [tiles of tokens, 2, N]
+  const float *d_keys;             // [2, batch, groups, sequence, R, N]
+  const float *sums;               // [heads, parameterFloats]
+  float *d_dt_bias, *norm_partial; // scratch [batch, heads], [tiles of tokens, 2, N]
   bf16 *d_projection;
   ParameterGradients parameters;
 };

@@ -13,8 +13,8 @@ template <int N, int P, int R> struct GradientMemory {
   uint8_t Q[rows * N * 2], K[rows * N * 2], H[N * P * 2], Gamma[N * P * 2], U[rows * P * 2];
   uint8_t E[rows * P * 2], M[rows * rows * 2], F[rows * rows * 2]; // with `norm` together also the sums of biases
   float norm[warps][128];                                          // the terms of the norm's gradient
-  float Y[rows][P + 8];      // then the terms of d_phi, then dU
-  float d_gate[rows][P + 8]; // the terms of d_zeta, then the angle gradients of K
+  float Y[rows][P + 8];                                            // then the terms of d_phi, then dU
+  float d_gate[rows][P + 8];                                       // the terms of d_zeta, then the angle gradients of K
   static constexpr bool keeps_x = P == 64;
   uint8_t x[keeps_x ? rows / R * P * 2 : 16];
   static constexpr bool keeps_head = P == 64;
@@ -111,7 +111,8 @@ __device__ void gateGradients(const Shape &s, const GradientPass &pass, Gradient
         float2 z = widen(z_rows.values[k][pair]), d = widen(d_rows.values[k][pair]);
         float2 zeta = *reinterpret_cast<const float2 *>(zeta_row + r * P + p), phi = *reinterpret_cast<const float2 *>(phi_row + r * P + p);
         float2 norm = Norm ? load<float2>(s.out_norms + h * P + p) : float2{1, 1};
-        auto channel = [&](float y, float z, float d, float zeta, float phi, float norm, float &d_phi, float &d_zeta, float &d_z, float &d_norm) {
+        auto channel = [&](float y, float z, float d, float zeta, float phi, float norm, float &d_phi, float &d_zeta, float &d_z,
+                           float &d_norm) {
           float unit = Norm ? y * scale : y, normed = Norm ? unit * norm : unit;
           float w = z * zeta, gate = sigmoid(w), silu = w * gate, inside = d * phi;
           float d_w = inside * normed * fmaf(silu, 1.0f - gate, gate), e = inside * silu;
@@ -155,8 +156,8 @@ __device__ void gateGradients(const Shape &s, const GradientPass &pass, Gradient
 
 /// Gradients of step, weight and decay of the chunk's tokens, by one warp; lanes take rows.
 template <int N, int P, int R>
-__device__ void tokenGradients(const Shape &s, const GradientPass &pass, const GradientMemory<N, P, R> &memory, const Decays<rows / R> &decays,
-                               int h, int begin, float *skip) {
+__device__ void tokenGradients(const Shape &s, const GradientPass &pass, const GradientMemory<N, P, R> &memory,
+                               const Decays<rows / R> &decays, int h, int begin, float *skip) {
   int lane = threadIdx.x & 31;
   auto ofToken = [](float value) {
 #pragma unroll

@@ -46,13 +46,13 @@ struct Shape {
   int width, column_x, column_key[2], column_dt, column_decay, column_trap, column_angle; // of the projection; z is at 0
 
   // Written by prepare(), all padded.
-  float *norm_weights;               // [2, N]
-  __half *biases;                    // [2, heads, R, N]
-  float *psi, *zeta, *phi, *out_norms; // [heads, R, P], the last [heads, P]; ones where there is no parameter
-  __half *keys;                      // [2, batch, groups, sequence, R, N]: B and C after their norm
-  float *turn;                       // [batch, sequence, A]: tanh of the angles
+  float *norm_weights;                   // [2, N]
+  __half *biases;                        // [2, heads, R, N]
+  float *psi, *zeta, *phi, *out_norms;   // [heads, R, P], the last [heads, P]; ones where there is no parameter
+  __half *keys;                          // [2, batch, groups, sequence, R, N]: B and C after their norm
+  float *turn;                           // [batch, sequence, A]: tanh of the angles
   float *decay, *gamma, *weight, *delta; // [batch, heads, sequence]; decay in powers of two, -infinity where a document starts
-  uint2 *rotation;                   // [batch, heads, sequence, A / 2]: for two angles the cosines, then the sines, fp16
+  uint2 *rotation;                       // [batch, heads, sequence, A / 2]: for two angles the cosines, then the sines, fp16
 
   __host__ __device__ int64_t keyColumns() const { return int64_t(rank) * groups * state; }
   __device__ bool startsDocument(int b, int t) const {
@@ -99,8 +99,8 @@ struct StatePass {
   // Where every window starts: [batches, heads, windows, N, P], or exactly [batch, heads of the shape, windows, state, head_dim]; or zero.
   const float *start = nullptr;
   const bf16 *exact_start = nullptr;
-  // What is written: the state before every chunk as tiles [batches, heads, chunks, N * P], and what is left there of the window's start; the
-  // state after the window and the window's decay.
+  // What is written: the state before every chunk as tiles [batches, heads, chunks, N * P], and what is left there of the window's start;
+  // the state after the window and the window's decay.
   bf16 *chunk_states = nullptr;
   float *totals = nullptr, *decays = nullptr, *chunk_decays = nullptr;
   // Of the reverse direction: the gradient of y, or, with an output norm, E as tiles [batches, heads, chunks, rows * P].
@@ -108,8 +108,8 @@ struct StatePass {
 };
 int32_t runStates(const Shape &shape, const StatePass &pass, cudaStream_t stream);
 
-/// Totals of windows become the states entering them, [batches, heads, windows, N, P]. `exact` also gets them, see StatePass, or `tiles` does
-/// instead, as tiles [batches, heads, windows, N * P].
+/// Totals of windows become the states entering them, [batches, heads, windows, N, P]. `exact` also gets them, see StatePass, or `tiles`
+/// does instead, as tiles [batches, heads, windows, N * P].
 int32_t scanWindows(const Shape &shape, const StatePass &pass, bf16 *exact, bf16 *tiles, cudaStream_t stream);
 
 /// y from the states entering the windows; or, with d_y, E of the pass's heads instead (StatePass::E).
@@ -122,8 +122,8 @@ __host__ __device__ inline int parameterFloats(const Shape &s) { return 2 * s.R 
 struct GradientPass {
   int b, first_group, groups;
   const bf16 *d_y;
-  // Tiles [heads of the groups, chunks, N * P]: states entering the chunks; adjoints of those leaving them without the windows' share, which
-  // is chunk_decays [heads of the groups, chunks] times the tiles [heads of the groups, windows, N * P].
+  // Tiles [heads of the groups, chunks, N * P]: states entering the chunks; adjoints of those leaving them without the windows' share,
+  // which is chunk_decays [heads of the groups, chunks] times the tiles [heads of the groups, windows, N * P].
   const bf16 *states, *adjoints, *window_adjoints;
   const float *chunk_decays;
   bf16 *d_projection;                  // z and x
@@ -136,9 +136,6 @@ int32_t runGradients(const Shape &shape, const GradientPass &pass, cudaStream_t 
 
 /// Calls body with the padded sizes as constants.
 template <typename Body> int32_t dispatch(const Shape &s, Body &&body) {
-#ifdef SCAN_DEV
-  return body(std::integral_constant<int, 128>(), std::integral_constant<int, 64>(), std::integral_constant<int, 4>());
-#else
   auto withRank = [&](auto n, auto p) {
     if (s.R == 1)
       return body(n, p, std::integral_constant<int, 1>());
@@ -151,7 +148,6 @@ template <typename Body> int32_t dispatch(const Shape &s, Body &&body) {
   if (s.N == 128)
     return withRank(std::integral_constant<int, 128>(), std::integral_constant<int, 64>());
   return withRank(std::integral_constant<int, 64>(), std::integral_constant<int, 64>());
-#endif
 }
 
 /// Loads of what no block of the launch writes.
@@ -246,10 +242,11 @@ __device__ inline void copy16(void *to, const void *from, bool valid = true) {
 __device__ inline void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int Pending = 0> __device__ inline void waitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory"); }
 
-/// How a block makes the matrices [rows, N] of rotated B and C of a chunk: one of them, or `Both`, B in its first half and C in its second. A
-/// thread owns neighbouring rows, mostly of one token, and of each 8 channels and their partners: it copies and turns them by itself.
+/// How a block makes the matrices [rows, N] of rotated B and C of a chunk: one of them, or `Both`, B in its first half and C in its second.
+/// A thread owns neighbouring rows, mostly of one token, and of each 8 channels and their partners: it copies and turns them by itself.
 template <int N, int R, int Threads, bool Both> struct KeyRows {
-  static constexpr int lanes = N / 16, members = Both ? Threads / 2 : Threads, units = members / lanes, own = units < rows ? rows / units : 1;
+  static constexpr int lanes = N / 16, members = Both ? Threads / 2 : Threads, units = members / lanes,
+                       own = units < rows ? rows / units : 1;
   static_assert(units <= rows, "every thread has a row");
   int which, j, first;
 
@@ -297,7 +294,8 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
       if (begin + t < s.sequence) {
         *reinterpret_cast<uint4 *>(low) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, j, rows));
         *reinterpret_cast<uint4 *>(high) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, N / 2 + j, rows));
-        uint4 bias_low = *reinterpret_cast<const uint4 *>(bias + r * N + j), bias_high = *reinterpret_cast<const uint4 *>(bias + r * N + N / 2 + j);
+        uint4 bias_low = *reinterpret_cast<const uint4 *>(bias + r * N + j),
+              bias_high = *reinterpret_cast<const uint4 *>(bias + r * N + N / 2 + j);
         if (!turns && j < s.A && (k == 0 || k % R == 0)) {
           const uint4 *from = reinterpret_cast<const uint4 *>(rotation + (t - first / R) * s.A / 2);
           turn[0] = load<uint4>(from), turn[1] = load<uint4>(from + 1);
@@ -340,7 +338,8 @@ template <int N, int P, int R> struct HeadTables {
 };
 
 /// Channels of a vector of B or C, 0 where there is none (-1); `packed`: they are neighbours, suitably aligned.
-template <int Count> __device__ inline void readChannels(bool packed, const bf16 *from, const int (&channel)[Count], float (&values)[Count]) {
+template <int Count>
+__device__ inline void readChannels(bool packed, const bf16 *from, const int (&channel)[Count], float (&values)[Count]) {
   if (packed) {
     uint32_t raw[Count / 2];
     if constexpr (Count == 4) {
@@ -401,29 +400,28 @@ template <int P, int R, int Threads> struct TokenRows {
 
 /// Matrices [rows, P] of U and, where they are asked for, leaving * U from rows of x and a head's psi.
 template <int P, int R, int Threads>
-__device__ inline void placeInputs(const TokenRows<P, R, Threads> &x, const float *psi_rows, const float *leaving, uint8_t *U, uint8_t *leaving_U) {
+__device__ inline void placeInputs(const TokenRows<P, R, Threads> &x, const float *psi_rows, const float *leaving, uint8_t *U,
+                                   uint8_t *leaving_U) {
   using Rows = TokenRows<P, R, Threads>;
 #pragma unroll
-  for (int k = 0; k < Rows::tokens; ++k) {
-    int t = Rows::token(k);
-    if (Rows::chunk % Rows::warps && t >= Rows::chunk)
-      break;
-    float factor = leaving_U ? leaving[t] : 0.0f;
+  for (int r = 0; r < R; ++r)
 #pragma unroll
     for (int pair = 0; pair < Rows::pairs; ++pair) {
-      float2 value = widen(x.values[k][pair]);
       int p = Rows::channel(pair);
+      float2 psi = *reinterpret_cast<const float2 *>(psi_rows + r * P + p);
 #pragma unroll
-      for (int r = 0; r < R; ++r) {
-        float2 psi = *reinterpret_cast<const float2 *>(psi_rows + r * P + p);
+      for (int k = 0; k < Rows::tokens; ++k) {
+        int t = Rows::token(k);
+        if (Rows::chunk % Rows::warps && t >= Rows::chunk)
+          break;
+        float2 value = widen(x.values[k][pair]);
         float a = value.x * psi.x, c = value.y * psi.y;
         if (U)
           storePair(U, t * R + r, p, rows, a, c);
         if (leaving_U)
-          storePair(leaving_U, t * R + r, p, rows, a * factor, c * factor);
+          storePair(leaving_U, t * R + r, p, rows, a * leaving[t], c * leaving[t]);
       }
     }
-  }
 }
 
 } // namespace megacc::cuda::mamba3

@@ -29,7 +29,9 @@ __device__ inline void publishTiles() { asm volatile("fence.proxy.async.shared::
 
 __device__ inline void beginProducts() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 __device__ inline void commitProducts() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
-template <int Pending = 0> __device__ inline void waitProducts() { asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory"); }
+template <int Pending = 0> __device__ inline void waitProducts() {
+  asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(Pending) : "memory");
+}
 
 /// Keeps the compiler from moving the use of an accumulator before the wait.
 template <int Count> __device__ inline void fenceRegisters(float (&values)[Count]) {
@@ -39,7 +41,9 @@ template <int Count> __device__ inline void fenceRegisters(float (&values)[Count
 }
 
 /// Descriptor of an operand at a shared address: groups of 8 rows are 1024 bytes apart, 128-byte swizzle.
-__device__ inline uint64_t operandAt(uint32_t address) { return uint64_t((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62; }
+__device__ inline uint64_t operandAt(uint32_t address) {
+  return uint64_t((address & 0x3ffff) >> 4) | 1ull << 16 | 64ull << 32 | 1ull << 62;
+}
 
 template <bool TransposeA, bool TransposeB> __device__ inline void multiply16(float *d, uint64_t a, uint64_t b) {
   asm volatile("wgmma.mma_async.sync.aligned.m64n16k16.f32.bf16.bf16 {%0,%1,%2,%3,%4,%5,%6,%7}, %8, %9, 1, 1, 1, %10, %11;"
@@ -98,6 +102,13 @@ __device__ inline uint32_t columnsFrom(uint32_t tile, int col, int rows) { retur
 __device__ inline int anew(int value) {
   asm volatile("" : "+r"(value));
   return value;
+}
+
+/// condition ? a : b, of elements of an array: written as such the compiler would index the array, in local memory.
+__device__ inline float select(bool condition, float a, float b) {
+  float result;
+  asm("{ .reg .pred p; setp.ne.s32 p, %3, 0; selp.f32 %0, %1, %2, p; }" : "=f"(result) : "f"(a), "f"(b), "r"(int(condition)));
+  return result;
 }
 
 __device__ inline float warpSum(float value) {

@@ -63,14 +63,35 @@ struct Backward {
       if (int32_t status = runOutputs(s, gates, nullptr, E, stream))
         return status;
     }
-    StatePass back = {.reverse = true, .first_batch = b, .first_head = first_head, .heads = heads, .chunk_states = adjoints, .totals = totals,
-                      .decays = decays, .chunk_decays = chunk_decays, .d_y = d_y, .E = E};
+    StatePass back = {.reverse = true,
+                      .first_batch = b,
+                      .first_head = first_head,
+                      .heads = heads,
+                      .chunk_states = adjoints,
+                      .totals = totals,
+                      .decays = decays,
+                      .chunk_decays = chunk_decays,
+                      .d_y = d_y,
+                      .E = E};
     if (int32_t status = runStates(s, back, stream))
       return status;
     if (int32_t status = scanWindows(s, back, nullptr, window_adjoints, stream))
       return status;
-    GradientPass pass = {b, first_group, groups, d_y, chunk_states, adjoints, window_adjoints, chunk_decays, d_projection, partial,
-                         tokens.d_weight, tokens.d_gamma, tokens.d_decay, tokens.d_turn, d_keys};
+    GradientPass pass = {b,
+                         first_group,
+                         groups,
+                         d_y,
+                         chunk_states,
+                         adjoints,
+                         window_adjoints,
+                         chunk_decays,
+                         d_projection,
+                         partial,
+                         tokens.d_weight,
+                         tokens.d_gamma,
+                         tokens.d_decay,
+                         tokens.d_turn,
+                         d_keys};
     if (int32_t status = runGradients(s, pass, stream))
       return status;
     return sumPartials(s, partial, first_head, heads, b > 0, sums, stream);
@@ -81,7 +102,6 @@ struct Backward {
 
 extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
   MG_ENTER(mg_mamba3_scan_grad);
-  (void)real::eps;
   int parts = int(launch->ints[number::parts]), next = at::d_parameter;
   Backward backward;
   Shape &s = backward.s;

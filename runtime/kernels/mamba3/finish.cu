@@ -1,5 +1,5 @@
-// What follows the gradients of the chunks: sums over chunks, batch rows and heads, each in a fixed order, and the gradients of steps, decays,
-// angles and of the norms of B and C.
+// What follows the gradients of the chunks: sums over chunks, batch rows and heads, each in a fixed order, and the gradients of steps,
+// decays, angles and of the norms of B and C.
 #include "runtime/kernels/mamba3/CudaFinish.cuh"
 
 namespace megacc::cuda::mamba3 {
@@ -21,7 +21,8 @@ __global__ void sumChunks(Shape s, const float *partial, int first_head, bool ad
 
 /// One block a head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
 /// gradient of tanh(angle) through this head. A lane takes `Own` pairs of angles.
-template <int Own> __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
+template <int Own>
+__global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
   __shared__ float2 span_sum[walk_spans][32];
   __shared__ float warp_sums[walk_warps];
   __shared__ int span_starts[walk_spans];
@@ -80,7 +81,8 @@ template <int Own> __global__ void __launch_bounds__(walk_warps * 32) finishHead
           if (t >= begin && pair < all_pairs) {
             float2 d = __ldcg(d_turn + int64_t(t) * all_pairs + pair), turned = __ldg(turn + int64_t(t) * all_pairs + pair);
             sums[k] = {sums[k].x + d.x, sums[k].y + d.y};
-            steps[i] += 3.14159265f * ((2 * pair < s.angles ? turned.x * sums[k].x : 0.0f) + (2 * pair + 1 < s.angles ? turned.y * sums[k].y : 0.0f));
+            steps[i] += 3.14159265f *
+                        ((2 * pair < s.angles ? turned.x * sums[k].x : 0.0f) + (2 * pair + 1 < s.angles ? turned.y * sums[k].y : 0.0f));
             d_summed[int64_t(t) * all_pairs + pair] = {delta * sums[k].x, delta * sums[k].y};
           }
           if (starts)
@@ -94,7 +96,8 @@ template <int Own> __global__ void __launch_bounds__(walk_warps * 32) finishHead
 #pragma unroll
           for (int i = 0; i < count; ++i) {
             bool upper = lane & offset;
-            steps[i] = (upper ? steps[i + count] : steps[i]) + __shfl_xor_sync(0xffffffff, upper ? steps[i] : steps[i + count], offset);
+            steps[i] =
+                select(upper, steps[i + count], steps[i]) + __shfl_xor_sync(0xffffffff, select(upper, steps[i], steps[i + count]), offset);
           }
         float step = steps[0] + __shfl_xor_sync(0xffffffff, steps[0], 1);
         int t = last - 1 - member / 2;
@@ -141,9 +144,10 @@ __global__ void finishAngles(Shape s, const float *d_summed, bf16 *d_projection)
   d_projection[(int64_t(b) * s.sequence + i / s.A) * s.width + s.column_angle + i % s.A] = __float2bfloat16(sum * (1.0f - turn * turn));
 }
 
-/// One block a tile of tokens: gradients of B and C before their norms; warps take vectors, lanes neighbouring places. partial[tiles, 2, N]:
-/// the shares of the gradients of the norms.
-template <int N> __global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float *d_keys, bf16 *d_projection, float *partial) {
+/// One block a tile of tokens: gradients of B and C before their norms; warps take vectors, lanes neighbouring places. partial[tiles, 2,
+/// N]: the shares of the gradients of the norms.
+template <int N>
+__global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float *d_keys, bf16 *d_projection, float *partial) {
   constexpr int own = N / 32;
   __shared__ float sums[block_warps][2][N];
   int lane = threadIdx.x & 31, warp = threadIdx.x / 32;
@@ -251,7 +255,8 @@ int32_t sumPartials(const Shape &s, const float *partial, int first_head, int he
 
 int32_t finish(const Shape &s, const Finish &f, cudaStream_t stream) {
   int64_t tiles = (int64_t(s.batch) * s.sequence + token_tile - 1) / token_tile;
-  (s.A > 32 ? finishHeads<2> : finishHeads<1>)<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s, f.tokens, f.d_projection, f.d_dt_bias);
+  (s.A > 32 ? finishHeads<2> : finishHeads<1>)<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s, f.tokens, f.d_projection,
+                                                                                                       f.d_dt_bias);
   if (int32_t status = checkCuda("mamba3: gradients of heads"))
     return status;
   if (s.angles)

@@ -7,7 +7,6 @@ using namespace megacc::cuda::mamba3;
 
 extern "C" int32_t mg_mamba3_scan(const MgLaunch *launch) {
   MG_ENTER(mg_mamba3_scan);
-  (void)real::eps;
   Shape s = {};
   s.projection = static_cast<const bf16 *>(launch->operands[at::projection]);
   s.documents = integers(launch, at::documents);

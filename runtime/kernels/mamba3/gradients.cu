@@ -18,19 +18,19 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   int c = blockIdx.x, g = pass.first_group + blockIdx.y, begin = c * chunk;
   int group = __shfl_sync(0xffffffff, int(threadIdx.x) / 128, 0), side = group & 1, warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
   bool second = group >= 2;
-  int row = warp * 16 + lane / 4, column = lane % 4 * 2; // of this thread in accumulators; the other row is row + 8
+  int own_row = warp * 16 + lane / 4, column = lane % 4 * 2; // of this thread in accumulators; the other row is own_row + 8
   uint32_t Q = sharedAddress(memory.Q), K = sharedAddress(memory.K), H = sharedAddress(memory.H), Gamma = sharedAddress(memory.Gamma);
   uint32_t U = sharedAddress(memory.U), E = sharedAddress(memory.E), M = sharedAddress(memory.M), F = sharedAddress(memory.F);
   float(*bias_sums)[4][R][N] = reinterpret_cast<float(*)[4][R][N]>(memory.E);
   static_assert(2 * 4 * R * N * 4 <= 2 * rows * P + 4 * rows * rows + 8192, "the sums of biases take the place of E, M, F and norm");
   int first_head = g * s.group_heads;
-  int64_t first_index = int64_t(blockIdx.y) * s.group_heads * s.chunks + c;
+  int first_index = blockIdx.y * s.group_heads * s.chunks + c; // of a chunk of the pass
   const bf16 *z_row = s.row(pass.b, 0) + first_head * s.head_dim;
   int64_t y_stride = int64_t(s.heads) * s.head_dim;
   const bf16 *d_row = pass.d_y + pass.b * s.sequence * y_stride + first_head * s.head_dim;
 
-  copyTile(memory.H, pass.states + first_index * N * P, N * P * 2);
-  copyTile(memory.Gamma, pass.adjoints + first_index * N * P, N * P * 2);
+  copyTile(memory.H, pass.states + int64_t(first_index) * N * P, N * P * 2);
+  copyTile(memory.Gamma, pass.adjoints + int64_t(first_index) * N * P, N * P * 2);
   KeyRows<N, R, threads, true> key_rows;
   uint8_t *turned_keys = key_rows.which ? memory.Q : memory.K, *raw_keys = P == 64 ? memory.keys[key_rows.which] : turned_keys;
   key_rows.copy(s, pass.b, first_head, begin, raw_keys);
@@ -52,10 +52,11 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   // Gradients of C (first half of the block) and B (second), summed over heads: channels side * N / 4 + [0, N / 4) and those N / 2 further.
   float keys[N / 4] = {};
   for (int head = 0; head < s.group_heads; ++head) {
-    int h = first_head + head;
-    int64_t index = first_index + int64_t(head) * s.chunks;
-    float *partial = pass.partial + index * parameterFloats(s), *d_bias = partial, *d_psi = d_bias + 2 * R * N, *d_zeta = d_psi + R * P;
-    float *d_phi = d_zeta + R * P, *d_norm = d_phi + R * P, *d_skip = d_norm + P;
+    int h = first_head + head, row = anew(own_row);
+    int index = first_index + head * s.chunks;
+    // Gradients of the biases, of psi, zeta and phi, of the norm and the skip follow one another.
+    auto partial = [&](int first) { return pass.partial + int64_t(index) * parameterFloats(s) + first; };
+    constexpr int psi_first = 2 * R * N, zeta_first = psi_first + R * P, phi_first = zeta_first + R * P, norm_first = phi_first + R * P;
     const Decays<chunk> &decays = memory.decays[head & 1];
     bool has_next = head + 1 < s.group_heads;
     const float *psi = s.psi + h * R * P, *zeta = s.zeta + h * R * P, *phi = s.phi + h * R * P;
@@ -71,10 +72,12 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     x.read(s, z_row + s.column_x + head * s.head_dim, s.width, begin);
     z.read(s, z_row + head * s.head_dim, s.width, begin);
     d_y.read(s, d_row + head * s.head_dim, y_stride, begin);
-    addWindowShare<N * P * 2>(memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P,
-                              share);
+    addWindowShare<N * P * 2>(
+        memory.Gamma, pass.window_adjoints + (int64_t(blockIdx.y * s.group_heads + head) * s.windows + begin / s.window) * N * P, share);
     share = has_next ? load<float>(pass.chunk_decays + index + s.chunks) : 0.0f;
-    key_rows.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns, threads / 2);
+    KeyRows<N, R, threads, true> turned = key_rows;
+    turned.j = anew(key_rows.j), turned.first = anew(key_rows.first);
+    turned.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns, threads / 2);
     memory.weights.fill(decays);
     placeInputs<P, R, threads>(x, psi, nullptr, memory.U, nullptr);
 #pragma unroll
@@ -101,7 +104,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         int from = row + (i & 2) * 4, to = side * 32 + i / 4 * 8 + column, t = from / R;
         float weights[2] = {memory.weights.at(decays, t, to / R).x, 0};
         weights[1] = R == 1 ? memory.weights.at(decays, t, to + 1).x : weights[0];
-        storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f), S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
+        storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f),
+                  S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
       }
     } else {
       fenceRegisters(Y_state);
@@ -185,14 +189,14 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
 #pragma unroll 8
       for (int t = 0; t < chunk; ++t)
         sum += (zeta ? memory.d_gate : memory.Y)[t * R + r][p];
-      (zeta ? d_zeta : d_phi)[i % (R * P)] = sum;
+      partial(zeta ? zeta_first : phi_first)[i % (R * P)] = sum;
     }
     if (threadIdx.x < P) {
       float norm = 0;
       if (s.norm)
         for (int w = 0; w < warps; ++w)
           norm += memory.norm[w][threadIdx.x];
-      d_norm[threadIdx.x] = norm;
+      partial(norm_first)[threadIdx.x] = norm;
     }
     waitProducts();
     if (!second) {
@@ -227,7 +231,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
 #pragma unroll
         for (int i = 0; i < count; ++i) {
           bool upper = lane & offset;
-          float kept = upper ? pair_column[i + count] : pair_column[i], sent = upper ? pair_column[i] : pair_column[i + count];
+          float kept = select(upper, pair_column[i + count], pair_column[i]), sent = select(upper, pair_column[i], pair_column[i + count]);
           pair_column[i] = kept + __shfl_xor_sync(0xffffffff, sent, offset);
         }
       int mine = (lane >> 4 & 1) * 4 + (lane >> 3 & 1) * 2 + (lane >> 2 & 1);
@@ -300,15 +304,15 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     fenceRegisters(low), fenceRegisters(high);
     __syncthreads();
     if (has_next) {
-      copyTile(memory.H, pass.states + (index + s.chunks) * N * P, N * P * 2);
-      copyTile(memory.Gamma, pass.adjoints + (index + s.chunks) * N * P, N * P * 2);
+      copyTile(memory.H, pass.states + int64_t(index + s.chunks) * N * P, N * P * 2);
+      copyTile(memory.Gamma, pass.adjoints + int64_t(index + s.chunks) * N * P, N * P * 2);
     }
     commitCopies();
 
     // Gradients of the tokens' scalars, x and psi, by the warpgroups that have fewer channels to turn.
     if (side) {
       if (threadIdx.x / 32 == warps - 1)
-        tokenGradients<N, P, R>(s, pass, memory, decays, h, begin, d_skip);
+        tokenGradients<N, P, R>(s, pass, memory, decays, h, begin, partial(norm_first + P));
       for (int t = group / 2 * 4 + warp; t < chunk && begin + t < s.sequence; t += warps / 2)
 #pragma unroll
         for (int pair = 0; pair < Rows::pairs; ++pair) {
@@ -316,10 +320,12 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
           float2 sum = {};
 #pragma unroll
           for (int r = 0; r < R; ++r) {
-            float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]), factor = *reinterpret_cast<const float2 *>(psi + r * P + p);
+            float2 value = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]),
+                   factor = *reinterpret_cast<const float2 *>(psi + r * P + p);
             sum.x += value.x * factor.x, sum.y += value.y * factor.y;
           }
-          writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + s.column_x + h * s.head_dim, p, sum.x, sum.y);
+          writePair(s, pass.d_projection + (int64_t(pass.b) * s.sequence + begin + t) * s.width + s.column_x + h * s.head_dim, p, sum.x,
+                    sum.y);
         }
       for (int i = group / 2 * 128 + threadIdx.x % 128; i < R * P; i += threads / 2) {
         float sum = 0;
@@ -333,7 +339,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
             input = __bfloat162float(__ldg(z_row + s.column_x + head * s.head_dim + int64_t(begin + t) * s.width + p));
           sum += memory.Y[t * R + r][p] * input;
         }
-        d_psi[i] = sum;
+        partial(psi_first)[i] = sum;
       }
     }
 
@@ -371,7 +377,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         int at = row + below * 8, j = first + i * 8 + column;
         float2 v_low = loadPair(tile, at, j, rows), v_high = loadPair(tile, at, N / 2 + j, rows);
         uint2 turns = rotations[below][i * stride]; // cosines, sines
-        float2 cosine = __half22float2(reinterpret_cast<const __half2 &>(turns.x)), sine = __half22float2(reinterpret_cast<const __half2 &>(turns.y));
+        float2 cosine = __half22float2(reinterpret_cast<const __half2 &>(turns.x)),
+               sine = __half22float2(reinterpret_cast<const __half2 &>(turns.y));
         float *l = low + i * 4 + below * 2, *u = high + i * 4 + below * 2;
         sums[below * 2] = v_low.x * u[0] - v_high.x * l[0], sums[below * 2 + 1] = v_low.y * u[1] - v_high.y * l[1];
         float turned[2] = {l[0] * cosine.x + u[0] * sine.x, l[1] * cosine.y + u[1] * sine.y};
@@ -385,8 +392,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
       } else {
 #pragma unroll
         for (int k = 0; k < 2; ++k)
-          sums[k] = (kept_below ? sums[2 + k] : sums[k]) + __shfl_xor_sync(0xffffffff, kept_below ? sums[k] : sums[2 + k], 4);
-        float sum = (kept_column ? sums[1] : sums[0]) + __shfl_xor_sync(0xffffffff, kept_column ? sums[0] : sums[1], 8);
+          sums[k] = select(kept_below, sums[2 + k], sums[k]) + __shfl_xor_sync(0xffffffff, select(kept_below, sums[k], sums[2 + k]), 4);
+        float sum = select(kept_column, sums[1], sums[0]) + __shfl_xor_sync(0xffffffff, select(kept_column, sums[0], sums[1]), 8);
         angles[i][0] = R == 8 ? sum + __shfl_xor_sync(0xffffffff, sum, 16) : sum;
       }
     }
@@ -407,7 +414,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         float sums[2] = {low[i * 4 + e] + low[i * 4 + 2 + e], high[i * 4 + e] + high[i * 4 + 2 + e]};
         if constexpr (R == 4) { // the upper half of the warp ends with the upper channels
           bool upper = lane >= 16;
-          bias_sum[(upper ? N / 2 : 0) + i * 8 + e] = (upper ? sums[1] : sums[0]) + __shfl_xor_sync(0xffffffff, upper ? sums[0] : sums[1], 16);
+          bias_sum[(upper ? N / 2 : 0) + i * 8 + e] =
+              select(upper, sums[1], sums[0]) + __shfl_xor_sync(0xffffffff, select(upper, sums[0], sums[1]), 16);
         } else {
 #pragma unroll
           for (int offset = 4 * R; offset < 32; offset <<= 1)
@@ -429,7 +437,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
       for (int k = 0; k < kept; ++k) {
         int below = R == 1 ? k / 2 : kept_below, e = R == 1 ? k % 2 : kept_column;
         float *to = pass.d_turn + (first_token + (row + below * 8) / R) * s.A + first + column + e;
-        if (valid[below])
+        if (begin + (row + below * 8) / R < s.sequence)
 #pragma unroll
           for (int i = 0; i < quarter / 8; ++i)
             if (first + i * 8 < s.A)
@@ -437,12 +445,12 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
       }
     for (int i = threadIdx.x; i < 2 * R * N; i += threads) {
       int which = i / (R * N), r = i / N % R, n = i % N;
-      d_bias[i] = bias_sums[which][0][r][n] + bias_sums[which][1][r][n] + bias_sums[which][2][r][n] + bias_sums[which][3][r][n];
+      partial(0)[i] = bias_sums[which][0][r][n] + bias_sums[which][1][r][n] + bias_sums[which][2][r][n] + bias_sums[which][3][r][n];
     }
   }
 #pragma unroll
   for (int i = 0; i < quarter / 2; i += 2) {
-    int at = row + (i & 2) * 4, t = begin + at / R, which = second ? 0 : 1;
+    int at = own_row + (i & 2) * 4, t = begin + at / R, which = second ? 0 : 1;
     float *to = pass.d_keys + ((((int64_t(which) * s.batch + pass.b) * s.groups + g) * s.sequence + t) * R + at % R) * N + side * quarter +
                 i / 4 * 8 + column;
     if (t < s.sequence) {

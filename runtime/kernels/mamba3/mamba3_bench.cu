@@ -94,12 +94,15 @@ int main(int count, char **arguments) {
   double eps = 1e-5;
   MgContext context = {};
   Operands forward, backward;
-  forward.add(T * H * P, MG_BF16), forward.add(B * H * windows * N * P, MG_BF16), forward.add(0, MG_BF16), forward.add(T * width, MG_BF16, 1);
+  forward.add(T * H * P, MG_BF16), forward.add(B * H * windows * N * P, MG_BF16), forward.add(0, MG_BF16),
+      forward.add(T * width, MG_BF16, 1);
   forward.add(0, MG_I32), forward.add(0, MG_RAW);
   for (size_t i = 0; i < sizes.size(); ++i)
     forward.add(sizes[i], MG_F32, 2 + i);
   backward.add(T * width, MG_BF16), backward.add(T * H * P, MG_BF16, 20);
-  auto share = [&](int i) { backward.data.push_back(forward.data[i]), backward.bytes.push_back(forward.bytes[i]), backward.types.push_back(forward.types[i]); };
+  auto share = [&](int i) {
+    backward.data.push_back(forward.data[i]), backward.bytes.push_back(forward.bytes[i]), backward.types.push_back(forward.types[i]);
+  };
   share(1), share(2), share(3), share(4);
   backward.add(0, MG_RAW);
   for (int64_t size : sizes)
@@ -107,10 +110,21 @@ int main(int count, char **arguments) {
   for (size_t i = 0; i < sizes.size(); ++i)
     share(6 + i);
   auto launchOf = [&](Operands &operands) {
-    return MgLaunch{operands.data.data(), operands.bytes.data(), operands.types.data(), int64_t(operands.data.size()), ints.data(),
-                    int64_t(ints.size()), &eps, 1, 0, 0, 0, &context};
+    return MgLaunch{operands.data.data(),
+                    operands.bytes.data(),
+                    operands.types.data(),
+                    int64_t(operands.data.size()),
+                    ints.data(),
+                    int64_t(ints.size()),
+                    &eps,
+                    1,
+                    0,
+                    0,
+                    0,
+                    &context};
   };
-  for (auto [operands, kernel, at] : {std::tuple<Operands *, MgKernel, int>{&forward, mg_mamba3_scan, 5}, {&backward, mg_mamba3_scan_grad, 6}}) {
+  for (auto [operands, kernel, at] :
+       {std::tuple<Operands *, MgKernel, int>{&forward, mg_mamba3_scan, 5}, {&backward, mg_mamba3_scan_grad, 6}}) {
     operands->bytes[at] = scratchOf(kernel, launchOf(*operands));
     must(cudaMalloc(&operands->data[at], operands->bytes[at]));
   }
@@ -126,7 +140,8 @@ int main(int count, char **arguments) {
     must(cudaDeviceSynchronize());
     return 0;
   }
-  double forward_ms = median([&] { call(mg_mamba3_scan, first); }, repeats), backward_ms = median([&] { call(mg_mamba3_scan_grad, second); }, repeats);
+  double forward_ms = median([&] { call(mg_mamba3_scan, first); }, repeats),
+         backward_ms = median([&] { call(mg_mamba3_scan_grad, second); }, repeats);
 
   cudaDeviceProp card;
   must(cudaGetDeviceProperties(&card, 0));
@@ -143,8 +158,8 @@ int main(int count, char **arguments) {
                  CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
   });
   double flops = double(T) * H * (2 * 64 * R * (N + P) + 4 * R * N * P);
-  printf("%s  B %lld S %lld H %lld G %lld R %lld P %lld N %lld\n", card.name, (long long)B, (long long)S, (long long)H, (long long)G, (long long)R,
-         (long long)P, (long long)N);
+  printf("%s  B %lld S %lld H %lld G %lld R %lld P %lld N %lld\n", card.name, (long long)B, (long long)S, (long long)H, (long long)G,
+         (long long)R, (long long)P, (long long)N);
   printf("  forward %.3f ms (%.0f TFLOP/s), backward %.3f ms (%.0f TFLOP/s), both %.3f ms; scratch %.2f and %.2f GB\n", forward_ms,
          flops / forward_ms * 1e-9, backward_ms, 2 * flops / backward_ms * 1e-9, forward_ms + backward_ms, forward.bytes[5] * 1e-9,
          backward.bytes[6] * 1e-9);

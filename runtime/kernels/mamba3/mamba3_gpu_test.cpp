@@ -39,7 +39,9 @@ struct Case {
       sizes.push_back(inner());
     return sizes;
   }
-  bool isBf16(size_t parameter) const { return bf16_norms && (parameter == 4 || parameter == 5 || (norm && parameter + 1 == parameterSizes().size())); }
+  bool isBf16(size_t parameter) const {
+    return bf16_norms && (parameter == 4 || parameter == 5 || (norm && parameter + 1 == parameterSizes().size()));
+  }
   bool starts(int64_t b, int64_t t) const {
     return t == 0 || (!documents.empty() && documents[b * sequence + t] != documents[b * sequence + t - 1]);
   }
@@ -49,7 +51,11 @@ struct Case {
 
   /// Bytes of scratch, as the records of lib/Kernels promise them.
   int64_t scratch(bool backward, bool has_states = true) const {
-    int64_t P = head_dim > 64 ? 128 : 64, N = state > 64 || P == 128 ? 128 : 64, R = rank > 4 ? 8 : rank > 1 ? 4 : 1, A = (angles() + 7) / 8 * 8;
+    int64_t P = head_dim > 64 ? 128 : 64, N = state > 64 || P == 128 ? 128 : 64,
+            R = rank > 4   ? 8
+                : rank > 1 ? 4
+                           : 1,
+            A = (angles() + 7) / 8 * 8;
     int64_t chunks = (sequence * R + 63) / 64, T = rows(), size = N * P, all = batch * heads * windows(), total = 0;
     auto take = [&](int64_t bytes) { total += (bytes + 63) / 64 * 64; };
     take(4 * 2 * N), take(2 * 2 * heads * R * N);
@@ -74,7 +80,8 @@ struct Case {
     take(4 * slice_heads * chunks * sums), take(4 * heads * sums);
     for (int i = 0; i < 4; ++i)
       take(4 * T * heads);
-    take(4 * T * heads * A), take(4 * T * heads * A), take(4 * 2 * T * groups * R * N), take(4 * batch * heads), take(4 * ((T + 15) / 16) * 2 * N);
+    take(4 * T * heads * A), take(4 * T * heads * A), take(4 * 2 * T * groups * R * N), take(4 * batch * heads),
+        take(4 * ((T + 15) / 16) * 2 * N);
     return total;
   }
 };
@@ -152,7 +159,8 @@ private:
     Step &now = steps[t];
     bool starts = c.starts(b, t);
     double v = projection[at(t, scalars() + c.heads + h)];
-    now.delta = soft(projection[at(t, scalars() + h)] + in.tensors[1][h]), now.lambda = logistic(projection[at(t, scalars() + 2 * c.heads + h)]);
+    now.delta = soft(projection[at(t, scalars() + h)] + in.tensors[1][h]),
+    now.lambda = logistic(projection[at(t, scalars() + 2 * c.heads + h)]);
     now.rate = c.heavy ? (v >= 0 ? 1 + v : 1 / (1 - v)) : soft(v);
     now.alpha = starts ? 0 : std::exp(-std::max(now.rate, 1e-4) * now.delta);
     now.theta = starts ? Doubles(A) : steps[t - 1].theta;
@@ -372,13 +380,15 @@ struct Operands {
   std::vector<int64_t> bytes;
   std::vector<uint8_t> types;
   void add(const Buffer *buffer, int type) {
-    data.push_back(buffer ? buffer->data : nullptr), bytes.push_back(buffer ? buffer->bytes : 0), types.push_back(buffer ? type : MG_ABSENT);
+    data.push_back(buffer ? buffer->data : nullptr), bytes.push_back(buffer ? buffer->bytes : 0),
+        types.push_back(buffer ? type : MG_ABSENT);
   }
   int32_t launch(MgKernel kernel, const Case &c) {
     MgContext context = {};
     std::vector<int64_t> ints = c.ints();
     double eps = 1e-5;
-    MgLaunch launch = {data.data(), bytes.data(), types.data(), int64_t(data.size()), ints.data(), int64_t(ints.size()), &eps, 1, 0, 0, 0, &context};
+    MgLaunch launch = {data.data(), bytes.data(), types.data(), int64_t(data.size()), ints.data(), int64_t(ints.size()), &eps, 1, 0, 0,
+                       0,           &context};
     return kernel(&launch);
   }
 };
@@ -397,7 +407,8 @@ Expected run(const Case &c, const Inputs &in, bool keeps_states = true) {
   forward.add(&y, MG_BF16), forward.add(&states, MG_BF16), forward.add(nullptr, 0), forward.add(&projection, MG_BF16);
   forward.add(documents.get(), MG_I32), forward.add(&forward_scratch, MG_RAW);
   backward.add(&d_projection, MG_BF16), backward.add(&d_y, MG_BF16), backward.add(keeps_states ? &states : nullptr, MG_BF16);
-  backward.add(nullptr, 0), backward.add(&projection, MG_BF16), backward.add(documents.get(), MG_I32), backward.add(&backward_scratch, MG_RAW);
+  backward.add(nullptr, 0), backward.add(&projection, MG_BF16), backward.add(documents.get(), MG_I32),
+      backward.add(&backward_scratch, MG_RAW);
   for (const auto &gradient : gradients)
     backward.add(gradient.get(), MG_F32);
   for (size_t i = 0; i < parameters.size(); ++i)
@@ -442,8 +453,13 @@ void check(const Case &c, const Inputs &in) {
   Expected actual = run(c, in), expected = reference(c, in);
   compare("y", actual.y, expected.y, 1e-2);
   int64_t first = 0;
-  for (auto [name, width] : std::vector<std::pair<const char *, int64_t>>{{"z", c.inner()}, {"x", c.inner()}, {"B", c.keys()}, {"C", c.keys()},
-                                                                          {"dd_dt", c.heads}, {"dd_A", c.heads}, {"trap", c.heads},
+  for (auto [name, width] : std::vector<std::pair<const char *, int64_t>>{{"z", c.inner()},
+                                                                          {"x", c.inner()},
+                                                                          {"B", c.keys()},
+                                                                          {"C", c.keys()},
+                                                                          {"dd_dt", c.heads},
+                                                                          {"dd_A", c.heads},
+                                                                          {"trap", c.heads},
                                                                           {"angle", c.angles()}}) {
     compare(name, segment(c, actual.gradients[0], first, width), segment(c, expected.gradients[0], first, width), 2e-2);
     first += width;
@@ -514,12 +530,13 @@ TEST_F(Mamba3Gpu, OneToken) {
 
 TEST_F(Mamba3Gpu, EveryRankStateAndVariant) {
   const bool full = true, heavy = true, siso = false, norm = true;
-  for (Case c : {Case{1, 150, 4, 2, 1, 64, 128, false, false, siso}, Case{1, 130, 2, 1, 1, 64, 64, full, heavy, siso, norm},
-                 Case{1, 70, 2, 2, 1, 16, 16, false, false, siso}, Case{1, 3, 2, 1, 1, 7, 6, full, false, siso, norm},
-                 Case{1, 67, 2, 1, 1, 8, 16, full, heavy}, Case{2, 33, 2, 1, 2, 32, 64, false, false, true, norm},
-                 Case{1, 17, 3, 3, 4, 20, 12, full, heavy, true, norm}, Case{1, 19, 2, 1, 5, 9, 20}, Case{1, 21, 2, 1, 8, 64, 128},
-                 Case{1, 40, 1, 1, 8, 128, 128, full}, Case{1, 40, 2, 1, 4, 128, 64}, Case{1, 70, 2, 1, 1, 128, 128, full, false, true, norm},
-                 Case{1, 40, 4, 4, 4, 64, 64, full, heavy}, Case{1, 23, 2, 1, 3, 33, 14}}) {
+  for (Case c :
+       {Case{1, 150, 4, 2, 1, 64, 128, false, false, siso}, Case{1, 130, 2, 1, 1, 64, 64, full, heavy, siso, norm},
+        Case{1, 70, 2, 2, 1, 16, 16, false, false, siso}, Case{1, 3, 2, 1, 1, 7, 6, full, false, siso, norm},
+        Case{1, 67, 2, 1, 1, 8, 16, full, heavy}, Case{2, 33, 2, 1, 2, 32, 64, false, false, true, norm},
+        Case{1, 17, 3, 3, 4, 20, 12, full, heavy, true, norm}, Case{1, 19, 2, 1, 5, 9, 20}, Case{1, 21, 2, 1, 8, 64, 128},
+        Case{1, 40, 1, 1, 8, 128, 128, full}, Case{1, 40, 2, 1, 4, 128, 64}, Case{1, 70, 2, 1, 1, 128, 128, full, false, true, norm},
+        Case{1, 40, 4, 4, 4, 64, 64, full, heavy}, Case{1, 23, 2, 1, 3, 33, 14}}) {
     SCOPED_TRACE(testing::Message() << "rank " << c.rank << " head_dim " << c.head_dim << " state " << c.state);
     check(c, Inputs(c, 3));
   }
@@ -527,7 +544,15 @@ TEST_F(Mamba3Gpu, EveryRankStateAndVariant) {
 
 TEST_F(Mamba3Gpu, DocumentsRestart) {
   for (bool mimo : {true, false}) {
-    Case c = {.batch = 2, .sequence = 150, .heads = 2, .groups = 1, .rank = mimo ? 4 : 1, .head_dim = 16, .state = 32, .mimo = mimo, .norm = mimo};
+    Case c = {.batch = 2,
+              .sequence = 150,
+              .heads = 2,
+              .groups = 1,
+              .rank = mimo ? 4 : 1,
+              .head_dim = 16,
+              .state = 32,
+              .mimo = mimo,
+              .norm = mimo};
     c.bf16_norms = mimo;
     c.documents.assign(c.rows(), 0);
     for (int64_t t = 0; t < c.rows(); ++t) // starts inside chunks, at their edges, at a window's edge, and one-token documents
@@ -543,8 +568,8 @@ TEST_F(Mamba3Gpu, ExtremeStepsDecaysAndAngles) {
   for (int64_t t = 0; t < c.rows(); ++t)
     for (int64_t h = 0; h < H; ++h) {
       double *row = in.tensors[0].data() + t * c.width() + scalars;
-      row[h] = rounded(row[h] + 3);                                         // steps of about 3: angles wrap at every token
-      row[H + h] = t % 5 == 0 ? 100 : t % 5 == 1 ? -20 : row[H + h];        // decays of about -300 and of the floor
+      row[h] = rounded(row[h] + 3);                                  // steps of about 3: angles wrap at every token
+      row[H + h] = t % 5 == 0 ? 100 : t % 5 == 1 ? -20 : row[H + h]; // decays of about -300 and of the floor
       row[2 * H + h] = t % 3 == 0 ? 20 : t % 3 == 1 ? -20 : row[2 * H + h];
     }
   check(c, in);

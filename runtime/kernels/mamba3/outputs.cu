@@ -113,7 +113,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
       int from = row + (i & 2) * 4, to = group * 32 + i / 4 * 8 + column, t = from / R;
       float weights[2] = {memory.weights.at(decays, t, to / R).x, 0};
       weights[1] = R == 1 ? memory.weights.at(decays, t, to + 1).x : weights[0];
-      storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f), S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
+      storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f),
+                S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
     }
     waitProducts();
     fenceRegisters(Y);
@@ -128,7 +129,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
 
     fenceRegisters(Y), fenceRegisters(state);
     beginProducts();
-    multiplyTiles<rows, half, false, true>(Y, sharedAddress(memory.M), rows, columnsFrom(sharedAddress(memory.U), group * half, rows), rows);
+    multiplyTiles<rows, half, false, true>(Y, sharedAddress(memory.M), rows, columnsFrom(sharedAddress(memory.U), group * half, rows),
+                                           rows);
     commitProducts();
     multiplyTiles<rows, columns, true, true>(state, sharedAddress(memory.K) + (N == 128 ? group * 8192 : 0), rows,
                                              columnsFrom(sharedAddress(memory.leaving_U), N == 128 ? 0 : group * columns, rows), rows);
@@ -145,28 +147,30 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
       copyKeys(begin + chunk);
     commitCopies();
 
+    float2 sum[Rows::tokens][pairs] = {};
 #pragma unroll
-    for (int k = 0; k < Rows::tokens; ++k) {
-      int t = Rows::token(k);
-      float2 sum[pairs] = {};
+    for (int r = 0; r < R; ++r) {
+      float2 zeta[pairs], phi[pairs];
 #pragma unroll
-      for (int r = 0; r < R; ++r) {
+      for (int pair = 0; pair < pairs; ++pair) {
+        zeta[pair] = *reinterpret_cast<const float2 *>(memory.head.zeta + r * P + Rows::channel(pair));
+        phi[pair] = *reinterpret_cast<const float2 *>(memory.head.phi + r * P + Rows::channel(pair));
+        if (s.norm) {
+          float2 norm = load<float2>(s.out_norms + h * P + Rows::channel(pair));
+          phi[pair].x *= norm.x, phi[pair].y *= norm.y;
+        }
+      }
+#pragma unroll
+      for (int k = 0; k < Rows::tokens; ++k) {
         float2 value[pairs], e[pairs];
         float squares = 0;
 #pragma unroll
         for (int pair = 0; pair < pairs; ++pair) {
-          int p = Rows::channel(pair);
-          value[pair] = *reinterpret_cast<const float2 *>(&memory.Y[t * R + r][p]);
+          value[pair] = *reinterpret_cast<const float2 *>(&memory.Y[Rows::token(k) * R + r][Rows::channel(pair)]);
           squares += value[pair].x * value[pair].x + value[pair].y * value[pair].y;
-          float2 zeta = *reinterpret_cast<const float2 *>(memory.head.zeta + r * P + p);
-          float2 phi = *reinterpret_cast<const float2 *>(memory.head.phi + r * P + p);
           float2 from = widen(z.values[k][pair]);
-          float a = from.x * zeta.x, c = from.y * zeta.y;
-          e[pair] = {phi.x * a * sigmoid(a), phi.y * c * sigmoid(c)};
-          if (s.norm) {
-            float2 norm = load<float2>(s.out_norms + h * P + p);
-            e[pair].x *= norm.x, e[pair].y *= norm.y;
-          }
+          float a = from.x * zeta[pair].x, c = from.y * zeta[pair].y;
+          e[pair] = {phi[pair].x * a * sigmoid(a), phi[pair].y * c * sigmoid(c)};
         }
         if constexpr (Gradient) {
 #pragma unroll
@@ -178,20 +182,22 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
           uint8_t *to = reinterpret_cast<uint8_t *>(E + (index * s.chunks + begin / chunk) * rows * P);
 #pragma unroll
           for (int pair = 0; pair < pairs; ++pair)
-            storePair(to, t * R + r, Rows::channel(pair), rows, e[pair].x, e[pair].y);
+            storePair(to, Rows::token(k) * R + r, Rows::channel(pair), rows, e[pair].x, e[pair].y);
         } else {
           float scale = s.norm ? rsqrtf(warpSum(squares) / float(s.head_dim) + s.eps) : 1.0f;
 #pragma unroll
           for (int pair = 0; pair < pairs; ++pair)
-            sum[pair].x += value[pair].x * scale * e[pair].x, sum[pair].y += value[pair].y * scale * e[pair].y;
+            sum[k][pair].x += value[pair].x * scale * e[pair].x, sum[k][pair].y += value[pair].y * scale * e[pair].y;
         }
       }
-      if constexpr (!Gradient)
+    }
+    if constexpr (!Gradient)
+#pragma unroll
+      for (int k = 0; k < Rows::tokens; ++k)
 #pragma unroll
         for (int pair = 0; pair < pairs; ++pair)
-          if (begin + t < s.sequence)
-            writePair(s, y + y_first + (begin + t) * y_stride, Rows::channel(pair), sum[pair].x, sum[pair].y);
-    }
+          if (begin + Rows::token(k) < s.sequence)
+            writePair(s, y + y_first + (begin + Rows::token(k)) * y_stride, Rows::channel(pair), sum[k][pair].x, sum[k][pair].y);
   }
 }
 

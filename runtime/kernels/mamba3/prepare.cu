@@ -17,7 +17,9 @@ int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *typ
   s.eps = float(launch->doubles[real_mg_mamba3_scan::eps]);
   if (s.rank > 8 || s.head_dim > 128 || s.state > 128 || s.state % 2)
     return mg_fail("%s: rank %d, head_dim %d, state %d; at most 8, 128 and 128 (even)", kernel, s.rank, s.head_dim, s.state);
-  auto parameter = [&](int index) { return Parameter{launch->operands[first_parameter + index], types[first_parameter + index] == MG_BF16}; };
+  auto parameter = [&](int index) {
+    return Parameter{launch->operands[first_parameter + index], types[first_parameter + index] == MG_BF16};
+  };
   s.dt_bias = parameter(0), s.skip = parameter(1);
   for (int which : {0, 1})
     s.bias[which] = parameter(2 + which), s.norm_weight[which] = parameter(4 + which);
@@ -84,17 +86,22 @@ __global__ void prepareParameters(Shape s) {
     for (int i = threadIdx.x; i < s.R * s.P; i += blockDim.x) {
       int r = i / s.P, p = i % s.P;
       bool valid = r < s.rank && p < s.head_dim;
-      padded[which][int64_t(h) * s.R * s.P + i] =
-          !valid ? 0.0f : s.mimo ? s.mimo_parameters[which].at((int64_t(h) * s.rank + r) * s.head_dim + p) : 1.0f;
+      padded[which][int64_t(h) * s.R * s.P + i] = !valid   ? 0.0f
+                                                  : s.mimo ? s.mimo_parameters[which].at((int64_t(h) * s.rank + r) * s.head_dim + p)
+                                                           : 1.0f;
     }
   for (int p = threadIdx.x; p < s.P; p += blockDim.x)
     s.out_norms[h * s.P + p] = p >= s.head_dim ? 0.0f : s.norm ? s.out_norm.at(int64_t(h) * s.head_dim + p) : 1.0f;
 }
 
+/// Blocks for B or C of a batch row.
+__host__ __device__ int keyBlocks(const Shape &s) { return (s.sequence * s.R + walk_warps - 1) / walk_warps; }
+
 /// One warp a rank of a token: the RMS norms of its vectors of B or C, one a group. Lanes take neighbouring places.
-template <int N> __global__ void prepareKeys(Shape s) {
+template <int N> __device__ void prepareKeys(const Shape &s, int block) {
   constexpr int own = N / 32;
-  int lane = threadIdx.x & 31, vector = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, which = blockIdx.y, b = blockIdx.z;
+  int blocks = keyBlocks(s), lane = threadIdx.x & 31, vector = block % blocks * walk_warps + threadIdx.x / 32;
+  int which = block / blocks % 2, b = block / blocks / 2;
   if (vector >= s.sequence * s.R)
     return;
   int r = vector % s.R, t = vector / s.R, channel[own];
@@ -107,7 +114,7 @@ template <int N> __global__ void prepareKeys(Shape s) {
   const bf16 *from = s.row(b, t) + s.column_key[which] + r * s.groups * s.state;
   __half *to = s.keys + ((int64_t(which) * s.batch + b) * s.groups * s.sequence * s.R + vector) * N + lane * own;
   bool packed = s.packed && r < s.rank;
-#pragma unroll 4
+#pragma unroll 2
   for (int g = 0; g < s.groups; ++g) {
     float values[own], squares = 0;
     readChannels<own>(packed, from + g * s.state, channel, values);
@@ -143,10 +150,10 @@ __device__ float wrap(float angle) {
 __device__ float2 wrap(float2 angles) { return {wrap(angles.x), wrap(angles.y)}; }
 
 /// One block a head of a batch row: its scalars, then its angles, whose sums run over spans of tokens. A lane takes `Own` pairs of angles.
-template <int Own> __global__ void __launch_bounds__(walk_warps * 32) prepareHeads(Shape s) {
+template <int Own> __device__ void prepareHead(const Shape &s, int block) {
   __shared__ float2 span_sum[walk_spans][32];
   __shared__ int span_starts[walk_spans];
-  int h = blockIdx.x, b = blockIdx.y, lane = threadIdx.x & 31, member = lane % 16, span_index = threadIdx.x / 16;
+  int h = block % s.heads, b = block / s.heads, lane = threadIdx.x & 31, member = lane % 16, span_index = threadIdx.x / 16;
   int64_t first = s.token(b, h, 0);
   float step_bias = s.dt_bias.at(h);
   auto step = [&](int t) { return softplus(__bfloat162float(s.row(b, t)[s.column_dt + h]) + step_bias); };
@@ -212,6 +219,15 @@ template <int Own> __global__ void __launch_bounds__(walk_warps * 32) prepareHea
   }
 }
 
+/// Heads wait for memory and keys for its bandwidth, so they share a launch.
+template <int N, int Own> __global__ void __launch_bounds__(walk_warps * 32, 2) prepareHeadsAndKeys(Shape s) {
+  int heads = s.heads * s.batch;
+  if (int(blockIdx.x) < heads)
+    prepareHead<Own>(s, blockIdx.x);
+  else
+    prepareKeys<N>(s, blockIdx.x - heads);
+}
+
 } // namespace
 
 int32_t prepare(const Shape &s, cudaStream_t stream) {
@@ -219,13 +235,13 @@ int32_t prepare(const Shape &s, cudaStream_t stream) {
   prepareParameters<<<s.heads, 256, 0, stream>>>(s);
   if (int32_t status = checkCuda("mamba3: parameters"))
     return status;
-  (s.N == 128 ? prepareKeys<128> : prepareKeys<64>)<<<dim3((s.sequence * s.R + 7) / 8, 2, s.batch), 256, 0, stream>>>(s);
-  if (int32_t status = checkCuda("mamba3: B and C"))
-    return status;
   if (turns)
     prepareTurns<<<(turns + 255) / 256, 256, 0, stream>>>(s);
-  (s.A > 32 ? prepareHeads<2> : prepareHeads<1>)<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s);
-  return checkCuda("mamba3: heads");
+  if (int32_t status = checkCuda("mamba3: angles"))
+    return status;
+  auto kernel = s.A > 32 ? prepareHeadsAndKeys<128, 2> : s.N == 128 ? prepareHeadsAndKeys<128, 1> : prepareHeadsAndKeys<64, 1>;
+  kernel<<<s.batch *(s.heads + 2 * keyBlocks(s)), walk_warps * 32, 0, stream>>>(s);
+  return checkCuda("mamba3: heads and keys");
 }
 
 } // namespace megacc::cuda::mamba3

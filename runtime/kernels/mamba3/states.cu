@@ -1,4 +1,5 @@
-// The states that enter windows and chunks, and in reverse their adjoints: K^T (leaving U), Q^T (entering E), chunk after chunk of a window.
+// The states that enter windows and chunks, and in reverse their adjoints: K^T (leaving U), Q^T (entering E), chunk after chunk of a
+// window.
 #include "runtime/kernels/mamba3/CudaScan.cuh"
 
 #include <type_traits>
@@ -31,7 +32,8 @@ __device__ void placeGateGradients(const TokenRows<P, R, Threads> &z_rows, const
       d.x *= factor, d.y *= factor;
 #pragma unroll
       for (int r = 0; r < R; ++r) {
-        float2 zeta = *reinterpret_cast<const float2 *>(zeta_rows + r * P + p), phi = *reinterpret_cast<const float2 *>(phi_rows + r * P + p);
+        float2 zeta = *reinterpret_cast<const float2 *>(zeta_rows + r * P + p),
+               phi = *reinterpret_cast<const float2 *>(phi_rows + r * P + p);
         float a = z.x * zeta.x, c = z.y * zeta.y;
         storePair(to, t * R + r, p, rows, d.x * phi.x * a * sigmoid(a), d.y * phi.y * c * sigmoid(c));
       }
@@ -54,9 +56,10 @@ template <int P, int R> __device__ void scaleGateGradients(const bf16 *E, const 
   }
 }
 
-/// Writes an accumulator of 64 rows as bf16 into a tile in global memory. The four threads that share rows trade words, so that each writes 16
-/// bytes of a row and together they fill whole sectors.
-template <int Columns> __device__ void storeAccumulator(const float (&values)[Columns / 2], uint8_t *tile, int row, int first_column, int tile_rows) {
+/// Writes an accumulator of 64 rows as bf16 into a tile in global memory. The four threads that share rows trade words, so that each writes
+/// 16 bytes of a row and together they fill whole sectors.
+template <int Columns>
+__device__ void storeAccumulator(const float (&values)[Columns / 2], uint8_t *tile, int row, int first_column, int tile_rows) {
   int quarter = threadIdx.x & 3;
   bool odd = quarter & 1, upper = quarter & 2;
 #pragma unroll
@@ -79,8 +82,8 @@ template <int Columns> __device__ void storeAccumulator(const float (&values)[Co
         uint32_t other = __shfl_xor_sync(0xffffffff, upper ? words[k] : words[k + 2], 2);
         words[k] = upper ? other : words[k], words[k + 2] = upper ? words[k + 2] : other;
       }
-      *reinterpret_cast<uint4 *>(tile + tileByte(row + below * 8, first_column + (i + quarter) * 8, tile_rows)) = {words[0], words[1], words[2],
-                                                                                                                    words[3]};
+      *reinterpret_cast<uint4 *>(tile + tileByte(row + below * 8, first_column + (i + quarter) * 8, tile_rows)) = {words[0], words[1],
+                                                                                                                   words[2], words[3]};
     }
 }
 
@@ -161,7 +164,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
       if (step + 1 < count)
         fetch(step + 1);
       waitCopies<1>();
-      key_rows.turn(s, b, h, t, memory.head.bias[Reverse], tiles.keys, tiles.keys, R > 1 ? tiles.turns + threadIdx.x : nullptr, block_threads);
+      key_rows.turn(s, b, h, t, memory.head.bias[Reverse], tiles.keys, tiles.keys, R > 1 ? tiles.turns + threadIdx.x : nullptr,
+                    block_threads);
     }
     waitProducts();
     fenceRegisters(state);
@@ -191,8 +195,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
   fenceRegisters(state);
 #pragma unroll
   for (int i = 0; i < columns / 2; i += 2)
-    *reinterpret_cast<float2 *>(pass.totals + (index * s.windows + window) * N * P + (first_row + (i & 2) * 4) * P + first_column + i / 4 * 8) = {
-        state[i], state[i + 1]};
+    *reinterpret_cast<float2 *>(pass.totals + (index * s.windows + window) * N * P + (first_row + (i & 2) * 4) * P + first_column +
+                                i / 4 * 8) = {state[i], state[i + 1]};
   if (threadIdx.x == 0)
     pass.decays[index * s.windows + window] = total_decay;
 }
@@ -213,7 +217,8 @@ __global__ void walkWindows(Shape s, StatePass pass, bf16 *exact, bf16 *tiles) {
     for (int i = 0; i < batch; ++i)
       if (first + i < s.windows) {
         int window = pass.reverse ? s.windows - 1 - first - i : first + i;
-        values[i] = *reinterpret_cast<const float2 *>(from + int64_t(window) * size), decay[i] = load<float>(pass.decays + index * s.windows + window);
+        values[i] = *reinterpret_cast<const float2 *>(from + int64_t(window) * size),
+        decay[i] = load<float>(pass.decays + index * s.windows + window);
       }
 #pragma unroll
     for (int i = 0; i < batch; ++i)
