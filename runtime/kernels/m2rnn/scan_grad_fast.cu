@@ -9,8 +9,7 @@ namespace megacc::runtime::cuda::m2rnn {
 
 namespace {
 
-/// Warps that compute states again, warps that walk back, and the helper. The first are the oldest, which a scheduler prefers: theirs is
-/// the longest chain.
+/// Warps that compute states again, warps that walk back, and the helper.
 constexpr int grad_threads = 32 * (2 * row_warps + 1);
 
 struct Shared {
