@@ -1,15 +1,12 @@
-// What the fast forward and backward share: a block has one tile, warps that own 16 rows of its state each, and helper warps, one a
-// scheduler, that bring a window of tokens to shared memory and carry its results away while the others work on another.
+// What the fast forward and backward share: a block has one tile, warps that own 16 rows of its state each, and a helper warp that
+// brings a window of tokens to shared memory and carries its results away while the others work on another.
 #pragma once
 #include "runtime/cuda/Mma.cuh"
 #include "runtime/kernels/m2rnn/M2rnn.cuh"
 
 namespace megacc::runtime::cuda::m2rnn {
 
-inline constexpr int row_warps = fast_key / 16, helper_threads = 128;
-
-/// A thread's number among the helpers, who are the last of a block.
-__device__ inline int helperThread() { return threadIdx.x % helper_threads; }
+inline constexpr int row_warps = fast_key / 16, fast_threads = 32 * (row_warps + 1);
 
 /// The operands of one window of tokens; those beyond the sequence are 0, with keep = 1 and take = 0. In fp32 for arithmetic, in bf16 for
 /// products.
@@ -29,7 +26,7 @@ struct Tile {
   int64_t first;
 };
 
-/// How the helpers bring a window: ask() starts the reads, deliver() writes what they brought; a barrier makes it visible.
+/// How the helper warp brings a window: ask() starts the reads, deliver() writes what they brought; a barrier makes it visible.
 class Courier {
 public:
   /// d_y may be null.
@@ -38,29 +35,34 @@ public:
 
   __device__ void ask(int from) {
     begin = from;
-    int thread = helperThread(), lane = thread % 32, part = thread / 32, s = thread / 8;
-    int64_t at = (tile.first + begin + s) * fast_key + thread % 8 * 8;
-    q = read(in.q + at, s);
-    k = read(in.k + at, s);
-    // One warp each has v, d_y and f.
-    const bf16 *columns = part == 0 ? in.v : part == 1 ? d_y : nullptr;
-    v = columns ? read(columns + ((tile.first + begin + lane / 2) * size.heads + tile.head) * fast_value + lane % 2 * 8, lane / 2)
-                : uint4();
-    exists = part == 2 && lane < window && begin + lane < size.sequence;
+    int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < chunks; ++i) {
+      int s = (i * 32 + lane) / (fast_key / 8), col = lane % (fast_key / 8) * 8;
+      int64_t at = (tile.first + begin + s) * fast_key + col;
+      q[i] = read(in.q + at, s);
+      k[i] = read(in.k + at, s);
+    }
+    int s = lane / 2;
+    int64_t at = ((tile.first + begin + s) * size.heads + tile.head) * fast_value + lane % 2 * 8;
+    v = read(in.v + at, s);
+    gradient = d_y ? read(d_y + at, s) : uint4();
+    exists = lane < window && begin + lane < size.sequence;
     f = exists ? toFloat(in.f[(tile.first + begin + lane) * size.heads + tile.head]) : 0.0f;
     reset = exists && begin + lane > 0 && startsDocument(in.documents ? in.documents + tile.first : nullptr, begin + lane);
   }
 
   __device__ void deliver(Window &to) const {
-    int thread = helperThread(), lane = thread % 32, part = thread / 32, s = thread / 8, col = thread % 8 * 8;
-    put(&to.q[s][col], &to.q_pairs[s][col], q);
-    put(&to.k[s][col], &to.k_pairs[s][col], k);
-    s = lane / 2, col = lane % 2 * 8;
-    if (part == 0)
-      put(&to.v[s][col], &to.v_pairs[s][col], v);
-    if (part == 1)
-      put(&to.d_y[s][col], &to.d_y_pairs[s][col], v);
-    if (part == 2 && lane < window) {
+    int lane = threadIdx.x % 32, half = lane % 2 * 8;
+#pragma unroll
+    for (int i = 0; i < chunks; ++i) {
+      int s = (i * 32 + lane) / (fast_key / 8), col = lane % (fast_key / 8) * 8;
+      put(&to.q[s][col], &to.q_pairs[s][col], q[i]);
+      put(&to.k[s][col], &to.k_pairs[s][col], k[i]);
+    }
+    put(&to.v[lane / 2][half], &to.v_pairs[lane / 2][half], v);
+    put(&to.d_y[lane / 2][half], &to.d_y_pairs[lane / 2][half], gradient);
+    if (lane < window) {
       Decay decay(f, rate, dt_bias);
       to.gate[lane] = exists ? float2{decay.keep, decay.take} : float2{1, 0};
       to.exponent[lane] = {decay.exponent, decay.slope};
@@ -69,6 +71,8 @@ public:
   }
 
 private:
+  static constexpr int chunks = window * fast_key / 8 / 32;
+
   __device__ uint4 read(const bf16 *from, int s) const {
     uint4 raw = {};
     if (begin + s < size.sequence)
@@ -89,22 +93,21 @@ private:
   float rate, dt_bias, f;
   int begin;
   bool exists, reset;
-  uint4 q, k, v;
+  uint4 q[chunks], k[chunks], v, gradient;
 };
 
-/// The sum over the row warps of [window, value] numbers, to rows of `to`; the last helper warp does it.
+/// The sum over the row warps of [window, value] numbers, to rows of `to`.
 __device__ inline void storeColumns(bf16 *to, const float (&parts)[row_warps][window][fast_value], const Sizes &size, const Tile &tile,
                                     int begin) {
-  int lane = helperThread() - 96, s = lane / 2, col = lane % 2 * 8;
-  if (lane < 0 || begin + s >= size.sequence)
-    return;
+  int lane = threadIdx.x % 32, s = lane / 2, col = lane % 2 * 8;
   Pack<bf16> sum = {};
 #pragma unroll
   for (int warp = 0; warp < row_warps; ++warp)
 #pragma unroll
     for (int i = 0; i < 8; ++i)
       sum[i] += parts[warp][s][col + i];
-  *reinterpret_cast<uint4 *>(to + ((tile.first + begin + s) * size.heads + tile.head) * fast_value + col) = repack(sum);
+  if (begin + s < size.sequence)
+    *reinterpret_cast<uint4 *>(to + ((tile.first + begin + s) * size.heads + tile.head) * fast_value + col) = repack(sum);
 }
 
 /// W as the right operand of h W, in f16: |h| <= 1, where it has three bits more than bf16.

@@ -6,8 +6,6 @@ namespace megacc::runtime::cuda::m2rnn {
 
 namespace {
 
-constexpr int scan_threads = 32 * row_warps + helper_threads;
-
 struct Shared {
   Window windows[2];
   uint4 states[row_warps][window][32];
@@ -15,13 +13,13 @@ struct Shared {
 };
 
 template <bool has_documents>
-__global__ void __launch_bounds__(scan_threads, 2) scanKernel(bf16 *y, bf16 *states, Inputs<bf16> in, Sizes size) {
+__global__ void __launch_bounds__(fast_threads, 2) scanKernel(bf16 *y, bf16 *states, Inputs<bf16> in, Sizes size) {
   extern __shared__ __align__(16) char memory[];
   Shared &shared = *reinterpret_cast<Shared *>(memory);
   Tile tile(size);
   int warp = threadIdx.x / 32, count = (size.sequence + window - 1) / window;
 
-  if (warp >= row_warps) {
+  if (warp == row_warps) {
     Courier courier(size, tile, in, nullptr);
     courier.ask(0);
     courier.deliver(shared.windows[0]);
@@ -94,7 +92,7 @@ int32_t scanFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf16> &
   auto start = [&](auto kernel) {
     if (int32_t status = check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan"))
       return status;
-    kernel<<<unsigned(size.tiles()), scan_threads, sizeof(Shared), streamOf(launch)>>>(y, states, in, size);
+    kernel<<<unsigned(size.tiles()), fast_threads, sizeof(Shared), streamOf(launch)>>>(y, states, in, size);
     return launched("mg_m2rnn_scan");
   };
   return in.documents ? start(scanKernel<true>) : start(scanKernel<false>);

@@ -9,19 +9,8 @@ namespace megacc::runtime::cuda::m2rnn {
 
 namespace {
 
-/// Warps that compute states again, warps that walk back, and the helpers.
-constexpr int grad_threads = 32 * 2 * row_warps + helper_threads;
-
-/// All that the kernel gets.
-struct Job {
-  bf16 *d_v, *d_f;
-  Shares<bf16> shares;
-  const bf16 *d_y, *states;
-  Inputs<bf16> in;
-  Sizes size;
-
-  __device__ int countWindows() const { return (size.sequence + window - 1) / window; }
-};
+/// Warps that compute states again, warps that walk back, and the helper.
+constexpr int grad_threads = 32 * (2 * row_warps + 1);
 
 struct Shared {
   Window windows[3];
@@ -29,109 +18,29 @@ struct Shared {
   uint4 squashed[2][row_warps][window][32];   // z in f16, then X in bf16
   float d_v[2][row_warps][window][fast_value];
   float d_decay[2][row_warps][window][32];
-  float2 sums[helper_threads / 32]; // of d_a_log and d_dt_bias
 };
 
-__device__ void waitForHelpers() { asm volatile("bar.sync 1, %0;" ::"n"(helper_threads) : "memory"); }
-
-/// The helpers' part of the results of a window: d_v, d_f, and a thread's sums for d_a_log and d_dt_bias. Eight threads have a token.
-__device__ void finish(const Shared &shared, int turn, const Job &job, const Tile &tile, float2 &sums) {
+/// The helper's part of the results of a window: d_v, d_f and the sums of its lane for d_a_log and d_dt_bias.
+__device__ void finish(const Shared &shared, int turn, bf16 *d_v, bf16 *d_f, const Sizes &size, const Tile &tile, int begin, float2 &sums) {
   const Window &from = shared.windows[turn % 3];
-  int begin = (job.countWindows() - 1 - turn) * window, s = helperThread() / 8, share = helperThread() % 8;
-  storeColumns(job.d_v, shared.d_v[turn % 2], job.size, tile, begin);
+  storeColumns(d_v, shared.d_v[turn % 2], size, tile, begin);
+  int lane = threadIdx.x % 32, s = lane / 2;
   float sum = 0;
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    // Threads start at different places, so that they read different banks.
-    float4 four = *reinterpret_cast<const float4 *>(&shared.d_decay[turn % 2][share / 2][s][(share % 2 * 4 + (j + s) % 4) * 4]);
-    sum += (four.x + four.y) + (four.z + four.w);
-  }
+  for (int part = 0; part < 2; ++part)
 #pragma unroll
-  for (int distance = 4; distance > 0; distance /= 2)
-    sum += __shfl_xor_sync(0xffffffffu, sum, distance);
-  if (share || begin + s >= job.size.sequence)
+    for (int j = 0; j < 8; ++j) {
+      // Lanes start at different places, so that they read different banks.
+      float4 four = *reinterpret_cast<const float4 *>(&shared.d_decay[turn % 2][2 * (lane % 2) + part][s][(j + s) % 8 * 4]);
+      sum += (four.x + four.y) + (four.z + four.w);
+    }
+  sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+  if (lane % 2 || begin + s >= size.sequence)
     return;
   float d_exponent = -sum * from.gate[s].x, d_input = d_exponent * from.exponent[s].y;
-  job.d_f[(tile.first + begin + s) * job.size.heads + tile.head] = fromFloat<bf16>(d_input);
+  d_f[(tile.first + begin + s) * size.heads + tile.head] = fromFloat<bf16>(d_input);
   sums.x += d_exponent * from.exponent[s].x;
   sums.y += d_input;
-}
-
-/// The helpers: window `turn + 2` comes while `turn` is at work, and results of `turn - 1` leave.
-__device__ void help(Shared &shared, const Job &job, const Tile &tile) {
-  Courier courier(job.size, tile, job.in, job.d_y);
-  float2 sums = {};
-  int count = job.countWindows();
-  for (int turn = 0; turn < 2; ++turn) {
-    courier.ask(max(count - 1 - turn, 0) * window);
-    courier.deliver(shared.windows[turn]);
-  }
-  __syncthreads();
-  __syncthreads();
-  for (int turn = 0; turn < count; ++turn) {
-    courier.ask(max(count - 3 - turn, 0) * window);
-    if (turn > 0)
-      finish(shared, turn - 1, job, tile, sums);
-    waitForHelpers();
-    courier.deliver(shared.windows[(turn + 2) % 3]);
-    __syncthreads();
-  }
-  finish(shared, count - 1, job, tile, sums);
-  sums = {warpSum(sums.x), warpSum(sums.y)};
-  if (helperThread() % 32 == 0)
-    shared.sums[helperThread() / 32] = sums;
-  waitForHelpers();
-  if (helperThread() == 0) {
-    for (int warp = 1; warp < helper_threads / 32; ++warp)
-      sums = {sums.x + shared.sums[warp].x, sums.y + shared.sums[warp].y};
-    *reinterpret_cast<float2 *>(job.shares.sums + 2 * int64_t(blockIdx.x)) = sums;
-  }
-}
-
-/// The states of a window and z, of 16 rows: they are ready a barrier before that window's walk. After the last there is nothing to do.
-template <bool has_documents> __device__ void computeAgain(Shared &shared, const Job &job, const Tile &tile, int warp) {
-  int lane = threadIdx.x % 32, g = lane / 4, i = lane % 4, count = job.countWindows();
-  WeightFragments weight(job.in.weight + tile.head * fast_value * fast_value);
-  auto *kept =
-      reinterpret_cast<const uint32_t *>(job.states) + (int64_t(blockIdx.x) * count * fast_key + 16 * warp + g) * (fast_value / 2) + i;
-  uint32_t entering[4];
-  auto ask = [&](int turn) {
-    const uint32_t *at = kept + int64_t(max(count - 1 - turn, 0)) * fast_key * (fast_value / 2);
-    entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
-    entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
-  };
-  ask(0);
-  __syncthreads();
-  for (int turn = 0; turn <= count; ++turn) {
-    if (turn < count) {
-      LanePlace from(shared.windows[turn % 3], warp);
-      uint4(*to_states)[32] = shared.states[turn % 2][warp], (*to_squashed)[32] = shared.squashed[turn % 2][warp];
-      Rows h, z;
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        float2 pair = unpackBf16(entering[e]);
-        h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
-      }
-      storeTile(to_states[0], entering);
-      ask(turn + 1);
-      StepInputs inputs(from, 0);
-#pragma unroll 8
-      for (int s = 0; s < window; ++s) {
-        StepInputs next(from, s + 1);
-        if (has_documents && from.reset[s])
-          forget(h);
-        project(z, h, inputs, weight);
-        settle(h, z, inputs.gate);
-        uint32_t packed[4];
-        packRows(packed, h);
-        storeTile(to_states[s + 1], packed);
-        packRowsF16(packed, z);
-        storeTile(to_squashed[s], packed);
-        inputs = next;
-      }
-    }
-    __syncthreads();
-  }
 }
 
 /// What a lane needs of one token on the way back.
@@ -161,10 +70,87 @@ __device__ void storeShare(bf16 *group, const float (&sum)[4], int warp) {
   to[32] = packBf16(sum[2], sum[3]);
 }
 
-/// The walk of 16 rows through one window after the other.
-template <bool has_documents> __device__ void walkBack(Shared &shared, const Job &job, const Tile &tile, int warp) {
-  int lane = threadIdx.x % 32, g = lane / 4, i = lane % 4, count = job.countWindows();
-  const bf16 *matrix = job.in.weight + tile.head * fast_value * fast_value;
+template <bool has_documents>
+__global__ void __launch_bounds__(grad_threads, 1)
+    scanGradKernel(bf16 *d_v, bf16 *d_f, Shares<bf16> shares, const bf16 *d_y, const bf16 *states, Inputs<bf16> in, Sizes size) {
+  extern __shared__ __align__(16) char memory[];
+  Shared &shared = *reinterpret_cast<Shared *>(memory);
+  Tile tile(size);
+  int role = threadIdx.x / 32 / row_warps, warp = threadIdx.x / 32 % row_warps, lane = threadIdx.x % 32;
+  int g = lane / 4, i = lane % 4, count = (size.sequence + window - 1) / window;
+  const bf16 *matrix = in.weight + tile.head * fast_value * fast_value;
+
+  // The helper: window `turn + 2` comes while `turn` is at work, and results of `turn - 1` leave.
+  if (role == 2) {
+    Courier courier(size, tile, in, d_y);
+    float2 sums = {};
+    for (int turn = 0; turn < 2; ++turn) {
+      courier.ask(max(count - 1 - turn, 0) * window);
+      courier.deliver(shared.windows[turn]);
+    }
+    __syncthreads();
+    __syncthreads();
+    for (int turn = 0; turn < count; ++turn) {
+      courier.ask(max(count - 3 - turn, 0) * window);
+      if (turn > 0)
+        finish(shared, turn - 1, d_v, d_f, size, tile, (count - turn) * window, sums);
+      __syncwarp();
+      courier.deliver(shared.windows[(turn + 2) % 3]);
+      __syncthreads();
+    }
+    finish(shared, count - 1, d_v, d_f, size, tile, 0, sums);
+    sums = {warpSum(sums.x), warpSum(sums.y)};
+    if (lane == 0)
+      *reinterpret_cast<float2 *>(shares.sums + 2 * int64_t(blockIdx.x)) = sums;
+    return;
+  }
+
+  // The states of window `turn`, then z: they are ready a barrier before that window's walk. After the last there is nothing to do.
+  if (role == 0) {
+    WeightFragments weight(matrix);
+    auto *kept =
+        reinterpret_cast<const uint32_t *>(states) + ((int64_t(blockIdx.x) * count) * fast_key + 16 * warp + g) * (fast_value / 2) + i;
+    uint32_t entering[4];
+    auto ask = [&](int turn) {
+      const uint32_t *at = kept + int64_t(max(count - 1 - turn, 0)) * fast_key * (fast_value / 2);
+      entering[0] = at[0], entering[1] = at[8 * fast_value / 2];
+      entering[2] = at[4], entering[3] = at[8 * fast_value / 2 + 4];
+    };
+    ask(0);
+    __syncthreads();
+    for (int turn = 0; turn <= count; ++turn) {
+      if (turn < count) {
+        LanePlace from(shared.windows[turn % 3], warp);
+        uint4(*to_states)[32] = shared.states[turn % 2][warp], (*to_squashed)[32] = shared.squashed[turn % 2][warp];
+        Rows h, z;
+#pragma unroll
+        for (int e = 0; e < 4; ++e) {
+          float2 pair = unpackBf16(entering[e]);
+          h[e / 2][e % 2 * 2] = pair.x, h[e / 2][e % 2 * 2 + 1] = pair.y;
+        }
+        storeTile(to_states[0], entering);
+        ask(turn + 1);
+        StepInputs inputs(from, 0);
+#pragma unroll 8
+        for (int s = 0; s < window; ++s) {
+          StepInputs next(from, s + 1);
+          if (has_documents && from.reset[s])
+            forget(h);
+          project(z, h, inputs, weight);
+          settle(h, z, inputs.gate);
+          uint32_t packed[4];
+          packRows(packed, h);
+          storeTile(to_states[s + 1], packed);
+          packRowsF16(packed, z);
+          storeTile(to_squashed[s], packed);
+          inputs = next;
+        }
+      }
+      __syncthreads();
+    }
+    return;
+  }
+
   uint32_t transposed[2][2]; // W^T as a right operand
 #pragma unroll
   for (int n = 0; n < 2; ++n)
@@ -247,9 +233,9 @@ template <bool has_documents> __device__ void walkBack(Shared &shared, const Job
           after[e] = inputs.before[e];
         inputs = next;
       }
-      int64_t group = (int64_t(blockIdx.x) * job.size.groups() + (count - 1 - turn) * (window / 8) + half) * fast_key * 8;
-      storeShare(job.shares.q + group, d_q, warp);
-      storeShare(job.shares.k + group, d_k, warp);
+      int64_t group = (int64_t(blockIdx.x) * size.groups() + (count - 1 - turn) * (window / 8) + half) * fast_key * 8;
+      storeShare(shares.q + group, d_q, warp);
+      storeShare(shares.k + group, d_k, warp);
 #pragma unroll
       for (int e = 0; e < 4; ++e)
         d_q[e] = d_k[e] = 0;
@@ -260,26 +246,12 @@ template <bool has_documents> __device__ void walkBack(Shared &shared, const Job
     storeAccumulator(shared.d_v[turn % 2][warp], d_value);
     __syncthreads();
   }
-  auto *total =
-      reinterpret_cast<float(*)[fast_value]>(job.shares.weight + (int64_t(blockIdx.x) * row_warps + warp) * fast_value * fast_value);
+  auto *total = reinterpret_cast<float(*)[fast_value]>(shares.weight + (int64_t(blockIdx.x) * row_warps + warp) * fast_value * fast_value);
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
     *reinterpret_cast<float2 *>(&total[g][2 * i + 8 * n]) = {d_weight[n][0], d_weight[n][1]};
     *reinterpret_cast<float2 *>(&total[g + 8][2 * i + 8 * n]) = {d_weight[n][2], d_weight[n][3]};
   }
-}
-
-template <bool has_documents> __global__ void __launch_bounds__(grad_threads, 1) scanGradKernel(Job job) {
-  extern __shared__ __align__(16) char memory[];
-  Shared &shared = *reinterpret_cast<Shared *>(memory);
-  Tile tile(job.size);
-  int warp = threadIdx.x / 32;
-  if (warp < row_warps)
-    computeAgain<has_documents>(shared, job, tile, warp);
-  else if (warp < 2 * row_warps)
-    walkBack<has_documents>(shared, job, tile, warp - row_warps);
-  else
-    help(shared, job, tile);
 }
 
 } // namespace
@@ -290,7 +262,7 @@ int32_t scanGradFast(const MgLaunch *launch, const Sizes &size, const Inputs<bf1
     if (int32_t status =
             check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)), "mg_m2rnn_scan_grad"))
       return status;
-    kernel<<<unsigned(size.tiles()), grad_threads, sizeof(Shared), streamOf(launch)>>>({d_v, d_f, shares, d_y, states, in, size});
+    kernel<<<unsigned(size.tiles()), grad_threads, sizeof(Shared), streamOf(launch)>>>(d_v, d_f, shares, d_y, states, in, size);
     return launched("mg_m2rnn_scan_grad");
   };
   return in.documents ? start(scanGradKernel<true>) : start(scanGradKernel<false>);
