@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compares two training runs.
 
-compare_training.py parameters A.safetensors B.safetensors   every parameter of two checkpoints, bit by bit
+compare_training.py parameters A.safetensors B.safetensors   every parameter of two checkpoints, the master where it has one, bit by bit
 compare_training.py losses RUN RUN LIMIT                     the losses of every step, largest relative difference
 compare_training.py held-out RUN RUN LIMIT                   the last held-out loss, relative difference
 """
@@ -14,7 +14,8 @@ what, first, second = sys.argv[1:4]
 if what == 'parameters':
     first, second = load_safetensors(first), load_safetensors(second)
     parameters = [key for key in first if not key.startswith(('optimizer.', 'data.'))]
-    changed = [key for key in parameters if key not in second or first[key].tobytes() != second[key].tobytes()]
+    value = lambda file, key: file.get('optimizer.master.' + key, file[key]).tobytes()  # the fp32 one, where the parameter itself is bf16
+    changed = [key for key in parameters if key not in second or value(first, key) != value(second, key)]
     print('%d parameters, %d changed' % (len(parameters), len(changed)), *changed[:5])
     sys.exit(bool(changed) or not parameters)
 key = {'losses': 'loss', 'held-out': 'held_out_loss'}[what]
