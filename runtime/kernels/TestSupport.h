@@ -2,6 +2,7 @@
 #pragma once
 #include "megacc/KernelSignatures.h"
 #include "megacc/StepABI.h"
+#include "runtime/kernels/NumericGradient.h"
 
 #include <cmath>
 #include <cstdint>
@@ -189,29 +190,6 @@ inline double relativeError(const Values &actual, const Doubles &expected) {
     largest = std::max(largest, std::abs(expected[i]));
   }
   return worst / largest;
-}
-
-/// Gradient of sum(weights * f(x)) by central differences in float64.
-inline Doubles numericGradient(const std::function<Doubles(const Doubles &)> &f, Doubles x, const Values &weights) {
-  auto value = [&] {
-    Doubles y = f(x);
-    double sum = 0;
-    for (size_t i = 0; i < y.size(); ++i)
-      sum += weights[i] * y[i];
-    return sum;
-  };
-  Doubles gradient(x.size());
-  const double h = 1e-5;
-  for (size_t i = 0; i < x.size(); ++i) {
-    double kept = x[i];
-    x[i] = kept + h;
-    double above = value();
-    x[i] = kept - h;
-    double below = value();
-    x[i] = kept;
-    gradient[i] = (above - below) / (2 * h);
-  }
-  return gradient;
 }
 
 } // namespace megacc::test

@@ -48,7 +48,7 @@ void check(const std::vector<int32_t> &targets, int64_t chunk) {
   auto f = [&](const Doubles &x) { return meanLoss(targets, x); };
   Doubles expected = f(widen(packed));
   EXPECT_NEAR(loss[0], expected[0], 2e-6);
-  EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), {0.5f})), 1e-5);
+  EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), Values{0.5f})), 1e-5);
 }
 
 } // namespace

@@ -1,4 +1,6 @@
 #include "runtime/kernels/GpuTestSupport.h"
+#include "runtime/kernels/NumericGradient.h"
+#include "runtime/kernels/moe_route/RouteReference.h"
 
 #include <algorithm>
 #include <gtest/gtest.h>
@@ -7,21 +9,14 @@ using namespace megacc::gpu;
 
 namespace {
 
-struct Case {
-  int64_t rows, experts, slots, nulls;
-  bool sigmoid;
-  double scale, aux, z;
-};
+using Case = megacc::test::RouteCase;
 
 /// A router, its kernels' results, and the same in float64.
-struct Route {
-  Case c;
-  int64_t columns, kept;
+struct Route : megacc::test::RouteReference {
   Values logits, bias, weights, choice, position, offsets, statistics, losses;
 
   explicit Route(const Case &c)
-      : c(c), columns(c.experts + (c.nulls > 0)), kept(std::min(c.slots, c.experts)),
-        logits(randomValues(c.rows * columns, 1, 1.5, MG_F32)), bias(randomValues(columns, 2, 0.1, MG_F32)) {}
+      : RouteReference(c), logits(randomValues(c.rows * columns, 1, 1.5, MG_F32)), bias(randomValues(columns, 2, 0.1, MG_F32)) {}
 
   /// Routes, then computes statistics and losses.
   void run() {
@@ -66,78 +61,8 @@ struct Route {
     return call.read("d_logits");
   }
 
-  /// Logits of all slots of the pool, null copies last.
-  Values pool(const Values &x, int64_t t) const {
-    Values values(x.begin() + t * columns, x.begin() + t * columns + c.experts);
-    values.resize(c.experts + c.nulls, c.nulls ? x[t * columns + c.experts] : 0.0);
-    return values;
-  }
-
-  static Values softmax(const Values &x) {
-    double top = *std::max_element(x.begin(), x.end()), sum = 0;
-    Values y;
-    for (double value : x)
-      y.push_back(std::exp(value - top)), sum += y.back();
-    for (double &value : y)
-      value /= sum;
-    return y;
-  }
-
-  static Values sigmoids(Values x) {
-    for (double &value : x)
-      value = 1 / (1 + std::exp(-value));
-    return x;
-  }
-
-  Values scores(const Values &x, int64_t t) const { return c.sigmoid ? sigmoids(pool(x, t)) : softmax(pool(x, t)); }
-
-  /// Experts that each token picks, ascending.
-  std::vector<std::vector<int32_t>> chosen() const {
-    std::vector<std::vector<int32_t>> result;
-    for (int64_t t = 0; t < c.rows; ++t) {
-      Values preference = scores(logits, t);
-      std::vector<int32_t> order;
-      for (size_t slot = 0; slot < preference.size(); ++slot) {
-        preference[slot] += c.sigmoid ? bias[std::min<int64_t>(slot, c.experts)] : 0;
-        order.push_back(int32_t(slot));
-      }
-      auto isBetter = [&](int32_t a, int32_t b) { return preference[a] != preference[b] ? preference[a] > preference[b] : a < b; };
-      std::sort(order.begin(), order.end(), isBetter);
-      order.resize(std::min<int64_t>(c.slots, order.size()));
-      std::erase_if(order, [&](int32_t slot) { return slot >= c.experts; });
-      std::sort(order.begin(), order.end());
-      result.push_back(order);
-    }
-    return result;
-  }
-
-  /// Weights, auxiliary loss and z loss for fixed picks.
-  Values reference(const Values &x, const std::vector<std::vector<int32_t>> &picks) const {
-    Values result(c.rows * kept + 2), probability(c.experts), count(c.experts);
-    double total = 0;
-    for (int64_t t = 0; t < c.rows; ++t) {
-      Values all = pool(x, t), score = scores(x, t), real(all.begin(), all.begin() + c.experts);
-      double sum = 1e-20, log_sum = 0, whole = 0;
-      for (int32_t e : picks[t])
-        sum += score[e], ++count[e], ++total;
-      for (size_t k = 0; k < picks[t].size(); ++k)
-        result[t * kept + k] = c.scale * score[picks[t][k]] / (c.slots > 1 ? sum : 1);
-      real = c.sigmoid ? sigmoids(real) : softmax(real);
-      for (double value : real)
-        whole += value;
-      for (int64_t e = 0; e < c.experts; ++e)
-        probability[e] += real[e] / whole / c.rows;
-      for (double value : all)
-        log_sum += std::exp(value);
-      result.back() += c.z * std::pow(std::log(log_sum), 2) / c.rows;
-    }
-    for (int64_t e = 0; e < c.experts; ++e)
-      result[c.rows * kept] += c.aux * c.experts * count[e] / std::max(total, 1.0) * probability[e];
-    return result;
-  }
-
   void expectRouting() const {
-    auto picks = chosen();
+    auto picks = choose(logits, bias);
     std::vector<int64_t> next(c.experts);
     for (int64_t t = 0; t < c.rows; ++t)
       for (int64_t k = 0; k < kept; ++k)
@@ -156,29 +81,6 @@ struct Route {
   }
 };
 
-/// Gradient of sum(weights * f(x)) by central differences.
-template <typename F> Values numericGradient(F &&f, Values x, const Values &weights) {
-  auto value = [&] {
-    Values y = f(x);
-    double sum = 0;
-    for (size_t i = 0; i < y.size(); ++i)
-      sum += weights[i] * y[i];
-    return sum;
-  };
-  Values gradient(x.size());
-  const double h = 1e-5;
-  for (size_t i = 0; i < x.size(); ++i) {
-    double kept = x[i];
-    x[i] = kept + h;
-    double above = value();
-    x[i] = kept - h;
-    double below = value();
-    x[i] = kept;
-    gradient[i] = (above - below) / (2 * h);
-  }
-  return gradient;
-}
-
 class MoeRouteGpu : public testing::TestWithParam<Case> {};
 
 } // namespace
@@ -188,10 +90,10 @@ TEST_P(MoeRouteGpu, MatchesTheReferenceAndFiniteDifferences) {
   Route route(GetParam());
   route.run();
   route.expectRouting();
-  auto picks = route.chosen();
+  auto picks = route.choose(route.logits, route.bias);
   Values d_weights = randomValues(route.weights.size(), 3, 1, MG_F32), seeds = d_weights;
   seeds.insert(seeds.end(), {1.0, 1.0});
-  Values numeric = numericGradient([&](const Values &v) { return route.reference(v, picks); }, route.logits, seeds);
+  Values numeric = megacc::test::numericGradient([&](const Values &v) { return route.reference(v, picks); }, route.logits, seeds);
   EXPECT_LT(relativeError(route.gradient(d_weights), numeric), 4e-6);
 }
 
