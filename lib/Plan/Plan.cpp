@@ -1,6 +1,7 @@
 #include "lib/Plan/Plan.h"
 #include "dialects/Mega/Parameters.h"
 #include "dialects/Rt/Rt.h"
+#include "lib/Plan/Traffic.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -132,6 +133,30 @@ Figures measureLaunches(const Model &model, mlir::ModuleOp launches) {
   return figures;
 }
 
+/// Kernels that move most, down to a hundredth of all, and how far the sum is from what no plan can avoid.
+void printTraffic(const Traffic &traffic, llvm::raw_ostream &os) {
+  os << "\nbytes moved a step, one rank\n";
+  auto line = [&](llvm::StringRef name, const Traffic::Sum &sum) {
+    os << "  " << llvm::left_justify(name, 32) << llvm::right_justify(grouped(sum.launches), 9) << llvm::right_justify(bytesText(sum.bytes), 14)
+       << llvm::format("%7.1f %%\n", 100 * sum.bytes / traffic.moved);
+  };
+  std::vector<std::pair<std::string, Traffic::Sum>> ordered(traffic.kernels.begin(), traffic.kernels.end());
+  llvm::stable_sort(ordered, [](const auto &a, const auto &b) { return a.second.bytes > b.second.bytes; });
+  Traffic::Sum others, all;
+  for (const auto &[kernel, sum] : ordered) {
+    all.launches += sum.launches, all.bytes += sum.bytes;
+    if (sum.bytes >= traffic.moved / 100)
+      line(llvm::StringRef(kernel).drop_front(3), sum);
+    else
+      others.launches += sum.launches, others.bytes += sum.bytes;
+  }
+  line("others", others);
+  line("total", all);
+  double least = traffic.state + traffic.saved;
+  os << "  at least " << bytesText(least) << ": every parameter, gradient and moment once (" << bytesText(traffic.state)
+     << "), what the backward needs of the forward once (" << bytesText(traffic.saved) << ")" << llvm::format("; moved is %.2f of it\n", traffic.moved / least);
+}
+
 void addUp(const Model &model, Figures &figures) {
   auto join = [](Totals &sum, const Totals &part) {
     sum.total += part.total;
@@ -180,6 +205,8 @@ void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &o
   } else {
     os << "  activations   not planned: part of the model is not supported yet\n";
   }
+  if (launches)
+    printTraffic(measureTraffic(launches, model.train->accumulate), os);
 
   if (launches)
     if (auto decisions = launches->getAttrOfType<mlir::ArrayAttr>("megacc.decisions")) {

@@ -1,0 +1,25 @@
+// Bytes that a training step moves through memory.
+#pragma once
+#include "mlir/IR/BuiltinOps.h"
+
+#include <map>
+#include <string>
+
+namespace megacc {
+
+struct Traffic {
+  struct Sum {
+    int64_t launches = 0;
+    double bytes = 0;
+  };
+  /// By kernel, over all micro-batches and the update.
+  std::map<std::string, Sum> kernels;
+  double moved = 0;
+  /// What no plan can avoid: every parameter, gradient, master, moment once, and once a micro-batch what the backward needs of the forward.
+  double state = 0, saved = 0;
+};
+
+/// `launches`: the module that rt-build-receipt left.
+Traffic measureTraffic(mlir::ModuleOp launches, int64_t accumulate);
+
+} // namespace megacc
