@@ -7,6 +7,7 @@ namespace megacc::mega {
 namespace {
 
 constexpr int64_t most_slots = 1 << 20;
+constexpr int most_groups_inside = 64;
 
 class Parser {
 public:
@@ -26,11 +27,22 @@ public:
 private:
   void error(int64_t position, std::string message) { pattern.errors.push_back({position, std::move(message)}); }
 
+  /// The last error: what follows is not read.
+  void stop(int64_t position, std::string message) {
+    error(position, std::move(message));
+    stopped = true;
+    at = text.size();
+  }
+
   std::vector<PatternSlot> sequence(int depth) {
     std::vector<PatternSlot> slots;
     while (at < text.size()) {
       unsigned char c = text[at];
       int64_t here = at;
+      if (int64_t(slots.size()) > most_slots) { // nothing of that size is built any further
+        stop(here, tooManyBlocks());
+        break;
+      }
       if (c == ')')
         break;
       ++at;
@@ -61,9 +73,14 @@ private:
   }
 
   std::vector<PatternSlot> group(int64_t open, int depth) {
+    if (depth == most_groups_inside) {
+      stop(open, "more than " + std::to_string(most_groups_inside) + " groups inside each other");
+      return {};
+    }
     std::vector<PatternSlot> body = sequence(depth + 1), repeated;
     if (at >= text.size()) {
-      error(open, "'(' without ')'; fix: close the group");
+      if (!stopped)
+        error(open, "'(' without ')'; fix: close the group");
       return body;
     }
     ++at;
@@ -74,13 +91,15 @@ private:
     if (count == 0)
       error(place, "a repeat of 0 leaves nothing; fix: repeat at least once or remove the group");
     if (count * int64_t(body.size()) > most_slots) {
-      error(place, "the pattern expands to more than " + std::to_string(most_slots) + " blocks");
+      error(place, tooManyBlocks());
       return body;
     }
     for (int64_t i = 0; i < count; ++i)
       repeated.insert(repeated.end(), body.begin(), body.end());
     return repeated;
   }
+
+  static std::string tooManyBlocks() { return "the pattern expands to more than " + std::to_string(most_slots) + " blocks"; }
 
   int64_t number() {
     int64_t value = 0;
@@ -89,10 +108,10 @@ private:
     return value;
   }
 
-
   std::string_view text;
   Pattern &pattern;
   size_t at = 0;
+  bool stopped = false;
 };
 
 } // namespace

@@ -18,8 +18,21 @@ using namespace llvm;
 
 namespace megacc {
 
-Error writeFile(StringRef path, ArrayRef<char> bytes) {
-  Expected<sys::fs::TempFile> file = sys::fs::TempFile::create(path + ".tmp-%%%%%%", sys::fs::all_read | sys::fs::owner_write | sys::fs::all_exe);
+Error writeFile(StringRef path, ArrayRef<char> bytes, bool isExecutable) {
+  sys::fs::file_status status;
+  if (!sys::fs::status(path, status) && status.type() != sys::fs::file_type::regular_file) {
+    std::error_code code;
+    raw_fd_ostream os(path, code, sys::fs::CD_OpenExisting, sys::fs::FA_Write, sys::fs::OF_None);
+    if (code)
+      return createStringError(code, code.message());
+    os.write(bytes.data(), bytes.size());
+    os.close();
+    code = os.error();
+    os.clear_error();
+    return code ? createStringError(code, code.message()) : Error::success();
+  }
+  unsigned mode = sys::fs::all_read | sys::fs::owner_write | (isExecutable ? unsigned(sys::fs::all_exe) : 0);
+  Expected<sys::fs::TempFile> file = sys::fs::TempFile::create(path + ".tmp-%%%%%%", mode);
   if (!file)
     return file.takeError();
   raw_fd_ostream os(file->FD, /*shouldClose=*/false);
@@ -46,7 +59,7 @@ Expected<SmallVector<char>> linkStep(ArrayRef<char> object) {
   if (!input || !output)
     return joinErrors(input.takeError(), output.takeError());
   FileRemover removeInput(*input), removeOutput(*output);
-  if (Error error = writeFile(*input, object))
+  if (Error error = writeFile(*input, object, /*isExecutable=*/false))
     return std::move(error);
   std::string messages;
   raw_string_ostream os(messages);

@@ -174,7 +174,8 @@ void SafetensorsFile::verify() {
     fail(path, "is altered: its hash is " + computed + ", its header says " + stored->second);
 }
 
-void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata) {
+void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata,
+                      const std::function<void()> &before_rename) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   header["__metadata__"] = metadata;
   header["__metadata__"][hash_key] = std::string(hash_digits, '0');
@@ -213,6 +214,8 @@ void writeSafetensors(const std::filesystem::path &path, const std::map<std::str
     writeAll(file, hash.digits().data(), hash_digits, partial);
     if (::fsync(file) != 0)
       fail(partial, "cannot sync: " + systemError());
+    if (before_rename)
+      before_rename();
   } catch (...) {
     ::close(file);
     ::unlink(partial.c_str());
@@ -225,9 +228,11 @@ void writeSafetensors(const std::filesystem::path &path, const std::map<std::str
   }
   std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
   int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0 || ::fsync(directory) != 0)
-    fail(folder, "cannot sync: " + systemError());
-  ::close(directory);
+  std::string reason = directory < 0 || ::fsync(directory) != 0 ? systemError() : "";
+  if (directory >= 0)
+    ::close(directory);
+  if (!reason.empty())
+    fail(folder, "cannot sync, " + path.filename().string() + " is the new file: " + reason);
 }
 
 } // namespace megacc::runtime

@@ -71,7 +71,8 @@ inline constexpr size_t part_bytes = 16 << 20;
 
 /// Writes to a temporary file beside `path`, syncs it and renames it, so that `path` is always whole. Throws FileError; an older
 /// file at `path` then stays as it was. The header's metadata get the key xxh3_128: a hash of the header, with zeros in its own place, and
-/// of all tensors.
-void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata = {});
+/// of all tensors. `before_rename` runs when the new file is whole and the older one still in its place.
+void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata = {},
+                      const std::function<void()> &before_rename = {});
 
 } // namespace megacc::runtime

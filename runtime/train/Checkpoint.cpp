@@ -3,6 +3,7 @@
 #include "runtime/state/Safetensors.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -53,7 +54,11 @@ void checkKeys(const Step &step, const SafetensorsFile &file, const std::filesys
 
 TensorSource sourceOf(Step &step, const ParameterPlace &parameter, StatePart part) {
   return {"F32", parameter.shape, [&step, &parameter, part](uint64_t offset, std::span<std::byte> target) {
-            step.readState(parameter, part, int64_t(offset / 4), {reinterpret_cast<float *>(target.data()), target.size() / 4});
+            std::span<float> values(reinterpret_cast<float *>(target.data()), target.size() / 4);
+            step.readState(parameter, part, int64_t(offset / 4), values);
+            if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
+              throw FileError("the state is not finite, first in " + std::string(part == StatePart::value ? "" : "a moment of ") + parameter.name +
+                              "; no checkpoint was written, an older one stays; fix: a smaller --lr");
           }};
 }
 
@@ -91,7 +96,27 @@ std::string find(const Metadata &metadata, const std::string &key, const std::fi
 
 std::filesystem::path checkpointPath(const std::filesystem::path &folder) { return folder / "checkpoint.safetensors"; }
 
-void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::path &path) {
+/// checkpoint.N.safetensors beside checkpoint.safetensors.
+static std::filesystem::path olderPath(const std::filesystem::path &path, int64_t age) {
+  return std::filesystem::path(path).replace_extension(std::to_string(age) + path.extension().string());
+}
+
+/// Moves older checkpoints one place on and gives the newest a second name, the first of them, so that the new one can take its place.
+static void keepOlder(const std::filesystem::path &path, int64_t keep) {
+  if (keep < 2 || !std::filesystem::exists(path))
+    return;
+  try {
+    for (int64_t age = keep - 1; age > 1; --age)
+      if (std::filesystem::exists(olderPath(path, age - 1)))
+        std::filesystem::rename(olderPath(path, age - 1), olderPath(path, age));
+    std::filesystem::remove(olderPath(path, 1));
+    std::filesystem::create_hard_link(path, olderPath(path, 1));
+  } catch (const std::filesystem::filesystem_error &error) {
+    throw FileError(path.string() + ": cannot keep the older checkpoint: " + error.code().message() + "; fix: --keep 1, or another --out");
+  }
+}
+
+void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::path &path, int64_t keep) {
   const Descriptor &descriptor = step.descriptor();
   std::map<std::string, TensorSource> tensors;
   for (const ParameterPlace &parameter : descriptor.parameters) {
@@ -114,7 +139,8 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
                     {"final_lr", exactText(state.settings.final_lr)},
                     {"warmup", std::to_string(state.settings.warmup)},
                     {"steps", std::to_string(state.settings.steps)},
-                    {"kernels", step.kernelVariant()}});
+                    {"kernels", step.kernelVariant()}},
+                   [&] { keepOlder(path, keep); });
 }
 
 RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
@@ -143,6 +169,10 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
   state.settings = {std::strtod(find(about, "lr", path).c_str(), nullptr), std::strtod(find(about, "final_lr", path).c_str(), nullptr),
                     std::strtoll(find(about, "warmup", path).c_str(), nullptr, 10),
                     std::strtoll(find(about, "steps", path).c_str(), nullptr, 10)};
+  for (double setting : {state.settings.lr, state.settings.final_lr})
+    if (!std::isfinite(setting))
+      throw FileError(path.string() + ": its learning rates are " + find(about, "lr", path) + " and " + find(about, "final_lr", path) +
+                      ", expected finite numbers");
   return state;
 }
 

@@ -3,6 +3,7 @@
 #include "runtime/state/Safetensors.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Checkpoint.h"
+#include "runtime/train/FolderLock.h"
 #include "runtime/train/Observers.h"
 #include "runtime/train/Progress.h"
 #include "runtime/train/State.h"
@@ -20,32 +21,36 @@ namespace {
 
 volatile std::sig_atomic_t caught_signal = 0;
 
-/// SIGINT and SIGTERM are noted while this lives; a second one ends the program at once.
+/// SIGHUP, SIGINT and SIGTERM are noted while this lives; a second one ends the program at once. A pipe that nobody reads any more ends nothing.
 class SignalGuard {
 public:
   SignalGuard() {
-    for (int signal : {SIGINT, SIGTERM}) {
+    for (size_t i = 0; i < std::size(signals); ++i) {
       struct sigaction action = {};
       action.sa_handler = [](int number) { caught_signal = number; };
       action.sa_flags = SA_RESETHAND;
-      sigaction(signal, &action, &old[signal == SIGTERM]);
+      if (signals[i] == SIGPIPE)
+        action.sa_handler = SIG_IGN, action.sa_flags = 0;
+      sigaction(signals[i], &action, &old[i]);
     }
   }
   ~SignalGuard() {
-    sigaction(SIGINT, &old[0], nullptr);
-    sigaction(SIGTERM, &old[1], nullptr);
+    for (size_t i = 0; i < std::size(signals); ++i)
+      sigaction(signals[i], &old[i], nullptr);
   }
 
 private:
-  struct sigaction old[2];
+  static constexpr int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE};
+  struct sigaction old[std::size(signals)];
 };
 
 /// One JSON object a line. A resumed run drops what was logged after its checkpoint.
 class MetricsLog {
 public:
-  MetricsLog(const fs::path &path, int64_t resumed_step) : path(path) {
+  /// `resumed`: the log of the run that goes on; a part of it stays whatever happens.
+  MetricsLog(const fs::path &path, const fs::path &resumed, int64_t resumed_step) : path(path) {
     std::string kept;
-    std::ifstream old(path);
+    std::ifstream old(resumed);
     for (std::string line; resumed_step > 0 && std::getline(old, line);) {
       nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
       if (!entry.is_object() || entry.value("step", int64_t(0)) > resumed_step)
@@ -55,8 +60,16 @@ public:
         note(entry["loss"]);
     }
     old.close();
-    file.open(path, std::ios::trunc);
+    fs::path partial = path.string() + ".partial";
+    file.open(partial, std::ios::trunc);
     file << kept;
+    check();
+    file.close();
+    std::error_code error;
+    fs::rename(partial, path, error);
+    if (error)
+      throw FileError(path.string() + ": cannot replace: " + error.message());
+    file.open(path, std::ios::app);
     check();
   }
 
@@ -93,7 +106,8 @@ public:
     openData();
     stageTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
     prepareFolder();
-    MetricsLog log(folder / "metrics.jsonl", state.step);
+    FolderLock lock(folder);
+    MetricsLog log(folder / "metrics.jsonl", (options.resume.empty() ? folder : options.resume) / "metrics.jsonl", state.step);
     return loop(log);
   }
 
@@ -159,9 +173,11 @@ private:
   }
 
   void prepareFolder() {
-    if (options.resume.empty() && fs::exists(checkpointPath(folder)))
-      throw FileError(folder.string() + ": already holds the checkpoint of a run; fix: --resume " + folder.string() + ", or another --out");
     std::error_code error;
+    bool is_resumed = !options.resume.empty() && fs::equivalent(options.resume, folder, error);
+    if (!is_resumed && fs::exists(checkpointPath(folder)))
+      throw FileError(folder.string() + ": already holds the checkpoint of a run; fix: --resume " + folder.string() + ", or another --out");
+    error.clear();
     fs::create_directories(folder, error);
     if (error)
       throw FileError(folder.string() + ": cannot create the folder: " + error.message());
@@ -180,7 +196,7 @@ private:
     Progress progress(first, last, tokens);
     auto save = [&] {
       if (saved != state.step)
-        saveCheckpoint(step, state, checkpointPath(folder));
+        saveCheckpoint(step, state, checkpointPath(folder), options.keep);
       saved = state.step;
     };
     for (int64_t t = first; t <= last; ++t) {

@@ -17,11 +17,12 @@ struct RunOptions {
   std::optional<int64_t> steps, warmup;
   std::optional<double> lr;
   int64_t eval_every = 0, checkpoint_every = 0; // 0: at the end only
+  int64_t keep = 2;                             // checkpoints in the folder, the newest included
   bool verify = false, profile = false, skip_nonfinite = false;
 };
 
-/// Trains and writes OUT/metrics.jsonl and OUT/checkpoint.safetensors. Returns the exit status: 0; 1 after a step that is not finite;
-/// 130 or 143 after SIGINT or SIGTERM, which finish the step and write a checkpoint. Throws for what cannot start or go on.
+/// Trains and writes OUT/metrics.jsonl and OUT/checkpoint.safetensors; OUT/checkpoint.1.safetensors is the one before. Returns the exit
+/// status: 0; 1 after a step that is not finite; 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM, which finish the step and write a checkpoint. Throws for what cannot start or go on.
 int train(Step &step, const RunOptions &options);
 
 } // namespace megacc::runtime

@@ -36,6 +36,32 @@ cp "$work/kept" "$work/changed/checkpoint.safetensors"
 printf '\x01\x02\x03\x04' | dd of="$work/changed/checkpoint.safetensors" bs=1 seek=500000 conv=notrunc 2>/dev/null
 refuses 'an altered checkpoint' 'is altered: its hash is' train --steps 8 --resume "$work/changed"
 
+refuses 'a checkpoint in the way' 'already holds the checkpoint of a run' train --steps 8 --resume "$work/run" --out "$work/changed"
+for rate in nan inf -1.0; do refuses "--lr $rate" '--lr must be a finite number above 0' train --steps 8 --lr $rate --resume "$work/run"; done
+cmp "$work/kept" "$checkpoint" || fail 'a refused run touched the checkpoint'
+
+# Two runs at once in one folder: the second is refused and names the first.
+"$bin/megacc-run" "$work/step.so" --data $data --steps 400 --out "$work/busy" >"$work/first" 2>&1 & # no function: the signal must reach the program
+first=$!
+until [ -s "$work/busy/metrics.jsonl" ]; do sleep 0.02; done
+refuses 'a second run at once' "another run is writing here, process [0-9]+; fix" train --steps 4 --out "$work/busy"
+kill -HUP $first; wait $first; [ $? = 129 ] || fail 'SIGHUP did not end the run with 129'
+[ -e "$work/busy/checkpoint.safetensors" ] || fail 'SIGHUP left no checkpoint'
+
+# Older checkpoints stay beside the newest, as many as are asked for.
+train --steps 6 --checkpoint-every 2 --keep 3 --out "$work/older" >"$work/log" 2>&1 || fail '--keep failed'
+for age in 1 2; do
+  mkdir "$work/age-$age" && cp "$work/older/checkpoint.$age.safetensors" "$work/age-$age/checkpoint.safetensors"
+  train --steps 6 --resume "$work/age-$age" >"$work/log" 2>&1 || fail "an older checkpoint does not load"
+  grep -q "resuming after step $((6 - 2 * age)) " "$work/log" || fail "checkpoint.$age is not of step $((6 - 2 * age))"
+  cmp "$work/older/checkpoint.safetensors" "$work/age-$age/checkpoint.safetensors" || fail "checkpoint.$age does not lead to the same bits"
+done
+[ ! -e "$work/older/checkpoint.3.safetensors" ] || fail '--keep 3 kept four'
+
+# A reader that goes away does not end a run.
+train --steps 6 --out "$work/pipe" 2>"$work/log" | true
+[ -e "$work/pipe/checkpoint.safetensors" ] || fail 'a closed pipe ended the run'
+
 # A full disk, as a limit on the size of files: the save fails, the old checkpoint stays.
 (trap '' XFSZ; ulimit -f 512; train --steps 8 --resume "$work/run") >"$work/log" 2>&1
 [ $? = 1 ] || fail 'a full disk was not noticed'

@@ -9,7 +9,10 @@ grep -E '^    build/bin/' "$root/README.md" >"$work/commands"
 cd "$work"
 while IFS= read -r line; do
   echo "\$ ${line#    }"
-  bash -euc "$line" >log 2>&1 || { cat log; exit 1; }
+  bash -euc "$line" >log 2>&1 && continue
+  # What needs a card says so where there is none.
+  grep -qE 'there is no (NVIDIA driver|card)|libmegacc_cuda.so' log || { cat log; exit 1; }
+  echo "skipped: $(cat log)"
 done <commands
 for file in nam56r-tiny.so run/checkpoint.safetensors run/metrics.jsonl profiled/trace.json dumps; do
   [ -e $file ] || { echo "$file is missing"; exit 1; }

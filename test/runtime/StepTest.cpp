@@ -350,7 +350,7 @@ TEST_F(Steps, GoOnOnAnotherElementTypeFromTheirCheckpoint) {
     Step step(write(describeStep()));
     initializeState(step);
     step.writeState(step.descriptor().parameters[1], StatePart::second_moment, 3, moments);
-    saveCheckpoint(step, {.step = 5, .position = 6, .settings = {}}, whole);
+    saveCheckpoint(step, {.step = 5, .position = 6, .settings = {}}, whole, 1);
   }
   EXPECT_FALSE(SafetensorsFile(whole).entries().contains("optimizer.master.b"));
   {
@@ -360,14 +360,14 @@ TEST_F(Steps, GoOnOnAnotherElementTypeFromTheirCheckpoint) {
     EXPECT_EQ(state.position, 6);
     EXPECT_EQ(step.readState(step.descriptor().parameters[1], StatePart::value)[9], 9 + 1.0f / 512);
     EXPECT_EQ(step.readState(step.descriptor().parameters[1], StatePart::weight)[9], 9.0f);
-    saveCheckpoint(step, state, half);
+    saveCheckpoint(step, state, half, 1);
   }
   SafetensorsFile file(half);
   EXPECT_EQ(file.entries().at("b").dtype, "BF16");
   EXPECT_EQ(file.entries().at("optimizer.master.b").dtype, "F32");
   EXPECT_EQ(file.entries().at("a").dtype, "F32");
   Step step(write(describeStep()));
-  saveCheckpoint(step, loadCheckpoint(step, half), back);
+  saveCheckpoint(step, loadCheckpoint(step, half), back, 1);
   std::ifstream one(whole, std::ios::binary), other(back, std::ios::binary);
   EXPECT_EQ(std::string(std::istreambuf_iterator<char>(one), {}), std::string(std::istreambuf_iterator<char>(other), {}));
   EXPECT_EQ(step.readState(step.descriptor().parameters[1], StatePart::second_moment)[4], -2.25f);
@@ -397,7 +397,7 @@ TEST_F(Steps, MoveLargeTensorsInParts) {
   large["segments"][MG_OPTIMIZER]["bytes"] = 8 * elements;
   Step step(write(large));
   initializeState(step);
-  saveCheckpoint(step, {}, folder / "large");
+  saveCheckpoint(step, {}, folder / "large", 1);
   step.clearState();
   loadCheckpoint(step, folder / "large");
   runStep(step);

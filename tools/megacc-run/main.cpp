@@ -7,6 +7,7 @@
 #include "runtime/train/Sample.h"
 
 #include <CLI/CLI.hpp>
+#include <cmath>
 
 using namespace megacc::runtime;
 
@@ -25,7 +26,7 @@ void addOptions(CLI::App &app, Options &options) {
   app.add_option("--data", run.data, "a token file (.bin, or Megatron's .bin with .idx), or files and folders read as bytes")->group("Training");
   app.add_option("--steps", run.steps, "optimizer steps in all, those of a resumed run included")->check(CLI::PositiveNumber)->group("Training");
   app.add_option("--out", run.out, "folder for the checkpoint and metrics.jsonl")->group("Training");
-  app.add_option("--lr", run.lr, "peak learning rate")->check(CLI::PositiveNumber)->group("Training");
+  app.add_option("--lr", run.lr, "peak learning rate")->group("Training");
   app.add_option("--warmup", run.warmup, "steps of linear warm-up")->check(CLI::NonNegativeNumber)->group("Training");
   app.add_option("--token-type", run.token_type, "of a token file: uint16 (default) or uint32")
       ->check(CLI::IsMember({"uint16", "uint32"}))
@@ -35,6 +36,9 @@ void addOptions(CLI::App &app, Options &options) {
   app.add_option("--eval-every", run.eval_every, "steps between evaluations (at the end)")->check(CLI::PositiveNumber)->group("Evaluation");
   app.add_option("--eval-data", run.eval_data, "held-out data instead of every twentieth file of --data")->group("Evaluation");
   app.add_option("--checkpoint-every", run.checkpoint_every, "steps between checkpoints (at the end)")
+      ->check(CLI::PositiveNumber)
+      ->group("Checkpoints");
+  app.add_option("--keep", run.keep, "checkpoints to keep: checkpoint.safetensors, checkpoint.1.safetensors, ... (2)")
       ->check(CLI::PositiveNumber)
       ->group("Checkpoints");
   app.add_option("--resume", run.resume, "go on from the checkpoint in this folder")->group("Checkpoints");
@@ -55,6 +59,7 @@ void addOptions(CLI::App &app, Options &options) {
 std::string findMistakes(const Options &options) {
   std::string mistakes;
   auto expect = [&](bool good, const char *text) { mistakes += good ? "" : std::string(mistakes.empty() ? "" : "\n") + "error: " + text; };
+  expect(!options.run.lr || (std::isfinite(*options.run.lr) && *options.run.lr > 0), "--lr must be a finite number above 0");
   expect(options.case_file.empty() == options.dump.empty(), "--case and --dump go together");
   expect(options.prompt.empty() || options.sample, "--prompt goes with --sample");
   if (options.sample)

@@ -61,10 +61,15 @@ OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::St
   return succeeded(lowered) ? std::move(copy) : OwningOpRef<ModuleOp>();
 }
 
-void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os) {
+/// Fails where --model names no model of the file.
+LogicalResult printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os) {
+  bool isFound = options.step.model.empty();
+  std::string names;
   for (const megacc::mega::Model &model : megacc::mega::readStacks(module)) {
+    names += (names.empty() ? "@" : ", @") + model.name;
     if (!options.step.model.empty() && options.step.model != model.name)
       continue;
+    isFound = true;
     if (options.emit == kStack) {
       megacc::printStack(model, os);
       continue;
@@ -75,6 +80,9 @@ void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os
     for (const std::string &reason : reasons)
       os << "not planned: " << reason << "\n";
   }
+  if (!isFound)
+    llvm::errs() << "error: --model " << options.step.model << ": " << options.input << " declares " << names << "\n";
+  return success(isFound);
 }
 
 /// What the command line changes in the declaration stands in it before the first pass, so every dump shows it.
@@ -100,7 +108,8 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
   if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)))
     return failure();
   if (options.emit == kStack || options.emit == kPlan) {
-    printReports(module, options, os);
+    if (failed(printReports(module, options, os)))
+      return failure();
     return bytes;
   }
   LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
@@ -170,7 +179,7 @@ int run(Options options) {
     llvm::outs() << StringRef(bytes->data(), bytes->size());
     return 0;
   }
-  if (llvm::Error error = megacc::writeFile(options.output, *bytes)) {
+  if (llvm::Error error = megacc::writeFile(options.output, *bytes, /*isExecutable=*/options.emit == kSo)) {
     llvm::errs() << "error: cannot write " << options.output << ": " << toString(std::move(error)) << "\n";
     return 1;
   }

@@ -247,17 +247,24 @@ __device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const fl
   }
 }
 
-/// Which tile a block works on. Heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with the most
-/// work. Blocks come one after the other: a fixed share of the tiles for each of as many blocks as multiprocessors was slower.
+/// Which tiles a block works on. Heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with the most
+/// work; as many blocks as the card has multiprocessors go back and forth over that list, so that their work evens out.
 struct Order {
   int tiles, heads, group; // tiles of a head; heads of all rows; heads of a group
 
-  /// `rank`: of the tile, counted from the one with the most work.
-  __device__ void find(int &head, int &rank) const {
-    int block = blockIdx.x, first = block / (tiles * group) * group, members = min(group, heads - first), local = block - first * tiles;
+  /// The tile of a turn, counted from the one with the most work; false after the last.
+  __device__ bool find(int turn, int &head, int &rank) const {
+    int item = turn * gridDim.x + (turn % 2 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
+    if (item >= tiles * heads)
+      return false;
+    int first = item / (tiles * group) * group, members = min(group, heads - first), local = item - first * tiles;
     head = first + local % members, rank = local / members;
+    return true;
   }
 };
+
+/// Blocks for an order.
+int32_t countBlocks(int &blocks, const Order &order);
 
 /// Heads whose `bytes` each fit in half of the L2 cache of a Hopper card.
 inline int groupOf(int64_t bytes) { return int(std::max<int64_t>(1, (int64_t(24) << 20) / bytes)); }

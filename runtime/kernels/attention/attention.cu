@@ -14,6 +14,16 @@ int32_t describeSource(Source &source, const Problem &p, const void *data, int h
   return bulk ? describeHeads(&source.map, data, p.batch, p.sequence, heads, dim, box_rows) : 0;
 }
 
+int32_t countBlocks(int &blocks, const Order &order) {
+  int device = 0;
+  if (int32_t status = cuda::check(cudaGetDevice(&device), "attention"))
+    return status;
+  if (int32_t status = cuda::check(cudaDeviceGetAttribute(&blocks, cudaDevAttrMultiProcessorCount, device), "attention"))
+    return status;
+  blocks = std::min(blocks, order.tiles * order.heads);
+  return 0;
+}
+
 } // namespace megacc::runtime::attention
 
 namespace {

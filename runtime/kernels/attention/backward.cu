@@ -5,6 +5,12 @@
 // The scores of the next step are computed before the sums of this one, so that the matrix units are busy while p is.
 #include "runtime/kernels/attention/Attention.cuh"
 
+#ifndef HELD
+#define HELD 192
+#endif
+#ifndef BPP
+#define BPP 0
+#endif
 namespace megacc::runtime::attention {
 
 namespace {
@@ -16,16 +22,15 @@ template <int qk, int v, Pass pass> struct BackwardTile {
   static constexpr bool of_queries = pass == Pass::queries, wants_1 = pass != Pass::values;
   static constexpr bool wants_2 = pass == Pass::keys_and_values || pass == Pass::values;
   static constexpr int consumers = qk + v <= 320 ? 2 : 1, rows = 64 * consumers, stages = qk + v <= 256 ? 3 : 2;
-  // Registers that sums need. What is left decides whether d_p of the next step has a place beside the weights of this one, and whether the tile that
-  // stays has one: else the matrix units read it from shared memory, at the limit of its bandwidth.
-  static constexpr int sum_registers = (wants_1 ? qk / 2 : 0) + (wants_2 ? v / 2 : 0);
-  static constexpr bool d_p_ahead = sum_registers <= 96;
-  static constexpr bool held = wants_1 && sum_registers + 64 + 16 * (wants_1 + wants_2) + (qk + v) / 4 <= 192;
+  // Whether registers hold d_p of the next step beside the weights of this one.
+  static constexpr bool d_p_ahead = (wants_1 ? qk : 0) + (wants_2 ? v : 0) <= 192;
+  // Whether they hold the tile that stays too; else the matrix units read it from shared memory, at the limit of its bandwidth.
+  static constexpr bool held = HELD && wants_1 && (wants_1 ? qk / 2 : 0) + (wants_2 ? v / 2 : 0) + 64 + 16 * (wants_1 + wants_2) + (qk + v) / 4 <= HELD;
   static constexpr int threads = 128 * (consumers + 1);
   static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2, pass_2_bytes = step_rows * v * 2;
   static constexpr int terms_bytes = of_queries ? 0 : step_rows * int(sizeof(RowTerms));
   static constexpr int stage_bytes = pass_1_bytes + pass_2_bytes;
-  static constexpr int shared_bytes = 1024 + stay_1_bytes + stay_2_bytes + stages * (stage_bytes + terms_bytes) + 8 * (1 + 2 * stages);
+  static constexpr int shared_bytes = 1024 + stay_1_bytes + stay_2_bytes + stages * (stage_bytes + terms_bytes) + 8 * (2 + 2 * stages);
 };
 
 struct BackwardArguments {
@@ -56,10 +61,10 @@ __device__ inline int lastQuery(const int32_t *first_keys, int key, int sequence
   return low;
 }
 
-template <typename Tile> __device__ Work findWork(const BackwardArguments &a) {
-  Work work;
+template <typename Tile> __device__ bool findWork(Work &work, const BackwardArguments &a, int turn) {
   int all_head, rank;
-  a.order.find(all_head, rank);
+  if (!a.order.find(turn, all_head, rank))
+    return false;
   int heads = Tile::of_queries ? a.heads : a.kv_heads, group = a.heads / a.kv_heads;
   work.batch = all_head / heads, work.head = all_head % heads;
   work.first_row = (Tile::of_queries ? a.order.tiles - 1 - rank : rank) * Tile::rows;
@@ -73,7 +78,7 @@ template <typename Tile> __device__ Work findWork(const BackwardArguments &a) {
     work.first_head = work.head * group, work.heads = group;
     work.begin = work.first_row / step_rows, work.end = last / step_rows + 1;
   }
-  return work;
+  return true;
 }
 
 /// Terms of the rows of a passing tile, as fill() does it.
@@ -96,56 +101,49 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   extern __shared__ char shared_memory[];
   uint32_t shared_stay_1 = (sharedAddress(shared_memory) + 1023) / 1024 * 1024, shared_stay_2 = shared_stay_1 + Tile::stay_1_bytes;
   uint32_t shared_pass = shared_stay_2 + Tile::stay_2_bytes, shared_terms = shared_pass + stages * Tile::stage_bytes;
-  uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, full = full_stay + 8, empty = full + 8 * stages;
+  uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, empty_stay = full_stay + 8, full = empty_stay + 8, empty = full + 8 * stages;
   if (threadIdx.x == 0) {
     constexpr int fillers = bulk ? 1 : 128, readers = 4 * Tile::consumers;
-    initializeBarrier(full_stay, 2 * fillers);
+    initializeBarrier(full_stay, 2 * fillers), initializeBarrier(empty_stay, readers);
     for (int i = 0; i < stages; ++i)
       initializeBarrier(full + 8 * i, (of_queries ? 2 : 3) * fillers), initializeBarrier(empty + 8 * i, readers);
     fenceBarriers();
   }
   __syncthreads();
-  const Work work = findWork<Tile>(a);
+  Work work;
   Place<stages> place;
   if (threadIdx.x < 128) {
     if constexpr (Tile::consumers > 1)
       giveRegisters<40>();
     if (bulk && threadIdx.x > 0)
       return;
-    fill<Tile::rows, qk, bulk>(shared_stay_1, a.stay_1, full_stay, work.batch, work.head, work.first_row);
-    fill<Tile::rows, v, bulk>(shared_stay_2, a.stay_2, full_stay, work.batch, work.head, work.first_row);
-    for (int head = work.first_head; head < work.first_head + work.heads; ++head)
-      for (int tile = work.begin; tile < work.end; ++tile, place.advance()) {
-        uint32_t barrier = full + 8 * place.stage, to = shared_pass + place.stage * Tile::stage_bytes;
-        waitBarrier(empty + 8 * place.stage, place.parity ^ 1);
-        fill<step_rows, qk, bulk>(to, a.pass_1, barrier, work.batch, head, tile * step_rows);
-        fill<step_rows, v, bulk>(to + Tile::pass_1_bytes, a.pass_2, barrier, work.batch, head, tile * step_rows);
-        if constexpr (!of_queries)
-          fillTerms<bulk>(shared_terms + place.stage * Tile::terms_bytes,
-                          a.terms + (int64_t(work.batch) * a.heads + head) * a.padded + tile * step_rows, barrier);
-      }
+    for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
+      waitBarrier(empty_stay, (turn + 1) % 2);
+      fill<Tile::rows, qk, bulk>(shared_stay_1, a.stay_1, full_stay, work.batch, work.head, work.first_row);
+      fill<Tile::rows, v, bulk>(shared_stay_2, a.stay_2, full_stay, work.batch, work.head, work.first_row);
+      for (int head = work.first_head; head < work.first_head + work.heads; ++head)
+        for (int tile = work.begin; tile < work.end; ++tile, place.advance()) {
+          uint32_t barrier = full + 8 * place.stage, to = shared_pass + place.stage * Tile::stage_bytes;
+          waitBarrier(empty + 8 * place.stage, place.parity ^ 1);
+          fill<step_rows, qk, bulk>(to, a.pass_1, barrier, work.batch, head, tile * step_rows);
+          fill<step_rows, v, bulk>(to + Tile::pass_1_bytes, a.pass_2, barrier, work.batch, head, tile * step_rows);
+          if constexpr (!of_queries)
+            fillTerms<bulk>(shared_terms + place.stage * Tile::terms_bytes,
+                            a.terms + (int64_t(work.batch) * a.heads + head) * a.padded + tile * step_rows, barrier);
+        }
+    }
     return;
   }
   if constexpr (Tile::consumers > 1)
     takeRegisters<232>();
   int group = threadIdx.x / 128 - 1, lane = threadIdx.x % 32;
   uint32_t stay_1 = shared_stay_1 + group * box_bytes, stay_2 = shared_stay_2 + group * box_bytes;
-  int group_row = work.first_row + 64 * group, row = group_row + threadIdx.x / 32 % 4 * 16 + lane / 4;
+  int group_row, row;
+  float lse[2], delta[2]; // of the rows of this thread, where they are queries
+  int first[2], latest_first;
   float scores[32], d_p[32], sum_1[Tile::wants_1 ? qk / 64 : 1][32], sum_2[Tile::wants_2 ? v / 64 : 1][32];
   uint32_t weights[4][4], d_scores[4][4];
   auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[work.batch * a.sequence + min(query, a.sequence - 1)] : 0; };
-  // Of the rows of this thread, where they are queries.
-  float lse[2] = {}, delta[2] = {};
-  int first[2] = {}, latest_first = 0;
-  if constexpr (of_queries) {
-#pragma unroll
-    for (int h = 0; h < 2; ++h) {
-      bool is_there = row + 8 * h < a.sequence;
-      RowTerms own = is_there ? a.terms[(int64_t(work.batch) * a.heads + work.head) * a.padded + row + 8 * h] : RowTerms();
-      lse[h] = own.x, delta[h] = own.y, first[h] = firstKey(row + 8 * h);
-    }
-    latest_first = firstKey(group_row + 63);
-  }
   auto release = [&](uint32_t barrier) {
     __syncwarp();
     if (lane == 0)
@@ -227,89 +225,119 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (Tile::wants_1)
       packWeights(d_scores, d_p);
   };
-  clear(sum_1);
-  clear(sum_2);
-  // Keys behind the last query of this group hold nothing for it: one tile at most, so that nobody waits for its leave to overwrite it.
-  int count = of_queries ? min(group_row / step_rows + 1, work.end) - work.begin : (work.end - work.begin) * work.heads;
-  int tile = work.begin, before = place.stage;
-  waitBarrier(full_stay, 0);
-  if constexpr (Tile::held) {
-    loadOperands<qk>(held_1, stay_1, Tile::rows * 128);
-    loadOperands<v>(held_2, stay_2, Tile::rows * 128);
-  }
-  waitBarrier(full + 8 * place.stage, place.parity);
-  fenceRegisters(scores);
-  fenceRegisters(d_p);
-  fenceProducts();
-  beginScores(before);
-  if constexpr (Tile::wants_1)
-    beginDp(before);
-  commitProducts();
-  waitProducts<0>();
-  fenceRegisters(scores);
-  fenceRegisters(d_p);
-  weigh(before, tile, std::true_type());
-  if constexpr (Tile::wants_1)
-    differentiate(before);
-  pack();
-#pragma unroll 1
-  for (int step = 1; step < count; ++step) {
-    place.advance();
-    if (++tile == work.end)
-      tile = work.begin;
+  const Turns<BPP ? Tile::consumers : 1> turns(group);
+  for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
+    group_row = work.first_row + 64 * group, row = group_row + threadIdx.x / 32 % 4 * 16 + lane / 4;
+    if constexpr (of_queries) {
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        bool is_there = row + 8 * h < a.sequence;
+        RowTerms own = is_there ? a.terms[(int64_t(work.batch) * a.heads + work.head) * a.padded + row + 8 * h] : RowTerms();
+        lse[h] = own.x, delta[h] = own.y, first[h] = firstKey(row + 8 * h);
+      }
+      latest_first = firstKey(group_row + 63);
+    }
+    clear(sum_1);
+    clear(sum_2);
+    // Keys behind the last query of this group hold nothing for it.
+    int all = (work.end - work.begin) * work.heads, count = of_queries ? min(group_row / step_rows + 1, work.end) - work.begin : all;
+    int tile = work.begin, before = place.stage;
+    waitBarrier(full_stay, turn % 2);
+    if constexpr (Tile::held) {
+      loadOperands<qk>(held_1, stay_1, Tile::rows * 128);
+      loadOperands<v>(held_2, stay_2, Tile::rows * 128);
+      release(empty_stay);
+    }
     waitBarrier(full + 8 * place.stage, place.parity);
+    turns.wait();
     fenceRegisters(scores);
+    fenceRegisters(d_p);
+    fenceProducts();
+    beginScores(before);
+    if constexpr (Tile::wants_1)
+      beginDp(before);
+    commitProducts();
+    turns.pass();
+    waitProducts<0>();
+    fenceRegisters(scores);
+    fenceRegisters(d_p);
+    weigh(before, tile, std::true_type());
+    if constexpr (Tile::wants_1)
+      differentiate(before);
+    pack();
+#pragma unroll 1
+    for (int step = 1; step < count; ++step) {
+      place.advance();
+      if (++tile == work.end)
+        tile = work.begin;
+      waitBarrier(full + 8 * place.stage, place.parity);
+      turns.wait();
+      fenceRegisters(scores);
+      fenceRegisters(sum_1);
+      fenceRegisters(sum_2);
+      if constexpr (Tile::d_p_ahead)
+        fenceRegisters(d_p);
+      fenceProducts();
+      beginScores(place.stage);
+      if constexpr (Tile::wants_1 && Tile::d_p_ahead)
+        beginDp(place.stage);
+      commitProducts();
+      sum(before);
+      commitProducts();
+      turns.pass();
+      waitProducts<1>();
+      fenceRegisters(scores);
+      if constexpr (Tile::d_p_ahead)
+        fenceRegisters(d_p);
+      if (isMasked(tile))
+        weigh(place.stage, tile, std::true_type());
+      else
+        weigh(place.stage, tile, std::false_type());
+      if constexpr (Tile::wants_1 && Tile::d_p_ahead)
+        differentiate(place.stage);
+      waitProducts<0>();
+      fenceRegisters(sum_1);
+      fenceRegisters(sum_2);
+      release(empty + 8 * before);
+      before = place.stage;
+      if constexpr (Tile::wants_1 && !Tile::d_p_ahead) {
+        fenceRegisters(d_p);
+        fenceProducts();
+        beginDp(before);
+        commitProducts();
+        waitProducts<0>();
+        fenceRegisters(d_p);
+        differentiate(before);
+      }
+      pack();
+    }
+    if constexpr (!Tile::held)
+      release(empty_stay);
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
-    if constexpr (Tile::d_p_ahead)
-      fenceRegisters(d_p);
     fenceProducts();
-    beginScores(place.stage);
-    if constexpr (Tile::wants_1 && Tile::d_p_ahead)
-      beginDp(place.stage);
-    commitProducts();
     sum(before);
     commitProducts();
-    waitProducts<1>();
-    fenceRegisters(scores);
-    if constexpr (Tile::d_p_ahead)
-      fenceRegisters(d_p);
-    if (isMasked(tile))
-      weigh(place.stage, tile, std::true_type());
-    else
-      weigh(place.stage, tile, std::false_type());
-    if constexpr (Tile::wants_1 && Tile::d_p_ahead)
-      differentiate(place.stage);
     waitProducts<0>();
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
     release(empty + 8 * before);
-    before = place.stage;
-    if constexpr (Tile::wants_1 && !Tile::d_p_ahead) {
-      fenceRegisters(d_p);
-      fenceProducts();
-      beginDp(before);
-      commitProducts();
-      waitProducts<0>();
-      fenceRegisters(d_p);
-      differentiate(before);
+    place.advance();
+    for (int skipped = count; skipped < all; ++skipped, place.advance()) {
+      turns.wait(), turns.pass();
+      waitBarrier(full + 8 * place.stage, place.parity);
+      release(empty + 8 * place.stage);
     }
-    pack();
+    int item = turn;
+    asm volatile("" : "+r"(item)); // or the work is held in registers through the products
+    findWork<Tile>(work, a, item);
+    const float scale[2] = {a.scale, a.scale}, one[2] = {1.0f, 1.0f};
+    int heads = of_queries ? a.heads : a.kv_heads;
+    if constexpr (Tile::wants_1)
+      storeSums<qk>(a.sum_1, sum_1, scale, work.batch, row, a.sequence, heads, work.head, a.qk_dim);
+    if constexpr (Tile::wants_2)
+      storeSums<v>(a.sum_2, sum_2, one, work.batch, row, a.sequence, heads, work.head, a.v_dim);
   }
-  fenceRegisters(sum_1);
-  fenceRegisters(sum_2);
-  fenceProducts();
-  sum(before);
-  commitProducts();
-  waitProducts<0>();
-  fenceRegisters(sum_1);
-  fenceRegisters(sum_2);
-  const float scale[2] = {a.scale, a.scale}, one[2] = {1.0f, 1.0f};
-  int heads = of_queries ? a.heads : a.kv_heads;
-  if constexpr (Tile::wants_1)
-    storeSums<qk>(a.sum_1, sum_1, scale, work.batch, row, a.sequence, heads, work.head, a.qk_dim);
-  if constexpr (Tile::wants_2)
-    storeSums<v>(a.sum_2, sum_2, one, work.batch, row, a.sequence, heads, work.head, a.v_dim);
 }
 
 template <typename Sizes, Pass pass> int32_t runPass(const Problem &p, BackwardArguments a) {
@@ -321,7 +349,10 @@ template <typename Sizes, Pass pass> int32_t runPass(const Problem &p, BackwardA
   auto kernel = backwardKernel<Sizes::qk, Sizes::v, pass, Sizes::bulk>;
   if (int32_t status = cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention_grad"))
     return status;
-  kernel<<<a.order.tiles * a.order.heads, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
+  int blocks;
+  if (int32_t status = countBlocks(blocks, a.order))
+    return status;
+  kernel<<<blocks, Tile::threads, Tile::shared_bytes, p.stream>>>(a);
   return cuda::launched("mg_attention_grad");
 }
 
