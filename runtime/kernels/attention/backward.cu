@@ -5,15 +5,12 @@
 // The scores of the next step are computed before the sums of this one, so that the matrix units are busy while p is.
 #include "runtime/kernels/attention/Attention.cuh"
 
-#ifndef HELD
-#define HELD 192
-#endif
-#ifndef BPP
-#define BPP 0
-#endif
 namespace megacc::runtime::attention {
 
 namespace {
+
+/// Registers of a thread beyond which what is held would be spilled.
+constexpr int most_held = 192;
 
 /// What a pass sums. Keys and values apart where the sums of both do not fit in registers.
 enum class Pass { queries, keys_and_values, keys, values };
@@ -25,7 +22,7 @@ template <int qk, int v, Pass pass> struct BackwardTile {
   // Whether registers hold d_p of the next step beside the weights of this one.
   static constexpr bool d_p_ahead = (wants_1 ? qk : 0) + (wants_2 ? v : 0) <= 192;
   // Whether they hold the tile that stays too; else the matrix units read it from shared memory, at the limit of its bandwidth.
-  static constexpr bool held = HELD && wants_1 && (wants_1 ? qk / 2 : 0) + (wants_2 ? v / 2 : 0) + 64 + 16 * (wants_1 + wants_2) + (qk + v) / 4 <= HELD;
+  static constexpr bool held = wants_1 && (wants_1 ? qk / 2 : 0) + (wants_2 ? v / 2 : 0) + 64 + 16 * (wants_1 + wants_2) + (qk + v) / 4 <= most_held;
   static constexpr int threads = 128 * (consumers + 1);
   static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2, pass_2_bytes = step_rows * v * 2;
   static constexpr int terms_bytes = of_queries ? 0 : step_rows * int(sizeof(RowTerms));
@@ -225,7 +222,6 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (Tile::wants_1)
       packWeights(d_scores, d_p);
   };
-  const Turns<BPP ? Tile::consumers : 1> turns(group);
   for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
     group_row = work.first_row + 64 * group, row = group_row + threadIdx.x / 32 % 4 * 16 + lane / 4;
     if constexpr (of_queries) {
@@ -249,7 +245,6 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       release(empty_stay);
     }
     waitBarrier(full + 8 * place.stage, place.parity);
-    turns.wait();
     fenceRegisters(scores);
     fenceRegisters(d_p);
     fenceProducts();
@@ -257,7 +252,6 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (Tile::wants_1)
       beginDp(before);
     commitProducts();
-    turns.pass();
     waitProducts<0>();
     fenceRegisters(scores);
     fenceRegisters(d_p);
@@ -271,7 +265,6 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       if (++tile == work.end)
         tile = work.begin;
       waitBarrier(full + 8 * place.stage, place.parity);
-      turns.wait();
       fenceRegisters(scores);
       fenceRegisters(sum_1);
       fenceRegisters(sum_2);
@@ -284,7 +277,6 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       commitProducts();
       sum(before);
       commitProducts();
-      turns.pass();
       waitProducts<1>();
       fenceRegisters(scores);
       if constexpr (Tile::d_p_ahead)
@@ -324,7 +316,6 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     release(empty + 8 * before);
     place.advance();
     for (int skipped = count; skipped < all; ++skipped, place.advance()) {
-      turns.wait(), turns.pass();
       waitBarrier(full + 8 * place.stage, place.parity);
       release(empty + 8 * place.stage);
     }
