@@ -1,8 +1,8 @@
 //===- Pipelines.cpp - the order of the passes, in one place --------------===//
 #include "passes/Pipelines.h"
 
-#include "passes/memory/Passes.h"
 #include "passes/mega/Passes.h"
+#include "passes/memory/Passes.h"
 #include "passes/rt/Passes.h"
 #include "passes/train/Passes.h"
 
@@ -59,7 +59,8 @@ void registerPassesAndPipelines() {
   static PassPipelineRegistration<> train("train-pipeline", "stacks -> checked training step",
                                           [](OpPassManager &passes) { buildTrainPipeline(passes, {}); });
   static PassPipelineRegistration<> memory("memory-pipeline", "checked training step -> fused, with its caches", buildMemoryPipeline);
-  static PassPipelineRegistration<> launch("launch-pipeline", "checked training step -> checked launches with a receipt", buildLaunchPipeline);
+  static PassPipelineRegistration<> launch("launch-pipeline", "checked training step -> checked launches with a receipt",
+                                           buildLaunchPipeline);
   static PassPipelineRegistration<> code("code-pipeline", "launches -> the LLVM dialect", buildCodePipeline);
 }
 

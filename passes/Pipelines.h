@@ -29,7 +29,8 @@ void buildLaunchPipeline(mlir::OpPassManager &passes);
 /// Launches -> the LLVM dialect.
 void buildCodePipeline(mlir::OpPassManager &passes);
 
-/// Makes all passes, and the pipelines as --model-pipeline, --train-pipeline, --memory-pipeline, --launch-pipeline and --code-pipeline, known to megacc-opt.
+/// Makes all passes, and the pipelines as --model-pipeline, --train-pipeline, --memory-pipeline, --launch-pipeline and --code-pipeline,
+/// known to megacc-opt.
 void registerPassesAndPipelines();
 
 } // namespace megacc

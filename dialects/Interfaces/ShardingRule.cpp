@@ -215,8 +215,7 @@ static void printReplicate(raw_ostream &os, ArrayRef<ShardingRule::Factor> facto
   if (names.empty())
     return;
   os << " replicate{";
-  interleave(
-      names, os, [&](const auto &entry) { os << entry.second << (entry.first.empty() ? "" : ": ") << entry.first; }, "; ");
+  interleave(names, os, [&](const auto &entry) { os << entry.second << (entry.first.empty() ? "" : ": ") << entry.first; }, "; ");
   os << '}';
 }
 

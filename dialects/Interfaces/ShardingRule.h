@@ -103,8 +103,8 @@ mlir::RankedTensorType getShape(mlir::RankedTensorType type, const ShardingRule 
 mlir::RankedTensorType localShape(mlir::RankedTensorType type, const ShardingRule &rule, const ShardingRule::Tensor &tensor,
                                   unsigned factor, int64_t parts);
 
-/// The op, whose rule is `rule`, with another size of one factor. Caches, its last operands or results, are in no rule and left out here: their
-/// types are the record's.
+/// The op, whose rule is `rule`, with another size of one factor. Caches, its last operands or results, are in no rule and left out here:
+/// their types are the record's.
 OpShape resizeOp(mlir::Operation *op, const ShardingRule &rule, unsigned factor, int64_t size);
 
 /// The op as each of `parts` ranks of a mesh axis runs it when `factor` is split; refuseSplit must have accepted. Beside the sizes this

@@ -1,8 +1,8 @@
 #include "dialects/Mega/Mega.h"
 
-#include "llvm/ADT/TypeSwitch.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 
@@ -11,7 +11,8 @@ namespace {
 
 using Locations = SmallVector<Location>;
 
-ParseResult parseKeys(AsmParser &parser, StringRef prefix, SmallVectorImpl<NamedAttribute> &keys, Locations *locations, bool (*atEnd)(AsmParser &));
+ParseResult parseKeys(AsmParser &parser, StringRef prefix, SmallVectorImpl<NamedAttribute> &keys, Locations *locations,
+                      bool (*atEnd)(AsmParser &));
 
 Attribute malformedValue(Builder &builder, const Twine &text) {
   NamedAttribute key(builder.getStringAttr("text"), builder.getStringAttr(text));
@@ -66,7 +67,8 @@ ParseResult parseValue(AsmParser &parser, StringRef path, Attribute &value, Loca
   return success();
 }
 
-ParseResult parseKeys(AsmParser &parser, StringRef prefix, SmallVectorImpl<NamedAttribute> &keys, Locations *locations, bool (*atEnd)(AsmParser &)) {
+ParseResult parseKeys(AsmParser &parser, StringRef prefix, SmallVectorImpl<NamedAttribute> &keys, Locations *locations,
+                      bool (*atEnd)(AsmParser &)) {
   if (atEnd(parser))
     return success();
   do {

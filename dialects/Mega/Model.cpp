@@ -183,7 +183,8 @@ private:
       error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at most " << key.most;
       return;
     }
-    if (auto *number = std::get_if<double>(&*value); number && !(*number >= 0 && *number <= std::numeric_limits<float>::max())) { // mega.keys.c10
+    if (auto *number = std::get_if<double>(&*value);
+        number && !(*number >= 0 && *number <= std::numeric_limits<float>::max())) { // mega.keys.c10
       error(location) << "'" << key.name << "' of '" << kind_name << "' must not be negative" << (*number > 0 ? " or above 3.4e38" : "");
       return;
     }
@@ -397,7 +398,8 @@ private:
         error(keyLocation(op, ("optimizer." + beta).str())) << "'" << beta << "' must be below 1";
     train.eps = adamw.getFloat("eps"), train.decay = adamw.getFloat("decay");
     if (adamw.has("eps") && train.eps < 1e-30) // mega.adamw.c2
-      error(keyLocation(op, "optimizer.eps")) << "'eps' is " << train.eps << ", an element whose gradient is always 0 would become NaN; fix: at least 1.0e-30, "
+      error(keyLocation(op, "optimizer.eps")) << "'eps' is " << train.eps
+                                              << ", an element whose gradient is always 0 would become NaN; fix: at least 1.0e-30, "
                                               << "such as 1.0e-8";
     if (auto schedule = tables.find("schedule"); schedule != tables.end()) {
       train.schedule = schedule->second.first;

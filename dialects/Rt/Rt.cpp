@@ -1,10 +1,10 @@
 //===- Rt.cpp - launches over a planned arena -----------------------------===//
 #include "dialects/Rt/Rt.h"
 
-#include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/TypeSwitch.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 #include <limits>
 
@@ -36,7 +36,9 @@ int64_t megacc::rt::getMgType(Type element) {
       .Case<Float32Type>([](Type) { return MG_F32; })
       .Case<BFloat16Type>([](Type) { return MG_BF16; })
       .Case<Float64Type>([](Type) { return MG_F64; })
-      .Case<IntegerType>([](IntegerType type) { return type.isInteger(32) ? MG_I32 : type.isInteger(64) ? MG_I64 : MG_RAW; })
+      .Case<IntegerType>([](IntegerType type) { return type.isInteger(32)   ? MG_I32
+                                                       : type.isInteger(64) ? MG_I64
+                                                                            : MG_RAW; })
       .Default([](Type) { return MG_RAW; });
 }
 
@@ -276,7 +278,7 @@ LogicalResult CallOp::verify() {
       return emitOpError("lacks its operand \"") << operand.name << "\", which is not optional";
     if (bytes && !operand.accepts(bytes.getType()))
       return emitOpError("operand \"") << operand.name << "\" is of " << getTypeName(bytes.getType()) << ", expected "
-                                       << (operand.isEach()         ? "a type with elements"
+                                       << (operand.isEach()        ? "a type with elements"
                                            : operand.type == "any" ? "f32 or bf16"
                                                                    : operand.type);
   }

@@ -44,7 +44,10 @@ KernelQuery RopeOp::getKernelQuery() {
   KernelQuery query("rope");
   query.add("y", getY()).add("x", getX());
   query.set("rows", getDim(getX(), 0)).set("sequence", getSequence()).set("heads", getHeads()).set("head_dim", getHeadDim());
-  return query.set("offset", getOffset()).set("width", getWidth()).set("inverse", getInverse()).setReal("theta", getTheta().convertToDouble());
+  return query.set("offset", getOffset())
+      .set("width", getWidth())
+      .set("inverse", getInverse())
+      .setReal("theta", getTheta().convertToDouble());
 }
 
 //===- split and concat ---------------------------------------------------===//
@@ -208,19 +211,22 @@ Gradients AttentionOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 }
 
 /// Query heads are kv_heads times a group; keys and values are shared inside the group.
-template <typename Op>
-static ShardingRule getAttentionRule(Op op, StringRef operands, StringRef results) {
+template <typename Op> static ShardingRule getAttentionRule(Op op, StringRef operands, StringRef results) {
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get(("(" + operands + documents + ") -> (" + results + " replicate{s: a token reads all before it; c e: a score and " +
+  return ShardingRule::get(("(" + operands + documents + ") -> (" + results +
+                            " replicate{s: a token reads all before it; c e: a score and " +
                             "its gradient are sums over a whole head} attributes{batch = b, sequence = s, heads = k g, kv_heads = k, " +
-                            "qk_dim = c, v_dim = e}").str(),
-                           {{"b", op.getBatch()}, {"s", op.getSequence()}, {"k", op.getKvHeads()}, {"g", op.getHeads() / op.getKvHeads()},
-                            {"c", op.getQkDim()}, {"e", op.getVDim()}});
+                            "qk_dim = c, v_dim = e}")
+                               .str(),
+                           {{"b", op.getBatch()},
+                            {"s", op.getSequence()},
+                            {"k", op.getKvHeads()},
+                            {"g", op.getHeads() / op.getKvHeads()},
+                            {"c", op.getQkDim()},
+                            {"e", op.getVDim()}});
 }
 
-ShardingRule AttentionOp::getShardingRule() {
-  return getAttentionRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e])");
-}
+ShardingRule AttentionOp::getShardingRule() { return getAttentionRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e])"); }
 
 ShardingRule AttentionGradOp::getShardingRule() {
   return getAttentionRule(*this, "[b s, k g e], [b s, k g e], [b s, k g c], [b s, k c], [b s, k e]",
@@ -246,8 +252,7 @@ KernelQuery AttentionGradOp::getKernelQuery() {
 }
 
 /// The two products over the causal half: scores and values.
-template <typename Op>
-static int64_t getAttentionFlops(Op op) {
+template <typename Op> static int64_t getAttentionFlops(Op op) {
   return op.getBatch() * op.getSequence() * op.getSequence() * op.getHeads() * (op.getQkDim() + op.getVDim());
 }
 

@@ -17,7 +17,8 @@ static LogicalResult verifyLookup(Operation *op, Value rows, Value tokens, Value
   int64_t cols = getDim(table, 1);
   if (getCount(rows) == getCount(tokens) * cols && getDim(rows, 1) % cols == 0)
     return success();
-  return op->emitOpError("has rows of ") << rows.getType() << " for tokens of " << tokens.getType() << " and a table of " << table.getType();
+  return op->emitOpError("has rows of ") << rows.getType() << " for tokens of " << tokens.getType() << " and a table of "
+                                         << table.getType();
 }
 
 LogicalResult EmbeddingOp::verify() { return verifyLookup(*this, getY(), getTokens(), getTable()); }
@@ -37,8 +38,8 @@ Gradients EmbeddingOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 
 /// One id a row of the result, or several side by side.
 static ShardingRule getLookupRule(StringRef one, StringRef several, Value rows, Value ids, Value table) {
-  return ShardingRule::get(getDim(rows, 0) == getCount(ids) ? one : several, {{"v", getDim(table, 0)}, {"d", getDim(table, 1)},
-                                                                              {"b", getDim(ids, 0)}, {"s", getDim(ids, 1)}});
+  return ShardingRule::get(getDim(rows, 0) == getCount(ids) ? one : several,
+                           {{"v", getDim(table, 0)}, {"d", getDim(table, 1)}, {"b", getDim(ids, 0)}, {"s", getDim(ids, 1)}});
 }
 
 ShardingRule EmbeddingOp::getShardingRule() {
@@ -56,14 +57,18 @@ KernelQuery EmbeddingOp::getKernelQuery() {
   query.add("y", getY()).add("table", getTable()).add("tokens", getTokens());
   if (getInvalid())
     query.addState("invalid", LaunchOperand::Kind::Metric, *getInvalid(), RankedTensorType::get({1}, Float32Type::get(getContext())));
-  return query.set("rows", getCount(getTokens())).set("cols", getDim(getTable(), 1)).set("vocab", getDim(getTable(), 0))
+  return query.set("rows", getCount(getTokens()))
+      .set("cols", getDim(getTable(), 1))
+      .set("vocab", getDim(getTable(), 0))
       .set("vocab_axis", getVocabAxis());
 }
 
 KernelQuery EmbeddingGradOp::getKernelQuery() {
   KernelQuery query("embedding_grad");
   query.add("d_table", getDTable()).add("d_y", getDY()).add("tokens", getTokens());
-  return query.set("rows", getCount(getTokens())).set("cols", getDim(getDTable(), 1)).set("vocab", getDim(getDTable(), 0))
+  return query.set("rows", getCount(getTokens()))
+      .set("cols", getDim(getDTable(), 1))
+      .set("vocab", getDim(getDTable(), 0))
       .set("vocab_axis", getVocabAxis());
 }
 
@@ -77,7 +82,8 @@ LogicalResult RmsNormOp::verify() {
 
 LogicalResult RmsNormGradOp::verify() {
   if (failed(expectLike(*this, "d_y", getDY(), getX())) || failed(expectLike(*this, "d_x", getDX(), getX())) ||
-      failed(expectShape(*this, "weight", getWeight(), {getDim(getX(), 1)})) || failed(expectLike(*this, "d_weight", getDWeight(), getWeight())))
+      failed(expectShape(*this, "weight", getWeight(), {getDim(getX(), 1)})) ||
+      failed(expectLike(*this, "d_weight", getDWeight(), getWeight())))
     return failure();
   return verifyCaches(*this, getCachedAttr(), getCaches());
 }
@@ -171,12 +177,8 @@ OpCost LinearGradInputOp::getCost() { return getProductCost(*this, getDX(), getD
 OpCost LinearGradWeightOp::getCost() { return getProductCost(*this, getX(), getDY()); }
 
 ShardingRule LinearOp::getShardingRule() { return getProductRule("([t, i], [o, i]) -> ([t, o]) reduce{i}", getX(), getY()); }
-ShardingRule LinearGradInputOp::getShardingRule() {
-  return getProductRule("([t, o], [o, i]) -> ([t, i]) reduce{o}", getDX(), getDY());
-}
-ShardingRule LinearGradWeightOp::getShardingRule() {
-  return getProductRule("([t, o], [t, i]) -> ([o, i]) reduce{t}", getX(), getDY());
-}
+ShardingRule LinearGradInputOp::getShardingRule() { return getProductRule("([t, o], [o, i]) -> ([t, i]) reduce{o}", getDX(), getDY()); }
+ShardingRule LinearGradWeightOp::getShardingRule() { return getProductRule("([t, o], [t, i]) -> ([o, i]) reduce{t}", getX(), getDY()); }
 
 KernelQuery LinearOp::getKernelQuery() {
   KernelQuery query("linear");

@@ -44,7 +44,8 @@ LogicalResult MoeLossesOp::verify() {
 
 LogicalResult MoeRouteGradOp::verify() {
   int64_t experts = getExperts(), kept = std::min<int64_t>(getSlots(), experts), rows = getDim(getLogits(), 0);
-  if (failed(expectShape(*this, "d_weights", getDWeights(), {rows, kept})) || failed(expectShape(*this, "choice", getChoice(), {rows, kept})) ||
+  if (failed(expectShape(*this, "d_weights", getDWeights(), {rows, kept})) ||
+      failed(expectShape(*this, "choice", getChoice(), {rows, kept})) ||
       failed(expectShape(*this, "logits", getLogits(), {rows, experts + (getNulls() > 0)})) ||
       failed(expectShape(*this, "statistics", getStatistics(), {2 * experts + 1})))
     return failure();
@@ -59,7 +60,8 @@ static Value getStatistics(MoeRouteOp op, OpBuilder &builder, ValueRange saved) 
     if (auto statistics = dyn_cast<MoeStatisticsOp>(user))
       return statistics.getStatistics();
   auto type = RankedTensorType::get({2 * int64_t(op.getExperts()) + 1}, builder.getF64Type());
-  return MoeStatisticsOp::create(builder, op.getLoc(), type, saved[0], saved[2], op.getExpertsAttr(), op.getNullsAttr(), op.getSigmoidAttr());
+  return MoeStatisticsOp::create(builder, op.getLoc(), type, saved[0], saved[2], op.getExpertsAttr(), op.getNullsAttr(),
+                                 op.getSigmoidAttr());
 }
 
 Gradients MoeRouteOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
@@ -67,10 +69,10 @@ Gradients MoeRouteOp::buildGradient(OpBuilder &builder, ValueRange resultGradien
     return failure();
   double micro_batches = getConfigInteger(*this, "accumulate", 1); // a term of the objective is a mean over them
   auto share = [&](APFloat weight) { return builder.getF64FloatAttr(weight.convertToDouble() / micro_batches); };
-  Value d_logits = MoeRouteGradOp::create(builder, getLoc(), getLogits().getType(), resultGradients[0], saved[0], saved[1],
-                                          getStatistics(*this, builder, saved), builder.getI64IntegerAttr(getDim(getLogits(), 0)),
-                                          getExpertsAttr(), getSlotsAttr(), getNullsAttr(), getSigmoidAttr(), getScaleAttr(), share(getAux()),
-                                          share(getZ()));
+  Value d_logits =
+      MoeRouteGradOp::create(builder, getLoc(), getLogits().getType(), resultGradients[0], saved[0], saved[1],
+                             getStatistics(*this, builder, saved), builder.getI64IntegerAttr(getDim(getLogits(), 0)), getExpertsAttr(),
+                             getSlotsAttr(), getNullsAttr(), getSigmoidAttr(), getScaleAttr(), share(getAux()), share(getZ()));
   SmallVector<Value> gradients = {d_logits};
   if (getBias())
     gradients.push_back(Value());
@@ -110,8 +112,9 @@ ShardingRule MoeStatisticsOp::getShardingRule() {
 }
 
 ShardingRule MoeLossesOp::getShardingRule() {
-  return ShardingRule::get((llvm::Twine("(") + kStatistics + ") -> ([one], [one]) replicate{e: a loss is a sum of products} " +
-                            "attributes{experts = e}").str(), {{"e", getExperts()}});
+  return ShardingRule::get(
+      (llvm::Twine("(") + kStatistics + ") -> ([one], [one]) replicate{e: a loss is a sum of products} " + "attributes{experts = e}").str(),
+      {{"e", getExperts()}});
 }
 
 ShardingRule MoeRouteGradOp::getShardingRule() {
@@ -122,14 +125,20 @@ ShardingRule MoeRouteGradOp::getShardingRule() {
 
 /// What route, its statistics and its gradient have in common.
 template <typename Op> static KernelQuery &setRouting(KernelQuery &query, Op op) {
-  return query.set("rows", getDim(op.getLogits(), 0)).set("experts", op.getExperts()).set("nulls", op.getNulls()).set("sigmoid", op.getSigmoid());
+  return query.set("rows", getDim(op.getLogits(), 0))
+      .set("experts", op.getExperts())
+      .set("nulls", op.getNulls())
+      .set("sigmoid", op.getSigmoid());
 }
 
 KernelQuery MoeRouteOp::getKernelQuery() {
   KernelQuery query("moe_route");
   query.add("weights", getWeights()).add("choice", getChoice()).add("position", getPosition()).add("offsets", getOffsets());
   query.add("logits", getLogits()).add("bias", getBias());
-  return setRouting(query, *this).set("slots", getSlots()).set("kept", getDim(getChoice(), 1)).setReal("scale", getScale().convertToDouble());
+  return setRouting(query, *this)
+      .set("slots", getSlots())
+      .set("kept", getDim(getChoice(), 1))
+      .setReal("scale", getScale().convertToDouble());
 }
 
 KernelQuery MoeStatisticsOp::getKernelQuery() {
@@ -149,7 +158,9 @@ KernelQuery MoeRouteGradOp::getKernelQuery() {
   query.add("d_logits", getDLogits()).add("d_weights", getDWeights()).add("logits", getLogits()).add("choice", getChoice());
   query.add("statistics", getStatistics());
   setRouting(query, *this).set("tokens", getTokens()).set("slots", getSlots()).set("kept", getDim(getChoice(), 1));
-  return query.setReal("scale", getScale().convertToDouble()).setReal("aux", getAux().convertToDouble()).setReal("z", getZ().convertToDouble());
+  return query.setReal("scale", getScale().convertToDouble())
+      .setReal("aux", getAux().convertToDouble())
+      .setReal("z", getZ().convertToDouble());
 }
 
 //===- moe_count_picks and moe_bias_update --------------------------------===//
@@ -179,7 +190,9 @@ void MoeCountPicksOp::buildUpdate(OpBuilder &builder, Value norm) {
                             getRateAttr());
 }
 
-static RankedTensorType getNumbers(MLIRContext *context, int64_t count) { return RankedTensorType::get({count}, Float32Type::get(context)); }
+static RankedTensorType getNumbers(MLIRContext *context, int64_t count) {
+  return RankedTensorType::get({count}, Float32Type::get(context));
+}
 
 KernelQuery MoeCountPicksOp::getKernelQuery() {
   int64_t experts = getCount(getOffsets()) - 1;
@@ -210,9 +223,10 @@ static LogicalResult verifyPicks(Operation *op, Value rows, Value tokens, Value 
 static ShardingRule getPicksRule(StringRef operands, StringRef results, Value tokens, Value position, Value offsets) {
   std::string text = ("(" + operands + (offsets ? StringRef(", ") : StringRef()) + (offsets ? kOffsets : "") + ") -> " + results +
                       " private{t} replicate{k: a token's picks stand together" +
-                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}")).str();
-  return ShardingRule::get(text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)},
-                                  {"e", offsets ? getDim(offsets, 0) - 1 : 0}});
+                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}"))
+                         .str();
+  return ShardingRule::get(
+      text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)}, {"e", offsets ? getDim(offsets, 0) - 1 : 0}});
 }
 
 LogicalResult MoeDispatchOp::verify() { return verifyPicks(*this, getRows(), getX(), getPosition()); }
@@ -264,8 +278,8 @@ SmallVector<Value> MoeCombineOp::getSavedValues() { return {getRows(), getWeight
 Gradients MoeCombineOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  auto grad = MoeCombineGradOp::create(builder, getLoc(), getRows().getType(), getWeights().getType(), resultGradients[0], saved[0], saved[1],
-                                       saved[2], saved[3]);
+  auto grad = MoeCombineGradOp::create(builder, getLoc(), getRows().getType(), getWeights().getType(), resultGradients[0], saved[0],
+                                       saved[1], saved[2], saved[3]);
   return SmallVector<Value>{grad.getDRows(), grad.getDWeights(), Value(), Value()};
 }
 
@@ -308,8 +322,8 @@ SmallVector<Value> GroupedLinearOp::getSavedValues() { return {getX(), getWeight
 Gradients GroupedLinearOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  Value d_x = GroupedLinearGradInputOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[1], saved[2],
-                                               getExpectedRowsAttr());
+  Value d_x =
+      GroupedLinearGradInputOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[1], saved[2], getExpectedRowsAttr());
   Value d_weight = GroupedLinearGradWeightOp::create(builder, getLoc(), getF32Like(getWeight()), resultGradients[0], saved[0], saved[2],
                                                      getExpectedRowsAttr());
   return SmallVector<Value>{d_x, d_weight, Value()};
@@ -385,14 +399,10 @@ Gradients RowGateOp::buildGradient(OpBuilder &builder, ValueRange resultGradient
   return SmallVector<Value>{grad.getDX(), grad.getDGate()};
 }
 
-static ShardingRule getGateRule(StringRef text, Value x) {
-  return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}});
-}
+static ShardingRule getGateRule(StringRef text, Value x) { return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}}); }
 
 ShardingRule RowGateOp::getShardingRule() { return getGateRule("([t, d], [t, one]) -> ([t, d])", getX()); }
-ShardingRule RowGateGradOp::getShardingRule() {
-  return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d}", getX());
-}
+ShardingRule RowGateGradOp::getShardingRule() { return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d}", getX()); }
 
 KernelQuery RowGateOp::getKernelQuery() {
   KernelQuery query("row_gate");

@@ -23,22 +23,25 @@ static LogicalResult verifyHead(Operation *op, Value x, Value weight, int64_t ro
 }
 
 LogicalResult LinearCrossEntropyOp::verify() {
-  if (failed(verifyHead(*this, getX(), getWeight(), megacc::step::getCount(getTargets()))) || failed(expectShape(*this, "loss", getLoss(), {1})) ||
-      failed(expectShape(*this, "valid", getValid(), {1})) || failed(expectLike(*this, "d_x", getDX(), getX())))
+  if (failed(verifyHead(*this, getX(), getWeight(), megacc::step::getCount(getTargets()))) ||
+      failed(expectShape(*this, "loss", getLoss(), {1})) || failed(expectShape(*this, "valid", getValid(), {1})) ||
+      failed(expectLike(*this, "d_x", getDX(), getX())))
     return failure();
   return expectLike(*this, "d_weight", getDWeight(), getWeight());
 }
 
 LogicalResult LinearCrossEntropyEvaluateOp::verify() {
   int64_t batch = getBatch();
-  if (failed(verifyHead(*this, getX(), getWeight(), batch * getSequence())) || failed(expectShape(*this, "loss_sum", getLossSum(), {batch})))
+  if (failed(verifyHead(*this, getX(), getWeight(), batch * getSequence())) ||
+      failed(expectShape(*this, "loss_sum", getLossSum(), {batch})))
     return failure();
   return expectShape(*this, "count", getCount(), {batch});
 }
 
 LogicalResult LogitsAtOp::verify() {
   int64_t batch = getBatch();
-  if (failed(verifyHead(*this, getX(), getWeight(), batch * getSequence())) || failed(expectShape(*this, "positions", getPositions(), {batch})))
+  if (failed(verifyHead(*this, getX(), getWeight(), batch * getSequence())) ||
+      failed(expectShape(*this, "positions", getPositions(), {batch})))
     return failure();
   return expectShape(*this, "logits", getLogits(), {batch, getDim(getWeight(), 0)});
 }
@@ -87,17 +90,20 @@ static ShardingRule getHeadRule(StringRef text, Value x, Value weight, int64_t b
 
 ShardingRule LinearCrossEntropyOp::getShardingRule() {
   return getHeadRule("([b s, d], [v, d], [b, s], [one]) -> ([one], [b s, d], [v, d]) reduce{b s} replicate{v: a log-sum-exp is over the "
-                     "whole vocabulary; d: a logit is a sum over the whole row}", getX(), getWeight(), getDim(getTargets(), 0));
+                     "whole vocabulary; d: a logit is a sum over the whole row}",
+                     getX(), getWeight(), getDim(getTargets(), 0));
 }
 
 ShardingRule LinearCrossEntropyEvaluateOp::getShardingRule() {
   return getHeadRule("([b s, d], [v, d], [b, s]) -> ([b], [b]) reduce{s} replicate{v: a log-sum-exp is over the whole vocabulary; d: a "
-                     "logit is a sum over the whole row} attributes{batch = b, sequence = s}", getX(), getWeight(), getBatch());
+                     "logit is a sum over the whole row} attributes{batch = b, sequence = s}",
+                     getX(), getWeight(), getBatch());
 }
 
 ShardingRule LogitsAtOp::getShardingRule() {
   return getHeadRule("([b s, d], [v, d], [b]) -> ([b, v]) reduce{d} replicate{s: a position counts from the start of its row} "
-                     "attributes{batch = b, sequence = s}", getX(), getWeight(), getBatch());
+                     "attributes{batch = b, sequence = s}",
+                     getX(), getWeight(), getBatch());
 }
 
 static OpCost getHeadCost(Operation *op, int64_t rows, Value weight) {

@@ -18,8 +18,8 @@ template <typename Op> static LogicalResult verifyConv(Op op, Value y) {
   int64_t rows = op.getBatch() * op.getSequence(), channels = getDim(op.getX(), 1);
   if (getDim(op.getX(), 0) != rows || getDim(op.getWeight(), 0) != channels || (op.getBias() && getCount(op.getBias()) != channels) ||
       (op.getDocuments() && getCount(op.getDocuments()) != rows))
-    return op.emitOpError("has x ") << op.getX().getType() << ", weight " << op.getWeight().getType() << " and result " << y.getType() << " for "
-                                    << rows << " rows";
+    return op.emitOpError("has x ") << op.getX().getType() << ", weight " << op.getWeight().getType() << " and result " << y.getType()
+                                    << " for " << rows << " rows";
   return expectLike(op, "y", y, op.getX());
 }
 
@@ -48,11 +48,12 @@ Gradients CausalConvOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
   return gradients;
 }
 
-template <typename Op>
-static ShardingRule getConvRule(Op op, StringRef operands, StringRef results) {
+template <typename Op> static ShardingRule getConvRule(Op op, StringRef operands, StringRef results) {
   std::string optional = std::string(op.getBias() ? ", [c]" : "") + (op.getDocuments() ? ", [b, s]" : "");
-  return ShardingRule::get(("(" + operands + optional + ") -> (" + results + " replicate{s: a token reads those before it; w: the taps of " +
-                            "a channel are one sum} attributes{batch = b, sequence = s}").str(),
+  return ShardingRule::get(("(" + operands + optional + ") -> (" + results +
+                            " replicate{s: a token reads those before it; w: the taps of " +
+                            "a channel are one sum} attributes{batch = b, sequence = s}")
+                               .str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"c", getDim(op.getX(), 1)}, {"w", getDim(op.getWeight(), 1)}});
 }
 
@@ -88,7 +89,11 @@ static LogicalResult verifySkip(Operation *op, Value skip, Value x) {
 LogicalResult SkipGateOp::verify() { return verifySkip(*this, getSkip(), getX()); }
 
 LogicalResult SkipGateGradOp::verify() {
-  for (auto [name, value] : {std::pair<StringRef, Value>{"d_y", getDY()}, {"v", getV()}, {"gate", getGate()}, {"d_x", getDX()}, {"d_v", getDV()},
+  for (auto [name, value] : {std::pair<StringRef, Value>{"d_y", getDY()},
+                             {"v", getV()},
+                             {"gate", getGate()},
+                             {"d_x", getDX()},
+                             {"d_v", getDV()},
                              {"d_gate", getDGate()}})
     if (failed(expectLike(*this, name, value, getX())))
       return failure();
@@ -184,35 +189,38 @@ Gradients M2rnnScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
     return failure();
   SmallVector<Type> types(getOperands().take_front(7).getTypes());
   types.back() = getF32Like(getStateWeight());
-  auto grad = M2rnnScanGradOp::create(builder, getLoc(), types, resultGradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5],
-                                      saved[6], getDocuments() ? saved[7] : Value(), ValueRange(), getBatchAttr(), getSequenceAttr(),
-                                      ArrayAttr());
+  auto grad =
+      M2rnnScanGradOp::create(builder, getLoc(), types, resultGradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5],
+                              saved[6], getDocuments() ? saved[7] : Value(), ValueRange(), getBatchAttr(), getSequenceAttr(), ArrayAttr());
   SmallVector<Value> gradients(grad.getResults());
   gradients.resize(getNumOperands());
   return gradients;
 }
 
-template <typename Op>
-static ShardingRule getScanRule(Op op, StringRef first, StringRef results, StringRef reduce) {
+template <typename Op> static ShardingRule getScanRule(Op op, StringRef first, StringRef results, StringRef reduce) {
   ScanSizes size(op);
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get(("(" + first + "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]" + documents + ") -> (" + results +
-                            ")" + reduce + " replicate{s: a state follows from those before it; k v u: a state is one matrix} " +
-                            "attributes{batch = b, sequence = s}").str(),
-                           {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value},
-                            {"u", size.value}});
+  return ShardingRule::get(
+      ("(" + first + "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]" + documents + ") -> (" + results + ")" + reduce +
+       " replicate{s: a state follows from those before it; k v u: a state is one matrix} " + "attributes{batch = b, sequence = s}")
+          .str(),
+      {{"b", size.batch}, {"s", size.sequence}, {"h", size.heads}, {"k", size.key}, {"v", size.value}, {"u", size.value}});
 }
 
 ShardingRule M2rnnScanOp::getShardingRule() { return getScanRule(*this, "", "[b s, h v]", ""); }
 
 ShardingRule M2rnnScanGradOp::getShardingRule() {
-  return getScanRule(*this, "[b s, h v], ", "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]",
-                     " reduce{b h}");
+  return getScanRule(*this, "[b s, h v], ", "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]", " reduce{b h}");
 }
 
 template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {
   ScanSizes size(op);
-  query.add("q", op.getQ()).add("k", op.getK()).add("v", op.getV()).add("f", op.getF()).add("a_log", op.getALog()).add("dt_bias", op.getDtBias());
+  query.add("q", op.getQ())
+      .add("k", op.getK())
+      .add("v", op.getV())
+      .add("f", op.getF())
+      .add("a_log", op.getALog())
+      .add("dt_bias", op.getDtBias());
   query.add("state_weight", op.getStateWeight()).add("documents", op.getDocuments());
   addCaches(query, op.getCachedAttr(), op.getCaches());
   query.set("batch", size.batch).set("sequence", size.sequence).set("heads", size.heads);
@@ -226,7 +234,12 @@ KernelQuery M2rnnScanOp::getKernelQuery() {
 
 KernelQuery M2rnnScanGradOp::getKernelQuery() {
   KernelQuery query("m2rnn_scan_grad");
-  query.add("d_q", getDQ()).add("d_k", getDK()).add("d_v", getDV()).add("d_f", getDF()).add("d_a_log", getDALog()).add("d_dt_bias", getDDtBias());
+  query.add("d_q", getDQ())
+      .add("d_k", getDK())
+      .add("d_v", getDV())
+      .add("d_f", getDF())
+      .add("d_a_log", getDALog())
+      .add("d_dt_bias", getDDtBias());
   return setScan(query.add("d_state_weight", getDStateWeight()).add("d_y", getDY()), *this);
 }
 

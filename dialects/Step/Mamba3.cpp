@@ -82,9 +82,14 @@ template <typename Op> static ShardingRule getScanRule(Op op, bool backward) {
                               : "(" + inputs + ") -> (" + y + ")";
   text += " replicate{s: a state follows from those before it; p r n: a state is one matrix of all ranks; a: heads share the angles} "
           "attributes{batch = b, sequence = s, heads = g m, groups = g, rank = r, head_dim = p, state = n, angles = a}";
-  return ShardingRule::get(text,
-                           {{"b", op.getBatch()}, {"s", op.getSequence()}, {"g", op.getGroups()}, {"m", op.getHeads() / op.getGroups()},
-                            {"p", op.getHeadDim()}, {"r", op.getRank()}, {"n", op.getState()}, {"a", op.getAngles()}});
+  return ShardingRule::get(text, {{"b", op.getBatch()},
+                                  {"s", op.getSequence()},
+                                  {"g", op.getGroups()},
+                                  {"m", op.getHeads() / op.getGroups()},
+                                  {"p", op.getHeadDim()},
+                                  {"r", op.getRank()},
+                                  {"n", op.getState()},
+                                  {"a", op.getAngles()}});
 }
 
 ShardingRule Mamba3ScanOp::getShardingRule() { return getScanRule(*this, /*backward=*/false); }

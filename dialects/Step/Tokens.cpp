@@ -25,8 +25,9 @@ LogicalResult NgramRowsOp::verify() {
 
 ShardingRule NgramRowsOp::getShardingRule() {
   std::string documents = getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get("([b, s]" + documents + ") -> ([b s, n]) replicate{s: a token reads those before it; n: a table has a hash of its "
-                           "own}",
+  return ShardingRule::get("([b, s]" + documents +
+                               ") -> ([b s, n]) replicate{s: a token reads those before it; n: a table has a hash of its "
+                               "own}",
                            {{"b", getDim(getTokens(), 0)}, {"s", getDim(getTokens(), 1)}, {"n", getDim(getIds(), 1)}});
 }
 
@@ -49,9 +50,7 @@ LogicalResult ShiftOp::verify() {
   return success();
 }
 
-SmallVector<Value> ShiftOp::getSavedValues() {
-  return getDocuments() ? SmallVector<Value>{getDocuments()} : SmallVector<Value>();
-}
+SmallVector<Value> ShiftOp::getSavedValues() { return getDocuments() ? SmallVector<Value>{getDocuments()} : SmallVector<Value>(); }
 
 FailureOr<SmallVector<Value>> ShiftOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
@@ -65,8 +64,9 @@ FailureOr<SmallVector<Value>> ShiftOp::buildGradient(OpBuilder &builder, ValueRa
 
 ShardingRule ShiftOp::getShardingRule() {
   std::string documents = getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get("([b s, d]" + documents + ") -> ([b s, d]) replicate{s: a token reads another of its row} "
-                           "attributes{batch = b, sequence = s}",
+  return ShardingRule::get("([b s, d]" + documents +
+                               ") -> ([b s, d]) replicate{s: a token reads another of its row} "
+                               "attributes{batch = b, sequence = s}",
                            {{"b", getBatch()}, {"s", getSequence()}, {"d", getDim(getX(), 1)}});
 }
 

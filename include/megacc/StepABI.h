@@ -56,17 +56,17 @@ struct MgContext;
 
 /* One kernel call. Operands are in the order of kernels.def. */
 typedef struct MgLaunch {
-  void *const *operands;  /* NULL where an optional one is absent */
-  const int64_t *bytes;   /* of every operand; 0 where absent */
-  const uint8_t *types;   /* enum MgType of every operand */
+  void *const *operands; /* NULL where an optional one is absent */
+  const int64_t *bytes;  /* of every operand; 0 where absent */
+  const uint8_t *types;  /* enum MgType of every operand */
   int64_t operand_count;
-  const int64_t *ints;    /* the integer parameters, in the order of kernels.def */
+  const int64_t *ints; /* the integer parameters, in the order of kernels.def */
   int64_t int_count;
-  const double *doubles;  /* the floating point parameters, likewise */
+  const double *doubles; /* the floating point parameters, likewise */
   int64_t double_count;
-  int64_t micro_batch;    /* m of this call: see `accumulate` in kernels.def */
-  int64_t call_index;     /* position of the call in its function, from 0 */
-  int64_t stream;         /* index into context->streams */
+  int64_t micro_batch; /* m of this call: see `accumulate` in kernels.def */
+  int64_t call_index;  /* position of the call in its function, from 0 */
+  int64_t stream;      /* index into context->streams */
   struct MgContext *context;
 } MgLaunch;
 
@@ -117,7 +117,8 @@ typedef struct MgTarget {
   int32_t (*fill)(MgContext *context, void *to, int32_t byte, int64_t bytes);
   /* Waits for all work, and reports what went wrong in it. */
   int32_t (*synchronize)(MgContext *context);
-  /* Between begin_capture and end_capture calls are noted instead of run; replay runs them. A target that cannot capture has NULL in all four. */
+  /* Between begin_capture and end_capture calls are noted instead of run; replay runs them. A target that cannot capture has NULL in all
+   * four. */
   int32_t (*begin_capture)(MgContext *context);
   int32_t (*end_capture)(MgContext *context, void **captured);
   int32_t (*replay)(MgContext *context, void *captured);

@@ -18,8 +18,8 @@ struct Cache {
   std::function<mlir::RankedTensorType(const KernelQuery &)> type;
   /// Whether it is kept where nobody decides otherwise.
   bool kept = true;
-  /// The setting of mega.train that decides (off, auto, on), if one does; then what keeping it costs and saves, and why there can be nothing to
-  /// cache, for people.
+  /// The setting of mega.train that decides (off, auto, on), if one does; then what keeping it costs and saves, and why there can be
+  /// nothing to cache, for people.
   std::string setting, trade, nothing;
 };
 

@@ -80,10 +80,13 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
     ScanSizes size(query);
     return llvm::SmallVector<int64_t>{size.batch, size.heads, size.countWindows(), size.state, size.headDim};
   })};
-  Cache psiV = makeCache("psi_v", [](const KernelQuery &query) {
-    ScanSizes size(query);
-    return llvm::SmallVector<int64_t>{size.rows(), size.heads, size.rank, size.headDim};
-  }, /*kept=*/false);
+  Cache psiV = makeCache(
+      "psi_v",
+      [](const KernelQuery &query) {
+        ScanSizes size(query);
+        return llvm::SmallVector<int64_t>{size.rows(), size.heads, size.rank, size.headDim};
+      },
+      /*kept=*/false);
   psiV.type = [always = psiV.type](const KernelQuery &query) { return query.getInt("mimo") ? always(query) : mlir::RankedTensorType(); };
   psiV.setting = "psiv_cache";
   psiV.trade = "is written and read to save one multiplication a number";

@@ -60,8 +60,8 @@ void printStack(const Model &model, llvm::raw_ostream &os) {
   os << "model @" << model.name << " hidden " << model.hidden << " vocab " << model.vocab << " sequence " << model.sequence << " depth "
      << model.depth << "\n";
   for (const Block &block : model.blocks) {
-    os << llvm::right_justify(std::to_string(block.slot), 4) << "  " << block.letter << "  rank " << llvm::left_justify(std::to_string(block.rank), 4)
-       << block.kind;
+    os << llvm::right_justify(std::to_string(block.slot), 4) << "  " << block.letter << "  rank "
+       << llvm::left_justify(std::to_string(block.rank), 4) << block.kind;
     for (const Feature &feature : block.features)
       os << " + " << feature.kind;
     if (!model.stage_cuts.empty())
@@ -137,8 +137,8 @@ Figures measureLaunches(const Model &model, mlir::ModuleOp launches) {
 void printTraffic(const Traffic &traffic, llvm::raw_ostream &os) {
   os << "\nbytes moved a step, one rank\n";
   auto line = [&](llvm::StringRef name, const Traffic::Sum &sum) {
-    os << "  " << llvm::left_justify(name, 32) << llvm::right_justify(grouped(sum.launches), 9) << llvm::right_justify(bytesText(sum.bytes), 14)
-       << llvm::format("%7.1f %%\n", 100 * sum.bytes / traffic.moved);
+    os << "  " << llvm::left_justify(name, 32) << llvm::right_justify(grouped(sum.launches), 9)
+       << llvm::right_justify(bytesText(sum.bytes), 14) << llvm::format("%7.1f %%\n", 100 * sum.bytes / traffic.moved);
   };
   std::vector<std::pair<std::string, Traffic::Sum>> ordered(traffic.kernels.begin(), traffic.kernels.end());
   llvm::stable_sort(ordered, [](const auto &a, const auto &b) { return a.second.bytes > b.second.bytes; });
@@ -154,7 +154,8 @@ void printTraffic(const Traffic &traffic, llvm::raw_ostream &os) {
   line("total", all);
   double least = traffic.state + traffic.saved;
   os << "  at least " << bytesText(least) << ": every parameter, gradient and moment once (" << bytesText(traffic.state)
-     << "), what the backward needs of the forward once (" << bytesText(traffic.saved) << ")" << llvm::format("; moved is %.2f of it\n", traffic.moved / least);
+     << "), what the backward needs of the forward once (" << bytesText(traffic.saved) << ")"
+     << llvm::format("; moved is %.2f of it\n", traffic.moved / least);
 }
 
 void addUp(const Model &model, Figures &figures) {

@@ -12,7 +12,8 @@ double measureSaved(rt::FuncOp func) {
   bool is_backward = false;
   for (auto call : func.getBody().getOps<rt::CallOp>()) {
     auto accesses = rt::getAccesses(call);
-    is_backward |= llvm::any_of(accesses, [](const rt::Access &access) { return access.writes && access.range.getSegment() == MG_GRADIENTS; });
+    is_backward |=
+        llvm::any_of(accesses, [](const rt::Access &access) { return access.writes && access.range.getSegment() == MG_GRADIENTS; });
     for (const rt::Access &access : accesses) {
       rt::RangeAttr range = access.range;
       if (range.getSegment() != MG_TEMPORARIES || range.getValue() < 0)

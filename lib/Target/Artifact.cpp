@@ -63,7 +63,8 @@ Expected<SmallVector<char>> linkStep(ArrayRef<char> object) {
     return std::move(error);
   std::string messages;
   raw_string_ostream os(messages);
-  const char *arguments[] = {"ld.lld", "-shared", "--build-id=none", "-z", "noexecstack", "--hash-style=gnu", "-o", output->c_str(), input->c_str()};
+  const char *arguments[] = {"ld.lld",           "-shared", "--build-id=none", "-z",          "noexecstack",
+                             "--hash-style=gnu", "-o",      output->c_str(),   input->c_str()};
   lld::Result result = lld::lldMain(arguments, nulls(), os, {{lld::Gnu, &lld::elf::link}});
   if (result.retCode)
     return createStringError(inconvertibleErrorCode(), "cannot link: " + messages);

@@ -40,7 +40,7 @@ static void addRange(json::Object &object, rt::RangeAttr range) {
 }
 
 static json::Object describe(rt::ParameterOp op) {
-  json::Object object{{"name", op.getName()}, {"init", op.getInit()}, {"init_a", op.getInitA().convertToDouble()},
+  json::Object object{{"name", op.getName()},     {"init", op.getInit()},       {"init_a", op.getInitA().convertToDouble()},
                       {"decays", op.getDecays()}, {"trained", op.getTrained()}, {"block", int64_t(op.getBlock())}};
   addType(object, op.getType());
   object["offset"] = op.getWeight().getOffset();
@@ -103,8 +103,7 @@ static json::Array describeSegments(ModuleOp module) {
   return array;
 }
 
-template <typename Op, typename Range>
-static json::Array describeAll(Range ops) {
+template <typename Op, typename Range> static json::Array describeAll(Range ops) {
   json::Array array;
   for (Op op : ops)
     array.push_back(describe(op));
@@ -117,8 +116,15 @@ std::string buildDescriptor(ModuleOp module) {
     root = std::move(*toJson(config).getAsObject());
   // A run's defaults of the optimizer stand together.
   json::Object optimizer;
-  for (auto [key, name] : {std::pair("lr", "lr"), {"beta1", "beta1"}, {"beta2", "beta2"}, {"eps", "eps"}, {"decay", "decay"},
-                           {"schedule", "schedule"}, {"warmup", "warmup"}, {"schedule_steps", "steps"}, {"final", "final"}})
+  for (auto [key, name] : {std::pair("lr", "lr"),
+                           {"beta1", "beta1"},
+                           {"beta2", "beta2"},
+                           {"eps", "eps"},
+                           {"decay", "decay"},
+                           {"schedule", "schedule"},
+                           {"warmup", "warmup"},
+                           {"schedule_steps", "steps"},
+                           {"final", "final"}})
     if (json::Value *value = root.get(key)) {
       optimizer[name] = std::move(*value);
       root.erase(key);

@@ -1,7 +1,7 @@
 // Machine code of a step.
 #pragma once
-#include "llvm/ADT/SmallVector.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/SmallVector.h"
 #include <memory>
 
 namespace llvm {

@@ -1,9 +1,9 @@
 #include "dialects/Mega/Stack.h"
 #include "passes/mega/Passes.h"
 
+#include "mlir/IR/Builders.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
-#include "mlir/IR/Builders.h"
 
 using namespace mlir;
 

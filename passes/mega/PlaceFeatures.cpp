@@ -1,8 +1,8 @@
 #include "dialects/Mega/Stack.h"
 #include "passes/mega/Passes.h"
 
-#include "llvm/ADT/STLExtras.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/STLExtras.h"
 
 using namespace mlir;
 

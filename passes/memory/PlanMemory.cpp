@@ -57,9 +57,7 @@ private:
     return type && wanted == "on";
   }
 
-  void record(Operation *op, const Twine &decision) {
-    decisions.push_back(StringAttr::get(&getContext(), getPath(op) + ": " + decision));
-  }
+  void record(Operation *op, const Twine &decision) { decisions.push_back(StringAttr::get(&getContext(), getPath(op) + ": " + decision)); }
 
   SmallVector<Attribute> decisions;
 };

@@ -59,8 +59,8 @@ private:
     return success();
   }
 
-  /// The ranges of an operand of kernels.def: one, or one a part of a group. Bytes of the step's state, which are no values of the op, count
-  /// once more where they are read and written.
+  /// The ranges of an operand of kernels.def: one, or one a part of a group. Bytes of the step's state, which are no values of the op,
+  /// count once more where they are read and written.
   LogicalResult addOperands(const BoundLaunch &launch, const KernelOperand &operand, SmallVector<Attribute> &ranges, int64_t &stateBytes,
                             OpBuilder &builder) {
     if (operand.role == Role::Scratch) {
@@ -169,7 +169,8 @@ private:
       bool temporary = segment == MG_TEMPORARIES;
       SegmentOp::create(builder, module.getLoc(), builder.getStringAttr(getSegmentName(segment)),
                         builder.getI64IntegerAttr(llvm::alignTo(state.sizes[segment], kAlignment)),
-                        temporary ? builder.getI64IntegerAttr(bound) : IntegerAttr(), temporary ? builder.getStringAttr(peak) : StringAttr());
+                        temporary ? builder.getI64IntegerAttr(bound) : IntegerAttr(),
+                        temporary ? builder.getStringAttr(peak) : StringAttr());
     }
   }
 };

@@ -28,8 +28,8 @@ struct RtCheckMemory : impl::RtCheckMemoryBase<RtCheckMemory> {
     }
     if (needed <= declared.getInt())
       return;
-    emitError(UnknownLoc::get(&getContext())) << "the step needs " << needed << " bytes, memory allows " << declared.getInt() << ": " << parts
-                                              << "; fix: memory = \"" << (needed + (1 << 20) - 1) / (1 << 20)
+    emitError(UnknownLoc::get(&getContext())) << "the step needs " << needed << " bytes, memory allows " << declared.getInt() << ": "
+                                              << parts << "; fix: memory = \"" << (needed + (1 << 20) - 1) / (1 << 20)
                                               << "MiB\", or a smaller micro_batch";
     signalPassFailure();
   }

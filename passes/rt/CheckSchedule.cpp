@@ -183,8 +183,8 @@ private:
       if (range.getSegment() == MG_CONSTANTS && whole.getOffset() <= range.getOffset() && getEnd(range) <= getEnd(whole))
         return success();
     }
-    return call.emitOpError("reads a table at bytes ") << range.getOffset() << " to " << getEnd(range) << " of "
-                                                       << getSegmentName(range.getSegment()) << ", where no rt.table lies";
+    return call.emitOpError("reads a table at bytes ")
+           << range.getOffset() << " to " << getEnd(range) << " of " << getSegmentName(range.getSegment()) << ", where no rt.table lies";
   }
 
   LogicalResult checkRead(CallOp call, const Access &access, bool inUpdate) {

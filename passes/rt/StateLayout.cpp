@@ -64,9 +64,10 @@ void StateLayout::addParameters() {
       if (!span.element.isF32())
         master = getStateRange(span, Kind::Master);
     }
-    rt::ParameterOp::create(builder, parameter.getLoc(), parameter.getSymNameAttr(), parameter.getTypeAttr(), getStateRange(span, Kind::Weight),
-                            gradient, master, first, second, parameter.getDecaysAttr(), parameter.getTrainedAttr(),
-                            builder.getStringAttr(stringifyInitializer(parameter.getInit())), parameter.getInitAAttr(), parameter.getBlockAttr());
+    rt::ParameterOp::create(builder, parameter.getLoc(), parameter.getSymNameAttr(), parameter.getTypeAttr(),
+                            getStateRange(span, Kind::Weight), gradient, master, first, second, parameter.getDecaysAttr(),
+                            parameter.getTrainedAttr(), builder.getStringAttr(stringifyInitializer(parameter.getInit())),
+                            parameter.getInitAAttr(), parameter.getBlockAttr());
   }
 }
 
@@ -114,7 +115,8 @@ LogicalResult StateLayout::addInput(step::InputOp input, step::FuncOp func) {
   if (RangeAttr known = inputs.lookup(input.getName())) {
     if (known.getBytes() == getBytes(type))
       return success();
-    return input.emitOpError("\"") << input.getName() << "\" has " << getBytes(type) << " bytes here and " << known.getBytes() << " elsewhere";
+    return input.emitOpError("\"") << input.getName() << "\" has " << getBytes(type) << " bytes here and " << known.getBytes()
+                                   << " elsewhere";
   }
   RangeAttr range = inputs[input.getName()] = addPlace(type, func);
   rt::InputOp::create(builder, input.getLoc(), input.getNameAttr(), TypeAttr::get(type), range);

@@ -13,14 +13,14 @@ namespace megacc::rt {
 /// The layout of weights, optimizer, gradients, io and constants (DESIGN 9.10).
 ///
 /// Weights, masters, gradients and moments share one element order: parameters by group (f32 before bf16, decaying before plain, untrained
-/// last), each starting at a multiple of 128 elements, so that a group is one sweep of the optimizer; the padding is zero and stays zero. io has
-/// the inputs, then the metrics, then the outputs.
+/// last), each starting at a multiple of 128 elements, so that a group is one sweep of the optimizer; the padding is zero and stays zero.
+/// io has the inputs, then the metrics, then the outputs.
 class StateLayout {
 public:
   explicit StateLayout(mlir::ModuleOp module) : module(module), builder(mlir::OpBuilder::atBlockEnd(module.getBody())) {}
 
-  /// Places everything that the module's parameters and the launches of its functions name, and describes it with rt ops. Fails with an error on
-  /// the op that contradicts another.
+  /// Places everything that the module's parameters and the launches of its functions name, and describes it with rt ops. Fails with an
+  /// error on the op that contradicts another.
   mlir::LogicalResult run(llvm::ArrayRef<std::pair<step::FuncOp, const Lifetimes *>> funcs);
 
   /// The bytes an operand names; null and an error on `op` for a name that does not exist.

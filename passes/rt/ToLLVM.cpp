@@ -56,8 +56,8 @@ public:
       : builder(OpBuilder::atBlockEnd(module.getBody())), context(module.getContext()), pointer(LLVM::LLVMPointerType::get(context)),
         i8(builder.getI8Type()), i32(builder.getI32Type()), i64(builder.getI64Type()), symbols(module) {
     contextType = LLVM::LLVMStructType::getLiteral(context, {LLVM::LLVMArrayType::get(pointer, MG_SEGMENT_COUNT), i64, pointer});
-    launchType = LLVM::LLVMStructType::getLiteral(
-        context, {pointer, pointer, pointer, i64, pointer, i64, pointer, i64, i64, i64, i64, pointer});
+    launchType =
+        LLVM::LLVMStructType::getLiteral(context, {pointer, pointer, pointer, i64, pointer, i64, pointer, i64, i64, i64, i64, pointer});
     statusType = LLVM::LLVMFunctionType::get(i32, {pointer});
     launchFunctionType = LLVM::LLVMFunctionType::get(i32, {pointer, pointer, pointer});
   }
@@ -165,9 +165,9 @@ private:
       fieldValues[index] = field(loc, launchType, launchValue, index);
     launchArgument = launchValue;
     for (int32_t segment = 0; segment < MG_SEGMENT_COUNT; ++segment)
-      segmentValues[segment] = LLVM::LoadOp::create(builder, loc, pointer,
-                                                    LLVM::GEPOp::create(builder, loc, pointer, contextType, contextValue,
-                                                                        ArrayRef<LLVM::GEPArg>{0, int32_t(kSegments), segment}));
+      segmentValues[segment] = LLVM::LoadOp::create(
+          builder, loc, pointer,
+          LLVM::GEPOp::create(builder, loc, pointer, contextType, contextValue, ArrayRef<LLVM::GEPArg>{0, int32_t(kSegments), segment}));
     microBatchValue = loadContext(loc, kContextMicroBatch, i64);
     storeLaunch(loc, kOperands, operandsValue);
     storeLaunch(loc, kMicroBatch, microBatchValue);

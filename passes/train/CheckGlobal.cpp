@@ -61,7 +61,7 @@ private:
       if (parameter.getTrained() == (count > 0))
         continue;
       parameter.emitOpError("\"") << parameter.getSymName() << "\" has " << count << " gradients, expected "
-                                 << (parameter.getTrained() ? "at least one" : "none");
+                                  << (parameter.getTrained() ? "at least one" : "none");
       good = false;
     }
     return good;

@@ -57,7 +57,8 @@ Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key);
   StringAttr flag = watched.empty() ? StringAttr() : builder.getStringAttr("nonfinite." + watched);
   watched.clear();
-  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kEpsilon), flag, ArrayAttr()).getY();
+  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kEpsilon), flag, ArrayAttr())
+      .getY();
 }
 
 Value ForwardBuilder::groupedLinear(Value x, Value offsets, int64_t expectedRows, StringRef key) {

@@ -127,7 +127,8 @@ private:
       types[parameter.name] = type;
       ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name),
                           TypeAttr::get(type), parameter.decays ? builder.getUnitAttr() : UnitAttr(),
-                          parameter.trained ? builder.getUnitAttr() : UnitAttr(), InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)),
+                          parameter.trained ? builder.getUnitAttr() : UnitAttr(),
+                          InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)),
                           builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot));
     }
   }
@@ -196,9 +197,8 @@ private:
     IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());
     auto [embedding, x, targets] = addForward(forward);
     Value head = forward.read("head.weight", "head");
-    auto sums =
-        LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getF32Type({rows}), forward.getF32Type({rows}), x,
-                                             head, targets, batch, sequence);
+    auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getF32Type({rows}),
+                                                     forward.getF32Type({rows}), x, head, targets, batch, sequence);
     Value positions = forward.input("positions", {rows});
     Value logits = LogitsAtOp::create(builder, forward.getLoc("head"), forward.getF32Type({rows, current->vocab}), x, head, positions,
                                       batch, sequence);

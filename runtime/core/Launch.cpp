@@ -15,8 +15,8 @@ public:
       status = mg_fail("%s: the launch has %lld integer parameters, kernels.def lists %lld", symbol, (long long)launch->int_count,
                        (long long)ints);
     else if (launch->double_count != doubles)
-      status = mg_fail("%s: the launch has %lld floating point parameters, kernels.def lists %lld", symbol,
-                       (long long)launch->double_count, (long long)doubles);
+      status = mg_fail("%s: the launch has %lld floating point parameters, kernels.def lists %lld", symbol, (long long)launch->double_count,
+                       (long long)doubles);
   }
 
   /// The next integer parameter; 1 after an error, so that sizes can still be computed.
@@ -67,8 +67,8 @@ private:
       const char *type_class;
       uint8_t type;
       int64_t size;
-    } allowed[] = {{"any", MG_F32, 4}, {"any", MG_BF16, 2}, {"f32", MG_F32, 4}, {"bf16", MG_BF16, 2}, {"f64", MG_F64, 8},
-                   {"i32", MG_I32, 4}, {"i64", MG_I64, 8},  {"raw", MG_RAW, 1}};
+    } allowed[] = {{"any", MG_F32, 4}, {"any", MG_BF16, 2}, {"f32", MG_F32, 4}, {"bf16", MG_BF16, 2},
+                   {"f64", MG_F64, 8}, {"i32", MG_I32, 4},  {"i64", MG_I64, 8}, {"raw", MG_RAW, 1}};
     for (const auto &entry : allowed)
       if (entry.type == type && std::strcmp(entry.type_class, type_class) == 0)
         return entry.size;
@@ -95,10 +95,10 @@ private:
 #define IN_EACH(name) checker.checkEach(parts);
 #define INT(name) [[maybe_unused]] const int64_t name = checker.nextInt();
 #define DOUBLE(name)
-#define MEGACC_KERNEL(symbol, operands, ints, doubles)                                                                                    \
-  int32_t check_##symbol(const MgLaunch *launch) {                                                                                        \
-    LaunchChecker checker(launch, #symbol, number_##symbol::integer_count, real_##symbol::real_count);                                    \
-    ints operands return checker.finish();                                                                                                \
+#define MEGACC_KERNEL(symbol, operands, ints, doubles)                                                                                     \
+  int32_t check_##symbol(const MgLaunch *launch) {                                                                                         \
+    LaunchChecker checker(launch, #symbol, number_##symbol::integer_count, real_##symbol::real_count);                                     \
+    ints operands return checker.finish();                                                                                                 \
   }
 #include "megacc/kernels.def"
 #undef MEGACC_KERNEL

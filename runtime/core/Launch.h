@@ -28,15 +28,15 @@ namespace megacc::runtime {
 #define IN_EACH(name) MG_NAME(name)
 #define INT(name) MG_NAME(name)
 #define DOUBLE(name) MG_NAME(name)
-#define MEGACC_KERNEL(symbol, operands, ints, doubles)                                                                                        \
-  namespace at_##symbol {                                                                                                                    \
-  enum Operand : int { operands operand_count };                                                                                             \
-  }                                                                                                                                          \
-  namespace number_##symbol {                                                                                                                \
-  enum Integer : int { ints integer_count };                                                                                                 \
-  }                                                                                                                                          \
-  namespace real_##symbol {                                                                                                                  \
-  enum Real : int { doubles real_count };                                                                                                    \
+#define MEGACC_KERNEL(symbol, operands, ints, doubles)                                                                                     \
+  namespace at_##symbol {                                                                                                                  \
+    enum Operand : int { operands operand_count };                                                                                         \
+  }                                                                                                                                        \
+  namespace number_##symbol {                                                                                                              \
+    enum Integer : int { ints integer_count };                                                                                             \
+  }                                                                                                                                        \
+  namespace real_##symbol {                                                                                                                \
+    enum Real : int { doubles real_count };                                                                                                \
   }
 #include "megacc/kernels.def"
 #undef MEGACC_KERNEL
@@ -60,18 +60,18 @@ namespace megacc::runtime {
 int32_t checkLaunch(const MgLaunch *launch, const char *symbol);
 
 #ifdef MEGACC_CHECKED
-#define MG_CHECK(symbol)                                                                                                                     \
-  if (int32_t status = ::megacc::runtime::checkLaunch(launch, #symbol))                                                                      \
+#define MG_CHECK(symbol)                                                                                                                   \
+  if (int32_t status = ::megacc::runtime::checkLaunch(launch, #symbol))                                                                    \
   return status
 #else
 #define MG_CHECK(symbol) (void)0
 #endif
 
 /// First line of a kernel: names its operands at::, its integers number::, its floating point parameters real::.
-#define MG_ENTER(symbol)                                                                                                                     \
-  namespace at = ::megacc::runtime::at_##symbol;                                                                            \
-  namespace number = ::megacc::runtime::number_##symbol;                                                                    \
-  namespace real = ::megacc::runtime::real_##symbol;                                                                        \
+#define MG_ENTER(symbol)                                                                                                                   \
+  namespace at = ::megacc::runtime::at_##symbol;                                                                                           \
+  namespace number = ::megacc::runtime::number_##symbol;                                                                                   \
+  namespace real = ::megacc::runtime::real_##symbol;                                                                                       \
   MG_CHECK(symbol)
 
 inline float *output(const MgLaunch *launch, int64_t index) { return static_cast<float *>(launch->operands[index]); }
@@ -84,7 +84,9 @@ inline bool addsToOutput(const MgLaunch *launch, int64_t accumulate) {
 }
 
 /// First index of this rank's part of a dimension that is split over an axis into parts of `size`; 0 without an axis.
-inline int64_t partBegin(const MgLaunch *launch, int64_t axis, int64_t size) { return axis < 0 ? 0 : launch->context->axes[axis].rank * size; }
+inline int64_t partBegin(const MgLaunch *launch, int64_t axis, int64_t size) {
+  return axis < 0 ? 0 : launch->context->axes[axis].rank * size;
+}
 /// Parts of that dimension in all.
 inline int64_t partCount(const MgLaunch *launch, int64_t axis) { return axis < 0 ? 1 : launch->context->axes[axis].size; }
 

@@ -56,8 +56,8 @@ int32_t checkCard() {
   if (int32_t failed = check(cudaGetDeviceProperties(&card, 0), "reading the card's properties"))
     return failed;
   if (card.major != 9 || card.minor != 0)
-    return mg_fail("the card is a %s with compute capability %d.%d, these kernels need 9.0 (H100, H200); fix: compile with --target=cpu", card.name,
-                   card.major, card.minor);
+    return mg_fail("the card is a %s with compute capability %d.%d, these kernels need 9.0 (H100, H200); fix: compile with --target=cpu",
+                   card.name, card.major, card.minor);
   return 0;
 }
 
@@ -71,7 +71,8 @@ int32_t reserve(const int64_t *sizes, void **segments) {
   if (int32_t failed = check(cudaMemGetInfo(&unused, &all), "asking the card for its memory"))
     return failed;
   if (size_t(total) > unused)
-    return mg_fail("the plan needs %lld bytes, the card has %zu of %zu free; fix: a smaller micro_batch or model", (long long)total, unused, all);
+    return mg_fail("the plan needs %lld bytes, the card has %zu of %zu free; fix: a smaller micro_batch or model", (long long)total, unused,
+                   all);
   char *base = nullptr;
   if (int32_t failed = check(cudaMalloc(&base, size_t(total)), "reserving the arena"))
     return failed;

@@ -18,7 +18,8 @@ static Encode findEncode() {
 }
 
 /// strides: bytes between neighbours in dimension i + 1.
-static int32_t describe(CUtensorMap *map, const void *base, int rank, const cuuint64_t *sizes, const cuuint64_t *strides, const cuuint32_t *box) {
+static int32_t describe(CUtensorMap *map, const void *base, int rank, const cuuint64_t *sizes, const cuuint64_t *strides,
+                        const cuuint32_t *box) {
   static const Encode encode = findEncode();
   if (!encode)
     return mg_fail("the CUDA driver has no cuTensorMapEncodeTiled; fix: install a driver of CUDA 12 or later");

@@ -172,7 +172,8 @@ Source Source::fromMegatron(const fs::path &bin, const fs::path &idx) {
 }
 
 size_t Source::findDocument(int64_t position) const {
-  auto next = std::upper_bound(documents.begin(), documents.end(), position, [](int64_t at, const Document &document) { return at < document.begin; });
+  auto next = std::upper_bound(documents.begin(), documents.end(), position,
+                               [](int64_t at, const Document &document) { return at < document.begin; });
   return size_t(next - documents.begin()) - 1;
 }
 
@@ -184,8 +185,9 @@ void Source::read(int64_t begin, int64_t vocab, std::span<int32_t> tokens) const
     if (int64_t(token) >= vocab) {
       size_t file = documents[findDocument(position)].file;
       auto first = std::find_if(documents.begin(), documents.end(), [&](const Document &document) { return document.file == file; });
-      throw DataError(files[file].string() + ": token " + std::to_string(token) + " at position " + std::to_string(position - first->begin) +
-                      " is outside the model's vocab " + std::to_string(vocab) + "; fix: check --token-type, or tokenize for this model");
+      throw DataError(files[file].string() + ": token " + std::to_string(token) + " at position " +
+                      std::to_string(position - first->begin) + " is outside the model's vocab " + std::to_string(vocab) +
+                      "; fix: check --token-type, or tokenize for this model");
     }
     tokens[i] = int32_t(token);
   }
@@ -232,8 +234,8 @@ Split splitFiles(const std::vector<fs::path> &files) {
 
 int64_t samplePosition(uint64_t seed, const char *stream, int64_t n, int64_t source_size, int64_t sequence) {
   if (source_size <= sequence)
-    throw DataError("the data has " + std::to_string(source_size) + " tokens, a sample of sequence " + std::to_string(sequence) + " needs " +
-                    std::to_string(sequence + 1) + "; fix: give more data or a model with a shorter sequence");
+    throw DataError("the data has " + std::to_string(source_size) + " tokens, a sample of sequence " + std::to_string(sequence) +
+                    " needs " + std::to_string(sequence + 1) + "; fix: give more data or a model with a shorter sequence");
   return int64_t(draw(streamKey(seed, stream), uint64_t(n)) % uint64_t(source_size - sequence));
 }
 

@@ -74,7 +74,8 @@ TEST_F(Sources, RefusesMissingEmptyAndRaggedFiles) {
   EXPECT_NE(errorOf([&] { Source::fromTokens(folder / "none", 2); }).find("cannot open"), std::string::npos);
   EXPECT_NE(errorOf([&] { Source::fromBytes({write("e", "")}); }).find("no bytes"), std::string::npos);
   EXPECT_NE(errorOf([&] { Source::fromTokens(write("e.bin", ""), 2); }).find("empty"), std::string::npos);
-  EXPECT_NE(errorOf([&] { Source::fromTokens(write("r.bin", "abc"), 2); }).find("3 bytes are no whole number of 2-byte"), std::string::npos);
+  EXPECT_NE(errorOf([&] { Source::fromTokens(write("r.bin", "abc"), 2); }).find("3 bytes are no whole number of 2-byte"),
+            std::string::npos);
 }
 
 TEST_F(Sources, NumbersFilesAsDocuments) {

@@ -57,8 +57,8 @@ TensorSource sourceOf(Step &step, const ParameterPlace &parameter, StatePart par
             std::span<float> values(reinterpret_cast<float *>(target.data()), target.size() / 4);
             step.readState(parameter, part, int64_t(offset / 4), values);
             if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
-              throw FileError("the state is not finite, first in " + std::string(part == StatePart::value ? "" : "a moment of ") + parameter.name +
-                              "; no checkpoint was written, an older one stays; fix: a smaller --lr");
+              throw FileError("the state is not finite, first in " + std::string(part == StatePart::value ? "" : "a moment of ") +
+                              parameter.name + "; no checkpoint was written, an older one stays; fix: a smaller --lr");
           }};
 }
 

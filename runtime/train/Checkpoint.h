@@ -16,8 +16,8 @@ struct RunState {
 /// The file in a run's folder.
 std::filesystem::path checkpointPath(const std::filesystem::path &folder);
 
-/// Writes it whole or leaves the old one, and then keeps `keep - 1` older ones beside it, checkpoint.1.safetensors the youngest of them. Throws
-/// FileError, also where a number of the state is not finite: such a state must not replace a good one.
+/// Writes it whole or leaves the old one, and then keeps `keep - 1` older ones beside it, checkpoint.1.safetensors the youngest of them.
+/// Throws FileError, also where a number of the state is not finite: such a state must not replace a good one.
 void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::path &path, int64_t keep);
 
 /// Checks the file's hash and that it is of this model, then fills parameters and moments. Throws FileError, naming the first key that

@@ -21,7 +21,8 @@ namespace {
 
 volatile std::sig_atomic_t caught_signal = 0;
 
-/// SIGHUP, SIGINT and SIGTERM are noted while this lives; a second one ends the program at once. A pipe that nobody reads any more ends nothing.
+/// SIGHUP, SIGINT and SIGTERM are noted while this lives; a second one ends the program at once. A pipe that nobody reads any more ends
+/// nothing.
 class SignalGuard {
 public:
   SignalGuard() {
@@ -263,7 +264,8 @@ private:
     return 0;
   }
 
-  nlohmann::ordered_json describeStep(int64_t t, double lr, const Losses &losses, double norm, double seconds, const Progress &progress, int64_t tokens) {
+  nlohmann::ordered_json describeStep(int64_t t, double lr, const Losses &losses, double norm, double seconds, const Progress &progress,
+                                      int64_t tokens) {
     nlohmann::ordered_json entry = {{"step", t}, {"loss", losses.total}};
     if (losses.terms.size() > 1)
       for (const auto &[name, value] : losses.terms)

@@ -22,7 +22,8 @@ struct RunOptions {
 };
 
 /// Trains and writes OUT/metrics.jsonl and OUT/checkpoint.safetensors; OUT/checkpoint.1.safetensors is the one before. Returns the exit
-/// status: 0; 1 after a step that is not finite; 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM, which finish the step and write a checkpoint. Throws for what cannot start or go on.
+/// status: 0; 1 after a step that is not finite; 129, 130 or 143 after SIGHUP, SIGINT or SIGTERM, which finish the step and write a
+/// checkpoint. Throws for what cannot start or go on.
 int train(Step &step, const RunOptions &options);
 
 } // namespace megacc::runtime

@@ -26,8 +26,11 @@ mlir::MLIRContext &getContext() {
 
 mlir::Type parseElement(llvm::StringRef word) {
   mlir::Builder builder(&getContext());
-  return word == "f64" ? builder.getF64Type() : word == "i32" ? builder.getI32Type() : word == "i64" ? builder.getI64Type()
-         : word == "bf16" ? mlir::Type(builder.getBF16Type()) : builder.getF32Type();
+  return word == "f64"    ? builder.getF64Type()
+         : word == "i32"  ? builder.getI32Type()
+         : word == "i64"  ? builder.getI64Type()
+         : word == "bf16" ? mlir::Type(builder.getBF16Type())
+                          : builder.getF32Type();
 }
 
 /// Adds an operand; the shapes play no role, parameters tell them.
@@ -94,8 +97,18 @@ int64_t getKernelScratch(const Record &record, const KernelQuery &query) {
     ints.push_back(*getLaunchInt(record, query, name));
   std::vector<double> doubles(splitWords(signature.doubles).size(), 1.0);
   MgContext context = {};
-  MgLaunch launch = {operands.data(), bytes.data(), types.data(), int64_t(operands.size()), ints.data(), int64_t(ints.size()),
-                     doubles.data(), int64_t(doubles.size()), 0, 0, 0, &context};
+  MgLaunch launch = {operands.data(),
+                     bytes.data(),
+                     types.data(),
+                     int64_t(operands.size()),
+                     ints.data(),
+                     int64_t(ints.size()),
+                     doubles.data(),
+                     int64_t(doubles.size()),
+                     0,
+                     0,
+                     0,
+                     &context};
   for (const auto &[symbol, kernel] : kernels)
     if (symbol == record.symbol && kernel(&launch) != 0) {
       llvm::StringRef message = mg_last_error();
@@ -113,8 +126,8 @@ const Ints kAttention = {{"batch", 2}, {"sequence", 70}, {"heads", 6}, {"kv_head
 const Ints kM2rnn = {{"batch", 3}, {"sequence", 130}, {"heads", 14}, {"key", 9}, {"value", 5}};
 
 Ints makeMamba3(int64_t batch, int64_t sequence, int64_t heads, int64_t groups, int64_t rank, int64_t mimo) {
-  return {{"batch", batch}, {"sequence", sequence}, {"heads", heads}, {"groups", groups}, {"rank", rank}, {"head_dim", 10}, {"state", 12},
-          {"angles", 3}, {"heavy", 0}, {"mimo", mimo}, {"out_norm", 0}};
+  return {{"batch", batch}, {"sequence", sequence}, {"heads", heads}, {"groups", groups}, {"rank", rank}, {"head_dim", 10},
+          {"state", 12},    {"angles", 3},          {"heavy", 0},     {"mimo", mimo},     {"out_norm", 0}};
 }
 
 } // namespace
@@ -245,14 +258,17 @@ TEST(Kernels, CachesHaveTypes) {
 
 TEST(Kernels, LogitsExistForAFewRowsAtATime) {
   const Record &record = *findRecord("cpu.linear_cross_entropy");
-  for (auto [rows, vocab, expected] : {std::tuple<int64_t, int64_t, int64_t>{2048, 1000, 1024}, {7, 1000, 7}, {2048, 65536, 64},
-                                       {2048, 5000000, 1}}) {
+  for (auto [rows, vocab, expected] :
+       {std::tuple<int64_t, int64_t, int64_t>{2048, 1000, 1024}, {7, 1000, 7}, {2048, 65536, 64}, {2048, 5000000, 1}}) {
     KernelQuery query = ask(record, {{"rows", rows}, {"cols", 8}, {"vocab", vocab}});
     EXPECT_EQ(getLaunchInt(record, query, "logit_rows"), expected);
   }
   const Record &onCard = *findRecord("sm_90a.linear_cross_entropy+accumulate");
-  for (auto [rows, vocab, expected] : {std::tuple<int64_t, int64_t, int64_t>{16384, 65536, 8192}, {16384, 100352, 4096}, {16500, 65536, 5504},
-                                       {7, 1000, 7}, {2048, 500000000, 128}}) {
+  for (auto [rows, vocab, expected] : {std::tuple<int64_t, int64_t, int64_t>{16384, 65536, 8192},
+                                       {16384, 100352, 4096},
+                                       {16500, 65536, 5504},
+                                       {7, 1000, 7},
+                                       {2048, 500000000, 128}}) {
     KernelQuery query = ask(onCard, {{"rows", rows}, {"cols", 8}, {"vocab", vocab}, {"accumulate.accumulate", 2}});
     EXPECT_EQ(getLaunchInt(onCard, query, "logit_rows"), expected);
     EXPECT_EQ(getLaunchInt(onCard, query, "accumulate"), 2);
@@ -308,8 +324,8 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
 
 TEST(Kernels, NgramTablesFollowTheConventions) {
   const Record &record = *findRecord("cpu.ngram_rows");
-  Ints ints = {{"batch", 1}, {"sequence", 3}, {"count", 2}, {"longest", 3}, {"seed", 0}, {"order", 2}, {"size", 499801}, {"order", 3},
-               {"size", 499819}};
+  Ints ints = {{"batch", 1}, {"sequence", 3},  {"count", 2}, {"longest", 3},  {"seed", 0},
+               {"order", 2}, {"size", 499801}, {"order", 3}, {"size", 499819}};
   KernelQuery query = ask(record, ints);
   ASSERT_EQ(match("cpu", query), &record);
   std::vector<int64_t> table = record.table(query);

@@ -54,6 +54,4 @@ TEST(Pattern, PointsAtTheMistake) {
 
 TEST(Pattern, ReportsEveryMistake) { EXPECT_EQ(expandPattern("1(2|3", 4).errors.size(), 5u); }
 
-TEST(Pattern, RefusesAnExplosion) {
-  EXPECT_FALSE(expandPattern("((((A)x9999)x9999)x9999)x9999", 4).errors.empty());
-}
+TEST(Pattern, RefusesAnExplosion) { EXPECT_FALSE(expandPattern("((((A)x9999)x9999)x9999)x9999", 4).errors.empty()); }

@@ -23,8 +23,11 @@ struct Options {
 void addOptions(CLI::App &app, Options &options) {
   RunOptions &run = options.run;
   app.add_option("STEP", options.step, "the step.so that megacc wrote")->required();
-  app.add_option("--data", run.data, "a token file (.bin, or Megatron's .bin with .idx), or files and folders read as bytes")->group("Training");
-  app.add_option("--steps", run.steps, "optimizer steps in all, those of a resumed run included")->check(CLI::PositiveNumber)->group("Training");
+  app.add_option("--data", run.data, "a token file (.bin, or Megatron's .bin with .idx), or files and folders read as bytes")
+      ->group("Training");
+  app.add_option("--steps", run.steps, "optimizer steps in all, those of a resumed run included")
+      ->check(CLI::PositiveNumber)
+      ->group("Training");
   app.add_option("--out", run.out, "folder for the checkpoint and metrics.jsonl")->group("Training");
   app.add_option("--lr", run.lr, "peak learning rate")->group("Training");
   app.add_option("--warmup", run.warmup, "steps of linear warm-up")->check(CLI::NonNegativeNumber)->group("Training");
@@ -51,7 +54,8 @@ void addOptions(CLI::App &app, Options &options) {
   app.add_flag("--profile", run.profile, "time by kernel and by block, and a trace")->group("Running");
   app.add_option("--case", options.case_file, "run three steps on param.* and input.* of this safetensors file")->group("Checking numbers");
   app.add_option("--dump", options.dump, "where --case writes losses, gradients and parameters")->group("Checking numbers");
-  app.add_option("--print-initial", options.print_initial, "write the first and last initial values of every parameter")->group("Checking numbers");
+  app.add_option("--print-initial", options.print_initial, "write the first and last initial values of every parameter")
+      ->group("Checking numbers");
   app.set_version_flag("--version", "megacc-run " MEGACC_VERSION);
 }
 
@@ -65,7 +69,8 @@ std::string findMistakes(const Options &options) {
   if (options.sample)
     expect(!options.run.resume.empty(), "--sample needs a trained model; fix: --resume DIR");
   expect(!(options.run.verify && options.run.profile), "--verify and --profile watch the same launches; give one of them");
-  expect(options.run.init.empty() || options.run.resume.empty(), "--init and --resume both say where parameters come from; give one of them");
+  expect(options.run.init.empty() || options.run.resume.empty(),
+         "--init and --resume both say where parameters come from; give one of them");
   if (!options.sample && options.case_file.empty() && options.print_initial.empty()) {
     expect(!options.run.data.empty(), "training needs --data PATH");
     expect(!options.run.out.empty() || !options.run.resume.empty(), "training needs a folder for its files: --out DIR");

@@ -6,17 +6,17 @@
 #include "passes/Pipelines.h"
 
 #include "CLI/CLI.hpp"
-#include "llvm/IR/LLVMContext.h"
-#include "llvm/IR/Module.h"
-#include "llvm/Support/CommandLine.h"
-#include "llvm/Support/Path.h"
-#include "llvm/Support/SourceMgr.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
 
 using namespace mlir;
 
@@ -216,7 +216,9 @@ int main(int argc, char **argv) {
   app.add_option("--emit", emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so (so)")
       ->check(CLI::IsMember(levels).description("LEVEL"))
       ->group("Output");
-  app.add_option("--target", options.step.target, "where the step runs: cpu or sm_90a")->check(CLI::IsMember({"cpu", "sm_90a"}))->group("Step");
+  app.add_option("--target", options.step.target, "where the step runs: cpu or sm_90a")
+      ->check(CLI::IsMember({"cpu", "sm_90a"}))
+      ->group("Step");
   app.add_option("--model", options.step.model, "the model to compile, where FILE declares several")->group("Step");
   app.add_option("--micro-batch", options.micro_batch, "rows of a micro-batch (as declared)")->check(CLI::PositiveNumber)->group("Step");
   app.add_option("--accumulate", options.accumulate, "micro-batches of a step (as declared)")->check(CLI::PositiveNumber)->group("Step");
@@ -229,7 +231,8 @@ int main(int argc, char **argv) {
   app.add_option("--taps", taps, "hidden: also output the residual stream after every block")
       ->check(CLI::IsMember({"hidden"}))
       ->group("Debugging");
-  app.footer("MLIR's flags work too: --mlir-print-ir-after-all, --mlir-print-ir-tree-dir=DIR, --mlir-timing, --mlir-disable-threading, ...");
+  app.footer(
+      "MLIR's flags work too: --mlir-print-ir-after-all, --mlir-print-ir-tree-dir=DIR, --mlir-timing, --mlir-disable-threading, ...");
   app.set_version_flag("--version", "megacc " MEGACC_VERSION);
   app.allow_extras();
   CLI11_PARSE(app, argc, argv);

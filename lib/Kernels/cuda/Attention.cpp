@@ -40,7 +40,8 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
   lse.name = "lse";
   lse.type = [](const KernelQuery &query) {
     mlir::MLIRContext *context = query.operands.front().type.getContext();
-    return mlir::RankedTensorType::get({query.getInt("batch"), query.getInt("heads"), query.getInt("sequence")}, mlir::Float32Type::get(context));
+    return mlir::RankedTensorType::get({query.getInt("batch"), query.getInt("heads"), query.getInt("sequence")},
+                                       mlir::Float32Type::get(context));
   };
   attention.caches = {lse};
   records.push_back(attention);
@@ -54,7 +55,8 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
   grad.refuses = refuseAttention;
   grad.scratch = [](const KernelQuery &query) {
     int64_t heads = query.getInt("batch") * query.getInt("heads"), sequence = query.getInt("sequence");
-    return arrayBytes(heads * llvm::alignTo(sequence, 64), 8) + firstKeyBytes(query) + (query.has("lse") ? 0 : arrayBytes(heads * sequence, 4));
+    return arrayBytes(heads * llvm::alignTo(sequence, 64), 8) + firstKeyBytes(query) +
+           (query.has("lse") ? 0 : arrayBytes(heads * sequence, 4));
   };
   records.push_back(grad);
 }

@@ -14,8 +14,8 @@ Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) 
   SmallVector<Value> qkv = builder.split(convolved, 1, {key, key, heads * value}, "qkv");
   Value aLog = builder.read("A_log", "scan"), dtBias = builder.read("dt_bias", "scan"), weight = builder.read("state_weight", "scan");
   OpBuilder &ops = builder.getBuilder();
-  auto scan = M2rnnScanOp::create(ops, builder.getLoc("scan"), qkv[2].getType(), TypeRange(), qkv[0], qkv[1], qkv[2], parts[1], aLog, dtBias,
-                                  weight, builder.getDocuments(), ops.getI64IntegerAttr(builder.getBatch()),
+  auto scan = M2rnnScanOp::create(ops, builder.getLoc("scan"), qkv[2].getType(), TypeRange(), qkv[0], qkv[1], qkv[2], parts[1], aLog,
+                                  dtBias, weight, builder.getDocuments(), ops.getI64IntegerAttr(builder.getBatch()),
                                   ops.getI64IntegerAttr(sequence), ArrayAttr());
   Value skip = builder.read("D", "gate");
   Value gated = SkipGateOp::create(ops, builder.getLoc("gate"), qkv[2].getType(), scan.getY(), qkv[2], parts[2], skip);

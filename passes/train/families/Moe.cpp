@@ -24,8 +24,8 @@ static MoeRouteOp buildRoute(ForwardBuilder &builder, const mega::KeyValues &key
   if (builder.isTraining()) {
     Value statistics = MoeStatisticsOp::create(ops, builder.getLoc("statistics"), sums, logits, route.getOffsets(), route.getExpertsAttr(),
                                                route.getNullsAttr(), route.getSigmoidAttr());
-    auto losses = MoeLossesOp::create(ops, builder.getLoc("losses"), loss, loss, statistics, number(rows), number(experts), real("aux"),
-                                      real("z"));
+    auto losses =
+        MoeLossesOp::create(ops, builder.getLoc("losses"), loss, loss, statistics, number(rows), number(experts), real("aux"), real("z"));
     builder.addLossTerm("moe_aux", losses.getAuxLoss());
     if (keys.getFloat("z") != 0)
       builder.addLossTerm("moe_z", losses.getZLoss());

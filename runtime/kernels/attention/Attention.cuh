@@ -1,5 +1,5 @@
-// Attention on Hopper: what its host code passes on. Sizes are padded to classes, for which kernels are compiled. Where heads begin at multiples
-// of 16 bytes the copy engine brings tiles, else threads do.
+// Attention on Hopper: what its host code passes on. Sizes are padded to classes, for which kernels are compiled. Where heads begin at
+// multiples of 16 bytes the copy engine brings tiles, else threads do.
 #pragma once
 #include "runtime/kernels/attention/Tiles.cuh"
 

@@ -1,7 +1,7 @@
 // Tiles of attention on Hopper: from global to shared memory, through the products of warp groups, back to global memory.
 //
-// A tile of R rows x C columns of bf16 lies in shared memory as C / 64 panels of R rows of 128 bytes, whose 16-byte pieces are swizzled: what
-// the copy engine writes and the matrix units read.
+// A tile of R rows x C columns of bf16 lies in shared memory as C / 64 panels of R rows of 128 bytes, whose 16-byte pieces are swizzled:
+// what the copy engine writes and the matrix units read.
 #pragma once
 #include "runtime/cuda/Device.cuh"
 #include "runtime/cuda/Hopper.cuh"
@@ -33,8 +33,8 @@ template <int stages> struct Place {
 __device__ inline void arrive(uint32_t barrier) { asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory"); }
 
 __device__ inline void copyBox(uint32_t to, const CUtensorMap &map, uint32_t barrier, int col, int head, int row, int batch) {
-  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to), "l"(&map),
-               "r"(col), "r"(head), "r"(row), "r"(batch), "r"(barrier)
+  asm volatile("cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3, %4, %5}], [%6];" ::"r"(to),
+               "l"(&map), "r"(col), "r"(head), "r"(row), "r"(batch), "r"(barrier)
                : "memory");
 }
 
@@ -47,18 +47,22 @@ __device__ inline void copyBytes(uint32_t to, const void *from, uint32_t bytes, 
 
 __device__ inline float4 loadShared(uint32_t from) {
   float4 values;
-  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(values.x), "=f"(values.y), "=f"(values.z), "=f"(values.w) : "r"(from) : "memory");
+  asm volatile("ld.shared.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(values.x), "=f"(values.y), "=f"(values.z), "=f"(values.w)
+               : "r"(from)
+               : "memory");
   return values;
 }
 
-/// Rows [row, row + rows) of a head by one thread, zeros behind the end of the sequence and of the head; the bytes are counted at the barrier.
-template <int rows, int cols>
-__device__ void copyTile(uint32_t to, const Source &source, uint32_t barrier, int batch, int head, int row) {
+/// Rows [row, row + rows) of a head by one thread, zeros behind the end of the sequence and of the head; the bytes are counted at the
+/// barrier.
+template <int rows, int cols> __device__ void copyTile(uint32_t to, const Source &source, uint32_t barrier, int batch, int head, int row) {
 #pragma unroll 1 // the producer has few registers
   for (int panel = 0; panel < cols / panel_cols; ++panel)
 #pragma unroll 1
     for (int box = 0; box < rows / box_rows; ++box)
-      copyBox(to + (panel * (rows / box_rows) + box) * box_bytes, source.map, barrier, panel * panel_cols, head, row + box * box_rows, batch);
+      copyBox(to + (panel * (rows / box_rows) + box) * box_bytes, source.map, barrier, panel * panel_cols, head, row + box * box_rows,
+              batch);
 }
 
 /// The same by `threads` threads, for heads of any width. Ends with the fence for the matrix units.
@@ -72,7 +76,8 @@ __device__ void storeTile(uint32_t to, const Source &source, int thread, int bat
       values = cuda::loadRaw(from, source.dim - 8 * c, source.wide);
     }
     uint32_t at = to + (c / 8) * (rows * 128) + r * 128 + ((c % 8) ^ (r % 8)) * 16;
-    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(values.x), "r"(values.y), "r"(values.z), "r"(values.w) : "memory");
+    asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(at), "r"(values.x), "r"(values.y), "r"(values.z), "r"(values.w)
+                 : "memory");
   }
   fenceShared();
 }
@@ -91,7 +96,8 @@ __device__ void fill(uint32_t to, const Source &source, uint32_t barrier, int ba
 
 // Products. The sums of a thread of warp w, lane l: sum[4 j + 2 h + i] is row 16 w + 8 h + l / 4, column 8 j + 2 (l % 4) + i.
 
-/// Consumer warp groups start their products in turns, so that one multiplies while another computes weights. Every group takes as many turns.
+/// Consumer warp groups start their products in turns, so that one multiplies while another computes weights. Every group takes as many
+/// turns.
 template <int groups> struct Turns {
   int group;
   /// Of the thread's group, from 0. The first turn is group 0's.
@@ -142,7 +148,9 @@ __device__ __forceinline__ void multiplyShared(float (&sum)[32], uint64_t a, uin
                : "l"(a), "l"(b), "r"(add));
 }
 /// sum[64 x 128].
-__device__ __forceinline__ void multiplyShared(float (&sum)[64], uint64_t a, uint64_t b, int add) { multiply<128, false, false>(sum, a, b, add); }
+__device__ __forceinline__ void multiplyShared(float (&sum)[64], uint64_t a, uint64_t b, int add) {
+  multiply<128, false, false>(sum, a, b, add);
+}
 
 /// sum[64 x 64] += a[64 x 16] b[16 x 64]: a in registers, 16 x 16 a warp; rows of b along its columns.
 __device__ __forceinline__ void multiplyRegisters(float (&sum)[32], const uint32_t (&a)[4], uint64_t b) {
@@ -217,10 +225,11 @@ __device__ inline float exp2Fast(float x) {
   return y;
 }
 
-/// Writes factor * sums to the rows of a thread of a warp group, `row` its first, and the columns of a tensor [batch, sequence, heads, dim].
+/// Writes factor * sums to the rows of a thread of a warp group, `row` its first, and the columns of a tensor [batch, sequence, heads,
+/// dim].
 template <int cols>
-__device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const float (&factor)[2], int batch, int row, int sequence, int heads,
-                          int head, int dim) {
+__device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const float (&factor)[2], int batch, int row, int sequence,
+                          int heads, int head, int dim) {
   int lane = threadIdx.x % 32;
   asm volatile("" : "+r"(dim), "+r"(lane)); // or what follows from them is computed early and held in registers through the products
 #pragma unroll
@@ -247,8 +256,8 @@ __device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const fl
   }
 }
 
-/// Which tiles a block works on. Heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with the most
-/// work; as many blocks as the card has multiprocessors go back and forth over that list, so that their work evens out.
+/// Which tiles a block works on. Heads go in groups whose streamed tensors stay in the L2 cache together, in a group first the tiles with
+/// the most work; as many blocks as the card has multiprocessors go back and forth over that list, so that their work evens out.
 struct Order {
   int tiles, heads, group; // tiles of a head; heads of all rows; heads of a group
 

@@ -186,7 +186,8 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
         }
         gemm(Transpose::left, keys, s.v_dim, queries, 1.0f, p, key_tile, block_d_y, stride_y, 1.0f, d_v + first_key * s.v_dim, s.v_dim);
         gemm(Transpose::left, keys, s.qk_dim, queries, 1.0f, d_p, key_tile, block_q, stride_q, 1.0f, d_k + first_key * s.qk_dim, s.qk_dim);
-        gemm(Transpose::none, queries, s.qk_dim, keys, 1.0f, d_p, key_tile, block_k, stride_k, 1.0f, d_q + first_query * stride_q, stride_q);
+        gemm(Transpose::none, queries, s.qk_dim, keys, 1.0f, d_p, key_tile, block_k, stride_k, 1.0f, d_q + first_query * stride_q,
+             stride_q);
       }
     }
   });

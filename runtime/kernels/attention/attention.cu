@@ -61,8 +61,8 @@ __global__ void __launch_bounds__(scan_threads) findFirstKeys(const int32_t *doc
 constexpr int term_threads = 256, lanes_a_row = 8;
 
 /// The terms of all rows of queries; a row of `padded` places, those behind the end of the sequence without weight.
-__global__ void __launch_bounds__(term_threads) findTerms(const bf16 *d_y, const bf16 *y, const float *lse, int sequence, int padded, int heads,
-                                                          int v_dim, bool wide, int64_t rows, RowTerms *terms) {
+__global__ void __launch_bounds__(term_threads) findTerms(const bf16 *d_y, const bf16 *y, const float *lse, int sequence, int padded,
+                                                          int heads, int v_dim, bool wide, int64_t rows, RowTerms *terms) {
   int64_t at = int64_t(blockIdx.x) * (term_threads / lanes_a_row) + threadIdx.x / lanes_a_row; // [batch, padded, heads]
   int64_t batch = at / (int64_t(padded) * heads);
   int t = int(at / heads % padded), head = int(at % heads), lane = threadIdx.x % lanes_a_row;
@@ -92,7 +92,8 @@ int32_t readProblem(Problem &p, const MgLaunch *launch, const char *kernel, std:
     if (launch->types[index] != MG_BF16 && launch->types[index] != MG_ABSENT)
       return mg_fail("%s: operand %d has type %d; fix: bf16 (%d)", kernel, index, int(launch->types[index]), int(MG_BF16));
   p.batch = int(launch->ints[number::batch]), p.sequence = int(launch->ints[number::sequence]), p.heads = int(launch->ints[number::heads]);
-  p.kv_heads = int(launch->ints[number::kv_heads]), p.qk_dim = int(launch->ints[number::qk_dim]), p.v_dim = int(launch->ints[number::v_dim]);
+  p.kv_heads = int(launch->ints[number::kv_heads]), p.qk_dim = int(launch->ints[number::qk_dim]),
+  p.v_dim = int(launch->ints[number::v_dim]);
   p.scale = float(launch->doubles[real_mg_attention::scale]), p.stream = cuda::streamOf(launch), p.first_keys = nullptr;
   if (p.qk_dim > 256 || p.v_dim > 256)
     return mg_fail("%s: qk_dim is %d and v_dim %d, at most 256", kernel, p.qk_dim, p.v_dim);
@@ -157,7 +158,7 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
       d_y, y, lse, p.sequence, p.padded(), p.heads, p.v_dim, wide, terms_count, terms);
   if (int32_t status = cuda::launched("mg_attention_grad"))
     return status;
-  return runBackward(p, {cuda::operand<bf16>(launch, at::d_q), cuda::operand<bf16>(launch, at::d_k), cuda::operand<bf16>(launch, at::d_v), d_y, q, k,
-                         v, terms});
+  return runBackward(p, {cuda::operand<bf16>(launch, at::d_q), cuda::operand<bf16>(launch, at::d_k), cuda::operand<bf16>(launch, at::d_v),
+                         d_y, q, k, v, terms});
 }
 }

@@ -7,9 +7,14 @@ int main() {
   struct Shape {
     int64_t batch, sequence, heads, kv_heads, qk_dim, v_dim, documents;
   };
-  for (auto [batch, sequence, heads, kv_heads, qk_dim, v_dim, documents] :
-       {Shape{4, 4096, 28, 28, 128, 64, 0}, {4, 4096, 28, 28, 128, 64, 4}, {1, 16384, 28, 28, 128, 64, 0}, {4, 4096, 32, 8, 128, 128, 0},
-        {4, 4096, 32, 32, 64, 64, 0}, {2, 4096, 32, 32, 192, 128, 0}, {1, 4096, 16, 16, 256, 256, 0}, {4, 4096, 28, 28, 96, 64, 0}}) {
+  for (auto [batch, sequence, heads, kv_heads, qk_dim, v_dim, documents] : {Shape{4, 4096, 28, 28, 128, 64, 0},
+                                                                            {4, 4096, 28, 28, 128, 64, 4},
+                                                                            {1, 16384, 28, 28, 128, 64, 0},
+                                                                            {4, 4096, 32, 8, 128, 128, 0},
+                                                                            {4, 4096, 32, 32, 64, 64, 0},
+                                                                            {2, 4096, 32, 32, 192, 128, 0},
+                                                                            {1, 4096, 16, 16, 256, 256, 0},
+                                                                            {4, 4096, 28, 28, 96, 64, 0}}) {
     int64_t tokens = batch * sequence, q = tokens * heads * qk_dim, k = tokens * kv_heads * qk_dim, v = tokens * kv_heads * v_dim;
     int64_t y = tokens * heads * v_dim;
     std::string title = "B" + std::to_string(batch) + " S" + std::to_string(sequence) + " h" + std::to_string(heads) + "/" +
@@ -24,7 +29,12 @@ int main() {
           ids[t] = double(t % sequence * documents / sequence);
         call.give("documents", MG_I32, ids);
       }
-      call.set("batch", batch).set("sequence", sequence).set("heads", heads).set("kv_heads", kv_heads).set("qk_dim", qk_dim).set("v_dim", v_dim);
+      call.set("batch", batch)
+          .set("sequence", sequence)
+          .set("heads", heads)
+          .set("kv_heads", kv_heads)
+          .set("qk_dim", qk_dim)
+          .set("v_dim", v_dim);
       call.setReal("scale", 1 / std::sqrt(double(qk_dim)));
     };
     double forward = MG_BENCH(bench, title.c_str(), mg_attention, [&](Call &call) {

@@ -27,7 +27,8 @@ struct Expected {
 };
 
 /// Softmax attention and its gradients in float64.
-Expected compute(const Shape &s, double scale, const Values &documents, const Values &q, const Values &k, const Values &v, const Values &d_y) {
+Expected compute(const Shape &s, double scale, const Values &documents, const Values &q, const Values &k, const Values &v,
+                 const Values &d_y) {
   Expected e = {Values(s.tokens() * s.heads * s.v_dim), Values(s.tokens() * s.heads), Values(q.size()), Values(k.size()), Values(v.size())};
   for (int64_t b = 0; b < s.batch; ++b)
     for (int64_t h = 0; h < s.heads; ++h)
@@ -141,13 +142,14 @@ TEST_P(AttentionGpu, SameBitsWithoutTheCache) {
 
 // The sizes that kernels are compiled for, sizes beside them, one token, rows of all tile edges, heads that share keys.
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionGpu,
-                         testing::Values(Shape{1, 1, 1, 1, 3, 2, 0}, Shape{2, 1, 2, 1, 128, 64, 0}, Shape{2, 7, 4, 2, 5, 3, 0}, Shape{1, 11, 3, 1, 4, 6, 1},
-                                         Shape{2, 12, 2, 2, 6, 6, 1}, Shape{1, 333, 2, 1, 8, 5, 0}, Shape{1, 333, 2, 1, 8, 5, 1},
-                                         Shape{2, 100, 3, 3, 14, 14, 2}, Shape{2, 65, 2, 1, 12, 8, 1}, Shape{2, 192, 2, 2, 64, 64, 0},
-                                         Shape{2, 500, 4, 2, 64, 64, 2}, Shape{2, 384, 2, 2, 128, 64, 0}, Shape{2, 449, 4, 1, 128, 64, 1},
-                                         Shape{1, 640, 2, 2, 128, 64, 2}, Shape{2, 300, 2, 1, 128, 128, 1}, Shape{1, 256, 2, 2, 128, 128, 0},
-                                         Shape{2, 321, 2, 2, 192, 128, 1}, Shape{1, 200, 2, 1, 192, 128, 0}, Shape{2, 150, 3, 3, 96, 80, 1},
-                                         Shape{1, 260, 2, 1, 256, 256, 1}, Shape{2, 130, 2, 2, 136, 200, 0}, Shape{1, 129, 2, 1, 255, 33, 2}));
+                         testing::Values(Shape{1, 1, 1, 1, 3, 2, 0}, Shape{2, 1, 2, 1, 128, 64, 0}, Shape{2, 7, 4, 2, 5, 3, 0},
+                                         Shape{1, 11, 3, 1, 4, 6, 1}, Shape{2, 12, 2, 2, 6, 6, 1}, Shape{1, 333, 2, 1, 8, 5, 0},
+                                         Shape{1, 333, 2, 1, 8, 5, 1}, Shape{2, 100, 3, 3, 14, 14, 2}, Shape{2, 65, 2, 1, 12, 8, 1},
+                                         Shape{2, 192, 2, 2, 64, 64, 0}, Shape{2, 500, 4, 2, 64, 64, 2}, Shape{2, 384, 2, 2, 128, 64, 0},
+                                         Shape{2, 449, 4, 1, 128, 64, 1}, Shape{1, 640, 2, 2, 128, 64, 2}, Shape{2, 300, 2, 1, 128, 128, 1},
+                                         Shape{1, 256, 2, 2, 128, 128, 0}, Shape{2, 321, 2, 2, 192, 128, 1},
+                                         Shape{1, 200, 2, 1, 192, 128, 0}, Shape{2, 150, 3, 3, 96, 80, 1}, Shape{1, 260, 2, 1, 256, 256, 1},
+                                         Shape{2, 130, 2, 2, 136, 200, 0}, Shape{1, 129, 2, 1, 255, 33, 2}));
 
 TEST(AttentionGpuErrors, SaysWhichSizeIsTooLarge) {
   MG_NEEDS_CARD();

@@ -52,13 +52,15 @@ struct Attend {
   }
 
   std::vector<Operand> inputs(bool cached) const {
-    return {{"q", qkv.data(), nq}, {"k", qkv.data() + nq, nk}, {"v", qkv.data() + nq + nk, nv},
+    return {{"q", qkv.data(), nq},
+            {"k", qkv.data() + nq, nk},
+            {"v", qkv.data() + nq + nk, nv},
             c.documents ? Operand("documents", documents) : Operand("documents", nullptr),
             cached ? Operand("lse", lse) : Operand("lse", nullptr)};
   }
   Ints ints() const {
-    return {{"batch", c.batch}, {"sequence", c.sequence}, {"heads", c.heads}, {"kv_heads", c.kv_heads}, {"qk_dim", c.qk_dim},
-            {"v_dim", c.v_dim}};
+    return {{"batch", c.batch},       {"sequence", c.sequence}, {"heads", c.heads},
+            {"kv_heads", c.kv_heads}, {"qk_dim", c.qk_dim},     {"v_dim", c.v_dim}};
   }
 
   void runForward(bool cached = true) {

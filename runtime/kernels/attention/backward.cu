@@ -1,8 +1,8 @@
-// Backward attention without atomics, in passes over the scores: one with a tile of queries a block, which goes over tiles of keys and sums d_q,
-// one with a tile of keys, which goes over tiles of queries, head after head of its group, and sums d_k and d_v. All are the same kernel: a
-// tile that stays (1: of q or k, 2: of d_y or v) meets tiles that pass (1: of k or q, 2: of v or d_y). With p = exp(scores - lse) and
-// d_scores = p * (d_p - delta), sums of d_scores times passing tile 1 are d_q or d_k, sums of p times passing tile 2 are d_v.
-// The scores of the next step are computed before the sums of this one, so that the matrix units are busy while p is.
+// Backward attention without atomics, in passes over the scores: one with a tile of queries a block, which goes over tiles of keys and sums
+// d_q, one with a tile of keys, which goes over tiles of queries, head after head of its group, and sums d_k and d_v. All are the same
+// kernel: a tile that stays (1: of q or k, 2: of d_y or v) meets tiles that pass (1: of k or q, 2: of v or d_y). With p = exp(scores - lse)
+// and d_scores = p * (d_p - delta), sums of d_scores times passing tile 1 are d_q or d_k, sums of p times passing tile 2 are d_v. The
+// scores of the next step are computed before the sums of this one, so that the matrix units are busy while p is.
 #include "runtime/kernels/attention/Attention.cuh"
 
 namespace megacc::runtime::attention {
@@ -22,9 +22,11 @@ template <int qk, int v, Pass pass> struct BackwardTile {
   // Whether registers hold d_p of the next step beside the weights of this one.
   static constexpr bool d_p_ahead = (wants_1 ? qk : 0) + (wants_2 ? v : 0) <= 192;
   // Whether they hold the tile that stays too; else the matrix units read it from shared memory, at the limit of its bandwidth.
-  static constexpr bool held = wants_1 && (wants_1 ? qk / 2 : 0) + (wants_2 ? v / 2 : 0) + 64 + 16 * (wants_1 + wants_2) + (qk + v) / 4 <= most_held;
+  static constexpr bool held =
+      wants_1 && (wants_1 ? qk / 2 : 0) + (wants_2 ? v / 2 : 0) + 64 + 16 * (wants_1 + wants_2) + (qk + v) / 4 <= most_held;
   static constexpr int threads = 128 * (consumers + 1);
-  static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2, pass_2_bytes = step_rows * v * 2;
+  static constexpr int stay_1_bytes = rows * qk * 2, stay_2_bytes = rows * v * 2, pass_1_bytes = step_rows * qk * 2,
+                       pass_2_bytes = step_rows * v * 2;
   static constexpr int terms_bytes = of_queries ? 0 : step_rows * int(sizeof(RowTerms));
   static constexpr int stage_bytes = pass_1_bytes + pass_2_bytes;
   static constexpr int shared_bytes = 1024 + stay_1_bytes + stay_2_bytes + stages * (stage_bytes + terms_bytes) + 8 * (2 + 2 * stages);
@@ -85,7 +87,8 @@ template <bool bulk> __device__ void fillTerms(uint32_t to, const RowTerms *term
     copyBytes(to, terms, step_rows * sizeof(RowTerms), barrier);
   } else {
     if (threadIdx.x < step_rows)
-      asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to + threadIdx.x * 8), "f"(terms[threadIdx.x].x), "f"(terms[threadIdx.x].y) : "memory");
+      asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(to + threadIdx.x * 8), "f"(terms[threadIdx.x].x), "f"(terms[threadIdx.x].y)
+                   : "memory");
     arrive(barrier);
   }
 }
@@ -98,7 +101,8 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   extern __shared__ char shared_memory[];
   uint32_t shared_stay_1 = (sharedAddress(shared_memory) + 1023) / 1024 * 1024, shared_stay_2 = shared_stay_1 + Tile::stay_1_bytes;
   uint32_t shared_pass = shared_stay_2 + Tile::stay_2_bytes, shared_terms = shared_pass + stages * Tile::stage_bytes;
-  uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, empty_stay = full_stay + 8, full = empty_stay + 8, empty = full + 8 * stages;
+  uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, empty_stay = full_stay + 8, full = empty_stay + 8,
+           empty = full + 8 * stages;
   if (threadIdx.x == 0) {
     constexpr int fillers = bulk ? 1 : 128, readers = 4 * Tile::consumers;
     initializeBarrier(full_stay, 2 * fillers), initializeBarrier(empty_stay, readers);
@@ -338,7 +342,8 @@ template <typename Sizes, Pass pass> int32_t runPass(const Problem &p, BackwardA
   a.order.tiles = int(cuda::blocksOf(p.sequence, Tile::rows)), a.order.heads = p.batch * heads;
   a.order.group = Tile::of_queries ? groupOf(bytes) * group : groupOf(bytes * group);
   auto kernel = backwardKernel<Sizes::qk, Sizes::v, pass, Sizes::bulk>;
-  if (int32_t status = cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention_grad"))
+  if (int32_t status =
+          cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention_grad"))
     return status;
   int blocks;
   if (int32_t status = countBlocks(blocks, a.order))
@@ -361,8 +366,22 @@ int32_t runBackward(const Problem &p, const Gradients &g) {
       return status;
     if (int32_t status = describeSource(d_y, p, g.d_y, p.heads, p.v_dim, Sizes::bulk))
       return status;
-    BackwardArguments of_queries = {q,         d_y,          k,         v,         g.d_q,      nullptr,    g.terms, p.first_keys,
-                                    Order(),   p.heads,      p.kv_heads, p.qk_dim, p.v_dim,    p.sequence, p.padded(), p.scale,
+    BackwardArguments of_queries = {q,
+                                    d_y,
+                                    k,
+                                    v,
+                                    g.d_q,
+                                    nullptr,
+                                    g.terms,
+                                    p.first_keys,
+                                    Order(),
+                                    p.heads,
+                                    p.kv_heads,
+                                    p.qk_dim,
+                                    p.v_dim,
+                                    p.sequence,
+                                    p.padded(),
+                                    p.scale,
                                     p.scale * 1.4426950408889634f};
     BackwardArguments of_keys = of_queries;
     of_keys.stay_1 = k, of_keys.stay_2 = v, of_keys.pass_1 = q, of_keys.pass_2 = d_y, of_keys.sum_1 = g.d_k, of_keys.sum_2 = g.d_v;

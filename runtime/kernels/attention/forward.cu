@@ -36,7 +36,8 @@ template <int n> __device__ __forceinline__ void maskScores(float (&scores)[n], 
 
 /// Scores become weights exp(scores - largest); `sum` and `largest` (of scores before the scale) go on, `shrink` is what older sums lose.
 template <int n>
-__device__ __forceinline__ void softmaxStep(float (&scores)[n], float (&largest)[2], float (&sum)[2], float (&shrink)[2], float scale_log2) {
+__device__ __forceinline__ void softmaxStep(float (&scores)[n], float (&largest)[2], float (&sum)[2], float (&shrink)[2],
+                                            float scale_log2) {
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     float top = largest[h];
@@ -83,7 +84,8 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
   extern __shared__ char shared_memory[];
   uint32_t shared_q = (sharedAddress(shared_memory) + 1023) / 1024 * 1024;
   uint32_t shared_k = shared_q + Tile::q_bytes, shared_v = shared_k + stages * Tile::k_bytes, full_q = shared_v + stages * Tile::v_bytes;
-  uint32_t empty_q = full_q + 8, full_k = empty_q + 8, full_v = full_k + 8 * stages, empty_k = full_v + 8 * stages, empty_v = empty_k + 8 * stages;
+  uint32_t empty_q = full_q + 8, full_k = empty_q + 8, full_v = full_k + 8 * stages, empty_k = full_v + 8 * stages,
+           empty_v = empty_k + 8 * stages;
   if (threadIdx.x == 0) {
     constexpr int fillers = bulk ? 1 : 128, readers = 4 * Tile::consumers;
     initializeBarrier(full_q, fillers), initializeBarrier(empty_q, readers);
@@ -128,8 +130,10 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
   for (int turn = 0; findWork<Tile>(work, a, turn); ++turn) {
     int group_query = work.first_query + 64 * group, row_in_group = 16 * warp + lane / 4, first_key_row = work.batch * a.sequence;
     auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[first_key_row + min(query, a.sequence - 1)] : 0; };
-    // Tiles from `clean` on hold only keys of the document of every query, those from `end` on only keys behind the last query of this group.
-    int clean = (firstKey(group_query + 63) + keys - 1) / keys, end = min((group_query + 63) / keys + 1, work.end_tile), tile = work.first_tile;
+    // Tiles from `clean` on hold only keys of the document of every query, those from `end` on only keys behind the last query of this
+    // group.
+    int clean = (firstKey(group_query + 63) + keys - 1) / keys, end = min((group_query + 63) / keys + 1, work.end_tile),
+        tile = work.first_tile;
     float scores[keys / 2], out[v / 64][32] = {}, largest[2] = {-INFINITY, -INFINITY}, sum[2] = {}, shrink[2];
     uint32_t weights[keys / 16][4];
     auto weigh = [&] {
@@ -230,10 +234,13 @@ int32_t runForward(const Problem &p, bf16 *y, float *lse, const bf16 *q, const b
     if (int32_t status = describeSource(a.v, p, v, p.kv_heads, p.v_dim, Sizes::bulk))
       return status;
     a.y = y, a.lse = lse, a.first_keys = p.first_keys;
-    a.heads = p.heads, a.group = p.heads / p.kv_heads, a.v_dim = p.v_dim, a.sequence = p.sequence, a.scale_log2 = p.scale * 1.4426950408889634f;
-    a.order = {int(cuda::blocksOf(p.sequence, Tile::queries)), p.batch * p.heads, groupOf(int64_t(p.sequence) * (p.qk_dim + p.v_dim) * 2) * a.group};
+    a.heads = p.heads, a.group = p.heads / p.kv_heads, a.v_dim = p.v_dim, a.sequence = p.sequence,
+    a.scale_log2 = p.scale * 1.4426950408889634f;
+    a.order = {int(cuda::blocksOf(p.sequence, Tile::queries)), p.batch * p.heads,
+               groupOf(int64_t(p.sequence) * (p.qk_dim + p.v_dim) * 2) * a.group};
     auto kernel = forwardKernel<Sizes::qk, Sizes::v, Sizes::bulk>;
-    if (int32_t status = cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention"))
+    if (int32_t status =
+            cuda::check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, Tile::shared_bytes), "mg_attention"))
       return status;
     int blocks;
     if (int32_t status = countBlocks(blocks, a.order))

@@ -52,8 +52,8 @@ Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Val
   EXPECT_EQ(call("mg_causal_conv", operands, ints), 0);
   ints.emplace_back("accumulate", accumulate);
   operands = inputs;
-  operands.insert(operands.end(), {{"d_x", d, c.count()}, {"d_weight", d + c.count(), taps}, {"d_bias", d + c.count() + taps, c.channels},
-                                   {"d_y", d_y}});
+  operands.insert(operands.end(),
+                  {{"d_x", d, c.count()}, {"d_weight", d + c.count(), taps}, {"d_bias", d + c.count() + taps, c.channels}, {"d_y", d_y}});
   EXPECT_EQ(call("mg_causal_conv_grad", operands, ints, {}, micro_batch), 0);
   return result;
 }

@@ -56,9 +56,8 @@ int main() {
   }
   Buffer logits(MG_F32, 4 * vocab), positions(MG_I32, 4), scratch(MG_RAW, cublas_workspace_bytes + 4 * cols * 2);
   check(cudaMemset(positions.data, 0, positions.bytes));
-  printRate("logits of 4 rows", medianMs([&](int) {
-              launch(mg_logits_at, {logits, x, weight, positions, scratch}, {4, rows / 4, cols, vocab});
-            }),
-            0, double(weight.bytes));
+  printRate("logits of 4 rows",
+            medianMs([&](int) { launch(mg_logits_at, {logits, x, weight, positions, scratch}, {4, rows / 4, cols, vocab}); }), 0,
+            double(weight.bytes));
   return 0;
 }

@@ -102,7 +102,7 @@ Call makeEvaluation(const Problem &p, int64_t batch) {
 TEST(LinearCrossEntropyOnDevice, MatchesTheReference) {
   MG_NEEDS_CARD();
   check(makeProblem(9, 5, 11, 9));
-  check(makeProblem(1, 64, 1000, 1)); // one token
+  check(makeProblem(1, 64, 1000, 1));  // one token
   check(makeProblem(67, 24, 203, 32)); // chunks, the last of 3 rows
   check(makeProblem(300, 72, 1032, 64));
   check(makeProblem(5, 3, 2, 5));

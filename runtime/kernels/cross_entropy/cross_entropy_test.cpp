@@ -35,9 +35,14 @@ int32_t head(Values &loss, Values &gradient, const Values &packed, const std::ve
   EXPECT_EQ(call("mg_count_valid", {{"valid", valid}, {"targets", targets}}, {{"rows", rows}}), 0);
   EXPECT_EQ(valid[0], std::count_if(targets.begin(), targets.end(), [](int32_t target) { return target >= 0; }));
   return call("mg_linear_cross_entropy",
-              {{"loss", loss}, {"d_x", gradient.data(), rows * cols}, {"d_weight", gradient.data() + rows * cols, vocab * cols},
-               {"x", packed.data(), rows * cols}, {"weight", packed.data() + rows * cols, vocab * cols}, {"targets", targets},
-               {"valid", valid}, invalid ? Operand("invalid", *invalid) : Operand("invalid", nullptr)},
+              {{"loss", loss},
+               {"d_x", gradient.data(), rows * cols},
+               {"d_weight", gradient.data() + rows * cols, vocab * cols},
+               {"x", packed.data(), rows * cols},
+               {"weight", packed.data() + rows * cols, vocab * cols},
+               {"targets", targets},
+               {"valid", valid},
+               invalid ? Operand("invalid", *invalid) : Operand("invalid", nullptr)},
               {{"rows", rows}, {"cols", cols}, {"vocab", vocab}, {"logit_rows", logit_rows}, {"accumulate", accumulate}},
               {{"scale", scale}}, micro_batch);
 }
@@ -102,7 +107,8 @@ TEST(LinearCrossEntropy, EvaluationSumsAndCountsByRow) {
   Values packed = randomValues((rows + vocab) * cols, 3), sum(3), count(3);
   Operand x("x", packed.data(), rows * cols), weight("weight", packed.data() + rows * cols, vocab * cols);
   ASSERT_EQ(call("mg_linear_cross_entropy_evaluate", {{"loss_sum", sum}, {"count", count}, x, weight, {"targets", targets}},
-                 {{"batch", 3}, {"sequence", 3}, {"cols", cols}, {"vocab", vocab}, {"logit_rows", 2}}), 0);
+                 {{"batch", 3}, {"sequence", 3}, {"cols", cols}, {"vocab", vocab}, {"logit_rows", 2}}),
+            0);
   EXPECT_EQ(count, (Values{2, 2, 0}));
   EXPECT_NEAR((sum[0] + sum[1] + sum[2]) / 4, meanLoss(targets, widen(packed))[0], 2e-6);
   Values logits(3 * vocab);

@@ -23,18 +23,12 @@ static void bench(const char *name, int64_t rows, int64_t in, int64_t out, int64
   std::vector<int64_t> ints = {rows, in, out, experts}, sum_ints = {rows, in, out, experts, 0}, add_ints = {rows, in, out, experts, 2};
   for (int round = 0; round < 2; ++round) {
     printRate("  forward", medianMs([&](int) { launch(mg_grouped_linear, {y, x, weight, offsets, none}, ints); }), flops, 0);
-    printRate("  grad_input", medianMs([&](int) {
-                launch(mg_grouped_linear_grad_input, {d_x, d_y, weight, offsets, none}, ints);
-              }),
+    printRate("  grad_input", medianMs([&](int) { launch(mg_grouped_linear_grad_input, {d_x, d_y, weight, offsets, none}, ints); }), flops,
+              0);
+    printRate("  grad_weight", medianMs([&](int) { launch(mg_grouped_linear_grad_weight, {d_weight, d_y, x, offsets, none}, sum_ints); }),
               flops, 0);
-    printRate("  grad_weight", medianMs([&](int) {
-                launch(mg_grouped_linear_grad_weight, {d_weight, d_y, x, offsets, none}, sum_ints);
-              }),
-              flops, 0);
-    printRate("  grad_weight, added", medianMs([&](int) {
-                launch(mg_grouped_linear_grad_weight, {d_weight, d_y, x, offsets, none}, add_ints);
-              }),
-              flops, 0);
+    printRate("  grad_weight, added",
+              medianMs([&](int) { launch(mg_grouped_linear_grad_weight, {d_weight, d_y, x, offsets, none}, add_ints); }), flops, 0);
   }
   for (const Buffer &buffer : {offsets, x, y, d_y, d_x, weight, d_weight})
     check(cudaFree(buffer.data));

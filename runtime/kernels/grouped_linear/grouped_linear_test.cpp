@@ -20,7 +20,9 @@ Doubles product(const std::vector<int32_t> &offsets, int64_t rows, int64_t in, i
 TEST(GroupedLinear, MatchesFiniteDifferences) {
   // Experts without rows at the start, inside and at the end; a tail; no rows at all.
   for (auto [offsets, rows, in, out] : {std::tuple<std::vector<int32_t>, int64_t, int64_t, int64_t>{{0, 1}, 1, 1, 1},
-                                        {{0, 0, 3, 3, 8, 8}, 11, 5, 3}, {{0, 2, 7}, 7, 3, 131}, {{0, 0, 0}, 4, 3, 2}}) {
+                                        {{0, 0, 3, 3, 8, 8}, 11, 5, 3},
+                                        {{0, 2, 7}, 7, 3, 131},
+                                        {{0, 0, 0}, 4, 3, 2}}) {
     int64_t experts = int64_t(offsets.size()) - 1, tail = offsets.back();
     Values packed = randomValues(rows * in + experts * out * in, 1), y(rows * out, NAN), d_y = randomValues(y.size(), 2);
     Values gradient(packed.size(), NAN);
@@ -61,7 +63,8 @@ TEST(GroupedLinear, GivesTheSameBitsAtAnyNumberOfThreads) {
     Operand d_weight("d_weight", all.data() + rows * (out + in), experts * out * in);
     EXPECT_EQ(call("mg_grouped_linear", {{"y", all.data(), rows * out}, {"x", x}, {"weight", weight}, {"offsets", offsets}}, sizes), 0);
     EXPECT_EQ(call("mg_grouped_linear_grad_input",
-                   {{"d_x", all.data() + rows * out, rows * in}, {"d_y", d_y}, {"weight", weight}, {"offsets", offsets}}, sizes), 0);
+                   {{"d_x", all.data() + rows * out, rows * in}, {"d_y", d_y}, {"weight", weight}, {"offsets", offsets}}, sizes),
+              0);
     EXPECT_EQ(call("mg_grouped_linear_grad_weight", {d_weight, {"d_y", d_y}, {"x", x}, {"offsets", offsets}}, summed), 0);
     return all;
   };

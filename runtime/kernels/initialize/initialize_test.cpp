@@ -10,7 +10,8 @@ enum Kind { constant, normal, uniform, dt_bias, a_log, identity };
 Values initial(const char *name, Kind kind, double a, uint64_t seed, int64_t count, int64_t first = 0) {
   Values values(count, NAN), master(count, NAN);
   EXPECT_EQ(call("mg_initialize", {{"y", values}, {"master", master}},
-                 {{"count", count}, {"first", first}, {"kind", kind}, {"key", int64_t(megacc::streamKey(seed, name))}}, {{"a", a}}), 0);
+                 {{"count", count}, {"first", first}, {"kind", kind}, {"key", int64_t(megacc::streamKey(seed, name))}}, {{"a", a}}),
+            0);
   EXPECT_EQ(values, master);
   return values;
 }

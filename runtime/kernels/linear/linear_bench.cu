@@ -18,9 +18,7 @@ static void bench(const char *name, int64_t rows, int64_t in, int64_t out, MgTyp
   std::printf("%s: %lld rows, in %lld, out %lld\n", name, (long long)rows, (long long)in, (long long)out);
   printRate("  forward", medianMs([&](int) { launch(mg_linear, {y, x, weight, forward}, {rows, in, out}); }), flops, bytes);
   printRate("  grad_input", medianMs([&](int) { launch(mg_linear_grad_input, {x, y, weight, input}, {rows, in, out}); }), flops, bytes);
-  printRate("  grad_weight, added", medianMs([&](int) {
-              launch(mg_linear_grad_weight, {d_weight, y, x, sums}, {rows, in, out, 2});
-            }),
+  printRate("  grad_weight, added", medianMs([&](int) { launch(mg_linear_grad_weight, {d_weight, y, x, sums}, {rows, in, out, 2}); }),
             flops, sum_bytes);
   for (const Buffer &buffer : {x, y, weight, d_weight, forward, input, sums})
     check(cudaFree(buffer.data));

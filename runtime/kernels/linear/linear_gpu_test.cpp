@@ -41,8 +41,7 @@ protected:
     ASSERT_EQ(input.run(), "");
     EXPECT_LT(relativeError(input.read("d_x"), multiply(rows, in, out, g_at, w_at)), 4e-3);
 
-    Values d_weight = multiply(
-        out, in, rows, [&](int64_t o, int64_t t) { return g_at(t, o); }, x_at);
+    Values d_weight = multiply(out, in, rows, [&](int64_t o, int64_t t) { return g_at(t, o); }, x_at);
     for (auto [accumulate, micro_batch] : {std::pair(0, 1), {1, 0}, {1, 1}, {2, 0}}) {
       bool adds = accumulate == 2 || (accumulate == 1 && micro_batch > 0);
       Call sums = MG_CALL(mg_linear_grad_weight);

@@ -44,7 +44,8 @@ TEST(Linear, GivesTheSameBitsAtAnyNumberOfThreads) {
   auto run = [&](int32_t threads, Values &y) {
     mg_cpu_set_threads(threads);
     EXPECT_EQ(call("mg_linear", {{"y", y}, {"x", packed.data(), 300 * 64}, {"weight", packed.data() + 300 * 64, 96 * 64}},
-                   {{"rows", 300}, {"in", 64}, {"out", 96}}), 0);
+                   {{"rows", 300}, {"in", 64}, {"out", 96}}),
+              0);
   };
   run(1, one);
   run(3, three);

@@ -208,9 +208,8 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
   if (int32_t status = scratch.check("mg_m2rnn_scan_grad"))
     return status;
   if (own_states) {
-    parallelFor(size.slots, [&](int64_t slot) {
-      scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, /*y=*/nullptr, own_states);
-    });
+    parallelFor(size.slots,
+                [&](int64_t slot) { scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, /*y=*/nullptr, own_states); });
     states = own_states;
   }
   std::memset(tiles, 0, size.tiles * tile_floats * sizeof(float));

@@ -246,7 +246,7 @@ __global__ void __launch_bounds__(grad_threads, 1)
     storeAccumulator(shared.d_v[turn % 2][warp], d_value);
     __syncthreads();
   }
-  auto *total = reinterpret_cast<float(*)[fast_value]>(shares.weight + (int64_t(blockIdx.x) * row_warps + warp) * fast_value * fast_value);
+  auto *total = reinterpret_cast<float (*)[fast_value]>(shares.weight + (int64_t(blockIdx.x) * row_warps + warp) * fast_value * fast_value);
 #pragma unroll
   for (int n = 0; n < 2; ++n) {
     *reinterpret_cast<float2 *>(&total[g][2 * i + 8 * n]) = {d_weight[n][0], d_weight[n][1]};

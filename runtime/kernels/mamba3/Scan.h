@@ -41,14 +41,14 @@ struct Shape {
   const float *projection;
   const float *dt_bias, *skip, *bias[2], *norm_weight[2], *mimo_x, *mimo_z, *mimo_o, *out_norm;
   const int32_t *documents;
-  float *psi_v = nullptr;    // the cache of U, where there is one
-  bool reads_psi_v = false;  // in the backward
+  float *psi_v = nullptr;   // the cache of U, where there is one
+  bool reads_psi_v = false; // in the backward
 
-  int64_t inner, width;               // columns of y and of the projection
-  int64_t column_x, column_key[2];    // z is at 0; keys: B, then C
+  int64_t inner, width;            // columns of y and of the projection
+  int64_t column_x, column_key[2]; // z is at 0; keys: B, then C
   int64_t column_dt, column_decay, column_trap, column_angle;
   int64_t rows, chunk, panel, windows; // rows = chunk * rank
-  int64_t N, P, L;                    // state, head_dim and rows, padded
+  int64_t N, P, L;                     // state, head_dim and rows, padded
 
   /// The parameters stand from operand `first` on. Both kernels have the same integers and reals.
   Shape(const MgLaunch *launch, int64_t projection_operand, int64_t documents_operand, int64_t first) {
@@ -89,9 +89,7 @@ struct Shape {
   int64_t group(int64_t head) const { return head / (heads / groups); }
   const float *row(int64_t b, int64_t t) const { return projection + (b * sequence + t) * width; }
 
-  bool startsDocument(int64_t b, int64_t t) const {
-    return runtime::startsDocument(documents ? documents + b * sequence : nullptr, t);
-  }
+  bool startsDocument(int64_t b, int64_t t) const { return runtime::startsDocument(documents ? documents + b * sequence : nullptr, t); }
   /// Chunks end on multiples of `chunk` and before documents.
   int64_t chunkEnd(int64_t b, int64_t begin) const {
     int64_t limit = std::min(sequence, (begin / chunk + 1) * chunk), end = begin + 1;
@@ -117,9 +115,7 @@ struct Shape {
   }
 
   // Floats of scratch.
-  int64_t forwardLane() const {
-    return L * (5 * N + 6 * P + 3 * L) + N * P + 8 * (L + N + P) + (5 + 2 * angles) * padded(sequence);
-  }
+  int64_t forwardLane() const { return L * (5 * N + 6 * P + 3 * L) + N * P + 8 * (L + N + P) + (5 + 2 * angles) * padded(sequence); }
   int64_t backwardLane() const {
     return L * (7 * N + 11 * P + 5 * L) + (windowChunks() + 5) * N * P + 8 * (L + N + P) + padded(angles) +
            (9 + 2 * angles) * padded(sequence);

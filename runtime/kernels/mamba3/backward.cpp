@@ -52,11 +52,11 @@ struct Lane {
 /// One head of one batch row, and where its gradients go.
 struct Place {
   int64_t b, h;
-  bool first_of_task;               // the other heads of a task add to keys and angles
-  const float *d_y, *states;        // [T, inner]; [windows, state, head_dim] of this head
-  float *own_states;                // the same where they are to be computed first, else null
-  float *d_projection, *angles;     // [T, width]; [T, angles] of the task
-  float *keys[2];                   // B and C of the row's first token, before the norms: in d_projection or in scratch of the same order
+  bool first_of_task;           // the other heads of a task add to keys and angles
+  const float *d_y, *states;    // [T, inner]; [windows, state, head_dim] of this head
+  float *own_states;            // the same where they are to be computed first, else null
+  float *d_projection, *angles; // [T, width]; [T, angles] of the task
+  float *keys[2];               // B and C of the row's first token, before the norms: in d_projection or in scratch of the same order
   int64_t key_stride;
   ParameterGradients sums;
 };
@@ -453,8 +453,16 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
                          : d_projection + b * s.sequence * key_stride + s.column_key[0];
       for (int64_t i = 0; i < part_heads; ++i) {
         int64_t h = (group * parts + part) * part_heads + i, head = b * s.heads + h;
-        Place to = {b, h, i == 0, d_y, states ? states + head * head_states : lane_states, lane_states, d_projection,
-                    angle_parts + (group * parts + part) * count * s.angles, {keys, keys + s.keyColumns()}, key_stride,
+        Place to = {b,
+                    h,
+                    i == 0,
+                    d_y,
+                    states ? states + head * head_states : lane_states,
+                    lane_states,
+                    d_projection,
+                    angle_parts + (group * parts + part) * count * s.angles,
+                    {keys, keys + s.keyColumns()},
+                    key_stride,
                     ParameterGradients(s, sums + head * s.parameterSums())};
         HeadBackward(s, tokens, lane, to).run();
       }

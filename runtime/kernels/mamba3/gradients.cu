@@ -21,7 +21,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   int own_row = warp * 16 + lane / 4, column = lane % 4 * 2; // of this thread in accumulators; the other row is own_row + 8
   uint32_t Q = sharedAddress(memory.Q), K = sharedAddress(memory.K), H = sharedAddress(memory.H), Gamma = sharedAddress(memory.Gamma);
   uint32_t U = sharedAddress(memory.U), E = sharedAddress(memory.E), M = sharedAddress(memory.M), F = sharedAddress(memory.F);
-  float(*bias_sums)[4][R][N] = reinterpret_cast<float(*)[4][R][N]>(memory.E);
+  float (*bias_sums)[4][R][N] = reinterpret_cast<float (*)[4][R][N]>(memory.E);
   static_assert(2 * 4 * R * N * 4 <= 2 * rows * P + 4 * rows * rows + 8192, "the sums of biases take the place of E, M, F and norm");
   int first_head = g * s.group_heads;
   int first_index = blockIdx.y * s.group_heads * s.chunks + c; // of a chunk of the pass

@@ -34,9 +34,9 @@ struct Case {
     return {all.begin(), all.end()};
   }
   Ints ints() const {
-    return {{"batch", batch}, {"sequence", sequence}, {"heads", heads}, {"groups", groups}, {"rank", rank}, {"head_dim", head_dim},
-            {"state", state}, {"angles", angles()}, {"window", window}, {"heavy", heavy}, {"mimo", mimo}, {"out_norm", norm},
-            {"parts", parts()}};
+    return {{"batch", batch},       {"sequence", sequence}, {"heads", heads},     {"groups", groups}, {"rank", rank},
+            {"head_dim", head_dim}, {"state", state},       {"angles", angles()}, {"window", window}, {"heavy", heavy},
+            {"mimo", mimo},         {"out_norm", norm},     {"parts", parts()}};
   }
 };
 
@@ -201,8 +201,9 @@ void check(const Case &c, const Tensors &inputs, int64_t samples = 1 << 20) {
     EXPECT_GT(largest, 0.0) << name;
     EXPECT_LE(worst, 1e-4 * largest) << name << ": " << worst << " of " << largest;
   };
-  std::vector<std::pair<const char *, int64_t>> segments = {{"z", c.inner()},  {"x", c.inner()},    {"B", c.keys()},     {"C", c.keys()},
-                                                            {"dd_dt", c.heads}, {"dd_A", c.heads}, {"trap", c.heads}, {"angle", c.angles()}};
+  std::vector<std::pair<const char *, int64_t>> segments = {{"z", c.inner()},  {"x", c.inner()},     {"B", c.keys()},
+                                                            {"C", c.keys()},   {"dd_dt", c.heads},   {"dd_A", c.heads},
+                                                            {"trap", c.heads}, {"angle", c.angles()}};
   int64_t first = 0;
   for (auto [name, width] : segments) {
     std::vector<size_t> places;
@@ -277,8 +278,8 @@ TEST(Mamba3, ExtremeStepsDecaysAndAngles) {
   for (int64_t t = 0; t < c.rows(); ++t)
     for (int64_t h = 0; h < H; ++h) {
       float *row = inputs[0].data() + t * c.width() + scalars;
-      row[h] += 3.0f;                                                       // steps of about 3: angles wrap at every token
-      row[H + h] = t % 5 == 0 ? 100.0f : t % 5 == 1 ? -20.0f : row[H + h];  // decays of about -300 and of the floor
+      row[h] += 3.0f;                                                      // steps of about 3: angles wrap at every token
+      row[H + h] = t % 5 == 0 ? 100.0f : t % 5 == 1 ? -20.0f : row[H + h]; // decays of about -300 and of the floor
       row[2 * H + h] = t % 3 == 0 ? 20.0f : t % 3 == 1 ? -20.0f : row[2 * H + h];
     }
   check(c, inputs, 60);

@@ -96,7 +96,8 @@ Chunk::Chunk(const Shape &s, LaneScratch &scratch) {
 
 /// One row of K or Q: normalised, biased, rotated.
 static inline void loadKey(const Shape &s, const float *__restrict from, float scale, const float *__restrict norm_weight,
-                           const float *__restrict bias, const float *__restrict cosine, const float *__restrict sine, float *__restrict to) {
+                           const float *__restrict bias, const float *__restrict cosine, const float *__restrict sine,
+                           float *__restrict to) {
   int64_t half = s.state / 2;
   if (s.mimo) {
     for (int64_t n = 0; n < s.state; ++n)

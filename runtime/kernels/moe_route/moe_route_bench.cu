@@ -33,14 +33,10 @@ static void bench(int64_t tokens, int64_t cols, int64_t experts, int64_t slots, 
             0, double(tokens * experts * 8 + picks * 8));
   Buffer x(MG_BF16, tokens * cols, 1), rows(MG_BF16, picks * cols, 2), y(MG_BF16, tokens * cols, 3), d_rows(MG_BF16, picks * cols);
   const double row_bytes = 2.0 * cols;
-  printRate("  dispatch", medianMs([&](int) {
-              launch(mg_moe_dispatch, {rows, x, position, offsets}, {tokens, cols, kept, experts});
-            }),
-            0, row_bytes * (tokens + picks));
-  printRate("  combine", medianMs([&](int) {
-              launch(mg_moe_combine, {y, rows, weights, position}, {tokens, cols, kept});
-            }),
-            0, row_bytes * (tokens + picks));
+  printRate("  dispatch", medianMs([&](int) { launch(mg_moe_dispatch, {rows, x, position, offsets}, {tokens, cols, kept, experts}); }), 0,
+            row_bytes * (tokens + picks));
+  printRate("  combine", medianMs([&](int) { launch(mg_moe_combine, {y, rows, weights, position}, {tokens, cols, kept}); }), 0,
+            row_bytes * (tokens + picks));
   printRate("  combine_grad", medianMs([&](int) {
               launch(mg_moe_combine_grad, {d_rows, d_weights, y, rows, weights, position, offsets}, {tokens, cols, kept, experts});
             }),

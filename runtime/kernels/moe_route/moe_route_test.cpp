@@ -15,9 +15,9 @@ struct Route : RouteReference {
   std::vector<int32_t> choice, position, offsets;
 
   explicit Route(const Case &c, float spread = 1.5f)
-      : RouteReference(c), logits(randomValues(c.rows * columns, 1, spread)), bias(randomValues(columns, 2, 0.1f)), weights(c.rows * kept, NAN),
-        losses(2, NAN), statistics(2 * c.experts + 1, NAN), choice(c.rows * kept, -7), position(c.rows * kept, -7),
-        offsets(c.experts + 1, -7) {}
+      : RouteReference(c), logits(randomValues(c.rows * columns, 1, spread)), bias(randomValues(columns, 2, 0.1f)),
+        weights(c.rows * kept, NAN), losses(2, NAN), statistics(2 * c.experts + 1, NAN), choice(c.rows * kept, -7),
+        position(c.rows * kept, -7), offsets(c.experts + 1, -7) {}
 
   Ints ints(int64_t rows) const { return {{"rows", rows}, {"experts", c.experts}, {"nulls", c.nulls}, {"sigmoid", c.sigmoid}}; }
   Ints picking(int64_t rows) const {
@@ -29,7 +29,11 @@ struct Route : RouteReference {
   /// Routing, its statistics and its losses.
   int32_t run() {
     if (int32_t status = call("mg_moe_route",
-                              {{"weights", weights}, {"choice", choice}, {"position", position}, {"offsets", offsets}, {"logits", logits},
+                              {{"weights", weights},
+                               {"choice", choice},
+                               {"position", position},
+                               {"offsets", offsets},
+                               {"logits", logits},
                                c.sigmoid ? Operand("bias", bias) : Operand("bias", nullptr)},
                               picking(c.rows), {{"scale", c.scale}}))
       return status;
@@ -49,7 +53,8 @@ struct Route : RouteReference {
     all.emplace_back("tokens", c.rows);
     EXPECT_EQ(call("mg_moe_route_grad",
                    {{"d_logits", d_logits}, {"d_weights", d_weights}, {"logits", logits}, {"choice", choice}, {"statistics", statistics}},
-                   all, {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}), 0);
+                   all, {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}),
+              0);
     return d_logits;
   }
 
@@ -152,8 +157,13 @@ TEST(MoeRoute, StatisticsOfTwoHalvesAddUp) {
       Ints ints = route.picking(48);
       ints.emplace_back("tokens", 96);
       ASSERT_EQ(call("mg_moe_route_grad",
-                     {{"d_logits", d_logits}, {"d_weights", half_weights}, {"logits", route.logits}, {"choice", route.choice},
-                      {"statistics", sum}}, ints, {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}), 0);
+                     {{"d_logits", d_logits},
+                      {"d_weights", half_weights},
+                      {"logits", route.logits},
+                      {"choice", route.choice},
+                      {"statistics", sum}},
+                     ints, {{"scale", c.scale}, {"aux", c.aux}, {"z", c.z}}),
+                0);
       for (size_t i = 0; i < d_logits.size(); ++i)
         EXPECT_NEAR(d_logits[i], gradient[part * 48 * whole.columns + i], 1e-6);
     }
@@ -165,8 +175,8 @@ TEST(MoeRoute, OfEqualScoresTheLowerIndexWins) {
     Route route({3, 5, 3, 4, sigmoid, 1.0, 0.1, 0.0});
     std::fill(route.bias.begin(), route.bias.end(), 0.0f);
     std::fill(route.logits.begin(), route.logits.end(), 0.5f);
-    route.logits[6 + 4] = 0.75f;                            // token 1: expert 4 first
-    route.logits[12] = -0.0f, route.logits[13] = 0.0f;      // token 2: -0 equals +0, and the null expert comes second
+    route.logits[6 + 4] = 0.75f;                       // token 1: expert 4 first
+    route.logits[12] = -0.0f, route.logits[13] = 0.0f; // token 2: -0 equals +0, and the null expert comes second
     route.logits[14] = route.logits[15] = -1.0f, route.logits[16] = 0.25f, route.logits[17] = -0.5f;
     ASSERT_EQ(route.run(), 0);
     EXPECT_EQ(route.choice, (std::vector<int32_t>{0, 1, 2, 0, 1, 4, 0, 1, 4}));

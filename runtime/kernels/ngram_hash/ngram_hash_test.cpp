@@ -32,7 +32,8 @@ std::vector<int32_t> findRows(int64_t batch, int64_t sequence, std::vector<int32
       table.push_back(int64_t(megacc::draw(megacc::streamKey(seed, "ngram_hash.multipliers"), j * longest + i) >> 33 | 1));
   }
   EXPECT_EQ(call("mg_ngram_rows", {{"ids", rows}, {"tokens", tokens}, Operand::documents(documents), {"table", table}},
-                 {{"batch", batch}, {"sequence", sequence}, {"count", count}, {"longest", longest}}), 0);
+                 {{"batch", batch}, {"sequence", sequence}, {"count", count}, {"longest", longest}}),
+            0);
   return rows;
 }
 

@@ -5,8 +5,7 @@ using namespace megacc::test;
 namespace {
 
 int32_t update(Values &w, Values &m, Values &v, const Values &g, const Values &norm, const Values &scalars, int64_t decays) {
-  return call("mg_adamw",
-              {{"weight", w}, {"m", m}, {"v", v}, {"gradient", g}, {"norm", norm}, {"scalars", scalars}},
+  return call("mg_adamw", {{"weight", w}, {"m", m}, {"v", v}, {"gradient", g}, {"norm", norm}, {"scalars", scalars}},
               {{"count", int64_t(w.size())}, {"decays", decays}},
               {{"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}, {"decay", 0.1}, {"clip", 1.0}});
 }

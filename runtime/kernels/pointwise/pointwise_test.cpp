@@ -84,7 +84,8 @@ TEST(Accumulate, OverwritesFirstAndAddsLater) {
 TEST(Accumulate, SumsTheTermsOfALoss) {
   Values sum(1, NAN), a = {1}, b = {2}, c = {4};
   ASSERT_EQ(call("mg_accumulate_terms", {{"sum", sum}, {"part", a}, {"part", b}, {"part", c}}, {{"accumulate", 1}, {"parts", 3}},
-                 {{"scale", 0.5}}), 0);
+                 {{"scale", 0.5}}),
+            0);
   EXPECT_EQ(sum[0], 3.5f);
   ASSERT_EQ(call("mg_accumulate_terms", {{"sum", sum}, {"part", b}}, {{"accumulate", 1}, {"parts", 1}}, {{"scale", 0.5}}, 1), 0);
   EXPECT_EQ(sum[0], 4.5f);

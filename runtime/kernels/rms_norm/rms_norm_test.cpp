@@ -24,9 +24,10 @@ TEST(RmsNorm, MatchesFiniteDifferences) {
     ASSERT_EQ(call("mg_rms_norm", {{"y", y}, {"rstd", rstd}, given_x, given_weight}, sizes, {{"eps", 1e-5}}), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
     auto grad = [&](Values &to, Operand cache) {
-      return call("mg_rms_norm_grad",
-                  {{"d_x", to.data(), rows * cols}, {"d_weight", to.data() + rows * cols, cols}, {"d_y", d_y}, given_x, given_weight,
-                   cache}, summed, {{"eps", 1e-5}});
+      return call(
+          "mg_rms_norm_grad",
+          {{"d_x", to.data(), rows * cols}, {"d_weight", to.data() + rows * cols, cols}, {"d_y", d_y}, given_x, given_weight, cache},
+          summed, {{"eps", 1e-5}});
     };
     ASSERT_EQ(grad(gradient, {"rstd", rstd}), 0);
     EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-5);

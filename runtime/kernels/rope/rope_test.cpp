@@ -14,8 +14,8 @@ TEST(Rope, RotatesPairsAndTurnsBack) {
         pair[0] = a * std::cos(angle) - b * std::sin(angle);
         pair[width / 2] = a * std::sin(angle) + b * std::cos(angle);
       }
-  Ints ints = {{"rows", batch * sequence}, {"sequence", sequence}, {"heads", heads}, {"head_dim", head_dim}, {"offset", offset},
-               {"width", width}, {"inverse", 0}};
+  Ints ints = {{"rows", batch * sequence}, {"sequence", sequence}, {"heads", heads}, {"head_dim", head_dim},
+               {"offset", offset},         {"width", width},       {"inverse", 0}};
   ASSERT_EQ(call("mg_rope", {{"y", y}, {"x", x}}, ints, {{"theta", 500.0}}), 0);
   EXPECT_LT(relativeError(y, expected), 1e-6);
   // The inverse is the gradient, since a rotation is orthogonal.

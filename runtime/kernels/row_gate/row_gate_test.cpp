@@ -16,9 +16,11 @@ TEST(RowGate, MatchesFiniteDifferences) {
     Ints sizes = {{"rows", rows}, {"cols", cols}};
     ASSERT_EQ(call("mg_row_gate", {{"y", y}, given_x, given_gate}, sizes), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
-    ASSERT_EQ(call("mg_row_gate_grad",
-                   {{"d_x", gradient.data(), rows * cols}, {"d_gate", gradient.data() + rows * cols, rows}, {"d_y", d_y}, given_x,
-                    given_gate}, sizes), 0);
+    ASSERT_EQ(
+        call("mg_row_gate_grad",
+             {{"d_x", gradient.data(), rows * cols}, {"d_gate", gradient.data() + rows * cols, rows}, {"d_y", d_y}, given_x, given_gate},
+             sizes),
+        0);
     EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-6);
   }
 }

@@ -27,8 +27,9 @@ void check(int64_t rows, int64_t cols) {
   ASSERT_EQ(call("mg_skip_gate", operands, {{"rows", rows}, {"cols", cols}}), 0);
   EXPECT_LT(relativeError(y, reference(widen(all))), 1e-5);
   operands = inputs;
-  operands.insert(operands.end(), {{"d_x", d, count}, {"d_v", d + count, count}, {"d_gate", d + 2 * count, count},
-                                   {"d_skip", d + 3 * count, cols}, {"d_y", d_y}});
+  operands.insert(
+      operands.end(),
+      {{"d_x", d, count}, {"d_v", d + count, count}, {"d_gate", d + 2 * count, count}, {"d_skip", d + 3 * count, cols}, {"d_y", d_y}});
   ASSERT_EQ(call("mg_skip_gate_grad", operands, {{"rows", rows}, {"cols", cols}, {"accumulate", 1}}), 0);
   EXPECT_LT(relativeError(d_all, numericGradient(reference, widen(all), d_y)), 1e-4);
   Values once(d + 3 * count, d + 3 * count + cols);
