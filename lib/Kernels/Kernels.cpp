@@ -4,7 +4,7 @@
 
 #include "megacc/KernelSignatures.h"
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
@@ -58,6 +58,35 @@ static SmallVector<StringRef> splitWords(StringRef text) {
   return words;
 }
 
+namespace {
+/// A line of kernels.def, cut once.
+struct SignatureWords {
+  struct Operand {
+    StringRef role, name, typeClass;
+  };
+  SmallVector<Operand> operands;
+  SmallVector<StringRef> ints, doubles;
+};
+} // namespace
+
+static const SignatureWords *findWords(StringRef symbol) {
+  static const StringMap<SignatureWords> table = [] {
+    StringMap<SignatureWords> all;
+    for (const KernelSignature &signature : kernelSignatures) {
+      SignatureWords &words = all[signature.symbol];
+      words.ints = splitWords(signature.ints), words.doubles = splitWords(signature.doubles);
+      for (StringRef word : splitWords(signature.operands)) {
+        auto [role, rest] = word.split(':');
+        auto [name, typeClass] = rest.split(':');
+        words.operands.push_back({role, name, typeClass});
+      }
+    }
+    return all;
+  }();
+  auto found = table.find(symbol);
+  return found == table.end() ? nullptr : &found->second;
+}
+
 static std::string print(mlir::Type type) {
   std::string text;
   raw_string_ostream(text) << type;
@@ -81,21 +110,16 @@ static std::string checkType(const Record &record, const LaunchOperand &operand,
 
 /// Empty if the query has what the kernel's line of kernels.def asks for, else the first difference.
 static std::string checkSignature(const Record &record, const KernelQuery &query) {
-  const KernelSignature *signature = nullptr;
-  for (const KernelSignature &candidate : kernelSignatures)
-    if (record.symbol == candidate.symbol)
-      signature = &candidate;
+  const SignatureWords *signature = findWords(record.symbol);
   if (!signature)
     return record.symbol + " is not in kernels.def";
 
-  StringSet<> known;
-  for (StringRef word : splitWords(signature->operands)) {
-    auto [role, rest] = word.split(':');
-    auto [ours, typeClass] = rest.split(':');
+  SmallVector<StringRef> known;
+  for (auto [role, ours, typeClass] : signature->operands) {
     if (role == "scratch" || role == "table")
       continue;
     StringRef name = record.getQueryName(ours);
-    known.insert(name);
+    known.push_back(name);
     int64_t count = 0;
     for (const LaunchOperand &operand : query.operands) {
       if (operand.name != name)
@@ -114,12 +138,15 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
     }
   }
   for (const LaunchOperand &operand : query.operands)
-    if (!known.contains(operand.name))
+    if (!is_contained(known, operand.name))
       return "operand " + operand.name + " is none of " + record.symbol;
-  for (StringRef name : splitWords(signature->ints))
-    if (!getLaunchInt(record, query, name))
+  std::vector<std::pair<std::string, int64_t>> tuned;
+  if (record.tuning)
+    tuned = record.tuning(query);
+  for (StringRef name : signature->ints)
+    if (!query.findInt(name) && none_of(tuned, [&](const auto &parameter) { return parameter.first == name; }))
       return "the integer " + name.str() + " is missing";
-  for (StringRef name : splitWords(signature->doubles))
+  for (StringRef name : signature->doubles)
     if (none_of(query.doubles, [&](const auto &real) { return real.first == name; }))
       return "the number " + name.str() + " is missing";
   return "";
@@ -131,18 +158,17 @@ std::string explainMisfit(const Record &record, const KernelQuery &query) {
 }
 
 const Record *match(StringRef target, const KernelQuery &query, std::string *why) {
-  std::string near;
-  for (const Record &record : allRecords()) {
-    if (record.family != query.family)
-      continue;
-    std::string misfit = record.target == target ? explainMisfit(record, query) : "is of target " + record.target;
-    if (misfit.empty())
+  for (const Record &record : allRecords())
+    if (record.target == target && record.family == query.family && explainMisfit(record, query).empty())
       return &record;
-    near += "\n  " + record.name + ": " + misfit;
-  }
-  if (why)
-    *why = "no kernel of target " + target.str() + " serves '" + query.family +
-           (near.empty() ? "': no target has one" : "'; the nearest are:" + near);
+  if (!why)
+    return nullptr;
+  std::string near;
+  for (const Record &record : allRecords())
+    if (record.family == query.family)
+      near += "\n  " + record.name + ": " + (record.target == target ? explainMisfit(record, query) : "is of target " + record.target);
+  *why = "no kernel of target " + target.str() + " serves '" + query.family +
+         (near.empty() ? "': no target has one" : "'; the nearest are:" + near);
   return nullptr;
 }
 

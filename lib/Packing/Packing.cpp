@@ -9,8 +9,6 @@ namespace megacc {
 
 static int64_t roundUp(int64_t bytes, int64_t alignment) { return (bytes + alignment - 1) / alignment * alignment; }
 
-static bool meet(const Buffer &a, const Buffer &b) { return a.first <= b.last && b.first <= a.last; }
-
 /// The most bytes alive at one step: a sweep over begins and ends.
 static int64_t mostAlive(std::span<const Buffer> buffers, int64_t alignment) {
   std::vector<std::pair<int64_t, int64_t>> changes;
@@ -25,30 +23,42 @@ static int64_t mostAlive(std::span<const Buffer> buffers, int64_t alignment) {
   return most;
 }
 
-/// Gives every buffer, in this order, the smallest hole it fits into among those it meets.
-static Packing place(std::span<const Buffer> buffers, std::span<const size_t> order, int64_t alignment) {
+namespace {
+/// A buffer that has its place. They are gone through for every buffer, so they lie one after the other.
+struct Placed {
+  int64_t first, last, offset, end;
+};
+} // namespace
+
+/// Gives every buffer, in this order, the smallest hole it fits into among those it meets. Gives up where `limit` bytes do not do.
+static Packing place(std::span<const Buffer> buffers, std::span<const size_t> order, int64_t alignment, int64_t limit) {
   Packing packing;
   packing.offsets.assign(buffers.size(), 0);
-  std::vector<size_t> placed; // by offset
+  std::vector<Placed> placed; // by offset
+  placed.reserve(buffers.size());
   for (size_t index : order) {
-    int64_t bytes = roundUp(buffers[index].bytes, alignment);
+    const Buffer &buffer = buffers[index];
+    int64_t bytes = roundUp(buffer.bytes, alignment);
     if (bytes == 0)
       continue;
     int64_t end = 0, offset = -1, smallest = std::numeric_limits<int64_t>::max();
-    for (size_t other : placed) {
-      if (!meet(buffers[index], buffers[other]))
+    for (const Placed &other : placed) {
+      if (buffer.first > other.last || other.first > buffer.last)
         continue;
-      int64_t hole = packing.offsets[other] - end;
+      int64_t hole = other.offset - end;
       if (hole >= bytes && hole < smallest) {
         smallest = hole;
         offset = end;
       }
-      end = std::max(end, packing.offsets[other] + roundUp(buffers[other].bytes, alignment));
+      end = std::max(end, other.end);
     }
-    packing.offsets[index] = offset < 0 ? end : offset;
-    packing.bytes = std::max(packing.bytes, packing.offsets[index] + bytes);
-    auto after = [&](size_t a, size_t b) { return packing.offsets[a] < packing.offsets[b]; };
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), index, after), index);
+    offset = offset < 0 ? end : offset;
+    packing.offsets[index] = offset;
+    packing.bytes = std::max(packing.bytes, offset + bytes);
+    if (packing.bytes > limit)
+      return packing;
+    auto after = [](int64_t offset, const Placed &other) { return offset < other.offset; };
+    placed.insert(std::upper_bound(placed.begin(), placed.end(), offset, after), {buffer.first, buffer.last, offset, offset + bytes});
   }
   return packing;
 }
@@ -64,9 +74,9 @@ Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment) {
     return std::tuple(buffers[a].first, -buffers[a].bytes, a) < std::tuple(buffers[b].first, -buffers[b].bytes, b);
   });
   int64_t lowerBound = mostAlive(buffers, alignment);
-  Packing best = place(buffers, bySize, alignment);
+  Packing best = place(buffers, bySize, alignment, std::numeric_limits<int64_t>::max());
   if (best.bytes > lowerBound)
-    if (Packing other = place(buffers, byUse, alignment); other.bytes < best.bytes)
+    if (Packing other = place(buffers, byUse, alignment, best.bytes); other.bytes < best.bytes)
       best = std::move(other);
   best.lowerBound = lowerBound;
   return best;

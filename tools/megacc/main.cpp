@@ -8,6 +8,7 @@
 #include "CLI/CLI.hpp"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -41,8 +42,9 @@ LogicalResult runPipeline(ModuleOp module, Pipeline build) {
   if (failed(applyPassManagerCLOptions(passes)))
     return failure();
   applyDefaultTimingPassManagerCLOptions(passes);
+  passes.enableVerifier(false); // once at the end, not after every pass; megacc-opt does after every pass
   build(passes);
-  return passes.run(module);
+  return success(succeeded(passes.run(module)) && succeeded(verify(module)));
 }
 
 /// The launches of one model, or null where part of it cannot be lowered yet. The reasons are those a compile would give.
