@@ -42,11 +42,6 @@ int64_t megacc::rt::getMgType(Type element) {
       .Default([](Type) { return MG_RAW; });
 }
 
-StringRef megacc::rt::getPath(Operation *op) {
-  auto name = op->getLoc()->findInstanceOf<NameLoc>();
-  return name ? name.getName().strref() : StringRef();
-}
-
 //===- ranges -------------------------------------------------------------===//
 
 LogicalResult RangeAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t segment, int64_t offset, int64_t bytes,

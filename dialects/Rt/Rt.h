@@ -43,9 +43,6 @@ struct Access {
 /// The accesses of a launch; absent operands are left out. A sum is read too where the integer `accumulate` is not 0.
 llvm::SmallVector<Access> getAccesses(CallOp call);
 
-/// "blocks.2.mixer/in_proj": the name of an op's location.
-llvm::StringRef getPath(mlir::Operation *op);
-
 } // namespace megacc::rt
 
 #endif

@@ -70,11 +70,6 @@ Phase megacc::step::getPhase(Operation *op) {
   return phase ? phase.getValue() : Phase::forward;
 }
 
-StringRef megacc::step::getPath(Operation *op) {
-  auto name = op->getLoc()->findInstanceOf<NameLoc>();
-  return name ? name.getName().strref() : StringRef();
-}
-
 bool megacc::step::hasGroup(ModuleOp module, Group group) {
   return llvm::any_of(module.getOps<ParameterOp>(), [&](ParameterOp parameter) { return parameter.getGroup() == group; });
 }

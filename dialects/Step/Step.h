@@ -47,9 +47,6 @@ llvm::StringRef getTarget(mlir::Operation *op);
 int64_t getBlock(mlir::Operation *op);
 Phase getPhase(mlir::Operation *op);
 
-/// "blocks.2.mixer/in_proj": the name of an op's location.
-llvm::StringRef getPath(mlir::Operation *op);
-
 /// Trained parameters of a group: whether there are any, and their elements where each starts at a multiple of 128 and the group ends at
 /// one.
 bool hasGroup(mlir::ModuleOp module, Group group);

@@ -140,11 +140,8 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
   for (const LaunchOperand &operand : query.operands)
     if (!is_contained(known, operand.name))
       return "operand " + operand.name + " is none of " + record.symbol;
-  std::vector<std::pair<std::string, int64_t>> tuned;
-  if (record.tuning)
-    tuned = record.tuning(query);
   for (StringRef name : signature->ints)
-    if (!query.findInt(name) && none_of(tuned, [&](const auto &parameter) { return parameter.first == name; }))
+    if (!getLaunchInt(record, query, name))
       return "the integer " + name.str() + " is missing";
   for (StringRef name : signature->doubles)
     if (none_of(query.doubles, [&](const auto &real) { return real.first == name; }))

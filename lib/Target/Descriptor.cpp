@@ -1,5 +1,6 @@
 #include "lib/Target/Descriptor.h"
 
+#include "dialects/Interfaces/OpPath.h"
 #include "dialects/Rt/Rt.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -79,7 +80,7 @@ static json::Object describe(rt::OutputOp op) {
 static json::Object describe(rt::CallOp op) {
   return json::Object{{"kernel", op.getKernel()},
                       {"block", int64_t(op.getBlock())},
-                      {"path", rt::getPath(op)},
+                      {"path", getPath(op)},
                       {"flops", int64_t(op.getFlops())},
                       {"bytes", int64_t(op.getMovedBytes())}};
 }

@@ -1,4 +1,5 @@
 //===- PlanMemory.cpp - which caches are kept ------------------------------===//
+#include "dialects/Interfaces/OpPath.h"
 #include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"
 

@@ -1,4 +1,5 @@
 //===- BuildReceipt.cpp - what runs in every slot -------------------------===//
+#include "dialects/Interfaces/OpPath.h"
 #include "passes/rt/Passes.h"
 
 #include "llvm/ADT/MapVector.h"

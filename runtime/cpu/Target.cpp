@@ -1,7 +1,7 @@
 // The CPU as a target (StepABI.h): its memory is the program's own, and every call is done when it returns.
-#include "megacc/KernelSignatures.h"
 #include "megacc/StepABI.h"
 #include "runtime/core/Gemm.h"
+#include "runtime/core/KernelEntries.h"
 #include "runtime/core/Status.h"
 #include "runtime/core/ThreadPool.h"
 #include "runtime/cpu/Arena.h"
@@ -9,26 +9,8 @@
 #include <cstring>
 #include <iterator>
 
-extern "C" {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *);
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-}
-
 namespace megacc::runtime {
 namespace {
-
-enum Position {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) position_##symbol,
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-};
-
-const MgKernelEntry kernels[] = {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, kernelSignatures[position_##symbol].text, symbol},
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-};
 
 int32_t order(MgContext *, int64_t, int64_t) { return 0; }
 
@@ -57,8 +39,8 @@ int32_t synchronize(MgContext *) { return 0; }
 const MgTarget target = {
     .abi = MEGACC_ABI_VERSION,
     .name = "cpu",
-    .kernels = kernels,
-    .kernel_count = std::size(kernels),
+    .kernels = kernel_entries,
+    .kernel_count = std::size(kernel_entries),
     .reserve = reserveArena,
     .release = releaseArena,
     .open = open,

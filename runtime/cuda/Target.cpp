@@ -1,6 +1,6 @@
 // The card as a target (StepABI.h): one allocation for the arena, two streams, a captured step as a CUDA graph.
-#include "megacc/KernelSignatures.h"
 #include "megacc/StepABI.h"
+#include "runtime/core/KernelEntries.h"
 #include "runtime/core/Status.h"
 
 #include <cuda_runtime.h>
@@ -8,26 +8,8 @@
 #include <string>
 #include <vector>
 
-extern "C" {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *);
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-}
-
 namespace megacc::runtime::cuda {
 namespace {
-
-enum Position {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) position_##symbol,
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-};
-
-const MgKernelEntry kernels[] = {
-#define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, kernelSignatures[position_##symbol].text, symbol},
-#include "megacc/kernels.def"
-#undef MEGACC_KERNEL
-};
 
 /// What a context owns besides its streams: the events that order them.
 struct Library {
@@ -188,8 +170,8 @@ void setThreads(int32_t) {}
 const MgTarget target = {
     .abi = MEGACC_ABI_VERSION,
     .name = "sm_90a",
-    .kernels = kernels,
-    .kernel_count = std::size(kernels),
+    .kernels = kernel_entries,
+    .kernel_count = std::size(kernel_entries),
     .reserve = reserve,
     .release = release,
     .open = open,

@@ -18,7 +18,8 @@ rt.func @micro_batch {
   rt.call @mg_copy(out temporaries[256 : 32] value 1, in temporaries[0 : 32] value 0) {count = 8} block 0 cost 0 64
   rt.call @mg_copy(out gradients[0 : 32], in temporaries[256 : 32] value 1) {count = 8} block 0 cost 0 64
   rt.call @mg_copy(out temporaries[512 : 64] value 2, in temporaries[0 : 64] value 0) {count = 16} block 0 cost 0 128
-  rt.call @mg_add(out gradients[64 : 64], in temporaries[512 : 64] value 2, in temporaries[512 : 64] value 2) {count = 16} block 0 cost 0 192
+  rt.call @mg_add(out gradients[64 : 64], in temporaries[512 : 64] value 2, in temporaries[512 : 64] value 2)
+      {count = 16} block 0 cost 0 192
 }
 rt.func @update {
   rt.call @mg_copy(out weights[0 : 64], in gradients[0 : 64]) {count = 16} block -1 cost 0 100
