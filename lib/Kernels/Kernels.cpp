@@ -43,12 +43,19 @@ const Record *findRecord(StringRef name) {
 }
 
 std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &query, StringRef name) {
-  if (std::optional<int64_t> value = query.findInt(name))
+  if (std::optional<int64_t> value = query.findInt(record.getQueryName(name)))
     return value;
   if (record.tuning)
     for (const auto &[key, value] : record.tuning(query))
       if (key == name)
         return value;
+  return std::nullopt;
+}
+
+std::optional<double> getLaunchDouble(const Record &record, const KernelQuery &query, StringRef name) {
+  for (const auto &[key, value] : query.doubles)
+    if (key == record.getQueryName(name))
+      return value;
   return std::nullopt;
 }
 
@@ -144,7 +151,7 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
     if (!getLaunchInt(record, query, name))
       return "the integer " + name.str() + " is missing";
   for (StringRef name : signature->doubles)
-    if (none_of(query.doubles, [&](const auto &real) { return real.first == name; }))
+    if (!getLaunchDouble(record, query, name))
       return "the number " + name.str() + " is missing";
   return "";
 }

@@ -44,14 +44,14 @@ struct Record {
   /// (output, input) operands, by name, that may share memory.
   std::vector<std::pair<std::string, std::string>> inPlace;
   std::vector<Cache> caches;
-  /// Operands of kernels.def that the query calls otherwise: (kernels.def, query). In a fused group the operands of op i > 0 are called
-  /// "family.name".
+  /// Operands and parameters of kernels.def that the query calls otherwise: (kernels.def, query). In a fused group those of op i > 0 are
+  /// called "family.name".
   std::vector<std::pair<std::string, std::string>> renamed;
   /// The same numbers, bit for bit, on every call.
   bool deterministic = true;
 
   int64_t getScratch(const KernelQuery &query) const { return scratch ? scratch(query) : 0; }
-  /// What a query calls an operand of kernels.def.
+  /// What a query calls an operand or parameter of kernels.def.
   llvm::StringRef getQueryName(llvm::StringRef operand) const {
     for (const auto &[own, other] : renamed)
       if (own == operand)
@@ -73,6 +73,8 @@ std::string explainMisfit(const Record &record, const KernelQuery &query);
 
 /// The value of an integer parameter of the launch: the query's, else the record's.
 std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &query, llvm::StringRef name);
+/// The value of a floating point parameter of the launch.
+std::optional<double> getLaunchDouble(const Record &record, const KernelQuery &query, llvm::StringRef name);
 
 // One file a family; each adds its records.
 void addExpertRecords(std::vector<Record> &records);

@@ -54,12 +54,29 @@ private:
     Operation *keeping = builder.create(state);
     keeping->setAttr("cached", names);
     op->replaceAllUsesWith(keeping->getResults().take_front(op->getNumResults()));
+    ValueRange caches = keeping->getResults().drop_front(op->getNumResults());
+    op->erase();
+    if (auto fused = dyn_cast<FusedOp>(keeping->getParentOp()))
+      caches = yieldMore(fused, caches);
     for (CacheOpInterface gradient : gradients) {
-      gradient.getCachesMutable().append(keeping->getResults().drop_front(op->getNumResults()));
+      gradient.getCachesMutable().append(caches);
       gradient.setCachedAttr(names);
     }
-    op->erase();
     return success();
+  }
+
+  /// Makes values of a group results of it. Returns these results.
+  ResultRange yieldMore(FusedOp fused, ValueRange values) {
+    auto yield = cast<YieldOp>(fused.getBody().front().back());
+    yield->insertOperands(yield->getNumOperands(), values);
+    OpBuilder builder(fused);
+    auto wider = FusedOp::create(builder, fused.getLoc(), yield->getOperandTypes());
+    wider->setAttrs(fused->getAttrs());
+    wider.getBody().takeBody(fused.getBody());
+    unsigned count = fused->getNumResults();
+    fused->replaceAllUsesWith(wider->getResults().take_front(count));
+    fused->erase();
+    return wider->getResults().drop_front(count);
   }
 };
 

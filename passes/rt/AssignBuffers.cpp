@@ -42,10 +42,10 @@ private:
     }
     SmallVector<double> doubles;
     for (StringRef name : kernel->doubles) {
-      auto found = llvm::find_if(launch.query.doubles, [&](const auto &entry) { return entry.first == name; });
-      if (found == launch.query.doubles.end())
+      std::optional<double> value = getLaunchDouble(*launch.record, launch.query, name);
+      if (!value)
         return launch.op->emitOpError("internal: its query does not say \"") << name << "\"";
-      doubles.push_back(found->second);
+      doubles.push_back(*value);
     }
     SmallVector<Attribute> ranges;
     int64_t stateBytes = 0;

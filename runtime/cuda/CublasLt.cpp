@@ -1,12 +1,15 @@
 #include "runtime/cuda/CublasLt.h"
 #include "runtime/core/Status.h"
 
+#include <algorithm>
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 #include <dlfcn.h>
 #include <map>
 #include <mutex>
+#include <sstream>
 #include <tuple>
+#include <vector>
 
 namespace megacc::runtime {
 
@@ -20,7 +23,7 @@ struct Library {
   each(cublasLtCreate) each(cublasLtMatmul) each(cublasLtMatmulAlgoGetHeuristic) each(cublasLtMatmulDescCreate)                            \
       each(cublasLtMatmulDescDestroy) each(cublasLtMatmulDescSetAttribute) each(cublasLtMatrixLayoutCreate)                                \
           each(cublasLtMatrixLayoutDestroy) each(cublasLtMatmulPreferenceCreate) each(cublasLtMatmulPreferenceDestroy)                     \
-              each(cublasLtMatmulPreferenceSetAttribute) each(cublasLtGetStatusString)
+              each(cublasLtMatmulPreferenceSetAttribute) each(cublasLtGetStatusString) each(cublasLtGetVersion)
 #define MEMBER(name) decltype(&::name) name = nullptr;
   FUNCTIONS(MEMBER)
 #undef MEMBER
@@ -40,13 +43,31 @@ struct Library {
 #undef FUNCTIONS
 };
 
-/// Opened once; handles and algorithms are kept a device.
+/// What an algorithm is chosen for.
+struct Key {
+  MatrixProduct product;
+  bool adds;
+
+  bool operator<(const Key &other) const { return tie() < other.tie(); }
+  std::tuple<int64_t, int64_t, int64_t, bool, bool, int, bool> tie() const {
+    const MatrixProduct &p = product;
+    return {p.m, p.n, p.k, p.transpose_a, p.transpose_b, int(p.d_type), adds};
+  }
+};
+
+/// Microseconds are known after a calibration alone.
+struct Choice {
+  cublasLtMatmulAlgo_t algorithm;
+  double microseconds = 0, first_microseconds = 0;
+};
+
+/// Of the one card that a process uses.
 struct State {
   std::mutex mutex;
   Library library;
-  bool opened = false;
-  std::map<int, cublasLtHandle_t> handles;
-  std::map<std::pair<int, MatrixProduct>, cublasLtMatmulAlgo_t> algorithms;
+  cublasLtHandle_t handle = nullptr;
+  bool calibrating = false;
+  std::map<Key, Choice> choices;
 };
 
 State &state() {
@@ -106,54 +127,181 @@ private:
   }
 };
 
-} // namespace
+/// Everything of one product that a call of the library takes.
+struct Call {
+  const Library &library;
+  cublasLtHandle_t handle;
+  const Descriptors &descriptors;
+  const void *a, *b, *c;
+  void *d, *workspace;
+  cudaStream_t stream;
 
-bool MatrixProduct::operator<(const MatrixProduct &other) const {
-  auto key = [](const MatrixProduct &p) { return std::make_tuple(p.m, p.n, p.k, p.transpose_a, p.transpose_b, int(p.d_type), p.add); };
-  return key(*this) < key(other);
-}
-
-int32_t multiplyMatrices(const MgLaunch *launch, const MatrixProduct &product, const void *a, const void *b, void *d, void *workspace) {
-  State &shared = state();
-  std::lock_guard lock(shared.mutex);
-  const Library &library = shared.library;
-  if (!shared.opened) {
-    if (const char *missing = shared.library.open())
-      return mg_fail("%s; fix: install cuBLAS 13, or put its folder into LD_LIBRARY_PATH", missing);
-    shared.opened = true;
+  cublasStatus_t run(const cublasLtMatmulAlgo_t &algorithm) const {
+    const float alpha = 1.0f, beta = c ? 1.0f : 0.0f;
+    return library.cublasLtMatmul(handle, descriptors.operation, &alpha, b, descriptors.first, a, descriptors.second, &beta, c ? c : d,
+                                  descriptors.result, d, descriptors.result, &algorithm, workspace, cublas_workspace_bytes, stream);
   }
-  auto fail = [&](const char *what, cublasStatus_t status) {
-    return mg_fail("%s: %s for a product of %lld x %lld x %lld", what, library.cublasLtGetStatusString(status), (long long)product.m,
-                   (long long)product.n, (long long)product.k);
-  };
-  int device = 0;
-  if (cudaError_t error = cudaGetDevice(&device))
-    return mg_fail("cudaGetDevice: %s", cudaGetErrorString(error));
-  cublasLtHandle_t &handle = shared.handles[device];
-  if (!handle)
-    if (cublasStatus_t status = library.cublasLtCreate(&handle))
-      return fail("cublasLtCreate", status);
 
-  Descriptors descriptors(library);
-  if (cublasStatus_t status = descriptors.create(product))
-    return fail("cuBLASLt's descriptors", status);
-  auto found = shared.algorithms.find({device, product});
-  if (found == shared.algorithms.end()) {
-    cublasLtMatmulHeuristicResult_t answer;
+  /// The heuristic's answers, best first, at most `most`.
+  cublasStatus_t askHeuristic(int most, std::vector<cublasLtMatmulAlgo_t> &algorithms) const {
+    std::vector<cublasLtMatmulHeuristicResult_t> answers(most);
     int count = 0;
     cublasStatus_t status =
         library.cublasLtMatmulAlgoGetHeuristic(handle, descriptors.operation, descriptors.first, descriptors.second, descriptors.result,
-                                               descriptors.result, descriptors.preference, 1, &answer, &count);
-    if (status || count == 0)
-      return fail("cublasLtMatmulAlgoGetHeuristic", status ? status : CUBLAS_STATUS_NOT_SUPPORTED);
-    found = shared.algorithms.emplace(std::make_pair(device, product), answer.algo).first;
+                                               descriptors.result, descriptors.preference, most, answers.data(), &count);
+    for (int i = 0; i < count; ++i)
+      if (answers[i].state == CUBLAS_STATUS_SUCCESS)
+        algorithms.push_back(answers[i].algo);
+    return status ? status : algorithms.empty() ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS;
   }
-  float alpha = 1.0f, beta = product.add ? 1.0f : 0.0f;
-  cublasStatus_t status =
-      library.cublasLtMatmul(handle, descriptors.operation, &alpha, b, descriptors.first, a, descriptors.second, &beta, d,
-                             descriptors.result, d, descriptors.result, &found->second, workspace, cublas_workspace_bytes,
-                             static_cast<cudaStream_t>(launch->context->streams[launch->stream]));
+
+  /// The median of some runs in microseconds; negative where the algorithm fails.
+  double time(const cublasLtMatmulAlgo_t &algorithm) const {
+    constexpr int runs = 7;
+    cudaEvent_t events[runs + 1];
+    for (cudaEvent_t &event : events)
+      cudaEventCreate(&event);
+    bool good = run(algorithm) == CUBLAS_STATUS_SUCCESS;
+    cudaEventRecord(events[0], stream);
+    for (int i = 0; i < runs && good; ++i) {
+      good = run(algorithm) == CUBLAS_STATUS_SUCCESS;
+      cudaEventRecord(events[i + 1], stream);
+    }
+    good = cudaStreamSynchronize(stream) == cudaSuccess && good;
+    float milliseconds[runs] = {};
+    for (int i = 0; i < runs && good; ++i)
+      good = cudaEventElapsedTime(&milliseconds[i], events[i], events[i + 1]) == cudaSuccess;
+    for (cudaEvent_t event : events)
+      cudaEventDestroy(event);
+    std::sort(milliseconds, milliseconds + runs);
+    return good ? 1e3 * milliseconds[runs / 2] : -1;
+  }
+
+  /// The heuristic's first answer; while calibrating the fastest of its answers, where it beats the first by more than noise.
+  cublasStatus_t choose(bool calibrating, Choice &choice) const {
+    constexpr double gain = 0.98;
+    std::vector<cublasLtMatmulAlgo_t> algorithms;
+    if (cublasStatus_t status = askHeuristic(calibrating ? 24 : 1, algorithms))
+      return status;
+    choice.algorithm = algorithms.front();
+    if (!calibrating)
+      return CUBLAS_STATUS_SUCCESS;
+    choice.microseconds = choice.first_microseconds = time(algorithms.front());
+    for (const cublasLtMatmulAlgo_t &algorithm : algorithms)
+      if (double microseconds = time(algorithm);
+          microseconds > 0 && microseconds < choice.microseconds && microseconds < gain * choice.first_microseconds)
+        choice.algorithm = algorithm, choice.microseconds = microseconds;
+    return CUBLAS_STATUS_SUCCESS;
+  }
+};
+
+/// Opens the library and makes its handle. Returns 0, or records an error.
+int32_t openLibrary(State &shared) {
+  if (shared.handle)
+    return 0;
+  if (const char *missing = shared.library.open())
+    return mg_fail("%s; fix: install cuBLAS 13, or put its folder into LD_LIBRARY_PATH", missing);
+  if (cublasStatus_t status = shared.library.cublasLtCreate(&shared.handle))
+    return mg_fail("cublasLtCreate: %s", shared.library.cublasLtGetStatusString(status));
+  return 0;
+}
+
+/// What choices hold for.
+std::string describeMachine(const Library &library) {
+  cudaDeviceProp card;
+  int driver = 0;
+  if (cudaGetDeviceProperties(&card, 0) != cudaSuccess || cudaDriverGetVersion(&driver) != cudaSuccess)
+    return "no card";
+  return std::string(card.name) + ", driver " + std::to_string(driver) + ", cuBLASLt " + std::to_string(library.cublasLtGetVersion());
+}
+
+} // namespace
+
+int32_t multiplyMatrices(const MgLaunch *launch, const MatrixProduct &product, const void *a, const void *b, const void *c, void *d,
+                         void *workspace) {
+  State &shared = state();
+  std::lock_guard lock(shared.mutex);
+  if (int32_t status = openLibrary(shared))
+    return status;
+  auto fail = [&](const char *what, cublasStatus_t status) {
+    return mg_fail("%s: %s for a product of %lld x %lld x %lld", what, shared.library.cublasLtGetStatusString(status), (long long)product.m,
+                   (long long)product.n, (long long)product.k);
+  };
+  Descriptors descriptors(shared.library);
+  if (cublasStatus_t status = descriptors.create(product))
+    return fail("cuBLASLt's descriptors", status);
+  Call call = {shared.library,
+               shared.handle,
+               descriptors,
+               a,
+               b,
+               c,
+               d,
+               workspace,
+               static_cast<cudaStream_t>(launch->context->streams[launch->stream])};
+  const Key key = {product, c != nullptr};
+  auto found = shared.choices.find(key);
+  if (found == shared.choices.end()) {
+    Choice choice;
+    if (cublasStatus_t status = call.choose(shared.calibrating, choice))
+      return fail("cublasLtMatmulAlgoGetHeuristic", status);
+    found = shared.choices.emplace(key, choice).first;
+  }
+  cublasStatus_t status = call.run(found->second.algorithm);
   return status ? fail("cublasLtMatmul", status) : 0;
+}
+
+void calibrateProducts() {
+  std::lock_guard lock(state().mutex);
+  state().calibrating = true;
+}
+
+std::string describeProductChoices() {
+  State &shared = state();
+  std::lock_guard lock(shared.mutex);
+  if (!shared.handle)
+    return "";
+  std::ostringstream text;
+  text << describeMachine(shared.library) << "\n";
+  for (const auto &[key, choice] : shared.choices) {
+    const MatrixProduct &p = key.product;
+    text << "product " << p.m << " " << p.n << " " << p.k << " " << p.transpose_a << p.transpose_b << " "
+         << (p.d_type == MG_F32 ? "f32" : "bf16") << " " << (key.adds ? "added" : "written") << std::hex;
+    for (uint64_t word : choice.algorithm.data)
+      text << " " << word;
+    text << std::dec << " us " << choice.microseconds << " first " << choice.first_microseconds << "\n";
+  }
+  return text.str();
+}
+
+int32_t setProductChoices(const char *text) {
+  State &shared = state();
+  std::lock_guard lock(shared.mutex);
+  if (int32_t status = openLibrary(shared))
+    return status;
+  std::istringstream lines(text);
+  std::string line;
+  std::getline(lines, line);
+  if (std::string here = describeMachine(shared.library); line != here)
+    return mg_fail("the choices are for \"%s\", this is \"%s\"; fix: --calibrate here", line.c_str(), here.c_str());
+  std::map<Key, Choice> choices;
+  while (std::getline(lines, line)) {
+    Key key = {};
+    Choice choice = {};
+    std::istringstream words(line);
+    std::string product, transposed, type, adds;
+    MatrixProduct &p = key.product;
+    words >> product >> p.m >> p.n >> p.k >> transposed >> type >> adds >> std::hex;
+    for (uint64_t &word : choice.algorithm.data)
+      words >> word;
+    if (!words || product != "product" || transposed.size() != 2 || (type != "f32" && type != "bf16"))
+      return mg_fail("\"%s\" is not the choice of a product; fix: --calibrate again", line.c_str());
+    p.transpose_a = transposed[0] == '1', p.transpose_b = transposed[1] == '1';
+    p.d_type = type == "f32" ? MG_F32 : MG_BF16, key.adds = adds == "added";
+    choices[key] = choice;
+  }
+  shared.choices = std::move(choices);
+  return 0;
 }
 
 } // namespace megacc::runtime

@@ -25,7 +25,7 @@ static SmallVector<std::string> getFreeOperands(const Record &record) {
   return names;
 }
 
-static std::string refuseTypes(const KernelQuery &query, ArrayRef<std::string> names) {
+std::string refuseTypes(const KernelQuery &query, ArrayRef<std::string> names) {
   const LaunchOperand *first = nullptr;
   std::string text;
   raw_string_ostream message(text);
@@ -66,6 +66,30 @@ void alsoRefuse(Record &record, std::function<std::string(const KernelQuery &)> 
     std::string why = before(query);
     return why.empty() ? refuses(query) : why;
   };
+}
+
+std::string refuseNotBf16(const KernelQuery &query, ArrayRef<StringRef> names) {
+  for (StringRef name : names)
+    if (const LaunchOperand *operand = query.find(name); operand && !operand->type.getElementType().isBF16())
+      return (name + " has type " + (operand->type.getElementType().isF32() ? "f32" : "another type") + ", expected bf16").str();
+  return "";
+}
+
+void addWithAddend(std::vector<Record> &records, const Record &record, StringRef result) {
+  for (StringRef side : {"a", "b"}) {
+    Record fused = record;
+    fused.name += (side == "a" ? "+add" : "+add_to_b");
+    fused.family += "+add";
+    std::string own = result.str();
+    for (const auto &[kernels, query] : record.renamed)
+      if (query == result)
+        own = kernels;
+    erase_if(fused.renamed, [&](const auto &pair) { return pair.first == own; });
+    fused.renamed.emplace_back(own, "add.y");
+    fused.renamed.emplace_back("addend", ("add." + side).str());
+    fused.inPlace = {{own, "addend"}};
+    records.push_back(fused);
+  }
 }
 
 std::string refuseAbove(const KernelQuery &query, StringRef name, int64_t most) {

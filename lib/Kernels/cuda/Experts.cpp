@@ -6,14 +6,6 @@
 using namespace megacc;
 using namespace megacc::cuda;
 
-/// "NAME has type f32, expected bf16" for the first operand of floating point among `names` that is not bf16.
-static std::string refuseNotBf16(const KernelQuery &query, llvm::ArrayRef<llvm::StringRef> names) {
-  for (llvm::StringRef name : names)
-    if (const LaunchOperand *operand = query.find(name); operand && !operand->type.getElementType().isBF16())
-      return (name + " has type " + (operand->type.getElementType().isF32() ? "f32" : "another type") + ", expected bf16").str();
-  return "";
-}
-
 /// The record "cpu.NAME" of kernels that take these operands in bf16 only.
 static Record makeBf16Record(const std::vector<Record> &records, llvm::StringRef name, std::vector<llvm::StringRef> operands) {
   Record record = makeRecord(records, name);
@@ -45,7 +37,9 @@ void addExpertCudaRecords(std::vector<Record> &records) {
     records.push_back(makeRecord(records, name));
 
   records.push_back(makeBf16Record(records, "moe_dispatch", {"rows", "x"}));
-  records.push_back(makeBf16Record(records, "moe_dispatch_grad", {"d_x", "d_rows"}));
+  Record dispatchGrad = makeBf16Record(records, "moe_dispatch_grad", {"d_x", "add.y", "d_rows"});
+  records.push_back(dispatchGrad);
+  addWithAddend(records, dispatchGrad, "d_x");
   records.push_back(makeBf16Record(records, "moe_combine", {"y", "rows"}));
   records.push_back(makeBf16Record(records, "moe_combine_grad", {"d_rows", "d_y", "rows"}));
 

@@ -35,6 +35,9 @@ void addLinearCudaRecords(std::vector<Record> &records) {
     return workspaceBytes + (isF32(query, "weight") ? getTermBytes(query, "in", "rows", 4) : 0);
   };
   records.push_back(linear);
+  Record linearAdd = linear;
+  linearAdd.refuses = [](const KernelQuery &query) { return refuseNotBf16(query, {"x", "weight", "add.y"}); };
+  addWithAddend(records, linearAdd, "y");
 
   Record gradInput = makeRecord(records, "linear_grad_input");
   gradInput.refuses = [](const KernelQuery &query) { return refuseLinear(query, "d_x", {"d_y", "weight"}); };
@@ -42,6 +45,9 @@ void addLinearCudaRecords(std::vector<Record> &records) {
     return workspaceBytes + (isF32(query, "d_y") || isF32(query, "weight") ? getTermBytes(query, "rows", "in", 2) : 0);
   };
   records.push_back(gradInput);
+  Record gradInputAdd = gradInput;
+  gradInputAdd.refuses = [](const KernelQuery &query) { return refuseLinear(query, "add.y", {"d_y", "weight"}); };
+  addWithAddend(records, gradInputAdd, "d_x");
 
   for (llvm::StringRef name : {"linear_grad_weight", "linear_grad_weight+accumulate"}) {
     Record record = makeRecord(records, name);

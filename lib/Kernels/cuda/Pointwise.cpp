@@ -31,7 +31,21 @@ void addPointwiseCudaRecords(std::vector<Record> &records) {
         return getRoom(std::min<int64_t>(query.getInt("rows"), 528) * query.getInt("cols"), 4);
       };
     records.push_back(record);
+    if (name == "rms_norm_grad+accumulate")
+      addWithAddend(records, record, "d_x");
   }
+
+  Record addNorm = *llvm::find_if(records, [](const Record &record) { return record.name == "sm_90a.rms_norm"; });
+  addNorm.name = "sm_90a.add+rms_norm", addNorm.family = "add+rms_norm";
+  addNorm.renamed = {{"sum", "y"}, {"x", "a"}, {"addend", "b"}};
+  for (const char *name : {"y", "rstd", "nonfinite", "weight", "rows", "cols", "eps"})
+    addNorm.renamed.emplace_back(name, std::string("rms_norm.") + name);
+  addNorm.inPlace = {{"sum", "x"}, {"sum", "addend"}};
+  addNorm.refuses = [](const KernelQuery &query) {
+    std::string why = refuseTypes(query, {"y", "a", "b", "rms_norm.y", "rms_norm.weight"});
+    return why.empty() ? refuseAbove(query, "rms_norm.cols", 16384) : why;
+  };
+  records.push_back(addNorm);
 }
 
 } // namespace megacc

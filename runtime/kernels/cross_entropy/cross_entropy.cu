@@ -240,16 +240,16 @@ int32_t mg_linear_cross_entropy(const MgLaunch *launch) {
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
     if (int32_t status =
-            multiplyMatrices(launch, {count, vocab, cols, false, true, MG_BF16, false}, x + first * cols, weight, logits, workspace))
+            multiplyMatrices(launch, {count, vocab, cols, false, true, MG_BF16}, x + first * cols, weight, nullptr, logits, workspace))
       return status;
     if (int32_t status = launchRows<true>(launch, kernel, logits, losses + first, targets + first, valid, count, vocab,
                                           float(launch->doubles[real::scale])))
       return status;
     if (int32_t status =
-            multiplyMatrices(launch, {count, cols, vocab, false, false, MG_BF16, false}, logits, weight, d_x + first * cols, workspace))
+            multiplyMatrices(launch, {count, cols, vocab, false, false, MG_BF16}, logits, weight, nullptr, d_x + first * cols, workspace))
       return status;
-    if (int32_t status = multiplyMatrices(launch, {vocab, cols, count, true, false, MG_F32, add || first > 0}, logits, x + first * cols,
-                                          d_weight, workspace))
+    if (int32_t status = multiplyMatrices(launch, {vocab, cols, count, true, false, MG_F32}, logits, x + first * cols,
+                                          add || first > 0 ? d_weight : nullptr, d_weight, workspace))
       return status;
   }
   finishLoss<<<1, threads, 0, streamOf(launch)>>>(operand<float>(launch, at::loss), operand<float>(launch, at::invalid), losses, targets,
@@ -276,7 +276,7 @@ int32_t mg_linear_cross_entropy_evaluate(const MgLaunch *launch) {
   for (int64_t first = 0; first < rows; first += chunk) {
     const int64_t count = std::min(chunk, rows - first);
     if (int32_t status =
-            multiplyMatrices(launch, {count, vocab, cols, false, true, MG_BF16, false}, x + first * cols, weight, logits, workspace))
+            multiplyMatrices(launch, {count, vocab, cols, false, true, MG_BF16}, x + first * cols, weight, nullptr, logits, workspace))
       return status;
     if (int32_t status = launchRows<false>(launch, kernel, logits, losses + first, targets + first, nullptr, count, vocab, 1.0f))
       return status;
@@ -301,7 +301,7 @@ int32_t mg_logits_at(const MgLaunch *launch) {
                                                                 operand<int32_t>(launch, at::positions), sequence, cols);
   if (int32_t status = launched(kernel))
     return status;
-  return multiplyMatrices(launch, {batch, launch->ints[number::vocab], cols, false, true, MG_F32, false}, gathered,
-                          launch->operands[at::weight], launch->operands[at::logits], workspace);
+  return multiplyMatrices(launch, {batch, launch->ints[number::vocab], cols, false, true, MG_F32}, gathered, launch->operands[at::weight],
+                          nullptr, launch->operands[at::logits], workspace);
 }
 }

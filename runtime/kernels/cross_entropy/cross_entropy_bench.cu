@@ -29,17 +29,20 @@ int main() {
     std::printf("%lld rows of logits at a time\n", (long long)logit_rows);
     Buffer scratch(MG_RAW, scratchBytes(logit_rows)), workspace(MG_RAW, cublas_workspace_bytes),
         logits(MG_BF16, logit_rows * vocab, 5, 1e-5f);
-    auto timeProduct = [&](const char *name, megacc::runtime::MatrixProduct product, const Buffer &a, const Buffer &b, const Buffer &d) {
+    auto timeProduct = [&](const char *name, megacc::runtime::MatrixProduct product, const Buffer &a, const Buffer &b, const Buffer &d,
+                           bool add = false) {
       MgContext context = {};
       MgLaunch call = {};
       call.context = &context;
-      double ms = medianMs([&](int) { check(megacc::runtime::multiplyMatrices(&call, product, a.data, b.data, d.data, workspace.data)); });
+      double ms = medianMs([&](int) {
+        check(megacc::runtime::multiplyMatrices(&call, product, a.data, b.data, add ? d.data : nullptr, d.data, workspace.data));
+      });
       printRate(name, ms * double(rows / logit_rows), product_flops, 0);
       return ms * double(rows / logit_rows);
     };
-    double products = timeProduct("  d_x alone", {logit_rows, cols, vocab, false, false, MG_BF16, false}, logits, weight, d_x);
-    products += timeProduct("  d_weight alone, added", {vocab, cols, logit_rows, true, false, MG_F32, true}, logits, x, d_weight);
-    products += timeProduct("  logits alone", {logit_rows, vocab, cols, false, true, MG_BF16, false}, x, weight, logits);
+    double products = timeProduct("  d_x alone", {logit_rows, cols, vocab, false, false, MG_BF16}, logits, weight, d_x);
+    products += timeProduct("  d_weight alone, added", {vocab, cols, logit_rows, true, false, MG_F32}, logits, x, d_weight, true);
+    products += timeProduct("  logits alone", {logit_rows, vocab, cols, false, true, MG_BF16}, x, weight, logits);
     double ms = medianMs([&](int) {
       launch(mg_linear_cross_entropy, {loss, d_x, d_weight, invalid, x, weight, targets, valid, scratch},
              {rows, cols, vocab, logit_rows, 2}, {1.0});

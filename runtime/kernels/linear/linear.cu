@@ -105,6 +105,10 @@ int32_t mg_linear(const MgLaunch *launch) {
     return status;
   if (int32_t status = checkFloat(launch, at::y, kernel, "y"))
     return status;
+  void *addend = launch->operands[at::addend];
+  if (addend && (launch->types[at::addend] != launch->types[at::y] || launch->types[at::weight] != MG_BF16))
+    return mg_fail("%s: addend is %s, y %s and weight %s; an addend has y's type and a bf16 weight", kernel,
+                   typeName(launch->types[at::addend]), typeName(launch->types[at::y]), typeName(launch->types[at::weight]));
   const int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out],
                 padded = blocksOf(out, 8) * 8;
   void *y = launch->operands[at::y];
@@ -113,8 +117,8 @@ int32_t mg_linear(const MgLaunch *launch) {
   if (launch->types[at::weight] == MG_BF16) {
     if (int32_t status = scratch.check(kernel))
       return status;
-    return multiplyMatrices(launch, {rows, out, in, false, true, MgType(launch->types[at::y]), false}, launch->operands[at::x],
-                            launch->operands[at::weight], y, workspace);
+    return multiplyMatrices(launch, {rows, out, in, false, true, MgType(launch->types[at::y])}, launch->operands[at::x],
+                            launch->operands[at::weight], addend, y, workspace);
   }
   auto *terms = scratch.take<bf16>(3 * padded * in);
   auto *parts = scratch.take<float>(rows * 3 * padded);
@@ -123,7 +127,7 @@ int32_t mg_linear(const MgLaunch *launch) {
   if (int32_t status = splitRows(launch, kernel, terms, at::weight, out, padded, in, all_terms))
     return status;
   if (int32_t status =
-          multiplyMatrices(launch, {rows, 3 * padded, in, false, true, MG_F32, false}, launch->operands[at::x], terms, parts, workspace))
+          multiplyMatrices(launch, {rows, 3 * padded, in, false, true, MG_F32}, launch->operands[at::x], terms, nullptr, parts, workspace))
     return status;
   if (launch->types[at::y] == MG_F32)
     joinColumns<<<blocksFor(rows * out), threads, 0, streamOf(launch)>>>(static_cast<float *>(y), parts, rows, out, padded);
@@ -136,6 +140,9 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
   MG_ENTER(mg_linear_grad_input);
   const char *kernel = "mg_linear_grad_input";
   MG_TYPE(kernel, d_x, MG_BF16);
+  void *addend = launch->operands[at::addend];
+  if (addend)
+    MG_TYPE(kernel, addend, MG_BF16);
   if (int32_t status = checkFloat(launch, at::d_y, kernel, "d_y"))
     return status;
   if (int32_t status = checkFloat(launch, at::weight, kernel, "weight"))
@@ -147,7 +154,7 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
   if (launch->types[at::d_y] == MG_BF16 && launch->types[at::weight] == MG_BF16) {
     if (int32_t status = scratch.check(kernel))
       return status;
-    return multiplyMatrices(launch, {rows, in, out, false, false, MG_BF16, false}, launch->operands[at::d_y], launch->operands[at::weight],
+    return multiplyMatrices(launch, {rows, in, out, false, false, MG_BF16}, launch->operands[at::d_y], launch->operands[at::weight], addend,
                             launch->operands[at::d_x], workspace);
   }
   // d_y W without the product of the second terms, which a bf16 result does not show.
@@ -159,7 +166,7 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
     return status;
   if (int32_t status = splitRows(launch, kernel, right, at::weight, out, padded, in, {0, 1, 0}))
     return status;
-  return multiplyMatrices(launch, {rows, in, 3 * padded, false, false, MG_BF16, false}, left, right, launch->operands[at::d_x], workspace);
+  return multiplyMatrices(launch, {rows, in, 3 * padded, false, false, MG_BF16}, left, right, addend, launch->operands[at::d_x], workspace);
 }
 
 int32_t mg_linear_grad_weight(const MgLaunch *launch) {
@@ -176,8 +183,9 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
   if (launch->types[at::d_y] == MG_BF16) {
     if (int32_t status = scratch.check(kernel))
       return status;
-    return multiplyMatrices(launch, {out, in, rows, true, false, MG_F32, add}, launch->operands[at::d_y], launch->operands[at::x],
-                            launch->operands[at::d_weight], workspace);
+    void *d_weight = launch->operands[at::d_weight];
+    return multiplyMatrices(launch, {out, in, rows, true, false, MG_F32}, launch->operands[at::d_y], launch->operands[at::x],
+                            add ? d_weight : nullptr, d_weight, workspace);
   }
   auto *terms = scratch.take<bf16>(rows * 3 * padded);
   auto *parts = scratch.take<float>(3 * padded * in);
@@ -186,7 +194,7 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
   if (int32_t status = splitColumns(launch, kernel, terms, at::d_y, rows, out, padded, all_terms))
     return status;
   if (int32_t status =
-          multiplyMatrices(launch, {3 * padded, in, rows, true, false, MG_F32, false}, terms, launch->operands[at::x], parts, workspace))
+          multiplyMatrices(launch, {3 * padded, in, rows, true, false, MG_F32}, terms, launch->operands[at::x], nullptr, parts, workspace))
     return status;
   joinRows<<<blocksFor(out * in), threads, 0, streamOf(launch)>>>(operand<float>(launch, at::d_weight), parts, out, in, padded, add);
   return launched(kernel);

@@ -16,8 +16,14 @@ static void bench(const char *name, int64_t rows, int64_t in, int64_t out, MgTyp
   double flops = 2.0 * rows * in * out, bytes = double(x.bytes + y.bytes + weight.bytes),
          sum_bytes = double(x.bytes + y.bytes + 2 * d_weight.bytes);
   std::printf("%s: %lld rows, in %lld, out %lld\n", name, (long long)rows, (long long)in, (long long)out);
-  printRate("  forward", medianMs([&](int) { launch(mg_linear, {y, x, weight, forward}, {rows, in, out}); }), flops, bytes);
-  printRate("  grad_input", medianMs([&](int) { launch(mg_linear_grad_input, {x, y, weight, input}, {rows, in, out}); }), flops, bytes);
+  printRate("  forward", medianMs([&](int) { launch(mg_linear, {y, x, weight, {}, forward}, {rows, in, out}); }), flops, bytes);
+  printRate("  grad_input", medianMs([&](int) { launch(mg_linear_grad_input, {x, y, weight, {}, input}, {rows, in, out}); }), flops, bytes);
+  if (!split) {
+    printRate("  forward, an addend", medianMs([&](int) { launch(mg_linear, {y, x, weight, y, forward}, {rows, in, out}); }), flops,
+              bytes + double(y.bytes));
+    printRate("  grad_input, an addend", medianMs([&](int) { launch(mg_linear_grad_input, {x, y, weight, x, input}, {rows, in, out}); }),
+              flops, bytes + double(x.bytes));
+  }
   printRate("  grad_weight, added", medianMs([&](int) { launch(mg_linear_grad_weight, {d_weight, y, x, sums}, {rows, in, out, 2}); }),
             flops, sum_bytes);
   for (const Buffer &buffer : {x, y, weight, d_weight, forward, input, sums})
@@ -26,7 +32,7 @@ static void bench(const char *name, int64_t rows, int64_t in, int64_t out, MgTyp
 
 int main() {
   printCeilings();
-  bench("mamba3 in_proj", 16384, 3584, 18712, MG_BF16);
+  bench("mamba3 in_proj", 16384, 3584, 22896, MG_BF16);
   bench("mamba3 out_proj", 16384, 7168, 3584, MG_BF16);
   bench("shared expert", 16384, 3584, 1024, MG_BF16);
   bench("router, fp32", 16384, 3584, 16, MG_F32);

@@ -41,6 +41,25 @@ protected:
     ASSERT_EQ(input.run(), "");
     EXPECT_LT(relativeError(input.read("d_x"), multiply(rows, in, out, g_at, w_at)), 4e-3);
 
+    // An addend at the place of the result; the forward takes one with a bf16 weight alone.
+    Values addend = randomValues(rows * out, 4), input_addend = randomValues(rows * in, 5);
+    if (type == MG_BF16) {
+      Call sum = MG_CALL(mg_linear);
+      setSizes(sum.poisoned("y", type, rows * out).give("x", MG_BF16, x).give("weight", type, weight).give("addend", type, addend));
+      ASSERT_EQ(sum.run(), "");
+      Values expected = multiply(rows, out, in, x_at, [&](int64_t i, int64_t o) { return w_at(o, i); });
+      for (size_t i = 0; i < expected.size(); ++i)
+        expected[i] += addend[i];
+      EXPECT_LT(relativeError(sum.read("y"), expected), y_limit);
+    }
+    Call inputSum = MG_CALL(mg_linear_grad_input);
+    setSizes(inputSum.give("d_x", MG_BF16, input_addend).give("d_y", type, d_y).give("weight", type, weight).share("addend", "d_x"));
+    ASSERT_EQ(inputSum.run(), "");
+    Values expected_input = multiply(rows, in, out, g_at, w_at);
+    for (size_t i = 0; i < expected_input.size(); ++i)
+      expected_input[i] += input_addend[i];
+    EXPECT_LT(relativeError(inputSum.read("d_x"), expected_input), 4e-3);
+
     Values d_weight = multiply(out, in, rows, [&](int64_t o, int64_t t) { return g_at(t, o); }, x_at);
     for (auto [accumulate, micro_batch] : {std::pair(0, 1), {1, 0}, {1, 1}, {2, 0}}) {
       bool adds = accumulate == 2 || (accumulate == 1 && micro_batch > 0);

@@ -30,6 +30,17 @@ TEST(Linear, MatchesFiniteDifferencesAtOddSizes) {
     ASSERT_EQ(call("mg_linear_grad_weight", {given_d_weight, {"d_y", d_y}, given_x}, summed), 0);
     Doubles expected = numericGradient(f, widen(packed), d_y);
     EXPECT_LT(relativeError(gradient, expected), 1e-6);
+    // An addend, at its own place and at that of the result.
+    Values addend = randomValues(y.size(), 3), input_addend = randomValues(rows * in, 4), sum(y.size(), NAN), input_sum = input_addend;
+    Doubles expected_sum = f(widen(packed)), expected_input(expected.begin(), expected.begin() + rows * in);
+    for (size_t i = 0; i < sum.size(); ++i)
+      expected_sum[i] += addend[i];
+    for (size_t i = 0; i < input_sum.size(); ++i)
+      expected_input[i] += input_addend[i];
+    ASSERT_EQ(call("mg_linear", {{"y", sum}, given_x, given_weight, {"addend", addend}}, sizes), 0);
+    EXPECT_LT(relativeError(sum, expected_sum), 1e-6);
+    ASSERT_EQ(call("mg_linear_grad_input", {{"d_x", input_sum}, {"d_y", d_y}, given_weight, {"addend", input_sum}}, sizes), 0);
+    EXPECT_LT(relativeError(input_sum, expected_input), 1e-6);
     // A later micro-batch adds, and so does accumulate = 2 in the first.
     ASSERT_EQ(call("mg_linear_grad_weight", {given_d_weight, {"d_y", d_y}, given_x}, summed, {}, 1), 0);
     EXPECT_NEAR(d_weight[0], 2 * expected[rows * in], 1e-5);

@@ -31,12 +31,15 @@ int32_t mg_moe_dispatch(const MgLaunch *launch) {
 int32_t mg_moe_combine(const MgLaunch *launch) {
   MG_ENTER(mg_moe_combine);
   int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols], kept = launch->ints[number::kept];
-  const float *rows = input(launch, at::rows), *weights = input(launch, at::weights);
+  const float *rows = input(launch, at::rows), *weights = input(launch, at::weights), *addend = input(launch, at::addend);
   const int32_t *position = integers(launch, at::position);
   parallelRanges(tokens, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       float *y = output(launch, at::y) + t * cols;
-      std::memset(y, 0, cols * sizeof(float));
+      if (addend)
+        std::memmove(y, addend + t * cols, cols * sizeof(float));
+      else
+        std::memset(y, 0, cols * sizeof(float));
       for (int64_t k = 0; k < kept; ++k) {
         int64_t pick = t * kept + k;
         if (position[pick] < 0)

@@ -53,11 +53,14 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <int width>
-__global__ void __launch_bounds__(threads) combine(typename Word<width>::Type *y, const typename Word<width>::Type *rows,
-                                                   const float *weights, const int32_t *position, int words, int kept) {
+__global__ void __launch_bounds__(threads)
+    combine(typename Word<width>::Type *y, const typename Word<width>::Type *rows, const float *weights, const int32_t *position,
+            const typename Word<width>::Type *addend, int words, int kept) {
   const int64_t t = blockIdx.x;
   for (int j = threadIdx.x; j < words; j += threads) {
     float sum[width] = {};
+    if (addend)
+      Word<width>::unpack(addend[t * words + j], sum);
 #pragma unroll 4
     for (int k = 0; k < kept; ++k) {
       const int64_t row = position[t * kept + k];
@@ -146,12 +149,14 @@ int32_t mg_moe_combine(const MgLaunch *launch) {
   MG_ENTER(mg_moe_combine);
   MG_TYPE("mg_moe_combine", y, MG_BF16);
   MG_TYPE("mg_moe_combine", rows, MG_BF16);
+  if (launch->operands[at::addend])
+    MG_TYPE("mg_moe_combine", addend, MG_BF16);
   const int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols];
   return withWidth("mg_moe_combine", cols, [&](auto width) {
     using T = typename Word<width>::Type;
-    combine<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(operand<T>(launch, at::y), operand<T>(launch, at::rows),
-                                                                       operand<float>(launch, at::weights), integers(launch, at::position),
-                                                                       int(cols / width), int(launch->ints[number::kept]));
+    combine<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(
+        operand<T>(launch, at::y), operand<T>(launch, at::rows), operand<float>(launch, at::weights), integers(launch, at::position),
+        operand<T>(launch, at::addend), int(cols / width), int(launch->ints[number::kept]));
   });
 }
 

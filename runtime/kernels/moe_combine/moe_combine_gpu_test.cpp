@@ -72,6 +72,17 @@ TEST_P(MoeCombineGpu, MatchesTheReference) {
     setSizes(combine);
     ASSERT_EQ(combine.run(), "");
     EXPECT_LT(relativeError(combine.read("y"), weighted ? y : plain), 4e-3);
+    // An addend at the place of the result.
+    Call more = MG_CALL(mg_moe_combine);
+    more.give("y", MG_BF16, x).give("rows", MG_BF16, out).share("addend", "y");
+    if (weighted)
+      more.give("weights", MG_F32, weights);
+    setSizes(more);
+    ASSERT_EQ(more.run(), "");
+    Values sum = weighted ? y : plain;
+    for (size_t i = 0; i < sum.size(); ++i)
+      sum[i] += x[i];
+    EXPECT_LT(relativeError(more.read("y"), sum), 4e-3);
   }
   Call gradient = MG_CALL(mg_moe_combine_grad);
   gradient.poisoned("d_rows", MG_BF16, out.size())

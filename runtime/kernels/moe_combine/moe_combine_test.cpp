@@ -51,4 +51,9 @@ TEST(MoeCombine, MatchesFiniteDifferences) {
   EXPECT_FLOAT_EQ(y[0], gradient[2 * cols] + gradient[0]);
   EXPECT_EQ(y[cols], gradient[cols]);
   EXPECT_EQ(y[2 * cols], 0.0f);
+  // An addend at the place of the result.
+  Values sum(y.size(), 5.0f);
+  ASSERT_EQ(call("mg_moe_combine", {{"y", sum}, {"rows", gradient.data(), 6 * cols}, {"position", position}, {"addend", sum}}, ints), 0);
+  for (size_t i = 0; i < y.size(); ++i)
+    EXPECT_NEAR(sum[i], y[i] + 5, 1e-6);
 }

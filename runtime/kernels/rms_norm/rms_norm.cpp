@@ -23,12 +23,18 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
   MG_ENTER(mg_rms_norm);
   int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols];
   double eps = launch->doubles[real::eps];
-  float *y = output(launch, at::y), *rstd = output(launch, at::rstd);
-  const float *x = input(launch, at::x), *weight = input(launch, at::weight);
+  float *y = output(launch, at::y), *rstd = output(launch, at::rstd), *sum = output(launch, at::sum);
+  const float *x = input(launch, at::x), *addend = input(launch, at::addend), *weight = input(launch, at::weight);
   std::atomic<bool> nonfinite = false;
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t) {
       const float *row = x + t * cols;
+      if (addend) {
+        float *to = (sum ? sum : y) + t * cols;
+        for (int64_t i = 0; i < cols; ++i)
+          to[i] = row[i] + addend[t * cols + i];
+        row = to;
+      }
       float scale = computeRstd(row, cols, eps);
       // A square that is infinite makes rstd 0, one that is no number makes it NaN.
       if (!(scale > 0))
@@ -43,7 +49,7 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
   return 0;
 }
 
-// With g = d_y * weight: d_x = rstd * (g - x * rstd^2 * mean(g * x)), d_weight = sum over rows of d_y * x * rstd.
+// With g = d_y * weight: d_x = rstd * (g - x * rstd^2 * mean(g * x)) + addend, d_weight = sum over rows of d_y * x * rstd.
 int32_t mg_rms_norm_grad(const MgLaunch *launch) {
   MG_ENTER(mg_rms_norm_grad);
   int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols], tiles = (rows + tile_rows - 1) / tile_rows;
@@ -51,7 +57,7 @@ int32_t mg_rms_norm_grad(const MgLaunch *launch) {
   bool add = addsToOutput(launch, launch->ints[number::accumulate]);
   float *d_x = output(launch, at::d_x);
   const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *rstd = input(launch, at::rstd);
-  const float *weight = input(launch, at::weight);
+  const float *weight = input(launch, at::weight), *addend = input(launch, at::addend);
   Scratch scratch(launch, at::scratch);
   float *partial = scratch.take<float>(tiles * cols);
   if (int32_t status = scratch.check("mg_rms_norm_grad"))
@@ -67,7 +73,7 @@ int32_t mg_rms_norm_grad(const MgLaunch *launch) {
       float shift = product / float(cols) * r * r;
       for (int64_t j = 0; j < cols; ++j) {
         sum[j] += g[j] * row[j] * r;
-        d_x[t * cols + j] = r * (g[j] * weight[j] - row[j] * shift);
+        d_x[t * cols + j] = r * (g[j] * weight[j] - row[j] * shift) + (addend ? addend[t * cols + j] : 0.0f);
       }
     }
   });

@@ -22,8 +22,8 @@ template <int group> constexpr int blockThreads = group < 128 ? 128 : group;
 template <int group> __device__ float groupSum(float value, float *shared) { return blockSum<group>(value, shared); }
 
 template <int group, int packs, bool wide, typename T>
-__global__ void __launch_bounds__(blockThreads<group>)
-    rmsNormKernel(T *y, float *rstd, float *nonfinite, const T *x, const T *weight, int rows, int cols, float eps) {
+__global__ void __launch_bounds__(blockThreads<group>) rmsNormKernel(T *y, T *total, float *rstd, float *nonfinite, const T *x,
+                                                                     const T *addend, const T *weight, int rows, int cols, float eps) {
   __shared__ float shared[blockThreads<group> / 32];
   constexpr int size = Pack<T>::size;
   int lane = threadIdx.x % group, row = blockIdx.x * (blockThreads<group> / group) + threadIdx.x / group;
@@ -36,6 +36,24 @@ __global__ void __launch_bounds__(blockThreads<group>)
   for (int p = 0; p < packs; ++p) {
     int col = (p * group + lane) * size;
     kept[p] = loadRowRaw<wide>(from, col, cols);
+  }
+  if (addend) {
+    const T *more = addend + int64_t(row) * cols;
+    uint4 added[packs];
+#pragma unroll
+    for (int p = 0; p < packs; ++p)
+      added[p] = loadRowRaw<wide>(more, (p * group + lane) * size, cols);
+#pragma unroll
+    for (int p = 0; p < packs; ++p) {
+      int col = (p * group + lane) * size;
+      Pack<T> value = unpack(kept[p], T()), other = unpack(added[p], T());
+#pragma unroll
+      for (int i = 0; i < size; ++i)
+        value[i] += other[i];
+      kept[p] = repack(value);
+      if (total && col < cols)
+        storePack(total + int64_t(row) * cols + col, value, cols - col, wide);
+    }
   }
 #pragma unroll
   for (int p = 0; p < packs; ++p) {
@@ -68,7 +86,8 @@ __global__ void __launch_bounds__(blockThreads<group>)
 /// Blocks share the rows, in turn; each leaves its part of d_weight as one row of `partial`.
 template <int group, int packs, bool wide, typename T>
 __global__ void __launch_bounds__(blockThreads<group>)
-    rmsNormGradKernel(T *d_x, float *partial, const T *d_y, const T *x, const float *rstd, const T *weight, int rows, int cols, float eps) {
+    rmsNormGradKernel(T *d_x, float *partial, const T *d_y, const T *x, const T *addend, const float *rstd, const T *weight, int rows,
+                      int cols, float eps) {
   __shared__ float shared[blockThreads<group> / 32];
   constexpr int size = Pack<T>::size, groups = blockThreads<group> / group;
   int lane = threadIdx.x % group, mine = threadIdx.x / group;
@@ -105,6 +124,12 @@ __global__ void __launch_bounds__(blockThreads<group>)
       for (int i = 0; i < size; ++i) {
         d_weight[p][i] += gradient[i] * value[i] * r;
         gradient[i] = r * (gradient[i] * factor[i] - value[i] * shift);
+      }
+      if (addend) {
+        Pack<T> more = unpack(loadRowRaw<wide>(addend + offset, col, cols), T());
+#pragma unroll
+        for (int i = 0; i < size; ++i)
+          gradient[i] += more[i];
       }
       storePack(d_x + offset + col, gradient, cols - col, wide);
     }
@@ -157,22 +182,23 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
     return refuseCols("mg_rms_norm", cols);
   if (int32_t status = clearFlag(launch, nonfinite, "mg_rms_norm"))
     return status;
-  return withElement(launch, "mg_rms_norm", {at::y, at::x, at::weight}, [&](auto element) {
+  return withElement(launch, "mg_rms_norm", {at::y, at::sum, at::x, at::addend, at::weight}, [&](auto element) {
     using T = decltype(element);
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x), *weight = operand<T>(launch, at::weight);
-    bool wide = areAligned({y, x, weight}) && cols % Pack<T>::size == 0;
+    T *sum = operand<T>(launch, at::sum), *addend = operand<T>(launch, at::addend);
+    bool wide = areAligned({y, sum, x, addend, weight}) && cols % Pack<T>::size == 0;
     return withShape<T>(cols, [&](auto group, auto packs) {
       constexpr int threads = blockThreads<group()>, in_block = threads / group();
       return withFlag(wide, [&](auto is_wide) {
         rmsNormKernel<group(), packs(), is_wide(), T><<<unsigned(blocksOf(rows, in_block)), threads, 0, streamOf(launch)>>>(
-            y, rstd, nonfinite, x, weight, int(rows), int(cols), float(launch->doubles[real::eps]));
+            y, sum, rstd, nonfinite, x, addend, weight, int(rows), int(cols), float(launch->doubles[real::eps]));
         return launched("mg_rms_norm");
       });
     });
   });
 }
 
-// With g = d_y * weight: d_x = rstd * (g - x * rstd^2 * mean(g * x)), d_weight = sum over rows of d_y * x * rstd.
+// With g = d_y * weight: d_x = rstd * (g - x * rstd^2 * mean(g * x)) + addend, d_weight = sum over rows of d_y * x * rstd.
 int32_t mg_rms_norm_grad(const MgLaunch *launch) {
   MG_ENTER(mg_rms_norm_grad);
   int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols], partials = std::min(rows, most_partials);
@@ -183,15 +209,16 @@ int32_t mg_rms_norm_grad(const MgLaunch *launch) {
   float *partial = scratch.take<float>(partials * cols);
   if (int32_t status = scratch.check("mg_rms_norm_grad"))
     return status;
-  return withElement(launch, "mg_rms_norm_grad", {at::d_x, at::d_y, at::x, at::weight}, [&](auto element) {
+  return withElement(launch, "mg_rms_norm_grad", {at::d_x, at::d_y, at::x, at::addend, at::weight}, [&](auto element) {
     using T = decltype(element);
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
-    T *weight = operand<T>(launch, at::weight);
-    bool wide = areAligned({d_x, d_y, x, weight}) && cols % Pack<T>::size == 0;
+    T *weight = operand<T>(launch, at::weight), *addend = operand<T>(launch, at::addend);
+    bool wide = areAligned({d_x, d_y, x, addend, weight}) && cols % Pack<T>::size == 0;
     int32_t status = withShape<T>(cols, [&](auto group, auto packs) {
       return withFlag(wide, [&](auto is_wide) {
         rmsNormGradKernel<group(), packs(), is_wide(), T><<<unsigned(partials), blockThreads<group()>, 0, streamOf(launch)>>>(
-            d_x, partial, d_y, x, operand<float>(launch, at::rstd), weight, int(rows), int(cols), float(launch->doubles[real::eps]));
+            d_x, partial, d_y, x, addend, operand<float>(launch, at::rstd), weight, int(rows), int(cols),
+            float(launch->doubles[real::eps]));
         return launched("mg_rms_norm_grad");
       });
     });

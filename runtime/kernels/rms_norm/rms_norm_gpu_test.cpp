@@ -32,6 +32,28 @@ void check(int64_t rows, int64_t cols, MgType type) {
   EXPECT_LT(relativeError(forward.read("rstd"), rstd), 1e-5);
   EXPECT_EQ(forward.read("nonfinite")[0], 0);
 
+  // With an addend the forward is that of the rounded sum, to the bit, and the backward adds it.
+  Values addend = randomValues(x.size(), 4, 1, type);
+  Call whole = MG_CALL(mg_rms_norm);
+  whole.give("x", type, x).give("weight", type, weight).give("addend", type, addend).poisoned("y", type, x.size());
+  whole.poisoned("sum", type, x.size()).poisoned("rstd", MG_F32, rows).set("rows", rows).set("cols", cols).setReal("eps", eps);
+  ASSERT_EQ(whole.run(), "");
+  Values sum = x, added = d_x;
+  for (size_t i = 0; i < sum.size(); ++i)
+    sum[i] += addend[i], added[i] += addend[i];
+  EXPECT_LT(relativeError(whole.read("sum"), sum), forwardLimit(type));
+  Call plain = MG_CALL(mg_rms_norm);
+  plain.give("x", type, whole.read("sum")).give("weight", type, weight).poisoned("y", type, x.size()).poisoned("rstd", MG_F32, rows);
+  plain.set("rows", rows).set("cols", cols).setReal("eps", eps);
+  ASSERT_EQ(plain.run(), "");
+  EXPECT_EQ(whole.readBytes("y"), plain.readBytes("y"));
+  EXPECT_EQ(whole.readBytes("rstd"), plain.readBytes("rstd"));
+  Call grad = MG_CALL(mg_rms_norm_grad);
+  grad.give("d_y", type, d_y).give("x", type, x).give("weight", type, weight).give("d_x", type, addend).share("addend", "d_x");
+  grad.poisoned("d_weight", MG_F32, cols).set("rows", rows).set("cols", cols).set("accumulate", 0).setReal("eps", eps);
+  ASSERT_EQ(grad.run(), "");
+  EXPECT_LT(relativeError(grad.read("d_x"), added), gradientLimit(type));
+
   std::vector<char> bits;
   for (bool has_rstd : {true, false}) {
     Call backward = MG_CALL(mg_rms_norm_grad);

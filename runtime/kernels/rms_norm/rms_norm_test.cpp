@@ -31,6 +31,29 @@ TEST(RmsNorm, MatchesFiniteDifferences) {
     };
     ASSERT_EQ(grad(gradient, {"rstd", rstd}), 0);
     EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-5);
+    // An addend of the backward at the place of its result; the norm of a sum, kept or not, has the bits of the norm of the sum.
+    Values added = randomValues(packed.size(), 3), other = randomValues(y.size(), 4), sum(y.size(), NAN), y_sum(y.size(), NAN);
+    Doubles expected = numericGradient(f, widen(packed), d_y);
+    for (int64_t i = 0; i < rows * cols; ++i)
+      expected[i] += added[i];
+    ASSERT_EQ(call("mg_rms_norm_grad",
+                   {{"d_x", added.data(), rows * cols},
+                    {"d_weight", added.data() + rows * cols, cols},
+                    {"d_y", d_y},
+                    given_x,
+                    {"addend", added.data(), rows * cols},
+                    given_weight},
+                   summed, {{"eps", 1e-5}}),
+              0);
+    EXPECT_LT(relativeError(added, expected), 1e-5);
+    Operand given_other("addend", other);
+    ASSERT_EQ(call("mg_rms_norm", {{"y", y_sum}, {"sum", sum}, given_x, given_other, given_weight}, sizes, {{"eps", 1e-5}}), 0);
+    for (size_t i = 0; i < sum.size(); ++i)
+      EXPECT_EQ(sum[i], x[i] + other[i]);
+    ASSERT_EQ(call("mg_rms_norm", {{"y", y_again}, {"x", sum}, given_weight}, sizes, {{"eps", 1e-5}}), 0);
+    EXPECT_EQ(y_sum, y_again);
+    ASSERT_EQ(call("mg_rms_norm", {{"y", y_sum}, given_x, given_other, given_weight}, sizes, {{"eps", 1e-5}}), 0);
+    EXPECT_EQ(y_sum, y_again);
     // Without the cache: the same bits.
     ASSERT_EQ(call("mg_rms_norm", {{"y", y_again}, given_x, given_weight}, sizes, {{"eps", 1e-5}}), 0);
     EXPECT_EQ(y_again, y);

@@ -114,7 +114,7 @@ rt.func @required_operand_is_null {
 
 rt.func @operand_is_no_range {
   // expected-error @+1 {{lacks its operand "rstd"}}
-  "rt.call"() {kernel = "mg_rms_norm", ranges = [#rt.range<io[0 : 4]>, 7 : i64, unit, #rt.range<io[4 : 4]>, #rt.range<io[8 : 4]>], ints = array<i64: 1, 1>, doubles = array<f64: 1.0e-5>, block = -1 : i64, flops = 0 : i64, moved_bytes = 0 : i64} : () -> ()
+  "rt.call"() {kernel = "mg_rms_norm", ranges = [#rt.range<io[0 : 4]>, unit, 7 : i64, unit, #rt.range<io[4 : 4]>, unit, #rt.range<io[8 : 4]>], ints = array<i64: 1, 1>, doubles = array<f64: 1.0e-5>, block = -1 : i64, flops = 0 : i64, moved_bytes = 0 : i64} : () -> ()
 }
 
 // -----

@@ -23,8 +23,8 @@ rt.table <constants[0 : 24] i64> [1, -2, 3]
 
 // CHECK-NEXT: rt.func @optional_operands_are_null {
 rt.func @optional_operands_are_null {
-  // CHECK-NEXT: rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], in weights[0 : 16]) {rows = 4, cols = 4, eps = 1.000000e-05} block 0 cost 0 160
-  rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], in weights[0 : 16]) {rows = 4, cols = 4, eps = 1.0e-05} block 0 cost 0 160
+  // CHECK-NEXT: rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, null, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], null, in weights[0 : 16]) {rows = 4, cols = 4, eps = 1.000000e-05} block 0 cost 0 160
+  rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, null, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], null, in weights[0 : 16]) {rows = 4, cols = 4, eps = 1.0e-05} block 0 cost 0 160
 }
 
 // CHECK: rt.func @types_follow_the_bracket {

@@ -50,6 +50,19 @@ step.func @micro_batch {
               tensor<4xf32>, tensor<2x2x5xf32>, tensor<2x2x5xf32>, tensor<2x2x5xf32>, tensor<2x3xi32>)
            -> (tensor<6x42xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2x2x4xf32>, tensor<2x2x4xf32>, tensor<4xf32>, tensor<4xf32>,
                tensor<2x2x5xf32>, tensor<2x2x5xf32>, tensor<2x2x5xf32>)
+  // A cache of an op inside a group leaves it.
+  // CHECK: %[[GROUP:.*]]:3 = step.fused : tensor<6x10xf32>, tensor<6x10xf32>, tensor<6xf32> {
+  // CHECK: %[[INNER:.*]], %[[CACHE:.*]] = step.rms_norm {{.*}}cached = ["rstd"]
+  // CHECK-NEXT: step.yield %{{.*}}, %[[INNER]], %[[CACHE]]
+  // CHECK: step.rms_norm_grad %[[GROUP]]#1, %[[GROUP]]#0, %{{.*}}, %[[GROUP]]#2 {cached = ["rstd"]
+  %s:2 = step.fused : tensor<6x10xf32>, tensor<6x10xf32> {
+    %sum = step.add %x, %a : (tensor<6x10xf32>, tensor<6x10xf32>) -> tensor<6x10xf32>
+    %norm = step.rms_norm %sum, %w {eps = 1.0e-5 : f64, keep = ["rstd"], pair = 3 : i64} : (tensor<6x10xf32>, tensor<10xf32>) -> tensor<6x10xf32>
+    step.yield %sum, %norm : tensor<6x10xf32>, tensor<6x10xf32>
+  }
+  %ds:2 = step.rms_norm_grad %s#1, %s#0, %w {eps = 1.0e-5 : f64, pair = 3 : i64}
+          : (tensor<6x10xf32>, tensor<6x10xf32>, tensor<10xf32>) -> (tensor<6x10xf32>, tensor<10xf32>)
+  step.output "ds", %ds#0 : tensor<6x10xf32>
   // Inside a group as outside.
   // CHECK: step.fused : tensor<6x10xf32> {
   // CHECK-NEXT: step.rms_norm_grad %[[Y]], %{{.*}}, %{{.*}}, %[[RSTD]] {cached = ["rstd"], eps = 1.000000e-05 : f64} : {{.*}}, tensor<6xf32>) ->

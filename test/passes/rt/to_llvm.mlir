@@ -7,8 +7,8 @@ rt.segment "io" bytes 1024
 rt.segment "constants" bytes 24
 rt.table <constants[8 : 16] i64> [258, -1]
 rt.func @micro_batch {
-  rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], in weights[0 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} on 1 block 0 cost 0 160
-  rt.call @mg_rms_norm(out temporaries[64 : 64] value 2, out temporaries[272 : 16] value 3, null, in io[0 : 64 + 256 m], in weights[8 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} block 0 cost 0 160
+  rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, null, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], null, in weights[0 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} on 1 block 0 cost 0 160
+  rt.call @mg_rms_norm(out temporaries[64 : 64] value 2, null, out temporaries[272 : 16] value 3, null, in io[0 : 64 + 256 m], null, in weights[8 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} block 0 cost 0 160
 }
 rt.func @intervene.0 {
 }
@@ -17,8 +17,8 @@ rt.func @intervene.0 {
 // The constants are laid down once, little-endian, and fill the segment.
 // CHECK: @megacc_constants = constant [24 x i8] c"\00\00\00\00\00\00\00\00\02\01\00\00\00\00\00\00\FF\FF\FF\FF\FF\FF\FF\FF"
 // Equal tables are one. Here are bytes, types (6: absent), integers and doubles.
-// CHECK-NEXT: @[[BYTES:table_[0-9]+]] = internal constant [5 x i64] [i64 64, i64 16, i64 0, i64 64, i64 8]
-// CHECK-NEXT: @[[TYPES:table_[0-9]+]] = internal constant [5 x i8] c"\00\00\06\00\01"
+// CHECK-NEXT: @[[BYTES:table_[0-9]+]] = internal constant [7 x i64] [i64 64, i64 0, i64 16, i64 0, i64 64, i64 0, i64 8]
+// CHECK-NEXT: @[[TYPES:table_[0-9]+]] = internal constant [7 x i8] c"\00\06\00\06\00\06\01"
 // CHECK-NEXT: @[[INTS:table_[0-9]+]] = internal constant [2 x i64] [i64 4, i64 4]
 // CHECK-NEXT: @[[DOUBLES:table_[0-9]+]] = internal constant [1 x double] [double 1.000000e-05]
 // CHECK-NOT: @table_
