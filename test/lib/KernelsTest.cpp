@@ -58,7 +58,7 @@ KernelQuery ask(const Record &record, const std::vector<std::pair<std::string, i
     auto [name, element] = rest.split(':');
     std::string ours = name.str();
     for (const auto &[kernel, renamed] : record.renamed)
-      if (kernel == ours)
+      if (kernel == name)
         ours = renamed;
     if (role == "scratch" || role == "table" || (role.starts_with("opt") && !llvm::is_contained(optional, name)))
       continue;
@@ -158,8 +158,12 @@ TEST(Kernels, NamesOfOperandsAreThoseOfKernelsDef) {
       EXPECT_TRUE(operands.contains(result) && operands.contains(operand)) << record.name << ": " << result << ", " << operand;
     for (const Cache &cache : record.caches)
       EXPECT_TRUE(operands.contains(cache.name)) << record.name << ": " << cache.name;
+    llvm::StringSet<> names = operands;
+    for (llvm::StringRef text : {getSignature(record.symbol).ints, getSignature(record.symbol).doubles})
+      for (llvm::StringRef word : splitWords(text))
+        names.insert(word);
     for (const auto &[ours, theirs] : record.renamed)
-      EXPECT_TRUE(operands.contains(ours)) << record.name << ": " << ours << " for " << theirs;
+      EXPECT_TRUE(names.contains(ours)) << record.name << ": " << ours << " for " << theirs;
   }
 }
 
@@ -221,6 +225,34 @@ TEST(Kernels, AGradientMayBeAccumulatedAtOnce) {
   for (const char *family : {"embedding_grad", "rms_norm_grad", "grouped_linear_grad_weight", "linear_cross_entropy", "causal_conv_grad",
                              "skip_gate_grad", "m2rnn_scan_grad", "zero"})
     EXPECT_NE(findRecord(std::string("cpu.") + family + "+accumulate"), nullptr) << family;
+}
+
+TEST(Kernels, ASumMayBeMadeByTheKernelBesideIt) {
+  auto setTypes = [](KernelQuery &query, llvm::ArrayRef<llvm::StringRef> f32) {
+    for (LaunchOperand &operand : query.operands)
+      operand.type = mlir::RankedTensorType::get({1}, parseElement(llvm::is_contained(f32, operand.name) ? "f32" : "bf16"));
+  };
+  for (const char *name : {"linear", "linear_grad_input"})
+    for (const char *side : {"+add", "+add_to_b"}) {
+      const Record &record = *findRecord((llvm::StringRef("sm_90a.") + name + side).str());
+      KernelQuery query = ask(record, {{"rows", 4}, {"in", 16}, {"out", 8}, {"add.count", 32}}, {"addend"});
+      setTypes(query, {});
+      EXPECT_EQ(match("sm_90a", query), &record);
+      setTypes(query, {"add.y"});
+      EXPECT_EQ(match("sm_90a", query), nullptr);
+    }
+  // Parameters, too, have the names of the group.
+  const Record &norm = *findRecord("sm_90a.add+rms_norm");
+  KernelQuery query = ask(norm, {{"count", 8}, {"rms_norm.rows", 2}, {"rms_norm.cols", 4}}, {"addend", "sum", "rstd"});
+  query.doubles = {{"rms_norm.eps", 1e-5}};
+  setTypes(query, {"rms_norm.rstd"});
+  EXPECT_EQ(match("sm_90a", query), &norm);
+  EXPECT_EQ(getLaunchInt(norm, query, "cols"), 4);
+  EXPECT_EQ(getLaunchDouble(norm, query, "eps"), 1e-5);
+  query.ints = {{"count", 40000}, {"rms_norm.rows", 2}, {"rms_norm.cols", 20000}};
+  std::string why;
+  EXPECT_EQ(match("sm_90a", query, &why), nullptr);
+  EXPECT_NE(why.find("rms_norm.cols is 20000, at most 16384"), std::string::npos) << why;
 }
 
 TEST(Kernels, InPlaceDependsOnTheActivation) {

@@ -83,6 +83,21 @@ __global__ void __launch_bounds__(blockThreads<group>) rmsNormKernel(T *y, T *to
   }
 }
 
+/// Adds the pack of a row that begins at `col`.
+template <bool wide, typename T> __device__ void addRow(Pack<T> &pack, const T *row, int col, int cols) {
+  if constexpr (wide) {
+    Pack<T> more = unpack(loadRowRaw<true>(row, col, cols), T());
+#pragma unroll
+    for (int i = 0; i < Pack<T>::size; ++i)
+      pack[i] += more[i];
+  } else {
+#pragma unroll
+    for (int i = 0; i < Pack<T>::size; ++i)
+      if (col + i < cols)
+        pack[i] += toFloat(row[col + i]);
+  }
+}
+
 /// Blocks share the rows, in turn; each leaves its part of d_weight as one row of `partial`.
 template <int group, int packs, bool wide, typename T>
 __global__ void __launch_bounds__(blockThreads<group>)
@@ -125,12 +140,8 @@ __global__ void __launch_bounds__(blockThreads<group>)
         d_weight[p][i] += gradient[i] * value[i] * r;
         gradient[i] = r * (gradient[i] * factor[i] - value[i] * shift);
       }
-      if (addend) {
-        Pack<T> more = unpack(loadRowRaw<wide>(addend + offset, col, cols), T());
-#pragma unroll
-        for (int i = 0; i < size; ++i)
-          gradient[i] += more[i];
-      }
+      if (addend)
+        addRow<wide>(gradient, addend + offset, col, cols);
       storePack(d_x + offset + col, gradient, cols - col, wide);
     }
   }
