@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#define MEGACC_ABI_VERSION 2
+#define MEGACC_ABI_VERSION 3
 #define MEGACC_TRAILER "MEGACC01"
 
 #ifdef __cplusplus
@@ -123,7 +123,20 @@ typedef struct MgTarget {
   int32_t (*end_capture)(MgContext *context, void **captured);
   int32_t (*replay)(MgContext *context, void *captured);
   void (*discard)(void *captured);
-  /* What besides shapes decides the bits of a result, for example "Haswell"; never NULL. */
+  /* Notes a moment in the work of a stream. elapsed waits for both moments and gives the seconds between them; unmark frees one. */
+  int32_t (*mark)(MgContext *context, int64_t stream, void **mark);
+  int32_t (*elapsed)(void *begin, void *end, double *seconds);
+  void (*unmark)(void *mark);
+  /* Names the work that is given from now on, for the tools of the target (NVTX on a card); NULL ends the last name. NULL where there are
+   * no such tools. */
+  void (*annotate)(const char *name);
+  /* Kernels that can do the same in several ways. calibrate: from now on all ways are tried at the first launch of a shape, on its own
+   * operands, and the fastest is kept; for runs whose numbers nobody needs. choices: what was chosen so far, lines of text of which the
+   * first names the machine. set_choices: takes such a text before the first launch. All three NULL where there is nothing to choose. */
+  void (*calibrate)(void);
+  const char *(*choices)(void);
+  int32_t (*set_choices)(const char *text);
+  /* What besides shapes decides the bits of a result, for example "Haswell", and which choices were set; never NULL. */
   const char *(*variant)(void);
   /* The last message recorded on this thread, or "". */
   const char *(*last_error)(void);

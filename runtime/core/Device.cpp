@@ -93,6 +93,25 @@ void Device::fill(int segment, int64_t offset, int64_t bytes, int byte) {
   check(target->fill(&about, locate(segment, offset, bytes), byte, bytes));
 }
 
+Device::Mark Device::mark() {
+  void *mark = nullptr;
+  int32_t status = target->mark(&about, MG_COMPUTE, &mark);
+  Mark owned(mark, target->unmark);
+  check(status);
+  return owned;
+}
+
+double Device::elapsed(const Mark &begin, const Mark &end) const {
+  double seconds = 0;
+  check(target->elapsed(begin.get(), end.get(), &seconds));
+  return seconds;
+}
+
+void Device::annotate(const char *name) const {
+  if (target->annotate)
+    target->annotate(name);
+}
+
 Device::Captured Device::capture(const std::function<void()> &work) {
   void *captured = nullptr;
   check(target->begin_capture(&about));

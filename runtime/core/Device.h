@@ -40,6 +40,20 @@ public:
   void launch(MgKernel kernel, std::span<const Operand> operands, std::span<const int64_t> ints, std::span<const double> doubles);
   int32_t synchronize() { return target->synchronize(&about); }
 
+  /// A moment in the work of the compute stream.
+  using Mark = std::unique_ptr<void, void (*)(void *)>;
+  Mark mark();
+  /// Waits for both; seconds.
+  double elapsed(const Mark &begin, const Mark &end) const;
+  /// Names the work that follows, for the target's own tools; null ends the last name.
+  void annotate(const char *name) const;
+
+  /// Whether kernels have choices that calibration makes.
+  bool hasChoices() const { return target->calibrate; }
+  void calibrate() const { target->calibrate(); }
+  std::string choices() const { return target->choices(); }
+  void setChoices(const std::string &text) const { check(target->set_choices(text.c_str())); }
+
   /// Whether launches can be noted and run again at once.
   bool captures() const { return target->begin_capture; }
   /// What `work` launches, to be replayed; nothing runs. Throws what it throws, and std::runtime_error.

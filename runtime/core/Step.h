@@ -40,8 +40,8 @@ public:
   /// while an observer wants to see every launch.
   void runStep();
   void runEvaluation();
-  /// Waits until all work is done, also from within a launch. Returns a status as kernels do.
-  int32_t synchronize() { return device.synchronize(); }
+  /// The target: its kernels, memory, clocks and choices.
+  Device &target() { return device; }
 
   /// The host's copy of an i32 or f32 input of one micro-batch.
   std::span<int32_t> integers(const Place &input, int64_t micro_batch = 0) { return staged<int32_t>(input, micro_batch); }

@@ -25,7 +25,7 @@ TEST(Descriptor, RefusesOtherAbiVersionsAndSaysWhichSideIsOld) {
 }
 
 TEST(Descriptor, RefusesDamagedTexts) {
-  for (const char *text : {"", "{", "[]", R"({"abi":2})", R"({"abi":2,"model":3})"})
+  for (const char *text : {"", "{", "[]", R"({"abi":3})", R"({"abi":3,"model":3})"})
     EXPECT_NE(errorOf([&] { readDescriptor(text); }).find("damaged"), std::string::npos) << text;
 }
 
@@ -79,7 +79,7 @@ TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
   auto error = [](const std::string &dtype, const std::string &more, int64_t tp = 1) {
     return errorOf([&] {
       readDescriptor(
-          R"({"abi":2,"model":"m","target":"cpu","megacc":"0","hidden":1,"vocab":1,"sequence":1,"depth":1,"micro_batch":1,"accumulate":1,
+          R"({"abi":3,"model":"m","target":"cpu","megacc":"0","hidden":1,"vocab":1,"sequence":1,"depth":1,"micro_batch":1,"accumulate":1,
         "seed":0,"optimizer":{"lr":0,"beta1":0,"beta2":0,"final":0,"schedule":"","warmup":0,"steps":0},"mesh":{"dp":1,"ep":1,"tp":)" +
           std::to_string(tp) + R"(},"segments":[{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0}],
         "parameters":[{"name":"w","dtype":")" +

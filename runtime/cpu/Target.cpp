@@ -6,6 +6,7 @@
 #include "runtime/core/ThreadPool.h"
 #include "runtime/cpu/Arena.h"
 
+#include <chrono>
 #include <cstring>
 #include <iterator>
 
@@ -36,6 +37,20 @@ int32_t fill(MgContext *, void *to, int32_t byte, int64_t bytes) {
 
 int32_t synchronize(MgContext *) { return 0; }
 
+using Clock = std::chrono::steady_clock;
+
+int32_t mark(MgContext *, int64_t, void **mark) {
+  *mark = new Clock::time_point(Clock::now());
+  return 0;
+}
+
+int32_t elapsed(void *begin, void *end, double *seconds) {
+  *seconds = std::chrono::duration<double>(*static_cast<Clock::time_point *>(end) - *static_cast<Clock::time_point *>(begin)).count();
+  return 0;
+}
+
+void unmark(void *mark) { delete static_cast<Clock::time_point *>(mark); }
+
 const MgTarget target = {
     .abi = MEGACC_ABI_VERSION,
     .name = "cpu",
@@ -54,6 +69,13 @@ const MgTarget target = {
     .end_capture = nullptr,
     .replay = nullptr,
     .discard = nullptr,
+    .mark = mark,
+    .elapsed = elapsed,
+    .unmark = unmark,
+    .annotate = nullptr,
+    .calibrate = nullptr,
+    .choices = nullptr,
+    .set_choices = nullptr,
     .variant = mg_kernel_variant,
     .last_error = mg_last_error,
     .set_threads = mg_cpu_set_threads,

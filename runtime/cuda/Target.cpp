@@ -2,11 +2,17 @@
 #include "megacc/StepABI.h"
 #include "runtime/core/KernelEntries.h"
 #include "runtime/core/Status.h"
+#include "runtime/cuda/CublasLt.h"
 
+#include <cstdio>
+#include <cstring>
 #include <cuda_runtime.h>
 #include <iterator>
+#include <nvtx3/nvToolsExt.h>
 #include <string>
 #include <vector>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 namespace megacc::runtime::cuda {
 namespace {
@@ -152,15 +158,62 @@ int32_t replay(MgContext *context, void *captured) {
 
 void discard(void *captured) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(captured)); }
 
+int32_t mark(MgContext *context, int64_t stream, void **mark) {
+  cudaEvent_t event = nullptr;
+  if (int32_t failed = check(cudaEventCreate(&event), "making an event"))
+    return failed;
+  *mark = event;
+  return check(cudaEventRecord(event, streamOf(context, stream)), "recording an event");
+}
+
+int32_t elapsed(void *begin, void *end, double *seconds) {
+  float milliseconds = 0;
+  for (void *mark : {begin, end})
+    if (int32_t failed = check(cudaEventSynchronize(static_cast<cudaEvent_t>(mark)), "waiting for an event"))
+      return failed;
+  int32_t failed =
+      check(cudaEventElapsedTime(&milliseconds, static_cast<cudaEvent_t>(begin), static_cast<cudaEvent_t>(end)), "timing events");
+  *seconds = 1e-3 * double(milliseconds);
+  return failed;
+}
+
+void unmark(void *mark) { cudaEventDestroy(static_cast<cudaEvent_t>(mark)); }
+
+void annotate(const char *name) {
+  if (name)
+    nvtxRangePushA(name);
+  else
+    nvtxRangePop();
+}
+
+/// Of the choices that were set, or empty.
+std::string choices_hash;
+
+const char *choices() {
+  static std::string text;
+  text = describeProductChoices();
+  return text.c_str();
+}
+
+int32_t setChoices(const char *text) {
+  if (int32_t failed = setProductChoices(text))
+    return failed;
+  char hash[17];
+  std::snprintf(hash, sizeof hash, "%016llx", (unsigned long long)XXH3_64bits(text, std::strlen(text)));
+  choices_hash = hash;
+  return 0;
+}
+
 const char *variant() {
-  static const std::string text = [] {
-    cudaDeviceProp card;
-    int driver = 0;
-    cudaDriverGetVersion(&driver);
-    if (cudaGetDeviceProperties(&card, 0) != cudaSuccess)
-      return std::string("no card");
-    return std::string(card.name) + ", CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
-  }();
+  static std::string text;
+  cudaDeviceProp card;
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  if (cudaGetDeviceProperties(&card, 0) != cudaSuccess)
+    return "no card";
+  text = std::string(card.name) + ", CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
+  if (!choices_hash.empty())
+    text += ", choices " + choices_hash;
   return text.c_str();
 }
 
@@ -185,6 +238,13 @@ const MgTarget target = {
     .end_capture = endCapture,
     .replay = replay,
     .discard = discard,
+    .mark = mark,
+    .elapsed = elapsed,
+    .unmark = unmark,
+    .annotate = annotate,
+    .calibrate = calibrateProducts,
+    .choices = choices,
+    .set_choices = setChoices,
     .variant = variant,
     .last_error = mg_last_error,
     .set_threads = setThreads,

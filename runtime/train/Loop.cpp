@@ -187,11 +187,11 @@ private:
   int loop(MetricsLog &log) {
     SignalGuard signals;
     Verifier verifier(step);
-    Profiler profiler(step);
+    std::optional<Profiler> profiler;
     if (options.verify)
       step.setObserver(&verifier);
     else if (options.profile)
-      step.setObserver(&profiler);
+      profiler.emplace(step);
     int64_t first = state.step + 1, last = state.settings.steps, saved = options.resume.empty() ? -1 : state.step;
     int64_t tokens = about.accumulate * about.micro_batch * about.sequence;
     Progress progress(first, last, tokens);
@@ -211,7 +211,11 @@ private:
       }
       stageScalars(step, lr, t);
       auto begin = std::chrono::steady_clock::now();
+      if (profiler)
+        profiler->beginStep();
       runStep(step);
+      if (profiler)
+        profiler->endStep();
       if (options.verify)
         verifier.checkStep();
       Losses losses = readLosses(step);
@@ -257,9 +261,10 @@ private:
     printSummary(log, held_out, tokens * (last - first + 1));
     if (options.verify)
       printf("launches: %lld, all as the receipt says\n", (long long)verifier.launches());
-    if (options.profile) {
-      profiler.writeTrace(folder / "trace.json");
-      printf("\n%s\ntrace: %s (open it in Perfetto or chrome://tracing)\n", profiler.table().c_str(), (folder / "trace.json").c_str());
+    if (profiler) {
+      profiler->measurePeaks();
+      profiler->writeTrace(folder / "trace.json");
+      printf("\n%s\ntrace: %s (open it in Perfetto or chrome://tracing)\n", profiler->table().c_str(), (folder / "trace.json").c_str());
     }
     return 0;
   }

@@ -89,6 +89,20 @@ int32_t fill(MgContext *context, void *to, int32_t byte, int64_t bytes) {
 
 int32_t synchronize(MgContext *) { return 0; }
 const char *variant() { return "Shadow"; }
+
+/// A moment is the number of moments before it, in milliseconds.
+int32_t mark(MgContext *, int64_t, void **mark) {
+  *mark = new int(fake.marks++);
+  return 0;
+}
+int32_t elapsed(void *begin, void *end, double *seconds) {
+  *seconds = (*static_cast<int *>(end) - *static_cast<int *>(begin)) * 1e-3;
+  return 0;
+}
+void unmark(void *mark) {
+  delete static_cast<int *>(mark);
+  ++fake.unmarks;
+}
 const char *lastError() { return fake.message.c_str(); }
 void setThreads(int32_t) {}
 
@@ -147,6 +161,13 @@ void resetFakeTarget() {
                 .end_capture = nullptr,
                 .replay = nullptr,
                 .discard = nullptr,
+                .mark = mark,
+                .elapsed = elapsed,
+                .unmark = unmark,
+                .annotate = nullptr,
+                .calibrate = nullptr,
+                .choices = nullptr,
+                .set_choices = nullptr,
                 .variant = variant,
                 .last_error = lastError,
                 .set_threads = setThreads};

@@ -20,6 +20,7 @@ struct FakeTarget {
   std::vector<Initialization> initializations;
   std::string message; // what last_error returns
   bool reserve_fails = false;
+  int marks = 0, unmarks = 0;
 };
 
 /// The one of this process. reset() makes it as it was at the start.

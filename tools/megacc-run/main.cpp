@@ -1,6 +1,7 @@
 // Trains a step.so, or runs it on given numbers.
 #include "runtime/data/Source.h"
 #include "runtime/state/Safetensors.h"
+#include "runtime/train/Calibrate.h"
 #include "runtime/train/Case.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Loop.h"
@@ -14,7 +15,7 @@ using namespace megacc::runtime;
 namespace {
 
 struct Options {
-  std::string step, case_file, dump, print_initial, prompt;
+  std::string step, case_file, dump, print_initial, prompt, calibrate, choices;
   int threads = 0;
   int64_t sample = 0;
   RunOptions run;
@@ -52,6 +53,9 @@ void addOptions(CLI::App &app, Options &options) {
   app.add_option("--threads", options.threads, "CPU threads (all cores)")->check(CLI::PositiveNumber)->group("Running");
   app.add_flag("--verify", run.verify, "compare every launch with the receipt")->group("Running");
   app.add_flag("--profile", run.profile, "time by kernel and by block, and a trace")->group("Running");
+  app.add_option("--calibrate", options.calibrate, "write measured times of kernels, and the choices made by them, to this file")
+      ->group("Running");
+  app.add_option("--choices", options.choices, "take the choices of a file of --calibrate")->group("Running");
   app.add_option("--case", options.case_file, "run three steps on param.* and input.* of this safetensors file")->group("Checking numbers");
   app.add_option("--dump", options.dump, "where --case writes losses, gradients and parameters")->group("Checking numbers");
   app.add_option("--print-initial", options.print_initial, "write the first and last initial values of every parameter")
@@ -68,12 +72,14 @@ std::string findMistakes(const Options &options) {
   expect(options.prompt.empty() || options.sample, "--prompt goes with --sample");
   if (options.sample)
     expect(!options.run.resume.empty(), "--sample needs a trained model; fix: --resume DIR");
+  expect(options.calibrate.empty() || options.choices.empty(), "--calibrate makes the choices that --choices takes; give one of them");
   expect(!(options.run.verify && options.run.profile), "--verify and --profile watch the same launches; give one of them");
   expect(options.run.init.empty() || options.run.resume.empty(),
          "--init and --resume both say where parameters come from; give one of them");
   if (!options.sample && options.case_file.empty() && options.print_initial.empty()) {
     expect(!options.run.data.empty(), "training needs --data PATH");
-    expect(!options.run.out.empty() || !options.run.resume.empty(), "training needs a folder for its files: --out DIR");
+    expect(!options.calibrate.empty() || !options.run.out.empty() || !options.run.resume.empty(),
+           "training needs a folder for its files: --out DIR");
   }
   return mistakes;
 }
@@ -82,6 +88,12 @@ int run(const Options &options) {
   Step step(options.step);
   if (options.threads)
     step.setThreads(options.threads);
+  if (!options.choices.empty())
+    setChoices(step, options.choices);
+  if (!options.calibrate.empty()) {
+    calibrate(step, options.run, options.calibrate);
+    return 0;
+  }
   if (!options.print_initial.empty())
     writeInitial(step, options.print_initial);
   if (!options.case_file.empty())

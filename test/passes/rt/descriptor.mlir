@@ -23,7 +23,7 @@ module attributes {megacc.target = "sm_90a", megacc.model = "small", megacc.conf
   }
 }
 
-// CHECK: {"abi":2,
+// CHECK: {"abi":3,
 // CHECK-NEXT: "functions":[{"launches":[{"block":2,
 // CHECK-NEXT: "bytes":8,
 // CHECK-NEXT: "flops":3,
