@@ -9,7 +9,9 @@ void megacc::addAttentionRecords(std::vector<Record> &records) {
   rope.inPlace = {{"y", "x"}};
   records.push_back(rope);
 
+  auto neverPacked = [](const KernelQuery &) { return std::vector<std::pair<std::string, int64_t>>{{"shared_dim", 0}}; };
   Record attention = makeRecord("attention");
+  attention.tuning = neverPacked;
   attention.caches = {makeCache("lse", [](const KernelQuery &query) {
     return llvm::SmallVector<int64_t>{query.getInt("batch"), query.getInt("heads"), query.getInt("sequence")};
   })};
@@ -17,6 +19,7 @@ void megacc::addAttentionRecords(std::vector<Record> &records) {
 
   // delta, d_k and d_v of every query head, and lse where it is not cached.
   Record grad = makeRecord("attention_grad");
+  grad.tuning = neverPacked;
   grad.scratch = [](const KernelQuery &query) {
     int64_t rows = query.getInt("batch") * query.getInt("heads") * query.getInt("sequence");
     return floats(rows) + floats(rows * query.getInt("qk_dim")) + floats(rows * query.getInt("v_dim")) +

@@ -31,6 +31,9 @@ struct Record {
   std::string target;
   /// The families it answers; of a fused group the families of its ops joined by '+'.
   std::string family;
+  /// Of a fused group: that many of its first ops are made anew in it, so that what they make may be used elsewhere too. They have no
+  /// effects and cost nothing worth keeping.
+  int repeated = 0;
   /// Of kernels.def.
   std::string symbol;
   /// Empty if it can serve, else the field that does not fit, with both numbers: "head_dim is 300, at most 256".

@@ -2,6 +2,8 @@
 #include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"
 
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -28,6 +30,9 @@ struct StepFuse : impl::StepFuseBase<StepFuse> {
       groups.clear();
       for (auto accumulate : func.getBody().getOps<AccumulateOp>())
         joinGradient(accumulate);
+      for (Operation &op : llvm::make_early_inc_range(func.getBody().front().without_terminator()))
+        if (isa<KernelOpInterface>(op) && !groups.contains(&op))
+          joinRepeated(&op);
       for (Operation &op : func.getBody().front().without_terminator())
         if (isa<KernelOpInterface>(op) && !groups.contains(&op))
           joinProducer(&op);
@@ -37,6 +42,10 @@ struct StepFuse : impl::StepFuseBase<StepFuse> {
       for (Operation *op : order)
         if (auto found = groups.find(op); found != groups.end() && found->second->place == op)
           build(*found->second);
+      for (Operation *op : llvm::reverse(originals))
+        if (isOpTriviallyDead(op))
+          op->erase();
+      originals.clear();
       markAccumulations(func);
     }
   }
@@ -65,6 +74,75 @@ private:
         return;
     }
   }
+
+  /// An op with copies of what it reads and with what reads it, where a record names such a group.
+  void joinRepeated(Operation *op) {
+    std::string own = getFamily(op);
+    for (const Record &record : allRecords()) {
+      SmallVector<StringRef> families;
+      StringRef(record.family).split(families, '+');
+      if (record.target == target && record.repeated && families[record.repeated] == own && joinRepeated(op, record, families))
+        return;
+    }
+  }
+
+  bool joinRepeated(Operation *op, const Record &record, ArrayRef<StringRef> families) {
+    // Producers, and theirs, in the order of the block, must be of the families before the op's; users in the order of the block of those
+    // behind.
+    llvm::SmallSetVector<Operation *, 4> found;
+    SmallVector<Operation *> open = {op};
+    while (!open.empty())
+      for (Value operand : open.pop_back_val()->getOperands())
+        if (Operation *producer = operand.getDefiningOp();
+            producer && isa<KernelOpInterface>(producer) && !groups.contains(producer) && getBlock(producer) == getBlock(op) &&
+            llvm::is_contained(families.take_front(record.repeated), getFamily(producer)) && found.insert(producer))
+          open.push_back(producer);
+    SmallVector<Operation *> before = found.takeVector(), after;
+    auto isBefore = [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); };
+    llvm::sort(before, isBefore);
+    for (size_t i = record.repeated + 1; i < families.size(); ++i) {
+      SmallVector<Operation *> next;
+      for (Operation *made : llvm::concat<Operation *>(SmallVector<Operation *>{op}, after))
+        for (Operation *user : made->getUsers())
+          if (isa<KernelOpInterface>(user) && getFamily(user) == families[i] && !llvm::is_contained(after, user) && !groups.contains(user))
+            next.push_back(user);
+      if (next.empty())
+        return false;
+      after.push_back(*llvm::min_element(next, isBefore));
+    }
+    if (before.size() != size_t(record.repeated) ||
+        !llvm::equal(before, families.take_front(record.repeated), [&](Operation *a, StringRef family) { return getFamily(a) == family; }))
+      return false;
+
+    OpBuilder builder(op);
+    IRMapping copies;
+    SmallVector<Operation *> ops;
+    for (Operation *producer : before) {
+      ops.push_back(builder.clone(*producer, copies));
+      ops.back()->setAttr(kPhaseAttr, op->getAttr(kPhaseAttr));
+    }
+    auto exchange = [&](bool forward) {
+      for (Operation *producer : before)
+        for (auto [result, copy] : llvm::zip(producer->getResults(), copies.lookup(producer)->getResults()))
+          for (OpOperand &operand : op->getOpOperands())
+            if (operand.get() == (forward ? result : copy))
+              operand.set(forward ? copy : result);
+    };
+    exchange(true);
+    ops.push_back(op);
+    ops.append(after);
+    Operation *place = after.empty() ? op : after.back();
+    if (canStandAt(ops, place) && join(ops, place)) {
+      originals.append(before);
+      return true;
+    }
+    exchange(false);
+    for (size_t i = before.size(); i-- > 0;)
+      ops[i]->erase();
+    return false;
+  }
+
+  static std::string getFamily(Operation *op) { return cast<KernelOpInterface>(op).getKernelQuery().family; }
 
   /// Whether nothing between needs a result of the ops, and what belongs to another slot has no parameters.
   bool canStandAt(ArrayRef<Operation *> ops, Operation *place) {
@@ -110,6 +188,8 @@ private:
   }
 
   StringRef target;
+  /// Ops of which groups have copies.
+  SmallVector<Operation *> originals;
   /// The group of every op that is in one. The order of effects does not matter: every op has its own metric, and which addition to a
   /// gradient is the first is marked at the end.
   llvm::DenseMap<Operation *, std::shared_ptr<Group>> groups;

@@ -2,6 +2,7 @@
 #include "runtime/core/Status.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 #include <dlfcn.h>
@@ -155,42 +156,49 @@ struct Call {
     return status ? status : algorithms.empty() ? CUBLAS_STATUS_NOT_SUPPORTED : CUBLAS_STATUS_SUCCESS;
   }
 
-  /// The median of some runs in microseconds; negative where the algorithm fails.
-  double time(const cublasLtMatmulAlgo_t &algorithm) const {
-    constexpr int runs = 7;
-    cudaEvent_t events[runs + 1];
-    for (cudaEvent_t &event : events)
-      cudaEventCreate(&event);
-    bool good = run(algorithm) == CUBLAS_STATUS_SUCCESS;
-    cudaEventRecord(events[0], stream);
-    for (int i = 0; i < runs && good; ++i) {
-      good = run(algorithm) == CUBLAS_STATUS_SUCCESS;
-      cudaEventRecord(events[i + 1], stream);
+  /// Median microseconds of each algorithm, infinite where it fails. They take turns: a card that has just worked is warmer and slower.
+  std::vector<double> time(const std::vector<cublasLtMatmulAlgo_t> &algorithms) const {
+    constexpr int rounds = 9;
+    std::vector<std::vector<double>> times(algorithms.size());
+    std::vector<bool> works(algorithms.size(), true);
+    cudaEvent_t begin, end;
+    cudaEventCreate(&begin), cudaEventCreate(&end);
+    for (int round = -1; round < rounds; ++round) // one to load code
+      for (size_t i = 0; i < algorithms.size(); ++i) {
+        if (!works[i])
+          continue;
+        float milliseconds = 0;
+        cudaEventRecord(begin, stream);
+        works[i] = run(algorithms[i]) == CUBLAS_STATUS_SUCCESS;
+        cudaEventRecord(end, stream);
+        works[i] = cudaEventSynchronize(end) == cudaSuccess && cudaEventElapsedTime(&milliseconds, begin, end) == cudaSuccess && works[i];
+        if (round >= 0)
+          times[i].push_back(1e3 * double(milliseconds));
+      }
+    cudaEventDestroy(begin), cudaEventDestroy(end);
+    std::vector<double> medians;
+    for (size_t i = 0; i < algorithms.size(); ++i) {
+      std::sort(times[i].begin(), times[i].end());
+      medians.push_back(works[i] ? times[i][times[i].size() / 2] : INFINITY);
     }
-    good = cudaStreamSynchronize(stream) == cudaSuccess && good;
-    float milliseconds[runs] = {};
-    for (int i = 0; i < runs && good; ++i)
-      good = cudaEventElapsedTime(&milliseconds[i], events[i], events[i + 1]) == cudaSuccess;
-    for (cudaEvent_t event : events)
-      cudaEventDestroy(event);
-    std::sort(milliseconds, milliseconds + runs);
-    return good ? 1e3 * milliseconds[runs / 2] : -1;
+    return medians;
   }
 
   /// The heuristic's first answer; while calibrating the fastest of its answers, where it beats the first by more than noise.
   cublasStatus_t choose(bool calibrating, Choice &choice) const {
     constexpr double gain = 0.98;
     std::vector<cublasLtMatmulAlgo_t> algorithms;
-    if (cublasStatus_t status = askHeuristic(calibrating ? 24 : 1, algorithms))
+    if (cublasStatus_t status = askHeuristic(calibrating ? 16 : 1, algorithms))
       return status;
     choice.algorithm = algorithms.front();
     if (!calibrating)
       return CUBLAS_STATUS_SUCCESS;
-    choice.microseconds = choice.first_microseconds = time(algorithms.front());
-    for (const cublasLtMatmulAlgo_t &algorithm : algorithms)
-      if (double microseconds = time(algorithm);
-          microseconds > 0 && microseconds < choice.microseconds && microseconds < gain * choice.first_microseconds)
-        choice.algorithm = algorithm, choice.microseconds = microseconds;
+    std::vector<double> times = time(algorithms);
+    size_t best = size_t(std::min_element(times.begin(), times.end()) - times.begin());
+    choice.first_microseconds = times.front();
+    if (times[best] > gain * times.front())
+      best = 0;
+    choice.algorithm = algorithms[best], choice.microseconds = times[best];
     return CUBLAS_STATUS_SUCCESS;
   }
 };

@@ -44,9 +44,10 @@ int32_t describeTensor(CUtensorMap *map, const void *base, int rank, const int64
   return describe(map, base, rank, dimensions, strides, boxes);
 }
 
-int32_t describeHeads(CUtensorMap *map, const void *base, int64_t batch, int64_t sequence, int64_t heads, int64_t dim, int64_t rows) {
+int32_t describeHeads(CUtensorMap *map, const void *base, int64_t batch, int64_t sequence, int64_t heads, int64_t dim, int64_t stride,
+                      int64_t rows) {
   const cuuint64_t sizes[4] = {cuuint64_t(dim), cuuint64_t(heads), cuuint64_t(sequence), cuuint64_t(batch)};
-  const cuuint64_t strides[3] = {cuuint64_t(dim * 2), cuuint64_t(heads * dim * 2), cuuint64_t(sequence * heads * dim * 2)};
+  const cuuint64_t strides[3] = {cuuint64_t(stride * 2), cuuint64_t(heads * stride * 2), cuuint64_t(sequence * heads * stride * 2)};
   const cuuint32_t box[4] = {64, 1, cuuint32_t(rows), 1};
   return describe(map, base, 4, sizes, strides, box);
 }

@@ -10,8 +10,10 @@ namespace megacc::runtime {
 /// aligned base and rows of a multiple of 16 bytes. Returns 0, or records an error.
 int32_t describeTensor(CUtensorMap *map, const void *base, int rank, const int64_t *sizes, const int64_t *box);
 
-/// Describes a dense bf16 tensor [batch, sequence, heads, dim], of which boxes of `rows` positions x 64 columns of one head are copied,
-/// else as above; coordinates are column, head, position, batch. dim is a multiple of 8.
-int32_t describeHeads(CUtensorMap *map, const void *base, int64_t batch, int64_t sequence, int64_t heads, int64_t dim, int64_t rows);
+/// Describes a bf16 tensor [batch, sequence, heads, dim] whose heads are `stride` elements apart (dense: dim), of which boxes of `rows`
+/// positions x 64 columns of one head are copied, else as above; coordinates are column, head, position, batch. dim and stride are
+/// multiples of 8.
+int32_t describeHeads(CUtensorMap *map, const void *base, int64_t batch, int64_t sequence, int64_t heads, int64_t dim, int64_t stride,
+                      int64_t rows);
 
 } // namespace megacc::runtime

@@ -26,9 +26,58 @@ static int64_t firstKeyBytes(const KernelQuery &query) {
   return query.has("documents") ? arrayBytes(query.getInt("batch") * query.getInt("sequence"), 4) : 0;
 }
 
+/// Packed keys and values (kernels.def): the first ops of a group repeat a shared part for every head, split packed heads and put each
+/// head's key together; attention, which the group's query calls `family`, reads them as they were. A backward's group ends in ops that
+/// take the gradients apart and pack them again.
+static Record makePacked(const Record &plain, llvm::StringRef family, llvm::StringRef after) {
+  Record record = plain;
+  record.family = ("repeat_groups+split+concat+" + family + after).str();
+  record.name = "sm_90a." + record.family;
+  record.repeated = 3;
+  record.tuning = nullptr;
+  record.renamed = {{"k", "split.x"}, {"k_shared", "x"}, {"shared_dim", "width"}, {"d_k", "concat.y"}, {"d_k_shared", "split.part"}};
+  std::string prefix = family.str() + ".";
+  for (const char *name :
+       {"d_q", "d_y", "y", "lse", "q", "documents", "batch", "sequence", "heads", "kv_heads", "qk_dim", "v_dim", "scale"})
+    record.renamed.emplace_back(name, prefix + name);
+  if (after.empty())
+    llvm::erase_if(record.renamed, [](const auto &pair) { return llvm::StringRef(pair.first).starts_with("d_"); });
+  // The question that attention alone asks, without keys and values.
+  auto getInner = [prefix](const KernelQuery &query) {
+    KernelQuery inner = query;
+    for (LaunchOperand &operand : inner.operands)
+      if (llvm::StringRef(operand.name).starts_with(prefix))
+        operand.name.erase(0, prefix.size());
+    for (auto &[name, value] : inner.ints)
+      if (llvm::StringRef(name).starts_with(prefix))
+        name.erase(0, prefix.size());
+    return inner;
+  };
+  record.scratch = [scratch = plain.scratch, getInner](const KernelQuery &query) { return scratch(getInner(query)); };
+  record.refuses = [refuses = plain.refuses, getInner](const KernelQuery &query) -> std::string {
+    KernelQuery inner = getInner(query);
+    if (std::string why = refuses(inner); !why.empty())
+      return why;
+    int64_t shared = query.getInt("width"), own = inner.getInt("qk_dim") - shared, v_dim = inner.getInt("v_dim");
+    for (const char *name : {"groups", "split.groups", "concat.groups"})
+      if (query.getInt(name) != inner.getInt("kv_heads"))
+        return std::string(name) + " is " + std::to_string(query.getInt(name)) + ", kv_heads " + std::to_string(inner.getInt("kv_heads"));
+    for (auto [name, width] : {std::pair("split.width0", own), {"split.width1", v_dim}, {"split.width2", 0}, {"concat.width0", own}})
+      if (query.getInt(name) != width)
+        return std::string(name) + " is " + std::to_string(query.getInt(name)) + ", expected " + std::to_string(width);
+    if (own <= 0 || own % 64 || shared % 8 || v_dim % 8)
+      return "a key has " + std::to_string(own) + " channels of its own, a multiple of 64 is expected, and " + std::to_string(shared) +
+             " shared ones beside a value of " + std::to_string(v_dim) + ", multiples of 8 are expected";
+    return "";
+  };
+  record.caches = {};
+  return record;
+}
+
 namespace megacc {
 
 void addAttentionCudaRecords(std::vector<Record> &records) {
+  auto neverPacked = [](const KernelQuery &) { return std::vector<std::pair<std::string, int64_t>>{{"shared_dim", 0}}; };
   Record attention;
   attention.name = "sm_90a.attention";
   attention.target = "sm_90a";
@@ -36,6 +85,7 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
   attention.symbol = "mg_attention";
   attention.refuses = refuseAttention;
   attention.scratch = firstKeyBytes;
+  attention.tuning = neverPacked;
   Cache lse;
   lse.name = "lse";
   lse.type = [](const KernelQuery &query) {
@@ -45,6 +95,7 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
   };
   attention.caches = {lse};
   records.push_back(attention);
+  records.push_back(makePacked(attention, "attention", ""));
 
   // Two floats a row of queries, rows of a head padded to 64, and lse where it is not cached.
   Record grad;
@@ -53,12 +104,14 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
   grad.family = "attention_grad";
   grad.symbol = "mg_attention_grad";
   grad.refuses = refuseAttention;
+  grad.tuning = neverPacked;
   grad.scratch = [](const KernelQuery &query) {
     int64_t heads = query.getInt("batch") * query.getInt("heads"), sequence = query.getInt("sequence");
     return arrayBytes(heads * llvm::alignTo(sequence, 64), 8) + firstKeyBytes(query) +
            (query.has("lse") ? 0 : arrayBytes(heads * sequence, 4));
   };
   records.push_back(grad);
+  records.push_back(makePacked(grad, "attention_grad", "+split+concat"));
 }
 
 } // namespace megacc

@@ -10,6 +10,7 @@ inline constexpr int step_rows = 64;
 
 struct Problem {
   int batch, sequence, heads, kv_heads, qk_dim, v_dim;
+  int shared_dim; // see kernels.def; 0, or only where tiles are copied in bulk and the other channels of a key fill whole panels
   float scale;
   /// First key that each query [batch, sequence] may see; null where there is one document a row.
   const int32_t *first_keys;
@@ -18,18 +19,25 @@ struct Problem {
   int padded() const { return (sequence + step_rows - 1) / step_rows * step_rows; }
 };
 
-/// A tensor of a problem as a source of tiles. Returns 0, or records an error.
+/// Keys and values: v null where they are packed, else k_shared.
+struct KeysAndValues {
+  const bf16 *k, *k_shared, *v;
+};
+
+/// A tensor of a problem as a source of tiles, dense; the keys and the values. Return 0, or record an error.
 int32_t describeSource(Source &source, const Problem &problem, const void *data, int heads, int dim, bool bulk);
+int32_t describeSources(Source &keys, Source &values, const Problem &problem, const KeysAndValues &kv, bool bulk);
 
 /// y (null: not wanted) and lse (null: not wanted).
-int32_t runForward(const Problem &problem, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v);
+int32_t runForward(const Problem &problem, bf16 *y, float *lse, const bf16 *q, const KeysAndValues &kv);
 
 /// Of the rows of queries [batch, heads, padded]: lse / ln 2 and delta = sum(d_y * y); infinity and 0 behind the end of the sequence.
 using RowTerms = float2;
 
 struct Gradients {
-  bf16 *d_q, *d_k, *d_v;
-  const bf16 *d_y, *q, *k, *v;
+  bf16 *d_q, *d_k, *d_k_shared, *d_v;
+  const bf16 *d_y, *q;
+  KeysAndValues kv;
   const RowTerms *terms;
 };
 int32_t runBackward(const Problem &problem, const Gradients &gradients);

@@ -14,11 +14,21 @@ inline constexpr int box_rows = 64, panel_cols = 64, box_bytes = box_rows * pane
 
 /// A tensor [batch, sequence, heads, dim], of which tiles of one head are read.
 struct Source {
-  CUtensorMap map; // boxes of box_rows x panel_cols; only where tiles are copied in bulk
+  CUtensorMap map;    // boxes of box_rows x panel_cols; only where tiles are copied in bulk
+  CUtensorMap shared; // of one head, which every head has behind its own panels
   const bf16 *data;
   int sequence, heads, dim;
-  bool wide; // rows of a head begin at multiples of 16 bytes
+  int own_panels; // from here on panels are the shared head's
+  bool wide;      // rows of a head begin at multiples of 16 bytes
 };
+
+/// A tensor [batch, sequence, heads, dim], of which tiles of one head are written: heads `stride` elements apart. Columns behind own_panels
+/// panels go to `rest`, [batch, sequence, heads, rest_dim].
+struct Sink {
+  bf16 *data, *rest;
+  int dim, stride, own_panels, rest_dim;
+};
+inline Sink denseSink(bf16 *data, int dim) { return {data, nullptr, dim, dim, 1 << 16, 0}; }
 
 /// A place in a ring of `stages` buffers, and the parity of its barriers.
 template <int stages> struct Place {
@@ -58,11 +68,14 @@ __device__ inline float4 loadShared(uint32_t from) {
 /// barrier.
 template <int rows, int cols> __device__ void copyTile(uint32_t to, const Source &source, uint32_t barrier, int batch, int head, int row) {
 #pragma unroll 1 // the producer has few registers
-  for (int panel = 0; panel < cols / panel_cols; ++panel)
+  for (int panel = 0; panel < cols / panel_cols; ++panel) {
+    bool own = panel < source.own_panels;
+    const CUtensorMap &map = own ? source.map : source.shared;
+    int col = (own ? panel : panel - source.own_panels) * panel_cols;
 #pragma unroll 1
     for (int box = 0; box < rows / box_rows; ++box)
-      copyBox(to + (panel * (rows / box_rows) + box) * box_bytes, source.map, barrier, panel * panel_cols, head, row + box * box_rows,
-              batch);
+      copyBox(to + (panel * (rows / box_rows) + box) * box_bytes, map, barrier, col, own ? head : 0, row + box * box_rows, batch);
+  }
 }
 
 /// The same by `threads` threads, for heads of any width. Ends with the fence for the matrix units.
@@ -225,34 +238,37 @@ __device__ inline float exp2Fast(float x) {
   return y;
 }
 
-/// Writes factor * sums to the rows of a thread of a warp group, `row` its first, and the columns of a tensor [batch, sequence, heads,
-/// dim].
+/// Writes factor * sums to the rows of a thread of a warp group, `row` its first, and the columns of a head.
 template <int cols>
-__device__ void storeSums(bf16 *to, const float (&sums)[cols / 64][32], const float (&factor)[2], int batch, int row, int sequence,
-                          int heads, int head, int dim) {
-  int lane = threadIdx.x % 32;
-  asm volatile("" : "+r"(dim), "+r"(lane)); // or what follows from them is computed early and held in registers through the products
+__device__ void storeSums(const Sink &to, const float (&sums)[cols / 64][32], const float (&factor)[2], int batch, int row, int sequence,
+                          int heads, int head) {
+  int lane = threadIdx.x % 32, stride = to.stride;
+  asm volatile("" : "+r"(stride), "+r"(lane)); // or what follows from them is computed early and held in registers through the products
 #pragma unroll
   for (int h = 0; h < 2; ++h) {
     if (row + 8 * h >= sequence)
       continue;
-    bf16 *begin = to + ((int64_t(batch) * sequence + row + 8 * h) * heads + head) * dim;
+    int64_t head_row = (int64_t(batch) * sequence + row + 8 * h) * heads + head;
 #pragma unroll
-    for (int panel = 0; panel < cols / 64; ++panel)
+    for (int panel = 0; panel < cols / 64; ++panel) {
+      bool own = panel < to.own_panels;
+      int first = own ? panel * 64 : (panel - to.own_panels) * 64, left = (own ? to.dim : to.rest_dim) - first;
+      bf16 *begin = (own ? to.data + head_row * stride : to.rest + head_row * to.rest_dim) + first;
 #pragma unroll
       for (int j = 0; j < 8; ++j) {
-        int col = panel * 64 + 8 * j + 2 * (lane % 4);
+        int col = 8 * j + 2 * (lane % 4);
         float low = sums[panel][4 * j + 2 * h] * factor[h], high = sums[panel][4 * j + 2 * h + 1] * factor[h];
-        if (dim % 2 == 0) {
-          if (col < dim)
+        if (stride % 2 == 0) {
+          if (col < left)
             *reinterpret_cast<uint32_t *>(begin + col) = cuda::pairOf(low, high);
           continue;
         }
-        if (col < dim)
+        if (col < left)
           begin[col] = __float2bfloat16_rn(low);
-        if (col + 1 < dim)
+        if (col + 1 < left)
           begin[col + 1] = __float2bfloat16_rn(high);
       }
+    }
   }
 }
 

@@ -113,12 +113,20 @@ void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_
 /// Blocks of all heads and batch rows.
 int64_t countBlocks(const Shape &s) { return s.batch * s.heads * ((s.sequence + query_tile - 1) / query_tile); }
 
+/// Packed keys are for records that no op of this target asks for.
+int32_t refusePacked(const MgLaunch *launch, const char *kernel) {
+  int64_t shared = launch->ints[number_mg_attention::shared_dim];
+  return shared ? mg_fail("%s: shared_dim is %lld, these kernels take 0", kernel, (long long)shared) : 0;
+}
+
 } // namespace
 
 extern "C" {
 
 int32_t mg_attention(const MgLaunch *launch) {
   MG_ENTER(mg_attention);
+  if (int32_t status = refusePacked(launch, "mg_attention"))
+    return status;
   if (int32_t status = Scratch(launch, at::scratch).check("mg_attention"))
     return status;
   const Shape s(launch, at::documents);
@@ -132,6 +140,8 @@ int32_t mg_attention(const MgLaunch *launch) {
 // are summed over the query heads of a kv head afterwards.
 int32_t mg_attention_grad(const MgLaunch *launch) {
   MG_ENTER(mg_attention_grad);
+  if (int32_t status = refusePacked(launch, "mg_attention_grad"))
+    return status;
   const Shape s(launch, at::documents);
   int64_t S = s.sequence, head_rows = s.batch * s.heads * S;
   int64_t stride_q = s.heads * s.qk_dim, stride_k = s.kv_heads * s.qk_dim, stride_v = s.kv_heads * s.v_dim, stride_y = s.heads * s.v_dim;

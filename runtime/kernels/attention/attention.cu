@@ -10,8 +10,27 @@ namespace megacc::runtime::attention {
 
 int32_t describeSource(Source &source, const Problem &p, const void *data, int heads, int dim, bool bulk) {
   source.data = static_cast<const bf16 *>(data), source.sequence = p.sequence, source.heads = heads, source.dim = dim;
-  source.wide = dim % 8 == 0 && cuda::areAligned({data});
-  return bulk ? describeHeads(&source.map, data, p.batch, p.sequence, heads, dim, box_rows) : 0;
+  source.own_panels = 1 << 16, source.wide = dim % 8 == 0 && cuda::areAligned({data});
+  return bulk ? describeHeads(&source.map, data, p.batch, p.sequence, heads, dim, dim, box_rows) : 0;
+}
+
+int32_t describeSources(Source &keys, Source &values, const Problem &p, const KeysAndValues &kv, bool bulk) {
+  if (p.shared_dim == 0) {
+    int32_t status = describeSource(keys, p, kv.k, p.kv_heads, p.qk_dim, bulk);
+    return status ? status : describeSource(values, p, kv.v, p.kv_heads, p.v_dim, bulk);
+  }
+  const int own = p.qk_dim - p.shared_dim, stride = own + p.v_dim;
+  if (!bulk || own % panel_cols || own <= 0)
+    return mg_fail(
+        "attention: packed keys of %d channels beside %d shared ones and values of %d; fix: own channels in multiples of %d, the "
+        "others of 8",
+        own, p.shared_dim, p.v_dim, panel_cols);
+  keys.own_panels = own / panel_cols, values.own_panels = 1 << 16;
+  if (int32_t status = describeHeads(&keys.map, kv.k, p.batch, p.sequence, p.kv_heads, own, stride, box_rows))
+    return status;
+  if (int32_t status = describeHeads(&keys.shared, kv.k_shared, p.batch, p.sequence, 1, p.shared_dim, p.shared_dim, box_rows))
+    return status;
+  return describeHeads(&values.map, kv.k + own, p.batch, p.sequence, p.kv_heads, p.v_dim, stride, box_rows);
 }
 
 int32_t countBlocks(int &blocks, const Order &order) {
@@ -93,7 +112,7 @@ int32_t readProblem(Problem &p, const MgLaunch *launch, const char *kernel, std:
       return mg_fail("%s: operand %d has type %d; fix: bf16 (%d)", kernel, index, int(launch->types[index]), int(MG_BF16));
   p.batch = int(launch->ints[number::batch]), p.sequence = int(launch->ints[number::sequence]), p.heads = int(launch->ints[number::heads]);
   p.kv_heads = int(launch->ints[number::kv_heads]), p.qk_dim = int(launch->ints[number::qk_dim]),
-  p.v_dim = int(launch->ints[number::v_dim]);
+  p.v_dim = int(launch->ints[number::v_dim]), p.shared_dim = int(launch->ints[number::shared_dim]);
   p.scale = float(launch->doubles[real_mg_attention::scale]), p.stream = cuda::streamOf(launch), p.first_keys = nullptr;
   if (p.qk_dim > 256 || p.v_dim > 256)
     return mg_fail("%s: qk_dim is %d and v_dim %d, at most 256", kernel, p.qk_dim, p.v_dim);
@@ -117,7 +136,7 @@ extern "C" {
 int32_t mg_attention(const MgLaunch *launch) {
   MG_ENTER(mg_attention);
   Problem p;
-  if (int32_t status = readProblem(p, launch, "mg_attention", {at::y, at::q, at::k, at::v}))
+  if (int32_t status = readProblem(p, launch, "mg_attention", {at::y, at::q, at::k, at::k_shared, at::v}))
     return status;
   const int32_t *documents = integers(launch, at::documents);
   Scratch scratch(launch, at::scratch);
@@ -126,14 +145,15 @@ int32_t mg_attention(const MgLaunch *launch) {
     return status;
   if (int32_t status = findDocuments(p, documents, first, "mg_attention"))
     return status;
-  return runForward(p, cuda::operand<bf16>(launch, at::y), output(launch, at::lse), cuda::operand<bf16>(launch, at::q),
-                    cuda::operand<bf16>(launch, at::k), cuda::operand<bf16>(launch, at::v));
+  KeysAndValues kv = {cuda::operand<bf16>(launch, at::k), cuda::operand<bf16>(launch, at::k_shared), cuda::operand<bf16>(launch, at::v)};
+  return runForward(p, cuda::operand<bf16>(launch, at::y), output(launch, at::lse), cuda::operand<bf16>(launch, at::q), kv);
 }
 
 int32_t mg_attention_grad(const MgLaunch *launch) {
   MG_ENTER(mg_attention_grad);
   Problem p;
-  if (int32_t status = readProblem(p, launch, "mg_attention_grad", {at::d_q, at::d_k, at::d_v, at::d_y, at::y, at::q, at::k, at::v}))
+  if (int32_t status = readProblem(p, launch, "mg_attention_grad",
+                                   {at::d_q, at::d_k, at::d_k_shared, at::d_v, at::d_y, at::y, at::q, at::k, at::k_shared, at::v}))
     return status;
   const int32_t *documents = integers(launch, at::documents);
   const float *lse = input(launch, at::lse);
@@ -146,10 +166,11 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
     return status;
   if (int32_t status = findDocuments(p, documents, first, "mg_attention_grad"))
     return status;
-  const bf16 *q = cuda::operand<bf16>(launch, at::q), *k = cuda::operand<bf16>(launch, at::k), *v = cuda::operand<bf16>(launch, at::v);
+  const bf16 *q = cuda::operand<bf16>(launch, at::q);
+  KeysAndValues kv = {cuda::operand<bf16>(launch, at::k), cuda::operand<bf16>(launch, at::k_shared), cuda::operand<bf16>(launch, at::v)};
   const bf16 *d_y = cuda::operand<bf16>(launch, at::d_y), *y = cuda::operand<bf16>(launch, at::y);
   if (own_lse) {
-    if (int32_t status = runForward(p, /*y=*/nullptr, own_lse, q, k, v))
+    if (int32_t status = runForward(p, /*y=*/nullptr, own_lse, q, kv))
       return status;
     lse = own_lse;
   }
@@ -158,7 +179,7 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
       d_y, y, lse, p.sequence, p.padded(), p.heads, p.v_dim, wide, terms_count, terms);
   if (int32_t status = cuda::launched("mg_attention_grad"))
     return status;
-  return runBackward(p, {cuda::operand<bf16>(launch, at::d_q), cuda::operand<bf16>(launch, at::d_k), cuda::operand<bf16>(launch, at::d_v),
-                         d_y, q, k, v, terms});
+  return runBackward(p, {cuda::operand<bf16>(launch, at::d_q), cuda::operand<bf16>(launch, at::d_k),
+                         cuda::operand<bf16>(launch, at::d_k_shared), cuda::operand<bf16>(launch, at::d_v), d_y, q, kv, terms});
 }
 }

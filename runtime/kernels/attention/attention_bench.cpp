@@ -34,7 +34,8 @@ int main() {
           .set("heads", heads)
           .set("kv_heads", kv_heads)
           .set("qk_dim", qk_dim)
-          .set("v_dim", v_dim);
+          .set("v_dim", v_dim)
+          .set("shared_dim", 0);
       call.setReal("scale", 1 / std::sqrt(double(qk_dim)));
     };
     double forward = MG_BENCH(bench, title.c_str(), mg_attention, [&](Call &call) {

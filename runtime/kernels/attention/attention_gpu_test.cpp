@@ -82,7 +82,7 @@ protected:
     if (s.documents)
       call.give("documents", MG_I32, documents);
     call.set("batch", s.batch).set("sequence", s.sequence).set("heads", s.heads).set("kv_heads", s.kv_heads);
-    call.set("qk_dim", s.qk_dim).set("v_dim", s.v_dim).setReal("scale", scale);
+    call.set("qk_dim", s.qk_dim).set("v_dim", s.v_dim).set("shared_dim", 0).setReal("scale", scale);
   }
   const Shape s = GetParam();
   const double scale = 1 / std::sqrt(double(s.qk_dim));
@@ -140,6 +140,73 @@ TEST_P(AttentionGpu, SameBitsWithoutTheCache) {
     EXPECT_EQ(cached.readBytes(name), computed.readBytes(name)) << name;
 }
 
+/// Packed keys and values give the bits of dense ones.
+TEST(AttentionGpuPacked, GivesTheBitsOfDenseKeys) {
+  MG_NEEDS_CARD();
+  struct Packed {
+    int64_t batch, sequence, heads, kv_heads, own, shared, v_dim;
+    bool documents;
+  };
+  for (const Packed &s : {Packed{2, 1, 2, 2, 64, 64, 64, false},
+                          {2, 449, 4, 4, 64, 64, 64, true},
+                          {1, 640, 2, 1, 64, 8, 64, false},
+                          {2, 300, 2, 2, 128, 64, 128, true},
+                          {1, 333, 4, 2, 64, 16, 40, false},
+                          {1, 130, 2, 2, 192, 64, 200, true}}) {
+    SCOPED_TRACE(testing::Message() << s.batch << " x " << s.sequence << ", " << s.own << " + " << s.shared << " / " << s.v_dim);
+    const int64_t tokens = s.batch * s.sequence, qk = s.own + s.shared, stride = s.own + s.v_dim;
+    Values packed = randomValues(tokens * s.kv_heads * stride, 1), shared = randomValues(tokens * s.shared, 2);
+    Values q = randomValues(tokens * s.heads * qk, 3), d_y = randomValues(tokens * s.heads * s.v_dim, 4), documents(tokens);
+    Values k(tokens * s.kv_heads * qk), v(tokens * s.kv_heads * s.v_dim);
+    for (int64_t row = 0; row < tokens * s.kv_heads; ++row) {
+      std::copy_n(&packed[row * stride], s.own, &k[row * qk]);
+      std::copy_n(&shared[row / s.kv_heads * s.shared], s.shared, &k[row * qk + s.own]);
+      std::copy_n(&packed[row * stride + s.own], s.v_dim, &v[row * s.v_dim]);
+    }
+    for (int64_t t = 0; t < tokens; ++t)
+      documents[t] = double(t % s.sequence / 100);
+    auto give = [&](Call &call, bool is_packed) {
+      call.give("q", MG_BF16, q).give("k", MG_BF16, is_packed ? packed : k);
+      is_packed ? call.give("k_shared", MG_BF16, shared) : call.give("v", MG_BF16, v);
+      if (s.documents)
+        call.give("documents", MG_I32, documents);
+      call.set("batch", s.batch).set("sequence", s.sequence).set("heads", s.heads).set("kv_heads", s.kv_heads).set("qk_dim", qk);
+      call.set("v_dim", s.v_dim).set("shared_dim", is_packed ? s.shared : 0).setReal("scale", 1 / std::sqrt(double(qk)));
+    };
+    Call dense = MG_CALL(mg_attention), forward = MG_CALL(mg_attention);
+    for (Call *call : {&dense, &forward}) {
+      give(*call, call == &forward);
+      call->poisoned("y", MG_BF16, d_y.size()).poisoned("lse", MG_F32, tokens * s.heads);
+      ASSERT_EQ(call->run(), "");
+    }
+    EXPECT_EQ(forward.readBytes("y"), dense.readBytes("y"));
+    EXPECT_EQ(forward.readBytes("lse"), dense.readBytes("lse"));
+    Call dense_grad = MG_CALL(mg_attention_grad), grad = MG_CALL(mg_attention_grad);
+    for (Call *call : {&dense_grad, &grad}) {
+      give(*call, call == &grad);
+      call->give("d_y", MG_BF16, d_y).give("y", MG_BF16, dense.read("y")).poisoned("d_q", MG_BF16, q.size());
+      if (call == &grad)
+        call->poisoned("d_k", MG_BF16, packed.size()).poisoned("d_k_shared", MG_BF16, tokens * s.kv_heads * s.shared);
+      else
+        call->give("lse", MG_F32, dense.read("lse")).poisoned("d_k", MG_BF16, k.size()).poisoned("d_v", MG_BF16, v.size());
+      ASSERT_EQ(call->run(), "");
+    }
+    Values d_k = dense_grad.read("d_k"), d_v = dense_grad.read("d_v"), d_packed(packed.size()), d_shared(tokens * s.kv_heads * s.shared);
+    for (int64_t row = 0; row < tokens * s.kv_heads; ++row) {
+      std::copy_n(&d_k[row * qk], s.own, &d_packed[row * stride]);
+      std::copy_n(&d_k[row * qk + s.own], s.shared, &d_shared[row * s.shared]);
+      std::copy_n(&d_v[row * s.v_dim], s.v_dim, &d_packed[row * stride + s.own]);
+    }
+    EXPECT_EQ(grad.readBytes("d_q"), dense_grad.readBytes("d_q"));
+    EXPECT_EQ(grad.read("d_k"), d_packed);
+    EXPECT_EQ(grad.read("d_k_shared"), d_shared);
+  }
+  Call odd = MG_CALL(mg_attention);
+  odd.poisoned("q", MG_BF16, 96).poisoned("k", MG_BF16, 96).poisoned("k_shared", MG_BF16, 64).poisoned("y", MG_BF16, 64);
+  odd.set("batch", 1).set("sequence", 1).set("heads", 1).set("kv_heads", 1).set("qk_dim", 96).set("v_dim", 64).set("shared_dim", 64);
+  EXPECT_NE(odd.setReal("scale", 1).run().find("packed keys of 32 channels"), std::string::npos);
+}
+
 // The sizes that kernels are compiled for, sizes beside them, one token, rows of all tile edges, heads that share keys.
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionGpu,
                          testing::Values(Shape{1, 1, 1, 1, 3, 2, 0}, Shape{2, 1, 2, 1, 128, 64, 0}, Shape{2, 7, 4, 2, 5, 3, 0},
@@ -159,6 +226,6 @@ TEST(AttentionGpuErrors, SaysWhichSizeIsTooLarge) {
   call.poisoned("y", MG_BF16, 300).setReal("scale", 1);
   for (const char *name : {"batch", "sequence", "heads", "kv_heads"})
     call.set(name, 1);
-  call.set("qk_dim", 300).set("v_dim", 300);
+  call.set("qk_dim", 300).set("v_dim", 300).set("shared_dim", 0);
   EXPECT_EQ(call.run(), "mg_attention: qk_dim is 300 and v_dim 300, at most 256");
 }

@@ -59,8 +59,8 @@ struct Attend {
             cached ? Operand("lse", lse) : Operand("lse", nullptr)};
   }
   Ints ints() const {
-    return {{"batch", c.batch},       {"sequence", c.sequence}, {"heads", c.heads},
-            {"kv_heads", c.kv_heads}, {"qk_dim", c.qk_dim},     {"v_dim", c.v_dim}};
+    return {{"batch", c.batch},   {"sequence", c.sequence}, {"heads", c.heads}, {"kv_heads", c.kv_heads},
+            {"qk_dim", c.qk_dim}, {"v_dim", c.v_dim},       {"shared_dim", 0}};
   }
 
   void runForward(bool cached = true) {

@@ -34,11 +34,11 @@ template <int qk, int v, Pass pass> struct BackwardTile {
 
 struct BackwardArguments {
   Source stay_1, stay_2, pass_1, pass_2;
-  bf16 *sum_1, *sum_2;
+  Sink sum_1, sum_2;
   const RowTerms *terms;
   const int32_t *first_keys;
   Order order;
-  int heads, kv_heads, qk_dim, v_dim, sequence, padded;
+  int heads, kv_heads, sequence, padded;
   float scale, scale_log2; // scale / ln 2
 };
 
@@ -329,9 +329,9 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     const float scale[2] = {a.scale, a.scale}, one[2] = {1.0f, 1.0f};
     int heads = of_queries ? a.heads : a.kv_heads;
     if constexpr (Tile::wants_1)
-      storeSums<qk>(a.sum_1, sum_1, scale, work.batch, row, a.sequence, heads, work.head, a.qk_dim);
+      storeSums<qk>(a.sum_1, sum_1, scale, work.batch, row, a.sequence, heads, work.head);
     if constexpr (Tile::wants_2)
-      storeSums<v>(a.sum_2, sum_2, one, work.batch, row, a.sequence, heads, work.head, a.v_dim);
+      storeSums<v>(a.sum_2, sum_2, one, work.batch, row, a.sequence, heads, work.head);
   }
 }
 
@@ -355,36 +355,26 @@ template <typename Sizes, Pass pass> int32_t runPass(const Problem &p, BackwardA
 } // namespace
 
 int32_t runBackward(const Problem &p, const Gradients &g) {
-  return withClass(p, cuda::areAligned({g.q, g.k, g.v, g.d_y}), [&](auto sizes) -> int32_t {
+  return withClass(p, cuda::areAligned({g.q, g.kv.k, g.kv.k_shared, g.kv.v, g.d_y}), [&](auto sizes) -> int32_t {
     using Sizes = decltype(sizes);
     Source q, k, v, d_y;
     if (int32_t status = describeSource(q, p, g.q, p.heads, p.qk_dim, Sizes::bulk))
       return status;
-    if (int32_t status = describeSource(k, p, g.k, p.kv_heads, p.qk_dim, Sizes::bulk))
-      return status;
-    if (int32_t status = describeSource(v, p, g.v, p.kv_heads, p.v_dim, Sizes::bulk))
+    if (int32_t status = describeSources(k, v, p, g.kv, Sizes::bulk))
       return status;
     if (int32_t status = describeSource(d_y, p, g.d_y, p.heads, p.v_dim, Sizes::bulk))
       return status;
-    BackwardArguments of_queries = {q,
-                                    d_y,
-                                    k,
-                                    v,
-                                    g.d_q,
-                                    nullptr,
-                                    g.terms,
-                                    p.first_keys,
-                                    Order(),
-                                    p.heads,
-                                    p.kv_heads,
-                                    p.qk_dim,
-                                    p.v_dim,
-                                    p.sequence,
-                                    p.padded(),
-                                    p.scale,
-                                    p.scale * 1.4426950408889634f};
+    BackwardArguments of_queries = {
+        q,          d_y,        k,          v,       denseSink(g.d_q, p.qk_dim),   Sink(), g.terms, p.first_keys, Order(), p.heads,
+        p.kv_heads, p.sequence, p.padded(), p.scale, p.scale * 1.4426950408889634f};
     BackwardArguments of_keys = of_queries;
-    of_keys.stay_1 = k, of_keys.stay_2 = v, of_keys.pass_1 = q, of_keys.pass_2 = d_y, of_keys.sum_1 = g.d_k, of_keys.sum_2 = g.d_v;
+    of_keys.stay_1 = k, of_keys.stay_2 = v, of_keys.pass_1 = q, of_keys.pass_2 = d_y;
+    of_keys.sum_1 = denseSink(g.d_k, p.qk_dim), of_keys.sum_2 = denseSink(g.d_v, p.v_dim);
+    if (p.shared_dim) {
+      int own = p.qk_dim - p.shared_dim, stride = own + p.v_dim;
+      of_keys.sum_1 = {g.d_k, g.d_k_shared, own, stride, own / panel_cols, p.shared_dim};
+      of_keys.sum_2 = denseSink(g.d_k + own, p.v_dim), of_keys.sum_2.stride = stride;
+    }
     if constexpr (Sizes::qk + Sizes::v <= 256) {
       if (int32_t status = runPass<Sizes, Pass::keys_and_values>(p, of_keys))
         return status;

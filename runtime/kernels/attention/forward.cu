@@ -16,12 +16,12 @@ template <int qk, int v, bool bulk> struct ForwardTile {
 
 struct ForwardArguments {
   Source q, k, v;
-  bf16 *y;
+  Sink y;
   float *lse;
   const int32_t *first_keys;
   Order order;
-  int heads, group, v_dim, sequence; // group: query heads of a key head
-  float scale_log2;                  // scale / ln 2
+  int heads, group, sequence; // group: query heads of a key head
+  float scale_log2;           // scale / ln 2
 };
 
 /// Scores of keys that a query may not see become -infinity. `row`: of the thread's first query.
@@ -215,27 +215,24 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
       if (a.lse && lane % 4 == 0 && row + 8 * h < a.sequence)
         a.lse[int64_t(work.all_head) * a.sequence + row + 8 * h] = (largest[h] * a.scale_log2 + log2f(sum[h])) * 0.6931471805599453f;
     }
-    if (a.y)
-      storeSums<v>(a.y, out, factor, work.batch, row, a.sequence, a.heads, work.head, a.v_dim);
+    if (a.y.data)
+      storeSums<v>(a.y, out, factor, work.batch, row, a.sequence, a.heads, work.head);
   }
 }
 
 } // namespace
 
-int32_t runForward(const Problem &p, bf16 *y, float *lse, const bf16 *q, const bf16 *k, const bf16 *v) {
-  return withClass(p, cuda::areAligned({q, k, v}), [&](auto sizes) -> int32_t {
+int32_t runForward(const Problem &p, bf16 *y, float *lse, const bf16 *q, const KeysAndValues &kv) {
+  return withClass(p, cuda::areAligned({q, kv.k, kv.k_shared, kv.v}), [&](auto sizes) -> int32_t {
     using Sizes = decltype(sizes);
     using Tile = ForwardTile<Sizes::qk, Sizes::v, Sizes::bulk>;
     ForwardArguments a;
     if (int32_t status = describeSource(a.q, p, q, p.heads, p.qk_dim, Sizes::bulk))
       return status;
-    if (int32_t status = describeSource(a.k, p, k, p.kv_heads, p.qk_dim, Sizes::bulk))
+    if (int32_t status = describeSources(a.k, a.v, p, kv, Sizes::bulk))
       return status;
-    if (int32_t status = describeSource(a.v, p, v, p.kv_heads, p.v_dim, Sizes::bulk))
-      return status;
-    a.y = y, a.lse = lse, a.first_keys = p.first_keys;
-    a.heads = p.heads, a.group = p.heads / p.kv_heads, a.v_dim = p.v_dim, a.sequence = p.sequence,
-    a.scale_log2 = p.scale * 1.4426950408889634f;
+    a.y = denseSink(y, p.v_dim), a.lse = lse, a.first_keys = p.first_keys;
+    a.heads = p.heads, a.group = p.heads / p.kv_heads, a.sequence = p.sequence, a.scale_log2 = p.scale * 1.4426950408889634f;
     a.order = {int(cuda::blocksOf(p.sequence, Tile::queries)), p.batch * p.heads,
                groupOf(int64_t(p.sequence) * (p.qk_dim + p.v_dim) * 2) * a.group};
     auto kernel = forwardKernel<Sizes::qk, Sizes::v, Sizes::bulk>;

@@ -50,7 +50,7 @@ protected:
       Values expected = multiply(rows, out, in, x_at, [&](int64_t i, int64_t o) { return w_at(o, i); });
       for (size_t i = 0; i < expected.size(); ++i)
         expected[i] += addend[i];
-      EXPECT_LT(relativeError(sum.read("y"), expected), y_limit);
+      EXPECT_LT(relativeError(sum.read("y"), expected), 2 * y_limit);
     }
     Call inputSum = MG_CALL(mg_linear_grad_input);
     setSizes(inputSum.give("d_x", MG_BF16, input_addend).give("d_y", type, d_y).give("weight", type, weight).share("addend", "d_x"));
@@ -58,7 +58,7 @@ protected:
     Values expected_input = multiply(rows, in, out, g_at, w_at);
     for (size_t i = 0; i < expected_input.size(); ++i)
       expected_input[i] += input_addend[i];
-    EXPECT_LT(relativeError(inputSum.read("d_x"), expected_input), 4e-3);
+    EXPECT_LT(relativeError(inputSum.read("d_x"), expected_input), 8e-3); // the product may be rounded before the sum is
 
     Values d_weight = multiply(out, in, rows, [&](int64_t o, int64_t t) { return g_at(t, o); }, x_at);
     for (auto [accumulate, micro_batch] : {std::pair(0, 1), {1, 0}, {1, 1}, {2, 0}}) {
