@@ -136,7 +136,7 @@ typedef struct MgTarget {
   void (*calibrate)(void);
   const char *(*choices)(void);
   int32_t (*set_choices)(const char *text);
-  /* What besides shapes decides the bits of a result, for example "Haswell", and which choices were set; never NULL. */
+  /* What besides shapes decides the bits of a result, for example "oneDNN 2.6.3 avx2", and which choices were set; never NULL. */
   const char *(*variant)(void);
   /* The last message recorded on this thread, or "". */
   const char *(*last_error)(void);

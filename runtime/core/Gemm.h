@@ -1,9 +1,9 @@
-// Matrix products on the pool: OpenBLAS, single-threaded, on tiles cut from the shape alone.
+// Matrix products on the pool: oneDNN, single-threaded, on tiles cut from the shape alone.
 #pragma once
 #include <cstdint>
 
 extern "C" {
-/// The instruction set that OpenBLAS chose; results have other bits on another one.
+/// The library of products and the instruction set that it chose; results have other bits on another one.
 const char *mg_kernel_variant();
 }
 

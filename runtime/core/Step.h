@@ -76,7 +76,7 @@ public:
   /// Null where the library has none.
   MgKernel findKernel(const std::string &name) const { return device.findKernel(name); }
   void setThreads(int count) { device.setThreads(count); }
-  /// What besides the shapes decides the bits of a result, for example "cpu Haswell".
+  /// What besides the shapes decides the bits of a result, for example "cpu oneDNN 2.6.3 avx2".
   std::string kernelVariant() const { return about.target + " " + device.variant(); }
   /// Null: launches go straight to the kernels.
   void setObserver(LaunchObserver *observer);

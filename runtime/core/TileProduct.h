@@ -1,4 +1,4 @@
-// Products of tiles that stay in the first-level cache: no packing and no call overhead, for tiles too small for OpenBLAS.
+// Products of tiles that stay in the first-level cache: no packing and no call overhead, for tiles too small for a library.
 #pragma once
 #include "runtime/core/FastMath.h"
 

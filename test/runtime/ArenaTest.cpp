@@ -23,12 +23,12 @@ void *__libc_memalign(size_t alignment, size_t size);
 }
 
 static std::atomic<int64_t> allocations;
-/// OpenBLAS's code, whose small products allocate on some processors: this is about ours.
-static std::atomic<uintptr_t> openblas_begin, openblas_end;
+/// The code of the library of products, whose packing allocates: this is about ours.
+static std::atomic<uintptr_t> products_begin, products_end;
 
 static void count(void *caller) {
   uintptr_t address = reinterpret_cast<uintptr_t>(caller);
-  allocations += address < openblas_begin || address >= openblas_end;
+  allocations += address < products_begin || address >= products_end;
 }
 
 // Every allocation of the process comes through here, operator new's too.
@@ -49,15 +49,15 @@ extern "C" void *aligned_alloc(size_t alignment, size_t size) {
   return __libc_memalign(alignment, size);
 }
 
-static void findOpenBlas() {
+static void findProductLibrary() {
   dl_iterate_phdr(
       [](dl_phdr_info *library, size_t, void *) {
-        if (!std::strstr(library->dlpi_name, "openblas"))
+        if (!std::strstr(library->dlpi_name, "libdnnl"))
           return 0;
         for (int i = 0; i < library->dlpi_phnum; ++i)
           if (const ElfW(Phdr) &part = library->dlpi_phdr[i]; part.p_type == PT_LOAD && part.p_flags & PF_X) {
-            openblas_begin = library->dlpi_addr + part.p_vaddr;
-            openblas_end = openblas_begin + part.p_memsz;
+            products_begin = library->dlpi_addr + part.p_vaddr;
+            products_end = products_begin + part.p_memsz;
           }
         return 1;
       },
@@ -202,7 +202,7 @@ TEST_P(Arenas, AllocatesNothingDuringAStep) {
   stageInputs(step);
   runStep(step); // libraries may set themselves up
   step.runEvaluation();
-  findOpenBlas();
+  findProductLibrary();
   int64_t before = allocations;
   runStep(step);
   step.runEvaluation();
