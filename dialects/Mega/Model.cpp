@@ -332,8 +332,9 @@ private:
     int64_t count = llvm::count_if(model.blocks, [&](const Block &block) { return block.letter == letter; });
     SmallVector<int64_t> ranks;
     ArrayAttr given = op.getRanks().value_or(nullptr);
-    if (!given)
-      error(opLocation(op)) << "'" << spec.word << "' needs ranks [...] among the blocks of \"" << op.getTarget() << "\""; // mega.place.c6
+    if (!given || given.empty()) // mega.place.c6
+      error(opLocation(op)) << "'" << spec.word << "' needs ranks [...] among the blocks of \"" << op.getTarget()
+                            << "\"; fix: name at least one";
     else
       for (Attribute item : given) {
         auto rank = dyn_cast<IntegerAttr>(item);

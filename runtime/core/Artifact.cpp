@@ -41,7 +41,9 @@ public:
         return std::nullopt;
       for (size_t at = 0; at + sizeof(Elf64_Sym) <= section->sh_size; at += sizeof(Elf64_Sym)) {
         auto entry = read<Elf64_Sym>(section->sh_offset + at);
-        if (entry && readString(names->sh_offset + entry->st_name) == symbol)
+        if (!entry) // the section claims more than the file has
+          break;
+        if (startsWith(names->sh_offset + entry->st_name, symbol))
           return readAddress(*header, entry->st_value);
       }
     }
@@ -55,6 +57,12 @@ private:
       return std::nullopt;
     std::memcpy(&value, bytes.data() + offset, sizeof(T));
     return value;
+  }
+
+  /// Whether this text with its NUL stands there.
+  bool startsWith(uint64_t offset, std::string_view text) const {
+    return offset < bytes.size() && bytes.substr(offset, text.size()) == text && offset + text.size() < bytes.size() &&
+           bytes[offset + text.size()] == '\0';
   }
 
   std::string readString(uint64_t offset) const {

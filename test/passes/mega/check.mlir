@@ -69,6 +69,8 @@ mega.model @placements hidden 48 vocab 64 sequence 24 {
   mega.place mtp<depth = 1> on input
   // expected-error @+1 {{there is no placement 'engrm'; did you mean 'engram'?}}
   mega.place engrm<dim = 3> on "A" ranks [0]
+  // expected-error @+1 {{'engram' needs ranks [...] among the blocks of "A"; fix: name at least one}}
+  mega.place engram on "A" ranks []
 }
 
 // -----
