@@ -303,6 +303,7 @@ private:
       printf("%lld tokens in %s, %.0f tokens/s\n", (long long)tokens, durationText(training_seconds).c_str(),
              double(tokens) / training_seconds);
     printf("files: %s, %s\n", checkpointPath(folder).c_str(), (folder / "metrics.jsonl").c_str());
+    printf("draw it: tools/plot %s\n", folder.c_str());
   }
 
   Step &step;
