@@ -95,7 +95,24 @@ text=$("$bin/megacc-run" "$work/step.so" --sample 20 --prompt 'int main' --resum
 [ "${text:0:8}" = 'int main' ] || fail 'sampling lost its prompt'
 
 # The profile names kernels and blocks, and the trace their paths.
-train --steps 2 --profile --out "$work/profile" >"$work/log" 2>&1 || fail '--profile failed'
-grep -qE 'mg_attention_grad +8 ' "$work/log" && grep -qE '^ *0 A attention' "$work/log" || fail 'the profile lacks rows'
+train --steps 3 --profile --out "$work/profile" >"$work/log" 2>&1 || fail '--profile failed'
+grep -qE 'mg_attention_grad +4\.0 ' "$work/log" && grep -qE '^ *0 A attention' "$work/log" || fail 'the profile lacks rows'
 grep -q 'blocks.3.mixer/up' "$work/profile/trace.json" || fail 'the trace lacks paths'
+
+# Calibration writes times by kernel and shape, no checkpoint; a CPU has no choices to take.
+train --calibrate "$work/costs.json" >"$work/log" 2>&1 || fail '--calibrate failed'
+python3 - "$work/costs.json" <<'PYTHON' || fail '--calibrate wrote other costs'
+import json, sys
+content = json.load(open(sys.argv[1]))
+grads = [cost for cost in content['costs'] if cost['kernel'] == 'mg_attention_grad']
+assert content['target'] == 'cpu' and content['choices'] == [] and len(grads) == 1, content
+assert grads[0]['launches'] == 4 and grads[0]['milliseconds'] > 0 and grads[0]['ints']['heads'] > 0, grads
+assert 'f32' in grads[0]['types'] and 0 < content['kernel_milliseconds'] and 0 < content['step_milliseconds'], content
+PYTHON
+refuses 'choices on a CPU' 'have nothing to choose; fix: leave --choices out' "$bin/megacc-run" "$work/step.so" --data "$models" --steps 1 \
+  --choices "$work/costs.json" --out "$work/none"
+refuses 'choices that are none' 'is not a file that --calibrate wrote' "$bin/megacc-run" "$work/step.so" --data "$models" --steps 1 \
+  --choices "$models/nam56r.mlir" --out "$work/none"
+refuses 'choices of no file' 'cannot be read' "$bin/megacc-run" "$work/step.so" --data "$models" --steps 1 --choices "$work/nothing" --out "$work/none"
+refuses 'two wishes' 'give one of them' "$bin/megacc-run" "$work/step.so" --data "$models" --calibrate "$work/a" --choices "$work/costs.json"
 exit $status

@@ -222,7 +222,7 @@ TEST_F(Steps, AreSeenByObservers) {
 TEST_F(Steps, RefuseAnotherLibrary) {
   fakeTarget().table.abi = 1;
   std::string error = refusal(describeStep());
-  EXPECT_NE(error.find("libmegacc_fake.so: was built with ABI version 1, this megacc-run has 2"), std::string::npos) << error;
+  EXPECT_NE(error.find("libmegacc_fake.so: was built with ABI version 1, this megacc-run has 3"), std::string::npos) << error;
   resetFakeTarget();
   fakeTarget().kernels[0].signature = "out:z:any | count | ";
   error = refusal(describeStep());
@@ -439,6 +439,36 @@ TEST_F(Steps, RunACaseAndRefuseItsNumbersOutsideTheVocabulary) {
   write_case();
   error = errorOf([&] { runCase(step, folder / "case", folder / "results"); });
   EXPECT_NE(error.find("'input.tokens' has -1 at (1, 1, 3), outside the model's vocab 16"), std::string::npos) << error;
+}
+
+// Marks of the fake target are a millisecond apart: an observed launch takes one, a step as a whole one, and an observed step two a launch
+// and one more. The first step of each kind does not count.
+TEST_F(Steps, AreProfiledInTurns) {
+  {
+    Step step(write(describeStep()));
+    Profiler profiler(step);
+    for (int i = 0; i < 5; ++i) {
+      profiler.beginStep();
+      step.runStep();
+      profiler.endStep();
+      if (i == 0)
+        EXPECT_NE(profiler.table().find("needs 3 steps"), std::string::npos);
+    }
+    std::string table = profiler.table();
+    EXPECT_NE(table.find("  mg_copy                                5.0       5.000 100.0%"), std::string::npos) << table;
+    EXPECT_NE(table.find("  0 A copy                               2.0       2.000  40.0%"), std::string::npos) << table;
+    EXPECT_NE(table.find("kernels of a step: 5.000 ms; whole steps: 1.000 ms, median of 1; between kernels: -400.0 %"), std::string::npos)
+        << table;
+    profiler.measurePeaks(); // there is no room, and no product
+    EXPECT_EQ(profiler.table(), table);
+    profiler.writeTrace(folder / "trace");
+    std::ifstream file(folder / "trace");
+    json trace = json::parse(file)["traceEvents"];
+    ASSERT_EQ(trace.size(), 15u);
+    EXPECT_EQ(trace[1]["ts"], 2000.0);
+    EXPECT_EQ(trace[1]["dur"], 1000.0);
+  }
+  EXPECT_EQ(fakeTarget().marks, fakeTarget().unmarks);
 }
 
 TEST_F(Steps, WriteTheirInitialValues) {
