@@ -74,6 +74,15 @@ KindAttr makeKind(MLIRContext *context, StringRef word, const KeyValues &keys) {
   return KindAttr::get(context, word, entries);
 }
 
+DictionaryAttr makeTable(MLIRContext *context, StringRef word, const KeyValues &keys) {
+  Builder builder(context);
+  NamedAttrList table;
+  table.set("kind", builder.getStringAttr(word));
+  for (const auto &[name, value] : keys.all())
+    table.set(name, makeValue(builder, value, /*quoted=*/true));
+  return table.getDictionary(context);
+}
+
 KeyValues readKeys(KindAttr kind) {
   KeyValues keys;
   for (NamedAttribute entry : kind.getKeys()) {

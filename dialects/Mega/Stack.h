@@ -11,6 +11,9 @@ KindAttr makeKind(mlir::MLIRContext *context, llvm::StringRef word, const KeyVal
 /// The keys of a kind that makeKind wrote; nested tables are left out.
 KeyValues readKeys(KindAttr kind);
 
+/// A kind with all its keys as a dictionary of plain attributes: words and strings are strings, the kind's own is under "kind".
+mlir::DictionaryAttr makeTable(mlir::MLIRContext *context, llvm::StringRef word, const KeyValues &keys);
+
 /// Train settings with every default written out; `mesh`, `memory`, `recompute` and `psiv_cache` stay as they were in `given`.
 KindAttr makeSettings(mlir::MLIRContext *context, const Train &train, KindAttr given);
 

@@ -25,6 +25,7 @@ namespace megacc::step {
 constexpr llvm::StringLiteral kModelAttr = "megacc.model";
 constexpr llvm::StringLiteral kTargetAttr = "megacc.target";
 constexpr llvm::StringLiteral kConfigAttr = "megacc.config";
+constexpr llvm::StringLiteral kDeclarationAttr = "megacc.declaration";
 constexpr llvm::StringLiteral kSlotsAttr = "megacc.slots";
 constexpr llvm::StringLiteral kDecisionsAttr = "megacc.decisions";
 /// Names of the attributes of every op inside a function.

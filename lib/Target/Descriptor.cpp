@@ -15,6 +15,8 @@ namespace megacc {
 std::string getEntrySymbol(StringRef function) { return ("megacc_" + function).str(); }
 
 static json::Value toJson(Attribute attribute) {
+  if (auto flag = dyn_cast<BoolAttr>(attribute))
+    return flag.getValue();
   if (auto integer = dyn_cast<IntegerAttr>(attribute))
     return integer.getInt();
   if (auto number = dyn_cast<FloatAttr>(attribute))
@@ -140,6 +142,8 @@ std::string buildDescriptor(ModuleOp module) {
   json::Value &mesh = root.try_emplace("mesh", json::Object()).first->second;
   for (StringRef axis : {"dp", "tp", "ep"})
     mesh.getAsObject()->try_emplace(axis, 1);
+  if (auto declaration = module->getAttrOfType<DictionaryAttr>("megacc.declaration"))
+    root["declaration"] = toJson(declaration);
   root["segments"] = describeSegments(module);
   root["parameters"] = describeAll<rt::ParameterOp>(module.getOps<rt::ParameterOp>());
   root["inputs"] = describeAll<rt::InputOp>(module.getOps<rt::InputOp>());

@@ -109,6 +109,28 @@ private:
     text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);
     text("psiv_cache", train.psiv_cache);
 
+    // The rest of the declaration, for a checkpoint to be compared with.
+    NamedAttrList families;
+    SmallVector<Attribute> placements, features;
+    std::string pattern;
+    for (const auto &[letter, family] : current->families)
+      families.set(StringRef(&letter, 1), mega::makeTable(builder.getContext(), family.first, family.second));
+    for (const mega::Feature &placement : current->placements)
+      placements.push_back(mega::makeTable(builder.getContext(), placement.kind, placement.keys));
+    for (const mega::Block &block : current->blocks) {
+      pattern += block.letter;
+      for (const mega::Feature &feature : block.features) {
+        mega::KeyValues keys = feature.keys;
+        keys.set("slot", block.slot);
+        features.push_back(mega::makeTable(builder.getContext(), feature.kind, keys));
+      }
+    }
+    NamedAttrList declaration;
+    declaration.set("families", families.getDictionary(builder.getContext()));
+    declaration.set("pattern", builder.getStringAttr(pattern));
+    declaration.set("placements", builder.getArrayAttr(placements));
+    declaration.set("features", builder.getArrayAttr(features));
+
     SmallVector<Attribute> slots;
     for (const mega::Block &block : current->blocks)
       slots.push_back(builder.getDictionaryAttr({builder.getNamedAttr("slot", builder.getI64IntegerAttr(block.slot)),
@@ -117,6 +139,7 @@ private:
     getOperation()->setAttr(kTargetAttr, builder.getStringAttr(target));
     getOperation()->setAttr(kModelAttr, builder.getStringAttr(current->name));
     getOperation()->setAttr(kConfigAttr, config.getDictionary(builder.getContext()));
+    getOperation()->setAttr(kDeclarationAttr, declaration.getDictionary(builder.getContext()));
     getOperation()->setAttr(kSlotsAttr, builder.getArrayAttr(slots));
   }
 

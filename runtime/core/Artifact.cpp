@@ -1,11 +1,14 @@
-// A step.so before it is opened: its hash, and its descriptor found through the ELF symbol table.
-#include "runtime/core/Descriptor.h"
+#include "runtime/core/Artifact.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <dlfcn.h>
 #include <elf.h>
-#include <fstream>
+#include <fcntl.h>
 #include <optional>
+#include <sys/mman.h>
+#include <vector>
 #include <xxhash.h>
 
 namespace megacc::runtime {
@@ -86,16 +89,20 @@ private:
 
 } // namespace
 
-std::string readArtifact(const std::string &path) {
+Artifact::Artifact(const std::string &where) : path(where) {
   auto fail = [&](const std::string &what) { return ArtifactError(path + ": " + what); };
-  std::ifstream file(path, std::ios::binary);
+  OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!file)
     throw fail(std::string("cannot open: ") + std::strerror(errno));
-  std::string bytes((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (file.bad())
+  std::string bytes;
+  std::vector<char> buffer(1 << 20);
+  ssize_t count = 0;
+  while ((count = ::read(file.get(), buffer.data(), buffer.size())) > 0 || (count < 0 && errno == EINTR))
+    bytes.append(buffer.data(), size_t(std::max<ssize_t>(count, 0)));
+  if (count < 0)
     throw fail(std::string("cannot read: ") + std::strerror(errno));
   if (bytes.size() < trailer_bytes || !bytes.ends_with(MEGACC_TRAILER))
-    throw fail("is no step.so, or is cut off: it does not end in " MEGACC_TRAILER "; fix: compile the declaration again");
+    throw fail("is not a step.so, or is cut off: it does not end in " MEGACC_TRAILER "; fix: compile the declaration again");
   size_t image_bytes = bytes.size() - trailer_bytes;
   XXH128_canonical_t stored, computed;
   std::memcpy(&stored, bytes.data() + image_bytes, sizeof stored);
@@ -103,10 +110,26 @@ std::string readArtifact(const std::string &path) {
   if (std::memcmp(&stored, &computed, sizeof stored) != 0)
     throw fail("has changed since it was compiled: its hash is " + hex(computed.digest, sizeof computed.digest) + ", it was " +
                hex(stored.digest, sizeof stored.digest) + "; fix: compile the declaration again");
-  std::optional<std::string> text = Image(std::string_view(bytes).substr(0, image_bytes)).readText("megacc_descriptor");
-  if (!text)
+  std::optional<std::string> found = Image(std::string_view(bytes).substr(0, image_bytes)).readText("megacc_descriptor");
+  if (!found)
     throw fail("holds no descriptor; fix: compile the declaration again");
-  return *text;
+  text = *found;
+
+  copy = OpenFile(::memfd_create("step.so", MFD_CLOEXEC));
+  for (size_t done = 0; done < image_bytes; done += size_t(count)) {
+    count = copy ? ::write(copy.get(), bytes.data() + done, image_bytes - done) : -1;
+    if (count < 0)
+      throw fail(std::string("cannot be copied to memory: ") + std::strerror(errno));
+  }
 }
+
+std::shared_ptr<void> Artifact::open() const {
+  void *opened = dlopen(("/proc/self/fd/" + std::to_string(copy.get())).c_str(), RTLD_NOW | RTLD_LOCAL);
+  if (!opened)
+    throw ArtifactError(path + ": cannot be opened: " + dlerror() + "; fix: use the kernel library of the same release");
+  return {opened, dlclose};
+}
+
+std::string readArtifact(const std::string &path) { return Artifact(path).descriptor(); }
 
 } // namespace megacc::runtime

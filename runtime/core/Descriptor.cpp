@@ -1,4 +1,5 @@
 #include "runtime/core/Descriptor.h"
+#include "runtime/core/Hash.h"
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -96,11 +97,27 @@ std::vector<ParameterPlace> readParameters(const json &list, bool whole) {
   return parameters;
 }
 
+std::map<std::string, std::string> readDeclaration(const json &root) {
+  json all = root.at("declaration");
+  for (const char *key : {"hidden", "vocab", "sequence"})
+    all[key] = root.at(key);
+  json &train = all["train"] = {{"optimizer", root.at("optimizer")}};
+  train["optimizer"].erase("steps");
+  for (const char *key : {"micro_batch", "accumulate", "seed", "clip", "documents"})
+    train[key] = root.at(key);
+  std::map<std::string, std::string> fields;
+  const json flat = all.flatten();
+  for (const auto &[path, value] : flat.items())
+    fields[path.substr(1)] = value.is_string() ? value.get<std::string>() : value.dump();
+  return fields;
+}
+
 Descriptor readChecked(const json &root) {
   Descriptor descriptor;
   descriptor.model = root.at("model"), descriptor.target = root.at("target"), descriptor.compiler = root.at("megacc");
   descriptor.hidden = root.at("hidden"), descriptor.vocab = root.at("vocab"), descriptor.sequence = root.at("sequence");
   descriptor.depth = root.at("depth"), descriptor.micro_batch = root.at("micro_batch"), descriptor.accumulate = root.at("accumulate");
+  descriptor.precision = root.at("precision"), descriptor.declaration = readDeclaration(root);
   for (int64_t number : {descriptor.hidden, descriptor.vocab, descriptor.sequence, descriptor.micro_batch, descriptor.accumulate})
     if (number < 1)
       refuse("a size of the model is " + std::to_string(number));
@@ -201,10 +218,17 @@ const Place *Descriptor::findMetric(std::string_view name) const { return find(m
 const Place *Descriptor::findOutput(std::string_view name) const { return find(outputs, name); }
 const Function *Descriptor::findFunction(std::string_view name) const { return find(functions, name); }
 
+std::string Descriptor::declarationHash() const {
+  Hash hash;
+  for (const auto &[field, value] : declaration)
+    hash.add(field + "\n" + value + "\n");
+  return hash.digits();
+}
+
 Descriptor readDescriptor(std::string_view text) {
   json root = json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object())
-    refuse("it is no JSON object");
+    refuse("it is not a JSON object");
   int64_t abi = root.value("abi", int64_t(0));
   if (abi != MEGACC_ABI_VERSION)
     throw ArtifactError(

@@ -88,7 +88,10 @@ struct OptimizerDefaults {
 struct Descriptor {
   int64_t hidden = 0, vocab = 0, sequence = 0, depth = 0, micro_batch = 0, accumulate = 0;
   uint64_t seed = 0;
-  std::string model, target, compiler;
+  std::string model, target, compiler, precision;
+  /// What is declared of the model ("families/F/width", "vocab", ...), and under "train/" of its training, as text: what a run cannot
+  /// change on its way. Not in it: target, mesh and precision, and how many steps there are.
+  std::map<std::string, std::string> declaration;
   OptimizerDefaults optimizer;
   int64_t segments[MG_SEGMENT_COUNT] = {}, mesh[MG_AXIS_COUNT] = {};
   std::vector<ParameterPlace> parameters;
@@ -102,12 +105,15 @@ struct Descriptor {
   const Place *findMetric(std::string_view name) const;
   const Place *findOutput(std::string_view name) const;
   const Function *findFunction(std::string_view name) const;
+  /// Of the declaration's content, 32 hexadecimal digits.
+  std::string declarationHash() const;
 };
 
 /// Reads the JSON text. Throws ArtifactError for another ABI version or a damaged text.
 Descriptor readDescriptor(std::string_view text);
 
-/// Checks the hash at the end of a step.so and returns its descriptor's text, without opening it as code. Throws ArtifactError.
+/// Checks the hash at the end of a step.so and returns its descriptor's text, without opening it as code (Artifact.h). Throws
+/// ArtifactError.
 std::string readArtifact(const std::string &path);
 
 } // namespace megacc::runtime

@@ -16,7 +16,7 @@ std::string libraryName(const std::string &target) { return "libmegacc_" + (targ
 /// The kernel library of a target, which stays open until the program ends.
 const MgTarget *openTarget(const std::string &target) {
   if (target.empty() || !std::ranges::all_of(target, [](unsigned char letter) { return std::isalnum(letter) || letter == '_'; }))
-    throw ArtifactError("'" + target + "' is no name of a target; fix: compile the declaration again");
+    throw ArtifactError("'" + target + "' is not the name of a target; fix: compile the declaration again");
   std::string name = libraryName(target);
   std::error_code error;
   std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / name;

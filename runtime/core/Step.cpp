@@ -1,21 +1,20 @@
 #include "runtime/core/Step.h"
 #include "megacc/KernelSignatures.h"
+#include "runtime/core/Artifact.h"
 #include "runtime/core/Bfloat16.h"
 #include "runtime/core/Launch.h"
 
 #include <algorithm>
 #include <cstring>
 #include <dlfcn.h>
-#include <filesystem>
 #include <utility>
 
 namespace megacc::runtime {
 namespace {
 
-Descriptor describe(const std::string &path) {
-  std::string text = readArtifact(path);
+Descriptor describe(const Artifact &artifact, const std::string &path) {
   try {
-    Descriptor about = readDescriptor(text);
+    Descriptor about = readDescriptor(artifact.descriptor());
     int64_t ranks = 1;
     std::string mesh;
     for (int axis = 0; axis < MG_AXIS_COUNT; ++axis) {
@@ -74,14 +73,12 @@ std::vector<uint16_t> roundAll(std::span<const float> values) {
 
 } // namespace
 
-Step::Step(const std::string &path) : about(describe(path)), device(about.target, wantedKernels(about)) {
-  std::string full = std::filesystem::absolute(path); // without a slash dlopen would search elsewhere
-  void *opened = dlopen(full.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!opened)
-    throw ArtifactError(path + ": cannot be opened: " + dlerror() + "; fix: use the kernel library of the same release");
-  object = {opened, dlclose};
+Step::Step(const std::string &path) : Step(Artifact(path), path) {}
+
+Step::Step(const Artifact &artifact, const std::string &path)
+    : about(describe(artifact, path)), device(about.target, wantedKernels(about)), object(artifact.open()) {
   auto find = [&](const std::string &symbol) {
-    void *address = dlsym(opened, symbol.c_str());
+    void *address = dlsym(object.get(), symbol.c_str());
     if (!address)
       throw ArtifactError(path + ": lacks the symbol " + symbol + "; fix: compile the declaration again");
     return address;
@@ -128,7 +125,12 @@ int32_t Step::launchObserved(MgContext *context, MgKernel kernel, const MgLaunch
                     std::to_string(records.size()) + " that the descriptor lists; fix: compile the declaration again";
     return 1;
   }
-  return step->observer->launch(records[launch->call_index], kernel, launch);
+  try {
+    return step->observer->launch(records[launch->call_index], kernel, launch);
+  } catch (const std::exception &error) { // generated code is no way out for it
+    step->failure = error.what();
+    return 1;
+  }
 }
 
 void Step::run(std::string_view name, int64_t micro_batch) {

@@ -10,6 +10,8 @@
 
 namespace megacc::runtime {
 
+class Artifact;
+
 /// Sees every launch of a step (DESIGN 9.6). `record` is what the descriptor says about it.
 class LaunchObserver {
 public:
@@ -82,6 +84,8 @@ public:
   void setObserver(LaunchObserver *observer);
 
 private:
+  Step(const Artifact &artifact, const std::string &path);
+
   /// The host's copy of a part of the io segment.
   struct Mirror {
     int64_t begin = 0;

@@ -1,14 +1,14 @@
 #include "runtime/data/Source.h"
+#include "runtime/core/Hash.h"
+#include "runtime/core/OpenFile.h"
 #include "runtime/state/Random.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
-#include <sys/mman.h>
+#include <limits>
 #include <sys/stat.h>
-#include <unistd.h>
 
 namespace fs = std::filesystem;
 
@@ -17,219 +17,361 @@ namespace {
 
 std::string systemError() { return std::strerror(errno); }
 
-/// A file as memory; pages are read when they are touched.
-struct Mapping {
-  std::shared_ptr<const void> owner;
-  std::span<const unsigned char> bytes;
+struct Opened {
+  OpenFile file;
+  int64_t bytes = 0;
 };
 
-Mapping mapFile(const fs::path &path) {
-  int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+Opened open(const fs::path &path) {
+  OpenFile file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)); // a pipe must not hold this up
   struct stat about = {};
-  if (file < 0 || ::fstat(file, &about) != 0 || !S_ISREG(about.st_mode)) {
-    std::string reason = file < 0 || !S_ISDIR(about.st_mode) ? systemError() : "it is a folder";
-    if (file >= 0)
-      ::close(file);
-    throw DataError(path.string() + ": cannot open: " + reason + "; fix: check --data");
+  if (!file || ::fstat(file.get(), &about) != 0) {
+    bool is_crowded = errno == EMFILE;
+    throw DataError(path.string() + ": cannot open: " + systemError() + "; fix: " + (is_crowded ? "ulimit -n" : "check --data"));
   }
-  size_t size = about.st_size;
-  void *memory = size ? ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0) : nullptr;
-  std::string reason = memory == MAP_FAILED ? systemError() : "";
-  ::close(file);
-  if (!reason.empty())
-    throw DataError(path.string() + ": cannot map its " + std::to_string(size) + " bytes: " + reason);
-  std::shared_ptr<const void> owner(memory, [size](const void *address) {
-    if (address)
-      ::munmap(const_cast<void *>(address), size);
-  });
-  return {owner, {static_cast<const unsigned char *>(memory), size}};
+  if (!S_ISREG(about.st_mode))
+    throw DataError(path.string() + ": cannot open: it is " + (S_ISDIR(about.st_mode) ? "a folder" : "not a file") + "; fix: check --data");
+  return {std::move(file), about.st_size};
 }
 
-void append(std::vector<unsigned char> &data, const fs::path &path) {
-  std::ifstream file(path, std::ios::binary);
-  std::error_code error;
-  uint64_t size = fs::file_size(path, error);
-  if (!file || error)
-    throw DataError(path.string() + ": cannot open: " + (error ? error.message() : systemError()) + "; fix: check --data");
-  size_t begin = data.size();
-  data.resize(begin + size);
-  if (size && !file.read(reinterpret_cast<char *>(data.data() + begin), size))
-    throw DataError(path.string() + ": cannot read its " + std::to_string(size) + " bytes");
+/// Reads as much of the target as the file has from `offset` on; the bytes read.
+size_t readAt(int file, int64_t offset, std::span<unsigned char> target, const fs::path &path) {
+  size_t done = 0;
+  while (done < target.size()) {
+    ssize_t count = ::pread(file, target.data() + done, target.size() - done, offset + int64_t(done));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count < 0)
+      throw DataError(path.string() + ": cannot read " + std::to_string(target.size()) + " bytes at " + std::to_string(offset) + ": " +
+                      systemError());
+    if (count == 0)
+      break;
+    done += size_t(count);
+  }
+  return done;
 }
 
-/// Reads little-endian numbers of an index one after the other.
-class IndexReader {
+[[noreturn]] void refuseTruncated(const fs::path &path, int64_t now, int64_t before) {
+  throw DataError(path.string() + ": has " + std::to_string(now) + " bytes, it had " + std::to_string(before) +
+                  " when it was opened: it was truncated; fix: restore it, then --resume the run");
+}
+
+constexpr std::string_view megatron_magic("MMIDIDX\0\0", 9), numpy_magic = "\x93NUMPY";
+
+/// What a file that is to be read as bytes or as plain tokens holds by its first bytes; "" for anything.
+std::string recognizeKind(std::span<const unsigned char> head) {
+  std::string_view text(reinterpret_cast<const char *>(head.data()), head.size());
+  if (text.starts_with(megatron_magic))
+    return "an index of Megatron; fix: name the .bin beside it";
+  if (text.starts_with(numpy_magic))
+    return "a NumPy array; fix: write its tokens alone, array.tofile(\"tokens.bin\")";
+  uint32_t magic = 0;
+  if (head.size() > 1024)
+    std::memcpy(&magic, head.data(), sizeof magic);
+  if (magic == 20240520 || magic == 20240801)
+    return "a token file of llm.c, with a header; fix: write its tokens alone, tail -c +1025 FILE >tokens.bin";
+  return "";
+}
+
+/// One column of a Megatron index, read number by number.
+template <typename T> class Column {
 public:
-  IndexReader(const fs::path &path, std::span<const unsigned char> bytes) : path(path), bytes(bytes) {}
-  template <typename T> T next() {
-    if (bytes.size() - at < sizeof(T))
-      throw DataError(path.string() + ": the index is cut off after " + std::to_string(bytes.size()) + " bytes");
-    T value;
-    std::memcpy(&value, bytes.data() + at, sizeof(T));
-    at += sizeof(T);
-    return value;
+  Column(const fs::path &path, int file, int64_t begin) : path(path), file(file), at(begin) {}
+  T next() {
+    if (read == buffer.size()) {
+      buffer.resize(1 << 15);
+      auto *bytes = reinterpret_cast<unsigned char *>(buffer.data());
+      buffer.resize(readAt(file, at, {bytes, buffer.size() * sizeof(T)}, path) / sizeof(T));
+      at += int64_t(buffer.size() * sizeof(T)), read = 0;
+      if (buffer.empty())
+        throw DataError(path.string() + ": the index is cut off after " + std::to_string(at) + " bytes");
+    }
+    return buffer[read++];
   }
 
 private:
   const fs::path &path;
-  std::span<const unsigned char> bytes;
-  size_t at = 0;
+  int file;
+  int64_t at;
+  size_t read = 0;
+  std::vector<T> buffer;
 };
 
-/// Bytes a token of a type number of a Megatron index; 0 for one that holds no tokens.
-int megatronWidth(int code) { return code == 1 ? 1 : code == 3 || code == 8 ? 2 : code == 4 ? 4 : 0; }
+/// The header of a Megatron index, checked with the size of the file.
+struct MegatronIndex {
+  static constexpr int64_t header_bytes = 34;
+  int width = 0;
+  bool is_signed = false;
+  int64_t sequences = 0, groups = 0;
+
+  int64_t pointersBegin() const { return header_bytes + 4 * sequences; }
+  int64_t groupsBegin() const { return pointersBegin() + 8 * sequences; }
+};
+
+MegatronIndex readHeader(const fs::path &idx, const fs::path &bin, const Opened &opened) {
+  auto fail = [&](const std::string &what) { return DataError(idx.string() + ": " + what); };
+  unsigned char header[MegatronIndex::header_bytes] = {};
+  size_t read = readAt(opened.file.get(), 0, header, idx);
+  if (std::memcmp(header, megatron_magic.data(), megatron_magic.size()) != 0)
+    throw fail("is not a Megatron index; fix: remove it to read " + bin.filename().string() + " as plain tokens");
+  if (read < sizeof header)
+    throw fail("the index is cut off after " + std::to_string(read) + " bytes");
+  uint64_t version, sequences, groups;
+  std::memcpy(&version, header + 9, 8), std::memcpy(&sequences, header + 18, 8), std::memcpy(&groups, header + 26, 8);
+  int code = header[17];
+  MegatronIndex index;
+  index.width = code == 1 ? 1 : code == 3 || code == 8 ? 2 : code == 4 ? 4 : 0;
+  index.is_signed = code == 3 || code == 4;
+  if (version != 1 || !index.width)
+    throw fail("version " + std::to_string(version) + " with type " + std::to_string(code) +
+               " cannot be read; known are version 1 with types 1 (uint8), 3 (int16), 4 (int32) and 8 (uint16)");
+  uint64_t rest = uint64_t(opened.bytes) - sizeof header;
+  std::string counts = std::to_string(sequences) + " sequences in " + std::to_string(groups) + " documents";
+  if (sequences > rest / 12 || groups == 0 || groups - 1 > (rest - 12 * sequences) / 8 || 12 * sequences + 8 * groups > rest)
+    throw fail("the index is cut off after " + std::to_string(opened.bytes) + " bytes, its header says " + counts);
+  // A byte a sequence may follow: the modes of multimodal data.
+  if (uint64_t more = rest - 12 * sequences - 8 * groups; more != 0 && more != sequences)
+    throw fail("has " + std::to_string(more) + " bytes after its " + counts + "; fix: make the index again");
+  index.sequences = int64_t(sequences), index.groups = int64_t(groups);
+  return index;
+}
 
 } // namespace
 
-std::vector<fs::path> Source::listFiles(const std::vector<fs::path> &paths) {
-  std::vector<fs::path> files;
-  for (const fs::path &path : paths) {
-    std::error_code error;
-    fs::file_status status = fs::status(path, error);
-    if (fs::is_directory(status)) {
-      auto walk = fs::recursive_directory_iterator(path, error);
-      for (; !error && walk != fs::recursive_directory_iterator(); walk.increment(error))
-        if (walk->is_regular_file(error) && !error)
-          files.push_back(walk->path());
-      if (error)
-        throw DataError(path.string() + ": cannot list: " + error.message());
-    } else if (fs::is_regular_file(status)) {
-      files.push_back(path);
-    } else {
-      throw DataError(path.string() + ": there is no such file or folder; fix: check --data");
-    }
+void Source::Part::read(int64_t offset, std::span<unsigned char> target) const {
+  if (memory) {
+    std::copy_n(memory->begin() + offset, target.size(), target.begin());
+    return;
   }
-  std::sort(files.begin(), files.end(), [](const fs::path &a, const fs::path &b) { return a.native() < b.native(); });
-  return files;
+  struct stat about = {};
+  if (::fstat(file->get(), &about) != 0)
+    throw DataError(path.string() + ": cannot read: " + systemError());
+  if (about.st_size < bytes)
+    refuseTruncated(path, about.st_size, bytes);
+  if (size_t count = readAt(file->get(), offset, target, path); count < target.size())
+    refuseTruncated(path, offset + int64_t(count), bytes);
+}
+
+void Source::add(Part part, std::vector<int64_t> begins) {
+  part.begin = size();
+  for (int64_t begin : begins)
+    documents.push_back(part.begin + begin);
+  parts.push_back(std::move(part));
 }
 
 Source Source::fromBytes(const std::vector<fs::path> &files) {
-  auto bytes = std::make_shared<std::vector<unsigned char>>();
   Source source;
   for (const fs::path &path : files) {
-    source.documents.push_back({int64_t(bytes->size()), source.files.size()});
-    source.files.push_back(path);
-    append(*bytes, path);
+    Opened opened = open(path);
+    auto memory = std::make_shared<std::vector<unsigned char>>(opened.bytes);
+    if (size_t read = readAt(opened.file.get(), 0, *memory, path); read < memory->size())
+      refuseTruncated(path, int64_t(read), opened.bytes);
+    if (std::string kind = recognizeKind(*memory); !kind.empty())
+      throw DataError(path.string() + ": is not read as bytes, it is " + kind);
+    Part part;
+    part.path = path, part.bytes = opened.bytes, part.memory = std::move(memory);
+    source.add(std::move(part), {0});
   }
-  if (bytes->empty())
-    throw DataError((files.empty() ? "the data" : files.front().string()) + ": has no bytes; fix: name files or folders with content");
-  source.data = *bytes;
-  source.owner = std::move(bytes);
   return source;
 }
 
 Source Source::fromTokens(const fs::path &file, int width) {
   if (width != 2 && width != 4)
     throw DataError("a token has 2 or 4 bytes, not " + std::to_string(width) + "; fix: --token-type uint16 or uint32");
-  Mapping mapping = mapFile(file);
-  Source source;
-  source.width = width;
-  source.files.push_back(file);
-  source.documents.push_back({0, 0});
-  source.data = mapping.bytes;
-  source.owner = std::move(mapping.owner);
-  if (source.data.empty())
+  Opened opened = open(file);
+  if (opened.bytes == 0)
     throw DataError(file.string() + ": the token file is empty");
-  if (source.data.size() % width)
-    throw DataError(file.string() + ": " + std::to_string(source.data.size()) + " bytes are no whole number of " + std::to_string(width) +
+  std::vector<unsigned char> head(std::min<int64_t>(opened.bytes, 2048));
+  head.resize(readAt(opened.file.get(), 0, head, file));
+  if (std::string kind = recognizeKind(head); !kind.empty())
+    throw DataError(file.string() + ": is not plain tokens, it is " + kind);
+  if (opened.bytes % width)
+    throw DataError(file.string() + ": " + std::to_string(opened.bytes) + " bytes are not a whole number of " + std::to_string(width) +
                     "-byte tokens; fix: check --token-type");
+  Part part;
+  part.path = file, part.bytes = opened.bytes, part.width = width;
+  part.file = std::make_shared<const OpenFile>(std::move(opened.file));
+  Source source;
+  source.add(std::move(part), {0});
   return source;
 }
 
 Source Source::fromMegatron(const fs::path &bin, const fs::path &idx) {
-  Mapping index = mapFile(idx), tokens = mapFile(bin);
-  IndexReader reader(idx, index.bytes);
-  char magic[9];
-  for (char &letter : magic)
-    letter = reader.next<char>();
-  if (std::memcmp(magic, "MMIDIDX\0\0", 9) != 0)
-    throw DataError(idx.string() + ": is no Megatron index; fix: remove it to read " + bin.filename().string() + " as plain tokens");
-  uint64_t version = reader.next<uint64_t>();
-  int code = reader.next<uint8_t>(), width = megatronWidth(code);
-  uint64_t sequences = reader.next<uint64_t>();
-  reader.next<uint64_t>(); // documents, which group the sequences
-  if (version != 1 || !width)
-    throw DataError(idx.string() + ": version " + std::to_string(version) + " with type " + std::to_string(code) +
-                    " cannot be read; known are version 1 with types 1 (uint8), 3 (int16), 4 (int32) and 8 (uint16)");
-  Source source;
-  source.width = width;
-  source.files.push_back(bin);
+  Opened opened = open(idx), tokens = open(bin);
+  MegatronIndex index = readHeader(idx, bin, opened);
+  auto fail = [&](const std::string &what) { return DataError(idx.string() + ": " + what + "; fix: make the index again"); };
+  Column<int32_t> lengths(idx, opened.file.get(), MegatronIndex::header_bytes);
+  Column<int64_t> pointers(idx, opened.file.get(), index.pointersBegin()), groups(idx, opened.file.get(), index.groupsBegin());
+  std::vector<int64_t> begins;
   int64_t begin = 0;
-  for (uint64_t sequence = 0; sequence < sequences; ++sequence) {
-    int32_t length = reader.next<int32_t>();
+  for (int64_t sequence = 0; sequence < index.sequences; ++sequence) {
+    int32_t length = lengths.next();
+    int64_t pointer = pointers.next();
+    std::string name = "sequence " + std::to_string(sequence);
+    if (length < 0)
+      throw fail(name + " has the length " + std::to_string(length));
+    if (pointer != begin * index.width)
+      throw fail(name + " starts at byte " + std::to_string(pointer) + ", those before it end at " + std::to_string(begin * index.width));
     if (length > 0)
-      source.documents.push_back({begin, 0});
-    begin += std::max(length, 0);
+      begins.push_back(begin);
+    begin += length;
+    if (begin > std::numeric_limits<int64_t>::max() / 8)
+      throw fail(name + " ends after " + std::to_string(begin) + " tokens");
   }
-  if (begin * width != int64_t(tokens.bytes.size()))
-    throw DataError(bin.string() + ": has " + std::to_string(tokens.bytes.size()) + " bytes, its index describes " + std::to_string(begin) +
-                    " tokens of " + std::to_string(width) + "; fix: one of the two is from another data set");
+  for (int64_t group = 0, last = 0; group < index.groups; ++group) {
+    int64_t first = groups.next(), expected = group == 0 ? 0 : group == index.groups - 1 ? index.sequences : first;
+    if (first < last || first > index.sequences || first != expected)
+      throw fail("document " + std::to_string(group) + " starts at sequence " + std::to_string(first) + " of " +
+                 std::to_string(index.sequences) + ", the one before it at " + std::to_string(last));
+    last = first;
+  }
+  if (begin * index.width != tokens.bytes)
+    throw DataError(bin.string() + ": has " + std::to_string(tokens.bytes) + " bytes, its index describes " + std::to_string(begin) +
+                    " tokens of " + std::to_string(index.width) + "; fix: one of the two is from another data set");
   if (begin == 0)
     throw DataError(bin.string() + ": the token file is empty");
-  source.data = tokens.bytes;
-  source.owner = std::move(tokens.owner);
+  Part part;
+  part.path = bin, part.bytes = tokens.bytes, part.width = index.width, part.is_signed = index.is_signed;
+  part.file = std::make_shared<const OpenFile>(std::move(tokens.file));
+  Source source;
+  source.add(std::move(part), std::move(begins));
   return source;
 }
 
-size_t Source::findDocument(int64_t position) const {
-  auto next = std::upper_bound(documents.begin(), documents.end(), position,
-                               [](int64_t at, const Document &document) { return at < document.begin; });
-  return size_t(next - documents.begin()) - 1;
+Source Source::join(std::vector<Source> shards) {
+  Source all;
+  for (Source &shard : shards) {
+    int64_t begin = all.size();
+    for (int64_t document : shard.documents)
+      all.documents.push_back(begin + document);
+    for (Part &part : shard.parts) {
+      part.begin += begin;
+      all.parts.push_back(std::move(part));
+    }
+  }
+  return all;
 }
 
+int64_t Source::size() const { return parts.empty() ? 0 : parts.back().begin + parts.back().count(); }
+
 void Source::read(int64_t begin, int64_t vocab, std::span<int32_t> tokens) const {
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    uint32_t token = 0;
-    int64_t position = begin + int64_t(i);
-    std::memcpy(&token, data.data() + position * width, width);
-    if (int64_t(token) >= vocab) {
-      size_t file = documents[findDocument(position)].file;
-      auto first = std::find_if(documents.begin(), documents.end(), [&](const Document &document) { return document.file == file; });
-      throw DataError(files[file].string() + ": token " + std::to_string(token) + " at position " +
-                      std::to_string(position - first->begin) + " is outside the model's vocab " + std::to_string(vocab) +
-                      "; fix: check --token-type, or tokenize for this model");
+  auto part = std::ranges::upper_bound(parts, begin, {}, &Part::begin) - 1;
+  std::vector<unsigned char> bytes;
+  for (size_t done = 0; done < tokens.size(); ++part) {
+    int64_t first = begin + int64_t(done) - part->begin, count = std::min(part->count() - first, int64_t(tokens.size() - done));
+    bytes.resize(count * part->width);
+    part->read(first * part->width, bytes);
+    for (int64_t i = 0; i < count; ++i) {
+      uint32_t number = 0;
+      std::memcpy(&number, bytes.data() + i * part->width, part->width);
+      int64_t token = !part->is_signed ? int64_t(number) : part->width == 2 ? int16_t(number) : int32_t(number);
+      if (token < 0 || token >= vocab)
+        throw DataError(part->path.string() + ": token " + std::to_string(token) + " at position " + std::to_string(first + i) +
+                        " is outside the model's vocab " + std::to_string(vocab) + "; fix: check --token-type, or tokenize for this model");
+      tokens[done + i] = int32_t(token);
     }
-    tokens[i] = int32_t(token);
+    done += count;
   }
 }
 
 void Source::readDocuments(int64_t begin, std::span<int32_t> ids) const {
-  size_t document = findDocument(begin);
+  size_t document = std::ranges::upper_bound(documents, begin) - documents.begin() - 1;
   for (size_t i = 0; i < ids.size(); ++i) {
-    while (document + 1 < documents.size() && documents[document + 1].begin <= begin + int64_t(i))
+    while (document + 1 < documents.size() && documents[document + 1] <= begin + int64_t(i))
       ++document;
     ids[i] = int32_t(document);
   }
 }
 
-Corpus openCorpus(const std::vector<fs::path> &paths, const std::string &token_type, int64_t vocab, bool split) {
-  std::string name = paths.size() == 1 ? paths.front().string() : std::to_string(paths.size()) + " paths";
-  if (paths.size() == 1 && (paths.front().extension() == ".bin" || !token_type.empty())) {
-    fs::path idx = fs::path(paths.front()).replace_extension(".idx");
-    std::error_code error;
-    if (token_type.empty() && fs::exists(idx, error))
-      return {Source::fromMegatron(paths.front(), idx), std::nullopt, name};
-    return {Source::fromTokens(paths.front(), token_type == "uint32" ? 4 : 2), std::nullopt, name};
-  }
-  if (!token_type.empty())
-    throw DataError("--token-type is for one token file, but " + std::to_string(paths.size()) + " paths are given; fix: name one file");
-  if (vocab < 256)
-    throw DataError("files read as bytes need a vocab of at least 256, the model has " + std::to_string(vocab) +
-                    "; fix: a token file (.bin), or a model with vocab 256");
-  Split parts = splitFiles(Source::listFiles(paths));
-  if (!split || parts.held_out.empty()) {
-    parts.train.insert(parts.train.end(), parts.held_out.begin(), parts.held_out.end());
-    std::sort(parts.train.begin(), parts.train.end(), [](const fs::path &a, const fs::path &b) { return a.native() < b.native(); });
-    return {Source::fromBytes(parts.train), std::nullopt, name};
-  }
-  return {Source::fromBytes(parts.train), Source::fromBytes(parts.held_out), name};
+bool Source::hasLongDocument() const {
+  for (size_t i = 0; i < documents.size(); ++i)
+    if ((i + 1 < documents.size() ? documents[i + 1] : size()) - documents[i] > 1)
+      return true;
+  return false;
 }
 
-Split splitFiles(const std::vector<fs::path> &files) {
-  Split split;
-  for (size_t i = 0; i < files.size(); ++i)
-    (files.size() >= 8 && i % 20 == 7 ? split.held_out : split.train).push_back(files[i]);
-  return split;
+std::string Source::typeNames() const {
+  std::string names;
+  for (const Part &part : parts)
+    if (names.find(part.typeName()) == std::string::npos)
+      names += (names.empty() ? "" : ", ") + part.typeName();
+  return names;
+}
+
+std::vector<fs::path> Source::files() const {
+  std::vector<fs::path> paths;
+  for (const Part &part : parts)
+    paths.push_back(part.path);
+  return paths;
+}
+
+/// Of large token files only pieces are read.
+std::string Source::hashContent() const {
+  constexpr int64_t piece = 64 << 10, pieces = 16;
+  Hash hash;
+  std::vector<unsigned char> buffer;
+  auto add = [&](const Part &part, int64_t offset, int64_t size) {
+    buffer.resize(size);
+    part.read(offset, buffer);
+    hash.add(buffer.data(), buffer.size());
+  };
+  for (const Part &part : parts)
+    if (part.memory)
+      hash.add(part.memory->data(), part.memory->size());
+    else if (part.bytes <= piece * pieces)
+      add(part, 0, part.bytes);
+    else
+      for (int64_t i = 0; i < pieces; ++i)
+        add(part, (part.bytes - piece) * i / (pieces - 1), piece);
+  hash.add(documents.data(), documents.size() * sizeof(int64_t));
+  return hash.digits();
+}
+
+Fingerprint Source::fingerprint() const {
+  fs::path common = parts.front().path.parent_path();
+  int64_t bytes = 0;
+  for (const Part &part : parts) {
+    bytes += part.bytes;
+    while (common != common.parent_path() && std::ranges::mismatch(common, part.path).in1 != common.end())
+      common = common.parent_path();
+  }
+  Hash names;
+  for (const Part &part : parts)
+    names.add(part.path.lexically_relative(common).string() + "\n" + std::to_string(part.bytes) + "\n");
+  return {{"files", std::to_string(parts.size())},
+          {"bytes", std::to_string(bytes)},
+          {"names", names.digits()},
+          {"type", typeNames()},
+          {"content", hashContent()}};
+}
+
+int recognizeWidth(const fs::path &file, int64_t vocab) {
+  Opened opened = open(file);
+  std::vector<unsigned char> bytes(std::min<int64_t>(opened.bytes, 1 << 20));
+  bytes.resize(readAt(opened.file.get(), 0, bytes, file));
+  auto ask = [&](const std::string &what) {
+    return DataError(file.string() + ": " + what + ", and the file does not say which; fix: --token-type uint16 or uint32");
+  };
+  // As 4-byte numbers tokens of 2 bytes are large ones, unless every other one is 0; and tokens of 4 bytes have small upper halves.
+  constexpr uint32_t largest_token = 1 << 20;
+  if (bytes.empty())
+    return 2;
+  uint32_t largest = 0, largest_low = 0;
+  for (size_t at = 0; at + 4 <= bytes.size(); at += 4) {
+    uint32_t number;
+    std::memcpy(&number, bytes.data() + at, 4);
+    largest = std::max(largest, number), largest_low = std::max(largest_low, number & 0xFFFF);
+  }
+  bool is_whole = opened.bytes % 4 == 0;
+  if (is_whole && largest > 0 && int64_t(largest) < vocab)
+    return 4;
+  if (vocab > 65536)
+    throw ask("a vocab of " + std::to_string(vocab) + " does not fit into uint16, and as uint32 its first tokens reach " +
+              std::to_string(largest));
+  if (is_whole && largest < largest_token && largest_low >= largest_token >> 16)
+    throw ask("its first tokens look like uint32 up to " + std::to_string(largest) + ", outside the model's vocab " +
+              std::to_string(vocab));
+  return 2;
 }
 
 int64_t samplePosition(uint64_t seed, const char *stream, int64_t n, int64_t source_size, int64_t sequence) {

@@ -1,69 +1,77 @@
-// Where tokens come from, conventions section 18: token files, or files and folders read as bytes.
+// A sequence of tokens, conventions section 18: token files, or files that are read as bytes.
 #pragma once
+#include "runtime/data/Files.h"
+
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <memory>
-#include <optional>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
 namespace megacc::runtime {
 
-struct DataError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
+class OpenFile;
 
-/// Where a document of a source begins: a file, or a sequence of a Megatron index.
-struct Document {
-  int64_t begin; // first token
-  size_t file;   // index among the source's files
-};
+/// What a checkpoint keeps of its data, to know it again: "files", "bytes", "names" (a hash of names and sizes), "type" of the tokens and
+/// "content" (a hash). Names are relative to the folder that all files have in common, so that data may be moved as a whole.
+using Fingerprint = std::map<std::string, std::string>;
 
-/// A sequence of tokens, concatenated from files without separators.
+/// Files one after the other, without separators. Files of bytes are held in memory; of a token file only what is asked for is read.
 class Source {
 public:
-  /// Regular files among `paths` and below folders, sorted by the bytes of their path; a token is a byte.
-  static std::vector<std::filesystem::path> listFiles(const std::vector<std::filesystem::path> &paths);
+  /// A token is a byte, a file is a document. Throws DataError also for a file that holds tokens of another kind.
   static Source fromBytes(const std::vector<std::filesystem::path> &files);
   /// A token file of `width` bytes a token: 2 (uint16) or 4 (uint32), little-endian. It is one document.
   static Source fromTokens(const std::filesystem::path &file, int width);
   /// PREFIX.bin and PREFIX.idx as Megatron writes them: the index gives the type of the tokens and the sequences, each a document.
   static Source fromMegatron(const std::filesystem::path &bin, const std::filesystem::path &idx);
+  /// Token files, one after the other.
+  static Source join(std::vector<Source> shards);
 
-  int64_t size() const { return int64_t(data.size()) / width; }
-  /// Copies tokens [begin, begin + tokens.size()); a token of `vocab` or more is an error with its value, file and position.
+  int64_t size() const;
+  /// Copies tokens [begin, begin + tokens.size()); a token of `vocab` or more, and a file that became shorter since it was opened, is a
+  /// DataError with both numbers, file and position.
   void read(int64_t begin, int64_t vocab, std::span<int32_t> tokens) const;
   /// The number of the document of each of these tokens.
   void readDocuments(int64_t begin, std::span<int32_t> ids) const;
+  /// Whether some document has two tokens or more: only then is there something to predict where documents are kept apart.
+  bool hasLongDocument() const;
+  /// "uint8", "uint16", ...; several where files differ.
+  std::string typeNames() const;
+  std::vector<std::filesystem::path> files() const;
+  Fingerprint fingerprint() const;
 
 private:
-  size_t findDocument(int64_t position) const;
+  struct Part;
 
-  std::shared_ptr<const void> owner; // of data
-  std::span<const unsigned char> data;
-  std::vector<std::filesystem::path> files;
-  std::vector<Document> documents;
+  void add(Part part, std::vector<int64_t> documents);
+  std::string hashContent() const;
+
+  std::vector<Part> parts;
+  std::vector<int64_t> documents; // first tokens
+};
+
+/// A file of the source, or what is in memory of it.
+struct Source::Part {
+  std::filesystem::path path;
+  int64_t bytes = 0; // when it was opened
   int width = 1;
+  bool is_signed = false;
+  std::shared_ptr<const OpenFile> file; // of tokens
+  std::shared_ptr<const std::vector<unsigned char>> memory;
+  int64_t begin = 0; // first token, in the source
+
+  int64_t count() const { return bytes / width; }
+  std::string typeName() const { return (is_signed ? "int" : "uint") + std::to_string(8 * width); }
+  /// Bytes [offset, offset + target.size()) of the file.
+  void read(int64_t offset, std::span<unsigned char> target) const;
 };
 
-/// Files to train on and files held out: those whose index in the sorted list mod 20 is 7. Fewer than 8 files: nothing is held out.
-struct Split {
-  std::vector<std::filesystem::path> train, held_out;
-};
-Split splitFiles(const std::vector<std::filesystem::path> &files);
-
-/// What a run reads.
-struct Corpus {
-  Source train;
-  std::optional<Source> held_out;
-  std::string name; // for people
-};
-
-/// Opens what the user names (conventions 18.1-2): one token file (`.bin`, with an `.idx` beside it Megatron's), else files and folders as
-/// bytes, of which some are held out. `token_type`: "uint16" or "uint32" for a token file, "" for the default. `vocab` is the model's.
-Corpus openCorpus(const std::vector<std::filesystem::path> &paths, const std::string &token_type, int64_t vocab, bool split);
+/// Bytes a token, 2 or 4, of a token file that does not say: by its first numbers, for a model of this vocab. Throws DataError where
+/// neither is certain.
+int recognizeWidth(const std::filesystem::path &file, int64_t vocab);
 
 /// First token of sample n of the stream, over the global batch; the sample reads sequence + 1 tokens. Throws DataError where the
 /// source is too short.

@@ -1,15 +1,18 @@
 #include "runtime/state/Safetensors.h"
 #include "runtime/core/Bfloat16.h"
+#include "runtime/core/Hash.h"
 
 #include <algorithm>
 #include <bit>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
-#include <fstream>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+#include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 namespace megacc::runtime {
 namespace {
@@ -19,6 +22,8 @@ static_assert(std::endian::native == std::endian::little);
 int64_t elementSize(const std::string &dtype) {
   return dtype == "BF16" ? 2 : dtype == "F32" || dtype == "I32" ? 4 : dtype == "I64" || dtype == "F64" ? 8 : 0;
 }
+
+uint64_t byteCount(const TensorSource &tensor) { return uint64_t(elementSize(tensor.dtype) * countElements(tensor.shape)); }
 
 TensorSource viewOf(const char *dtype, std::span<const std::byte> bytes, std::vector<int64_t> shape) {
   return {dtype, std::move(shape), [bytes](uint64_t offset, std::span<std::byte> target) {
@@ -30,87 +35,143 @@ TensorSource viewOf(const char *dtype, std::span<const std::byte> bytes, std::ve
 
 std::string systemError() { return std::strerror(errno); }
 
-constexpr const char *hash_key = "xxh3_128";
-constexpr size_t hash_digits = 32;
+/// In the metadata: of the header, and of a tensor.
+constexpr const char *header_key = "xxh3_128";
+std::string hashKey(const std::string &tensor) { return header_key + ("." + tensor); }
 
-class Hash {
-public:
-  Hash() : state(XXH3_createState()) { XXH3_128bits_reset(state); }
-  ~Hash() { XXH3_freeState(state); }
-  Hash(const Hash &) = delete;
-  Hash &operator=(const Hash &) = delete;
-  void add(const void *data, size_t size) { XXH3_128bits_update(state, data, size); }
-  std::string digits() const {
-    XXH128_hash_t value = XXH3_128bits_digest(state);
-    char text[hash_digits + 1];
-    snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)value.high64, (unsigned long long)value.low64);
-    return text;
-  }
+/// The bound of the format.
+constexpr uint64_t largest_header = 100'000'000;
 
-private:
-  XXH3_state_t *state;
-};
+/// Where the digits of the header's own hash stand in its text; npos without one.
+size_t findHeaderHash(const std::string &header) {
+  std::string key = std::string("\"") + header_key + "\":\"";
+  size_t at = header.find(key);
+  return at == std::string::npos || at + key.size() + Hash::digit_count > header.size() ? std::string::npos : at + key.size();
+}
 
-void writeAll(int file, const void *data, size_t size, const std::filesystem::path &path) {
-  const char *at = static_cast<const char *>(data);
+/// The hash of a header with zeros in the place of its own hash.
+std::string hashHeader(std::string header, size_t at) {
+  header.replace(at, Hash::digit_count, Hash::digit_count, '0');
+  Hash hash;
+  hash.add(header);
+  return hash.digits();
+}
+
+void writeAll(int file, const void *data, size_t size, uint64_t offset, const std::filesystem::path &path) {
+  const char *from = static_cast<const char *>(data);
   while (size > 0) {
-    ssize_t written = ::write(file, at, size);
+    ssize_t written = ::pwrite(file, from, size, off_t(offset));
     if (written < 0 && errno == EINTR)
       continue;
     if (written < 0)
-      fail(path, "cannot write: " + systemError());
-    at += written;
-    size -= written;
+      fail(path, "cannot write: " + describeWriteError(errno));
+    from += written, offset += uint64_t(written), size -= size_t(written);
   }
+}
+
+/// The JSON of a header: an object that names nothing twice and is not deeper than the format's. Null for any other.
+nlohmann::json parseHeader(const std::string &text) {
+  constexpr int deepest = 3;
+  std::vector<std::set<std::string>> names; // of the objects that are open
+  bool is_good = true;
+  auto watch = [&](int depth, nlohmann::json::parse_event_t event, nlohmann::json &value) {
+    is_good &= depth <= deepest;
+    if (event == nlohmann::json::parse_event_t::object_start)
+      names.emplace_back();
+    else if (event == nlohmann::json::parse_event_t::object_end)
+      names.pop_back();
+    else if (event == nlohmann::json::parse_event_t::key)
+      is_good &= names.back().insert(value.get<std::string>()).second;
+    return is_good;
+  };
+  nlohmann::json root = nlohmann::json::parse(text, watch, /*allow_exceptions=*/false);
+  return is_good && root.is_object() ? std::move(root) : nlohmann::json();
+}
+
+/// A number that the format allows; nothing for a negative one, a fraction, or one above `largest`.
+std::optional<uint64_t> readNatural(const nlohmann::json &value, uint64_t largest) {
+  if (!value.is_number_unsigned() || value.get<uint64_t>() > largest)
+    return std::nullopt;
+  return value.get<uint64_t>();
 }
 
 } // namespace
 
-SafetensorsFile::SafetensorsFile(const std::filesystem::path &where) : path(where), file(where, std::ios::binary) {
-  if (!file)
+SafetensorsFile::SafetensorsFile(const std::filesystem::path &where)
+    : path(where), file(::open(where.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) { // a pipe must not hold this up
+  struct stat status = {};
+  if (!file || ::fstat(file.get(), &status) != 0)
     fail(path, "cannot open: " + systemError());
-  std::error_code error;
-  uint64_t size = std::filesystem::file_size(path, error), length = 0;
-  if (error)
-    fail(path, "cannot open: " + error.message());
-  if (size < 8 || !file.read(reinterpret_cast<char *>(&length), 8) || length > size - 8)
-    fail(path,
-         "is no safetensors file: " + std::to_string(size) + " bytes, its header needs " + std::to_string(length) + " after the first 8");
+  if (!S_ISREG(status.st_mode))
+    fail(path, "cannot open: it is not a file");
+  uint64_t size = uint64_t(status.st_size), length = 0;
+  if (size >= 8)
+    readBytes("the header", 0, std::as_writable_bytes(std::span(&length, 1)));
+  if (size < 8 || length > size - 8)
+    fail(path, "is not a safetensors file: " + std::to_string(size) + " bytes, its header needs " + std::to_string(length) +
+                   " after the first 8");
+  if (length > largest_header)
+    fail(path, "is not a safetensors file: its header has " + std::to_string(length) + " bytes, at most " + std::to_string(largest_header) +
+                   " are allowed");
   header.resize(length);
-  file.read(header.data(), length);
-  nlohmann::json root = nlohmann::json::parse(header, nullptr, false);
-  if (!file || !root.is_object())
+  readBytes("the header", 8, std::as_writable_bytes(std::span(header)));
+  nlohmann::json root = parseHeader(header);
+  if (!root.is_object())
     fail(path, "has a damaged header");
-  uint64_t data = size - 8 - length, last = 0;
+  uint64_t data = size - 8 - length;
+  constexpr uint64_t largest = std::numeric_limits<int64_t>::max();
   for (auto &[name, entry] : root.items()) {
     Entry tensor;
-    uint64_t begin = 0, end = 0, expected = 0;
+    std::optional<uint64_t> begin, end;
     try {
       if (name == "__metadata__") {
         about = entry.get<Metadata>();
         continue;
       }
       tensor.dtype = entry.at("dtype").get<std::string>();
-      tensor.shape = entry.at("shape").get<std::vector<int64_t>>();
-      begin = entry.at("data_offsets").at(0).get<uint64_t>(), end = entry.at("data_offsets").at(1).get<uint64_t>();
+      bool is_good = entry.at("shape").is_array() && entry.at("data_offsets").size() == 2;
+      for (const nlohmann::json &extent : entry.at("shape")) {
+        std::optional<uint64_t> value = readNatural(extent, largest);
+        is_good &= value.has_value();
+        tensor.shape.push_back(int64_t(value.value_or(0)));
+      }
+      begin = readNatural(entry.at("data_offsets").at(0), largest), end = readNatural(entry.at("data_offsets").at(1), largest);
+      if (!is_good || !begin || !end)
+        fail(path, "has a damaged entry '" + name + "': " + entry.dump());
     } catch (const nlohmann::json::exception &) {
       fail(path, "has a damaged entry '" + name + "'");
     }
-    expected = elementSize(tensor.dtype);
+    uint64_t expected = uint64_t(elementSize(tensor.dtype));
     if (expected == 0)
       fail(path, "'" + name + "' has dtype " + tensor.dtype + "; known are BF16, F32, F64, I32, I64");
     for (int64_t extent : tensor.shape)
-      if (extent < 0 || __builtin_mul_overflow(expected, uint64_t(extent), &expected))
+      if (__builtin_mul_overflow(expected, uint64_t(extent), &expected) || expected > largest)
         fail(path, "'" + name + "' has the impossible shape " + shapeText(tensor.shape));
-    if (begin > end || end > data || end - begin != expected)
-      fail(path, "'" + name + "' needs " + std::to_string(expected) + " bytes at " + std::to_string(begin) + " to " + std::to_string(end) +
-                     ", the file holds " + std::to_string(data) + "; it is truncated or altered");
-    tensor.begin = 8 + length + begin, tensor.bytes = expected;
-    last = std::max(last, end);
+    if (*begin > *end || *end > data || *end - *begin != expected)
+      fail(path, "'" + name + "' needs " + std::to_string(expected) + " bytes at " + std::to_string(*begin) + " to " +
+                     std::to_string(*end) + ", the file holds " + std::to_string(data) + "; it is truncated or altered");
+    tensor.begin = 8 + length + *begin, tensor.bytes = expected;
     tensors.emplace(name, std::move(tensor));
   }
-  if (last != data)
-    fail(path, "holds " + std::to_string(data) + " bytes of tensors, its header describes " + std::to_string(last) + "; it is altered");
+  checkOrder(8 + length, size);
+}
+
+/// Every byte after the header belongs to one tensor.
+void SafetensorsFile::checkOrder(uint64_t begin, uint64_t end) const {
+  std::vector<std::pair<Entry, std::string>> ordered;
+  for (const auto &[name, entry] : tensors)
+    ordered.push_back({entry, name});
+  std::ranges::sort(ordered, {}, [](const auto &tensor) { return std::pair(tensor.first.begin, tensor.first.bytes); });
+  uint64_t at = begin;
+  for (const auto &[entry, name] : ordered) {
+    if (entry.begin != at)
+      fail(path, "'" + name + "' starts at byte " + std::to_string(entry.begin - begin) + ", the tensors before it end at " +
+                     std::to_string(at - begin) + ": " + (entry.begin < at ? "they overlap" : "there is a gap") + "; it is altered");
+    at += entry.bytes;
+  }
+  if (at != end)
+    fail(path, "holds " + std::to_string(end - begin) + " bytes of tensors, its header describes " + std::to_string(at - begin) +
+                   "; it is altered");
 }
 
 TensorSource viewOf(std::span<const float> values, std::vector<int64_t> shape) {
@@ -127,14 +188,18 @@ const SafetensorsFile::Entry &SafetensorsFile::find(const std::string &name) con
   return found->second;
 }
 
-void SafetensorsFile::readBytes(const std::string &name, uint64_t begin, std::span<std::byte> target) {
-  file.clear();
-  file.seekg(begin);
-  if (!file.read(reinterpret_cast<char *>(target.data()), target.size()))
-    fail(path, "cannot read '" + name + "': " + systemError());
+void SafetensorsFile::readBytes(const std::string &name, uint64_t begin, std::span<std::byte> target) const {
+  while (!target.empty()) {
+    ssize_t count = ::pread(file.get(), target.data(), target.size(), off_t(begin));
+    if (count < 0 && errno == EINTR)
+      continue;
+    if (count <= 0)
+      fail(path, "cannot read '" + name + "': " + (count < 0 ? systemError() : "the file ends at byte " + std::to_string(begin)));
+    begin += uint64_t(count), target = target.subspan(size_t(count));
+  }
 }
 
-void SafetensorsFile::read(const std::string &name, const std::string &dtype, std::span<std::byte> target) {
+void SafetensorsFile::read(const std::string &name, const std::string &dtype, std::span<std::byte> target) const {
   const Entry &entry = find(name);
   if (entry.dtype != dtype || entry.bytes != target.size())
     fail(path, "'" + name + "' is " + entry.dtype + " " + shapeText(entry.shape) + " of " + std::to_string(entry.bytes) +
@@ -142,7 +207,7 @@ void SafetensorsFile::read(const std::string &name, const std::string &dtype, st
   readBytes(name, entry.begin, target);
 }
 
-void SafetensorsFile::readFloats(const std::string &name, int64_t first, std::span<float> values) {
+void SafetensorsFile::readFloats(const std::string &name, int64_t first, std::span<float> values) const {
   const Entry &entry = find(name);
   bool half = entry.dtype == "BF16";
   uint64_t width = half ? 2 : 4, elements = entry.bytes / width;
@@ -156,83 +221,110 @@ void SafetensorsFile::readFloats(const std::string &name, int64_t first, std::sp
   std::ranges::transform(halves, values.begin(), fromBfloat16);
 }
 
-void SafetensorsFile::verify() {
-  auto stored = about.find(hash_key);
-  size_t at = stored == about.end() ? std::string::npos : header.find(stored->second);
-  if (at == std::string::npos || stored->second.size() != hash_digits)
-    fail(path, "has no hash to check it by; it is altered, or not written by megacc-run");
-  Hash hash;
-  std::string text = header;
-  text.replace(at, hash_digits, hash_digits, '0');
-  hash.add(text.data(), text.size());
-  file.clear();
-  file.seekg(8 + header.size());
-  std::vector<char> part(1 << 20);
-  while (file.read(part.data(), part.size()), file.gcount() > 0)
-    hash.add(part.data(), file.gcount());
-  if (std::string computed = hash.digits(); computed != stored->second)
-    fail(path, "is altered: its hash is " + computed + ", its header says " + stored->second);
+bool SafetensorsFile::hasHashes() const {
+  return about.contains("megacc") || std::ranges::any_of(about, [](const auto &entry) { return entry.first.starts_with(header_key); });
 }
 
-void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &metadata,
-                      const std::function<void()> &before_rename) {
+void SafetensorsFile::verify() const {
+  auto findHash = [&](const std::string &key) {
+    auto found = about.find(key);
+    if (found == about.end() || found->second.size() != Hash::digit_count)
+      fail(path, "has no hash " + key + " to check it by; it is altered, or not written by this megacc-run");
+    return found->second;
+  };
+  auto compare = [&](const std::string &computed, const std::string &stored, const std::string &what) {
+    if (computed != stored)
+      fail(path, "is altered: its hash is " + computed + ", its header says " + stored + " (" + what + ")");
+  };
+  std::string stored = findHash(header_key);
+  size_t at = findHeaderHash(header);
+  if (at == std::string::npos)
+    fail(path, "has no hash " + std::string(header_key) + " to check it by; it is altered");
+  compare(hashHeader(header, at), stored, "of the header");
+  std::vector<std::byte> buffer;
+  for (const auto &[name, entry] : tensors) {
+    Hash hash;
+    for (uint64_t offset = 0; offset < entry.bytes; offset += part_bytes) {
+      buffer.resize(std::min<uint64_t>(entry.bytes - offset, part_bytes));
+      readBytes(name, entry.begin + offset, buffer);
+      hash.add(buffer.data(), buffer.size());
+    }
+    compare(hash.digits(), findHash(hashKey(name)), name);
+  }
+}
+
+namespace {
+
+/// The header as text, padded to a multiple of 8 bytes; its own hash is zeros.
+std::string makeHeader(const std::map<std::string, TensorSource> &tensors, const Metadata &metadata) {
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
   header["__metadata__"] = metadata;
-  header["__metadata__"][hash_key] = std::string(hash_digits, '0');
-  auto bytesOf = [](const TensorSource &tensor) { return uint64_t(elementSize(tensor.dtype) * countElements(tensor.shape)); };
+  header["__metadata__"][header_key] = std::string(Hash::digit_count, '0');
   uint64_t end = 0;
   for (const auto &[name, tensor] : tensors) {
     uint64_t begin = end;
-    end += bytesOf(tensor);
+    end += byteCount(tensor);
     header[name] = {{"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
   }
   std::string text = header.dump();
   text.append((8 - text.size() % 8) % 8, ' ');
-  uint64_t length = text.size();
-  std::string place = std::string("\"") + hash_key + "\":\"";
-  Hash hash;
-  hash.add(text.data(), text.size());
+  return text;
+}
 
-  std::filesystem::path partial = path.string() + ".partial";
-  int file = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file < 0)
-    fail(partial, "cannot create: " + systemError());
+} // namespace
+
+void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &given,
+                      const std::function<void()> &before_rename) {
+  std::error_code error;
+  if (std::filesystem::file_status status = std::filesystem::status(path, error);
+      std::filesystem::exists(status) && !std::filesystem::is_regular_file(status))
+    fail(path, "is not a file that can be replaced; fix: name another");
+  // The header is written with the tensors' hashes when these are known; its length is the same.
+  Metadata metadata = given;
+  for (const auto &[name, tensor] : tensors)
+    metadata[hashKey(name)] = std::string(Hash::digit_count, '0');
+  uint64_t length = makeHeader(tensors, metadata).size();
+
+  std::filesystem::path partial = path.string() + ".partial", folder = folderOf(path);
+  OpenFile file(::open(partial.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644));
+  if (!file)
+    fail(partial, "cannot create: " + describeWriteError(errno));
   try {
-    writeAll(file, &length, 8, partial);
-    writeAll(file, text.data(), text.size(), partial);
-    std::vector<std::byte> buffer(std::min<uint64_t>(end, part_bytes));
-    for (const auto &[name, tensor] : tensors)
-      for (uint64_t offset = 0, bytes = bytesOf(tensor); offset < bytes; offset += part_bytes) {
-        std::span part = std::span(buffer).first(std::min<uint64_t>(bytes - offset, part_bytes));
-        tensor.read(offset, part);
-        hash.add(part.data(), part.size());
-        writeAll(file, part.data(), part.size(), partial);
+    writeAll(file.get(), &length, 8, 0, partial);
+    std::vector<std::byte> buffer;
+    uint64_t begin = 8 + length;
+    for (const auto &[name, tensor] : tensors) {
+      Hash hash;
+      uint64_t bytes = byteCount(tensor);
+      for (uint64_t offset = 0; offset < bytes; offset += part_bytes) {
+        buffer.resize(std::min<uint64_t>(bytes - offset, part_bytes));
+        tensor.read(offset, buffer);
+        hash.add(buffer.data(), buffer.size());
+        writeAll(file.get(), buffer.data(), buffer.size(), begin + offset, partial);
       }
-    // The hash takes the place of its zeros.
-    if (::lseek(file, 8 + text.find(place) + place.size(), SEEK_SET) < 0)
-      fail(partial, "cannot write: " + systemError());
-    writeAll(file, hash.digits().data(), hash_digits, partial);
-    if (::fsync(file) != 0)
-      fail(partial, "cannot sync: " + systemError());
+      metadata[hashKey(name)] = hash.digits();
+      begin += bytes;
+    }
+    std::string header = makeHeader(tensors, metadata);
+    size_t at = findHeaderHash(header);
+    header.replace(at, Hash::digit_count, hashHeader(header, at));
+    writeAll(file.get(), header.data(), header.size(), 8, partial);
+    if (::fsync(file.get()) != 0 || file.close() != 0)
+      fail(partial, "cannot write: " + describeWriteError(errno));
     if (before_rename)
       before_rename();
+    syncFolder(folder);
+    if (::rename(partial.c_str(), path.c_str()) != 0)
+      fail(path, "cannot replace: " + describeWriteError(errno));
   } catch (...) {
-    ::close(file);
     ::unlink(partial.c_str());
     throw;
   }
-  if (::close(file) != 0 || ::rename(partial.c_str(), path.c_str()) != 0) {
-    std::string reason = systemError();
-    ::unlink(partial.c_str());
-    fail(path, "cannot finish: " + reason);
+  try {
+    syncFolder(folder);
+  } catch (const FileError &unsynced) {
+    fail(path, std::string("the new file is in its place, and may be lost if the machine stops now: ") + unsynced.what());
   }
-  std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
-  int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  std::string reason = directory < 0 || ::fsync(directory) != 0 ? systemError() : "";
-  if (directory >= 0)
-    ::close(directory);
-  if (!reason.empty())
-    fail(folder, "cannot sync, " + path.filename().string() + " is the new file: " + reason);
 }
 
 } // namespace megacc::runtime

@@ -13,8 +13,8 @@ const Place &getInput(const Step &step, const char *name) {
 }
 
 /// Stages one row of sequence + 1 tokens from `begin`: tokens, targets, and document ids where the step takes them; the target of a
-/// document's last token is ignored then (conventions 13.3).
-void stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_batch, int64_t row, std::vector<int32_t> &buffer) {
+/// document's last token is ignored then (conventions 13.3). Returns how many targets are not ignored.
+int64_t stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_batch, int64_t row, std::vector<int32_t> &buffer) {
   int64_t sequence = step.descriptor().sequence, vocab = step.descriptor().vocab;
   auto rowOf = [&](const Place &place) { return step.integers(place, micro_batch).subspan(row * sequence, sequence); };
   source.read(begin, vocab, buffer);
@@ -28,6 +28,7 @@ void stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_bat
       if (buffer[t + 1] != buffer[t])
         targets[t] = -1;
   }
+  return std::ranges::count_if(targets, [](int32_t target) { return target >= 0; });
 }
 
 } // namespace
@@ -58,19 +59,35 @@ void checkInputs(const Step &step) {
                         "\nfix: use the megacc-run of the same release; given are tokens, targets, documents, positions, scalars");
 }
 
-void checkLength(const Step &step, const Source &source) { samplePosition(0, "data", 0, source.size(), step.descriptor().sequence); }
+std::string describeShortage(const Step &step, const Source &source, const std::string &name) {
+  int64_t sequence = step.descriptor().sequence;
+  if (source.size() <= sequence)
+    return name + " has " + std::to_string(source.size()) + " tokens, a sample of sequence " + std::to_string(sequence) + " needs " +
+           std::to_string(sequence + 1);
+  if (step.descriptor().findInput("documents") && !source.hasLongDocument())
+    return name + " has only documents of one token, which leave no target to learn from";
+  return "";
+}
 
-void stageTrainingBatch(Step &step, const Source &source, int64_t step_index) {
+void checkLength(const Step &step, const Source &source) {
+  if (std::string shortage = describeShortage(step, source, "the data"); !shortage.empty())
+    throw DataError(shortage + "; fix: give more data");
+}
+
+int64_t stageTrainingBatch(Step &step, const Source &source, int64_t step_index) {
   const Descriptor &descriptor = step.descriptor();
   std::vector<int32_t> buffer(descriptor.sequence + 1);
+  int64_t targets = 0;
   for (int64_t m = 0; m < descriptor.accumulate; ++m)
     for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
       int64_t sample = (step_index * descriptor.accumulate + m) * descriptor.micro_batch + row;
-      stageRow(step, source, samplePosition(descriptor.seed, "data", sample, source.size(), descriptor.sequence), m, row, buffer);
+      targets +=
+          stageRow(step, source, samplePosition(descriptor.seed, "data", sample, source.size(), descriptor.sequence), m, row, buffer);
     }
+  return targets;
 }
 
-double evaluate(Step &step, const Source &source) {
+std::optional<Evaluation> evaluate(Step &step, const Source &source, const std::function<bool()> &isStopped) {
   const Descriptor &descriptor = step.descriptor();
   const Place *sums = descriptor.findOutput("loss_sum"), *counts = descriptor.findOutput("count");
   if (!sums || !counts)
@@ -79,8 +96,10 @@ double evaluate(Step &step, const Source &source) {
   int64_t batches = (wanted + descriptor.micro_batch - 1) / descriptor.micro_batch;
   std::ranges::fill(step.integers(getInput(step, "positions")), 0);
   std::vector<int32_t> buffer(descriptor.sequence + 1);
-  double sum = 0, count = 0;
+  Evaluation result;
   for (int64_t batch = 0; batch < batches; ++batch) {
+    if (isStopped())
+      return std::nullopt;
     for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
       int64_t window = batch * descriptor.micro_batch + row;
       stageRow(step, source, samplePosition(descriptor.seed, "eval", window, source.size(), descriptor.sequence), 0, row, buffer);
@@ -89,9 +108,9 @@ double evaluate(Step &step, const Source &source) {
     step.runEvaluation();
     std::vector<float> batch_sums = step.readOutput(*sums), batch_counts = step.readOutput(*counts);
     for (int64_t row = 0; row < descriptor.micro_batch; ++row)
-      sum += batch_sums[row], count += batch_counts[row];
+      result.sum += batch_sums[row], result.targets += batch_counts[row];
   }
-  return sum / std::max(count, 1.0);
+  return result;
 }
 
 } // namespace megacc::runtime

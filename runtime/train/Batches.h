@@ -3,19 +3,31 @@
 #include "runtime/core/Step.h"
 #include "runtime/data/Source.h"
 
+#include <functional>
+#include <optional>
+
 namespace megacc::runtime {
 
 /// Throws ArtifactError naming every input of the step that corpora do not fill, or that has another type or shape than they give.
 void checkInputs(const Step &step);
 
 /// Stages the inputs of all micro-batches of step `step_index` (from 0): row r of micro-batch m is sample
-/// (step_index * accumulate + m) * micro_batch + r of the stream "data".
-void stageTrainingBatch(Step &step, const Source &source, int64_t step_index);
+/// (step_index * accumulate + m) * micro_batch + r of the stream "data". Returns how many targets are not ignored.
+int64_t stageTrainingBatch(Step &step, const Source &source, int64_t step_index);
 
-/// Mean loss over 64 windows of the stream "eval", rounded up to whole batches.
-double evaluate(Step &step, const Source &source);
+/// The loss summed over the targets that are not ignored.
+struct Evaluation {
+  double sum = 0, targets = 0;
+  /// Nothing where every target is ignored.
+  std::optional<double> loss() const { return targets > 0 ? std::optional(sum / targets) : std::nullopt; }
+};
 
-/// Throws DataError where a sequence of the model does not fit into the source.
+/// Over 64 windows of the stream "eval", rounded up to whole batches. `isStopped` is asked before every batch; nothing once it says so.
+std::optional<Evaluation> evaluate(Step &step, const Source &source, const std::function<bool()> &isStopped);
+
+/// Why no sample of the source can be learned from, with both numbers; "" where one can. `name` is for people.
+std::string describeShortage(const Step &step, const Source &source, const std::string &name);
+/// Throws DataError with it.
 void checkLength(const Step &step, const Source &source);
 
 } // namespace megacc::runtime

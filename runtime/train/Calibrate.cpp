@@ -1,6 +1,6 @@
 #include "runtime/train/Calibrate.h"
 #include "megacc/KernelSignatures.h"
-#include "runtime/data/Source.h"
+#include "runtime/data/Corpus.h"
 #include "runtime/state/Safetensors.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Progress.h"

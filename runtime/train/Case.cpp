@@ -1,6 +1,7 @@
 #include "runtime/train/Case.h"
 #include "runtime/state/Safetensors.h"
 #include "runtime/train/Batches.h"
+#include "runtime/train/Settings.h"
 #include "runtime/train/State.h"
 
 #include <algorithm>
@@ -38,9 +39,9 @@ void checkCase(const Step &step, const SafetensorsFile &file, const std::filesys
   for (const auto &[name, entry] : file.entries()) {
     auto isParameter = [&](const ParameterPlace &parameter) { return "param." + parameter.name == name; };
     if (name.starts_with("param.") && std::ranges::none_of(descriptor.parameters, isParameter))
-      mistakes += "\n  '" + name + "' is no parameter of the model";
+      mistakes += "\n  '" + name + "' is not a parameter of the model";
     if (name.starts_with("input.") && !descriptor.findInput(name.substr(6)))
-      mistakes += "\n  '" + name + "' is no input of the step" + (name == "input.documents" ? "; compile it with --documents" : "");
+      mistakes += "\n  '" + name + "' is not an input of the step" + (name == "input.documents" ? "; compile it with --documents" : "");
   }
   if (!mistakes.empty())
     throw FileError(path.string() + " does not fit the step of @" + descriptor.model + ":" + mistakes);
@@ -65,6 +66,8 @@ void checkVocabulary(const Descriptor &descriptor, const Place &place, const std
 
 void runCase(Step &step, const std::filesystem::path &input, const std::filesystem::path &output) {
   SafetensorsFile file(input);
+  if (file.hasHashes())
+    file.verify();
   checkInputs(step);
   checkCase(step, file, input);
   const Descriptor &descriptor = step.descriptor();

@@ -3,14 +3,16 @@
 #include "runtime/state/Safetensors.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
+#include <nlohmann/json.hpp>
+#include <set>
 
 namespace megacc::runtime {
 namespace {
 
-constexpr const char *format_name = "megacc checkpoint 1";
+constexpr const char *format_name = "megacc checkpoint 2";
 
 std::string exactText(double value) {
   char text[40];
@@ -23,33 +25,53 @@ std::string firstMoment(const ParameterPlace &parameter) { return "optimizer.m."
 std::string secondMoment(const ParameterPlace &parameter) { return "optimizer.v." + parameter.name; }
 std::string master(const ParameterPlace &parameter) { return "optimizer.master." + parameter.name; }
 
-/// The first key that the file lacks or has in another shape. Parameters may be F32 or BF16, whatever the step has.
+/// The first key that the file lacks or has in another shape, and of a checkpoint the first that the step lacks. Parameters may be F32 or
+/// BF16, whatever the step has.
 void checkKeys(const Step &step, const SafetensorsFile &file, const std::filesystem::path &path, bool with_moments) {
+  const std::string of_model = " in @" + step.descriptor().model, other_model = path.string() + ": is of another model: ";
+  std::set<std::string> known = {"optimizer.step", "data.position"};
   auto expect = [&](const std::string &name, const std::vector<int64_t> &shape, bool may_be_half) {
     auto found = file.entries().find(name);
     bool half = may_be_half && found != file.entries().end() && found->second.dtype == "BF16";
     std::string has = found == file.entries().end() ? "no such tensor" : found->second.dtype + " " + shapeText(found->second.shape);
     if (has != (half ? "BF16 " : "F32 ") + shapeText(shape))
-      throw FileError(path.string() + ": is of another model: '" + name + "' is F32 " + shapeText(shape) + " in @" +
-                      step.descriptor().model + ", the file has " + has + "; fix: use the step.so this run was started with");
+      throw FileError(other_model + "'" + name + "' is F32 " + shapeText(shape) + of_model + ", the file has " + has +
+                      "; fix: use the step.so this run was started with");
+    known.insert(name);
     return half;
   };
   for (const ParameterPlace &parameter : step.descriptor().parameters) {
     bool half = expect(parameter.name, parameter.shape, true);
-    if (half && with_moments)
+    if (with_moments && (half || file.entries().contains(master(parameter))))
       expect(master(parameter), parameter.shape, false);
     if (with_moments && parameter.trained)
       expect(firstMoment(parameter), parameter.shape, false), expect(secondMoment(parameter), parameter.shape, false);
   }
   if (!with_moments)
     return;
-  for (const auto &[name, entry] : file.entries()) {
-    auto known = [&](const ParameterPlace &parameter) { return name == parameter.name || name.ends_with("." + parameter.name); };
-    const auto &parameters = step.descriptor().parameters;
-    if (name != "optimizer.step" && name != "data.position" && std::none_of(parameters.begin(), parameters.end(), known))
-      throw FileError(path.string() + ": is of another model: it has '" + name + "' " + shapeText(entry.shape) + ", @" +
-                      step.descriptor().model + " has no such tensor; fix: use the step.so this run was started with");
-  }
+  for (const auto &[name, entry] : file.entries())
+    if (!known.contains(name))
+      throw FileError(other_model + "it has '" + name + "' " + shapeText(entry.shape) + ", which is not" + of_model +
+                      "; fix: use the step.so this run was started with");
+}
+
+using Fields = std::map<std::string, std::string>;
+
+/// Every field that differs, with both values, a line each; "" where none does.
+std::string describeDifferences(const Fields &then, const Fields &now, const std::string &of_now) {
+  std::set<std::string> names;
+  for (const Fields *fields : {&then, &now})
+    for (const auto &[name, value] : *fields)
+      names.insert(name);
+  auto valueOf = [](const Fields &fields, const std::string &name) {
+    auto found = fields.find(name);
+    return found == fields.end() ? std::string("absent") : found->second;
+  };
+  std::string text;
+  for (const std::string &name : names)
+    if (std::string before = valueOf(then, name), after = valueOf(now, name); before != after)
+      text += "\n  '" + name + "' is " + before + " in the checkpoint and " + after + " in " + of_now;
+  return text;
 }
 
 TensorSource sourceOf(Step &step, const ParameterPlace &parameter, StatePart part) {
@@ -76,6 +98,9 @@ void load(Step &step, const ParameterPlace &parameter, StatePart part, Safetenso
   for (int64_t first = 0, count = countElements(parameter.shape); first < count; first += int64_t(values.size())) {
     values.resize(std::min(count - first, Step::transfer_elements));
     file.readFloats(name, first, values);
+    if (auto wrong = std::ranges::find_if_not(values, [](float value) { return std::isfinite(value); }); wrong != values.end())
+      throw FileError(file.name() + ": '" + name + "' is " + std::to_string(*wrong) + " at element " +
+                      std::to_string(first + (wrong - values.begin())) + "; fix: start from finite parameters");
     step.writeState(parameter, part, first, values);
   }
 }
@@ -88,8 +113,49 @@ void loadValue(Step &step, const ParameterPlace &parameter, SafetensorsFile &fil
 std::string find(const Metadata &metadata, const std::string &key, const std::filesystem::path &path) {
   auto found = metadata.find(key);
   if (found == metadata.end())
-    throw FileError(path.string() + ": lacks '" + key + "' in its metadata; it is no checkpoint of megacc-run");
+    throw FileError(path.string() + ": lacks '" + key + "' in its metadata; it is not a checkpoint of megacc-run");
   return found->second;
+}
+
+template <typename Number> Number readNumber(const Metadata &metadata, const std::string &key, const std::filesystem::path &path) {
+  std::string text = find(metadata, key, path);
+  Number number{};
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size() || !std::isfinite(double(number)) || number < Number(0))
+    throw FileError(path.string() + ": its '" + key + "' is " + text + ", expected a finite number that is not negative");
+  return number;
+}
+
+Fields readFields(const Metadata &metadata, const std::string &key, const std::filesystem::path &path) {
+  try {
+    return nlohmann::json::parse(find(metadata, key, path)).get<Fields>();
+  } catch (const nlohmann::json::exception &) {
+    throw FileError(path.string() + ": its '" + key + "' is damaged");
+  }
+}
+
+std::string writeFields(const Fields &fields) {
+  return nlohmann::json(fields).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+/// The fields of a declaration that say what the model is, without its training.
+Fields modelOf(Fields declaration) {
+  std::erase_if(declaration, [](const auto &field) { return field.first.starts_with("train/"); });
+  return declaration;
+}
+
+/// The file is one of ours, as it was written, and of this format.
+void checkFormat(const SafetensorsFile &file, const std::filesystem::path &path) {
+  std::string format = find(file.metadata(), "format", path);
+  if (format != format_name)
+    throw FileError(path.string() + ": has format '" + format + "', this megacc-run reads '" + format_name + "'");
+  file.verify();
+}
+
+void warnOfOther(const std::filesystem::path &path, const std::string &what, const std::string &then, const std::string &now) {
+  if (then != now)
+    fprintf(stderr, "warning: %s was computed with %s %s, this is %s: the run goes on, but not to the same bits\n", path.c_str(),
+            what.c_str(), then.c_str(), now.c_str());
 }
 
 } // namespace
@@ -134,51 +200,81 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
                    {{"format", format_name},
                     {"model", descriptor.model},
                     {"megacc", descriptor.compiler},
-                    {"seed", std::to_string(descriptor.seed)},
+                    {"declaration", writeFields(descriptor.declaration)},
+                    {"declaration_hash", descriptor.declarationHash()},
+                    {"data", writeFields(state.data)},
+                    {"held_out", writeFields(state.held_out)},
                     {"lr", exactText(state.settings.lr)},
                     {"final_lr", exactText(state.settings.final_lr)},
                     {"warmup", std::to_string(state.settings.warmup)},
                     {"steps", std::to_string(state.settings.steps)},
+                    {"precision", descriptor.precision},
                     {"kernels", step.kernelVariant()}},
                    [&] { keepOlder(path, keep); });
 }
 
 RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
   SafetensorsFile file(path);
-  file.verify();
-  const Metadata &about = file.metadata();
-  if (std::string format = find(about, "format", path); format != format_name)
-    throw FileError(path.string() + ": has format '" + format + "', this megacc-run reads '" + format_name + "'");
+  checkFormat(file, path);
   checkKeys(step, file, path, /*with_moments=*/true);
-  if (std::string seed = find(about, "seed", path); seed != std::to_string(step.descriptor().seed))
-    throw FileError(path.string() + ": was trained with seed " + seed + ", the step has seed " + std::to_string(step.descriptor().seed) +
-                    ", and would read other data; fix: use the step.so this run was started with");
-  if (std::string variant = find(about, "kernels", path); variant != step.kernelVariant())
-    fprintf(stderr, "warning: %s was computed with %s kernels, this machine uses %s: the run goes on, but not to the same bits\n",
-            path.c_str(), variant.c_str(), step.kernelVariant().c_str());
-  for (const ParameterPlace &parameter : step.descriptor().parameters) {
+  const Metadata &about = file.metadata();
+  const Descriptor &descriptor = step.descriptor();
+  std::string differences = describeDifferences(readFields(about, "declaration", path), descriptor.declaration, "the step.so");
+  if (!differences.empty())
+    throw FileError(
+        path.string() + ": is of another declaration:" + differences +
+        "\nfix: use the step.so this run was started with (--lr, --warmup and --steps change a resumed run), or --init for a new run");
+  warnOfOther(path, "the kernels", find(about, "kernels", path), step.kernelVariant());
+  warnOfOther(path, "precision", find(about, "precision", path), descriptor.precision);
+  warnOfOther(path, "megacc", find(about, "megacc", path), descriptor.compiler);
+  RunState state;
+  file.read("optimizer.step", "I64", std::as_writable_bytes(std::span(&state.step, 1)));
+  file.read("data.position", "I64", std::as_writable_bytes(std::span(&state.position, 1)));
+  if (state.step < 0 || state.position < state.step)
+    throw FileError(path.string() + ": stands after step " + std::to_string(state.step) + " and batch " + std::to_string(state.position) +
+                    " of the data, which no run does");
+  state.settings = {readNumber<double>(about, "lr", path), readNumber<double>(about, "final_lr", path),
+                    readNumber<int64_t>(about, "warmup", path), readNumber<int64_t>(about, "steps", path)};
+  state.data = readFields(about, "data", path), state.held_out = readFields(about, "held_out", path);
+  for (const ParameterPlace &parameter : descriptor.parameters) {
     loadValue(step, parameter, file);
     if (!parameter.trained)
       continue;
     load(step, parameter, StatePart::first_moment, file, firstMoment(parameter));
     load(step, parameter, StatePart::second_moment, file, secondMoment(parameter));
   }
-  RunState state;
-  file.read("optimizer.step", "I64", std::as_writable_bytes(std::span(&state.step, 1)));
-  file.read("data.position", "I64", std::as_writable_bytes(std::span(&state.position, 1)));
-  state.settings = {std::strtod(find(about, "lr", path).c_str(), nullptr), std::strtod(find(about, "final_lr", path).c_str(), nullptr),
-                    std::strtoll(find(about, "warmup", path).c_str(), nullptr, 10),
-                    std::strtoll(find(about, "steps", path).c_str(), nullptr, 10)};
-  for (double setting : {state.settings.lr, state.settings.final_lr})
-    if (!std::isfinite(setting))
-      throw FileError(path.string() + ": its learning rates are " + find(about, "lr", path) + " and " + find(about, "final_lr", path) +
-                      ", expected finite numbers");
   return state;
+}
+
+void checkSameData(const RunState &state, const Fingerprint &data, const Fingerprint &held_out, const std::filesystem::path &path) {
+  if (std::string differences = describeDifferences(state.data, data, "the data of now"); !differences.empty())
+    throw FileError(path.string() + ": the run was trained on other data:" + differences +
+                    "\nfix: the --data, --eval-data and --token-type of before, with the same files, or --init for a new run");
+  if (std::string differences = describeDifferences(state.held_out, held_out, "the data of now"); !differences.empty())
+    fprintf(stderr, "warning: %s was evaluated on other held-out data:%s\n", path.c_str(), differences.c_str());
+}
+
+void loadModel(Step &step, const std::filesystem::path &path) {
+  SafetensorsFile file(path);
+  checkFormat(file, path);
+  checkKeys(step, file, path, /*with_moments=*/false);
+  Fields then = modelOf(readFields(file.metadata(), "declaration", path));
+  if (std::string differences = describeDifferences(then, modelOf(step.descriptor().declaration), "the step.so"); !differences.empty())
+    throw FileError(path.string() + ": is of another model:" + differences + "\nfix: use the step.so this run was started with");
+  for (const ParameterPlace &parameter : step.descriptor().parameters)
+    loadValue(step, parameter, file);
 }
 
 void loadParameters(Step &step, const std::filesystem::path &path) {
   SafetensorsFile file(path);
+  if (file.hasHashes())
+    file.verify();
   checkKeys(step, file, path, /*with_moments=*/false);
+  if (file.metadata().contains("declaration")) {
+    Fields then = modelOf(readFields(file.metadata(), "declaration", path));
+    if (std::string differences = describeDifferences(then, modelOf(step.descriptor().declaration), "the step.so"); !differences.empty())
+      fprintf(stderr, "warning: %s has the parameters of another model:%s\n", path.c_str(), differences.c_str());
+  }
   for (const ParameterPlace &parameter : step.descriptor().parameters)
     loadValue(step, parameter, file);
 }

@@ -1,7 +1,8 @@
-// Checkpoints: parameters, moments, step, data position and the settings of the run in one safetensors file.
+// Checkpoints: parameters, moments, step, data position, the settings of the run and what it belongs to, in one safetensors file.
 #pragma once
 #include "runtime/core/Step.h"
-#include "runtime/train/State.h"
+#include "runtime/data/Source.h"
+#include "runtime/train/Settings.h"
 
 #include <filesystem>
 
@@ -11,6 +12,7 @@ namespace megacc::runtime {
 struct RunState {
   int64_t step = 0, position = 0;
   RunSettings settings;
+  Fingerprint data, held_out; // of what it trains on and of what it is evaluated on, empty without
 };
 
 /// The file in a run's folder.
@@ -20,11 +22,19 @@ std::filesystem::path checkpointPath(const std::filesystem::path &folder);
 /// Throws FileError, also where a number of the state is not finite: such a state must not replace a good one.
 void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::path &path, int64_t keep);
 
-/// Checks the file's hash and that it is of this model, then fills parameters and moments. Throws FileError, naming the first key that
-/// differs with both shapes. A run that was computed with another instruction set is told on stderr: it cannot go on bitwise.
+/// Checks the file's hashes and that it is of this declaration, then fills parameters and moments. Throws FileError, naming what differs
+/// with both values. Another target, precision, instruction set or release is told on stderr: the run cannot go on bitwise.
 RunState loadCheckpoint(Step &step, const std::filesystem::path &path);
 
-/// Reads parameters alone, of any safetensors file that holds them all.
+/// Throws FileError where a resumed run reads other data than the checkpoint's, naming what differs with both values. Other held-out data
+/// are told on stderr.
+void checkSameData(const RunState &state, const Fingerprint &data, const Fingerprint &held_out, const std::filesystem::path &path);
+
+/// Reads the parameters of a checkpoint of this model, however it was trained.
+void loadModel(Step &step, const std::filesystem::path &path);
+
+/// Reads parameters alone, of any safetensors file that holds them all. A checkpoint's hashes are checked, and that it is of another model
+/// is told on stderr.
 void loadParameters(Step &step, const std::filesystem::path &path);
 
 } // namespace megacc::runtime

@@ -1,5 +1,6 @@
 #include "runtime/train/FolderLock.h"
-#include "runtime/state/Safetensors.h"
+#include "runtime/data/Files.h"
+#include "runtime/state/FileSystem.h"
 
 #include <cerrno>
 #include <cstring>
@@ -11,10 +12,10 @@
 namespace megacc::runtime {
 
 FolderLock::FolderLock(const std::filesystem::path &folder) {
-  std::filesystem::path path = folder / "lock";
+  std::filesystem::path path = folder / run_lock_name;
   file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
   if (file < 0)
-    throw FileError(path.string() + ": cannot create: " + std::strerror(errno));
+    throw FileError(path.string() + ": cannot create: " + describeWriteError(errno));
   if (::flock(file, LOCK_EX | LOCK_NB) != 0) {
     int reason = errno;
     char owner[32] = {};
@@ -27,8 +28,9 @@ FolderLock::FolderLock(const std::filesystem::path &folder) {
   }
   std::string owner = std::to_string(::getpid());
   if (::ftruncate(file, 0) != 0 || ::pwrite(file, owner.data(), owner.size(), 0) != ssize_t(owner.size())) {
+    std::string reason = describeWriteError(errno);
     ::close(file);
-    throw FileError(path.string() + ": cannot write: " + std::strerror(errno));
+    throw FileError(path.string() + ": cannot write: " + reason);
   }
 }
 

@@ -4,8 +4,8 @@
 
 namespace megacc::runtime {
 
-/// Holds FOLDER/lock while it lives; the system lets go of it when the process ends, however it ends. Throws FileError, naming the process
-/// that holds it.
+/// Holds FOLDER/run.lock while it lives; the system lets go of it when the process ends, however it ends. Throws FileError, naming the
+/// process that holds it.
 class FolderLock {
 public:
   explicit FolderLock(const std::filesystem::path &folder);

@@ -1,100 +1,22 @@
 #include "runtime/train/Loop.h"
-#include "runtime/data/Source.h"
-#include "runtime/state/Safetensors.h"
+#include "runtime/data/Corpus.h"
+#include "runtime/state/FileSystem.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/FolderLock.h"
+#include "runtime/train/MetricsLog.h"
 #include "runtime/train/Observers.h"
 #include "runtime/train/Progress.h"
+#include "runtime/train/Signals.h"
 #include "runtime/train/State.h"
 
 #include <algorithm>
 #include <cmath>
-#include <csignal>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 namespace fs = std::filesystem;
 
 namespace megacc::runtime {
 namespace {
-
-volatile std::sig_atomic_t caught_signal = 0;
-
-/// SIGHUP, SIGINT and SIGTERM are noted while this lives; a second one ends the program at once. A pipe that nobody reads any more ends
-/// nothing.
-class SignalGuard {
-public:
-  SignalGuard() {
-    for (size_t i = 0; i < std::size(signals); ++i) {
-      struct sigaction action = {};
-      action.sa_handler = [](int number) { caught_signal = number; };
-      action.sa_flags = SA_RESETHAND;
-      if (signals[i] == SIGPIPE)
-        action.sa_handler = SIG_IGN, action.sa_flags = 0;
-      sigaction(signals[i], &action, &old[i]);
-    }
-  }
-  ~SignalGuard() {
-    for (size_t i = 0; i < std::size(signals); ++i)
-      sigaction(signals[i], &old[i], nullptr);
-  }
-
-private:
-  static constexpr int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE};
-  struct sigaction old[std::size(signals)];
-};
-
-/// One JSON object a line. A resumed run drops what was logged after its checkpoint.
-class MetricsLog {
-public:
-  /// `resumed`: the log of the run that goes on; a part of it stays whatever happens.
-  MetricsLog(const fs::path &path, const fs::path &resumed, int64_t resumed_step) : path(path) {
-    std::string kept;
-    std::ifstream old(resumed);
-    for (std::string line; resumed_step > 0 && std::getline(old, line);) {
-      nlohmann::json entry = nlohmann::json::parse(line, nullptr, false);
-      if (!entry.is_object() || entry.value("step", int64_t(0)) > resumed_step)
-        continue;
-      kept += line + "\n";
-      if (entry.contains("loss") && entry["loss"].is_number())
-        note(entry["loss"]);
-    }
-    old.close();
-    fs::path partial = path.string() + ".partial";
-    file.open(partial, std::ios::trunc);
-    file << kept;
-    check();
-    file.close();
-    std::error_code error;
-    fs::rename(partial, path, error);
-    if (error)
-      throw FileError(path.string() + ": cannot replace: " + error.message());
-    file.open(path, std::ios::app);
-    check();
-  }
-
-  /// The first and the last finite loss of the whole run, what was resumed included.
-  std::optional<double> first_loss, last_loss;
-  void note(double loss) {
-    first_loss = first_loss.value_or(loss);
-    last_loss = loss;
-  }
-
-  void add(const nlohmann::ordered_json &entry) {
-    file << entry.dump() << "\n";
-    check();
-  }
-
-private:
-  void check() {
-    if (!file.flush())
-      throw FileError(path.string() + ": cannot write; fix: free some space, then --resume");
-  }
-
-  fs::path path;
-  std::ofstream file;
-};
 
 class Run {
 public:
@@ -107,110 +29,138 @@ public:
     openData();
     stageTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
     prepareFolder();
-    FolderLock lock(folder);
     MetricsLog log(folder / "metrics.jsonl", (options.resume.empty() ? folder : options.resume) / "metrics.jsonl", state.step);
     return loop(log);
   }
 
 private:
+  bool isResumedInPlace() const {
+    std::error_code error;
+    return !options.resume.empty() && fs::equivalent(options.resume, folder, error);
+  }
+
   /// Initial, read, or resumed state and the settings of the run.
   void prepareState() {
-    const OptimizerDefaults &defaults = about.optimizer;
-    RunSettings declared{defaults.lr, defaults.final_lr, defaults.warmup, defaults.steps};
+    std::optional<RunSettings> resumed;
+    fs::path checkpoint = checkpointPath(options.resume);
     if (!options.resume.empty()) {
-      fs::path checkpoint = checkpointPath(options.resume);
       if (!fs::exists(checkpoint))
         throw FileError(options.resume.string() +
                         ": holds no checkpoint.safetensors to resume from; fix: name the --out folder of an earlier run");
+      if (isResumedInPlace())
+        lock.emplace(folder); // before it is read: another run may be about to replace it
       state = loadCheckpoint(step, checkpoint);
-      fprintf(stderr, "resuming after step %lld of %s\n", (long long)state.step, checkpoint.c_str());
-      warnOfChange("--lr", options.lr, state.settings.lr);
-      warnOfChange("--warmup", options.warmup, state.settings.warmup);
-      warnOfChange("--steps", options.steps, state.settings.steps);
+      resumed = state.settings;
     } else {
       initializeState(step);
       if (!options.init.empty())
         loadParameters(step, options.init);
-      state.settings = declared;
     }
-    RunSettings &settings = state.settings;
-    if (options.lr) {
-      settings.lr = *options.lr;
-      if (defaults.final_lr < 0)
-        settings.final_lr = -1;
-    }
-    settings.warmup = options.warmup.value_or(settings.warmup);
-    if (options.steps && *options.steps != settings.steps && settings.steps > 0 && about.optimizer.schedule == "cosine")
-      fprintf(stderr, "the cosine schedule ends at step %lld (--steps) instead of %lld\n", (long long)*options.steps,
-              (long long)settings.steps);
-    settings.steps = options.steps.value_or(settings.steps);
-    if (settings.final_lr < 0)
-      settings.final_lr = settings.lr / 10;
-    if (settings.steps < 1)
-      throw std::runtime_error("how many steps to train is not said; fix: --steps N, or `steps` in the declaration's schedule");
-    if (state.step > settings.steps)
-      throw std::runtime_error("the checkpoint stands after step " + std::to_string(state.step) + ", --steps is the total and says " +
-                               std::to_string(settings.steps) + "; fix: more --steps");
-  }
-
-  template <typename T> static void warnOfChange(const char *flag, const std::optional<T> &given, T stored) {
-    if (given && *given != stored)
-      fprintf(stderr, "warning: %s %s replaces the checkpoint's %s\n", flag, std::to_string(*given).c_str(),
-              std::to_string(stored).c_str());
+    std::vector<std::string> notes;
+    state.settings = chooseSettings(about.optimizer, resumed, state.step, options.settings, notes);
+    if (resumed)
+      fprintf(stderr, "resuming after step %lld of %s; the run ends after step %lld\n", (long long)state.step, checkpoint.c_str(),
+              (long long)state.settings.steps);
+    for (const std::string &note : notes)
+      fprintf(stderr, "%s\n", note.c_str());
   }
 
   void openData() {
-    corpus = openCorpus(options.data, options.token_type, about.vocab, options.eval_data.empty());
-    checkLength(step, corpus.train);
+    std::vector<fs::path> run_folders = {folder};
+    if (!options.resume.empty())
+      run_folders.push_back(options.resume);
+    corpus = openCorpus(options.data, options.token_type, about.vocab, options.eval_data.empty(), run_folders);
     if (!options.eval_data.empty())
-      corpus.held_out = openCorpus(options.eval_data, options.token_type, about.vocab, false).train;
+      openEvaluationData(run_folders);
+    for (const std::string &note : corpus.notes)
+      fprintf(stderr, "data: %s\n", note.c_str());
+    std::string mistakes = describeShortage(step, corpus.train, corpus.name), fixes = "; fix: give more data";
     if (corpus.held_out)
-      checkLength(step, *corpus.held_out);
+      if (std::string shortage = describeShortage(step, *corpus.held_out, corpus.held_out_name); !shortage.empty())
+        mistakes += (mistakes.empty() ? "" : "\n") + shortage, fixes += ", or name held-out data with --eval-data";
+    if (!mistakes.empty())
+      throw DataError(mistakes + fixes);
     if (!corpus.held_out && options.eval_every)
       throw std::runtime_error("--eval-every needs held-out data, and " + corpus.name +
                                " has none (a token file, or fewer than 8 files); fix: --eval-data PATH");
+    Fingerprint data = corpus.train.fingerprint(), held_out = corpus.held_out ? corpus.held_out->fingerprint() : Fingerprint();
+    if (!options.resume.empty())
+      checkSameData(state, data, held_out, checkpointPath(options.resume));
+    state.data = data, state.held_out = held_out;
     fprintf(stderr, "data: %s, %lld tokens to train on, %lld held out\n", corpus.name.c_str(), (long long)corpus.train.size(),
             corpus.held_out ? (long long)corpus.held_out->size() : 0LL);
   }
 
-  void prepareFolder() {
-    std::error_code error;
-    bool is_resumed = !options.resume.empty() && fs::equivalent(options.resume, folder, error);
-    if (!is_resumed && fs::exists(checkpointPath(folder)))
-      throw FileError(folder.string() + ": already holds the checkpoint of a run; fix: --resume " + folder.string() + ", or another --out");
-    error.clear();
-    fs::create_directories(folder, error);
-    if (error)
-      throw FileError(folder.string() + ": cannot create the folder: " + error.message());
+  void openEvaluationData(const std::vector<fs::path> &run_folders) {
+    Corpus other = openCorpus(options.eval_data, options.token_type, about.vocab, false, run_folders);
+    std::vector<fs::path> trained = corpus.train.files(), evaluated = other.train.files();
+    int64_t shared = std::ranges::count_if(evaluated, [&](const fs::path &file) { return std::ranges::binary_search(trained, file); });
+    if (shared)
+      corpus.notes.push_back("warning: " + std::to_string(shared) + " of the " + std::to_string(evaluated.size()) +
+                             " files of --eval-data are trained on, too");
+    corpus.notes.insert(corpus.notes.end(), other.notes.begin(), other.notes.end());
+    corpus.held_out = std::move(other.train), corpus.held_out_name = "the held-out data " + other.name;
   }
 
+  void prepareFolder() {
+    if (lock) // the run's own
+      return;
+    auto refuseOther = [&] {
+      if (fs::exists(checkpointPath(folder)))
+        throw FileError(folder.string() + ": already holds the checkpoint of a run; fix: --resume " + folder.string() +
+                        ", or another --out");
+    };
+    refuseOther();
+    createFolders(folder);
+    lock.emplace(folder);
+    refuseOther(); // one that came first
+  }
+
+  /// The loop; what is done when it cannot go on is saved, unless it ends within a step.
   int loop(MetricsLog &log) {
     SignalGuard signals;
+    Progress progress(state.step + 1, state.settings.steps, tokensOfStep());
+    saved = isResumedInPlace() ? state.step : -1;
+    try {
+      return train(log, progress);
+    } catch (const std::exception &error) {
+      progress.clear();
+      if (is_in_step || is_saving)
+        throw;
+      try {
+        save();
+      } catch (const std::exception &second) {
+        throw std::runtime_error(std::string(error.what()) + "\nerror: the steps done until then are not saved: " + second.what());
+      }
+      throw;
+    }
+  }
+
+  int64_t tokensOfStep() const { return about.accumulate * about.micro_batch * about.sequence; }
+
+  void save() {
+    if (saved == state.step)
+      return;
+    is_saving = true;
+    saveCheckpoint(step, state, checkpointPath(folder), options.keep);
+    is_saving = false, saved = state.step;
+  }
+
+  int train(MetricsLog &log, Progress &progress) {
     Verifier verifier(step);
     std::optional<Profiler> profiler;
     if (options.verify)
       step.setObserver(&verifier);
     else if (options.profile)
       profiler.emplace(step);
-    int64_t first = state.step + 1, last = state.settings.steps, saved = options.resume.empty() ? -1 : state.step;
-    int64_t tokens = about.accumulate * about.micro_batch * about.sequence;
-    Progress progress(first, last, tokens);
-    auto save = [&] {
-      if (saved != state.step)
-        saveCheckpoint(step, state, checkpointPath(folder), options.keep);
-      saved = state.step;
-    };
+    int64_t first = state.step + 1, last = state.settings.steps;
     for (int64_t t = first; t <= last; ++t) {
       double lr = learningRate(state.settings, about.optimizer.schedule, t);
-      try {
-        stageTrainingBatch(step, corpus.train, state.position);
-      } catch (const DataError &) {
-        progress.clear();
-        save();
-        throw;
-      }
+      if (stageTrainingBatch(step, corpus.train, state.position) == 0)
+        noteIgnored(t, progress);
       stageScalars(step, lr, t);
       auto begin = std::chrono::steady_clock::now();
+      is_in_step = true;
       if (profiler)
         profiler->beginStep();
       runStep(step);
@@ -223,42 +173,33 @@ private:
       double norm = readGradientNorm(step);
       bool finite = std::isfinite(losses.total) && std::isfinite(norm);
       std::string culprit = finite ? "" : findNonFinite(step);
-      state.step = t, ++state.position;
+      state.step = t, ++state.position, is_in_step = false;
       if (finite)
         log.note(losses.total);
       progress.show(t, losses.total);
-      log.add(describeStep(t, lr, losses, norm, seconds, progress, tokens));
-      if (!finite) {
-        progress.clear();
-        fprintf(stderr, "step %lld is not finite, first in %s; it changed no parameter\n", (long long)t, culprit.c_str());
-        if (!options.skip_nonfinite) {
-          save();
-          fprintf(stderr, "error: stopped; the state before it is in %s; fix: a smaller --lr, or --skip-nonfinite\n",
-                  checkpointPath(folder).c_str());
-          return 1;
-        }
-      }
-      if (t == last || caught_signal || (options.checkpoint_every && t % options.checkpoint_every == 0))
+      log.add(describeStep(t, lr, losses, norm, seconds, progress));
+      if (!finite && !goesOnAfter(t, norm, culprit, progress))
+        return 1;
+      if (t == last || SignalGuard::caught() || (options.checkpoint_every && t % options.checkpoint_every == 0))
         save();
-      if (caught_signal) {
-        progress.clear();
-        fprintf(stderr, "stopped by signal %d after step %lld; go on with --resume %s\n", int(caught_signal), (long long)t, folder.c_str());
-        return 128 + caught_signal;
-      }
+      if (SignalGuard::caught())
+        return stopBySignal(progress);
       if (corpus.held_out && options.eval_every && t % options.eval_every == 0 && t != last) {
-        double loss = evaluateHeldOut(log, verifier);
+        std::optional<Evaluation> result = evaluateHeldOut(log, verifier);
+        if (!result)
+          return stopBySignal(progress);
         progress.clear();
-        printf("step %lld: held-out loss %.4f\n", (long long)t, loss);
+        printf("step %lld: held-out loss %s\n", (long long)t, lossText(result->loss()).c_str());
       }
     }
     progress.clear();
     training_seconds = progress.seconds();
     save();
-    std::optional<double> held_out;
-    if (corpus.held_out)
-      held_out = evaluateHeldOut(log, verifier);
+    std::optional<Evaluation> held_out;
+    if (corpus.held_out && !(held_out = evaluateHeldOut(log, verifier)))
+      return stopBySignal(progress);
     step.setObserver(nullptr);
-    printSummary(log, held_out, tokens * (last - first + 1));
+    printSummary(log, held_out, tokensOfStep() * (last - first + 1));
     if (options.verify)
       printf("launches: %lld, all as the receipt says\n", (long long)verifier.launches());
     if (profiler) {
@@ -269,34 +210,73 @@ private:
     return 0;
   }
 
-  nlohmann::ordered_json describeStep(int64_t t, double lr, const Losses &losses, double norm, double seconds, const Progress &progress,
-                                      int64_t tokens) {
+  void noteIgnored(int64_t t, Progress &progress) {
+    if (++ignored_steps > 1)
+      return;
+    progress.clear();
+    fprintf(stderr, "warning: every target of step %lld is ignored: its documents have one token each, and its loss says nothing\n",
+            (long long)t);
+  }
+
+  /// Tells of a step whose loss or gradient is not finite; the update goes by the gradient's norm alone. False: the run ends.
+  bool goesOnAfter(int64_t t, double norm, const std::string &culprit, Progress &progress) {
+    progress.clear();
+    bool is_updated = std::isfinite(norm);
+    if (is_updated)
+      fprintf(stderr, "the loss of step %lld is not finite, first in %s; its gradient is, and changed the parameters\n", (long long)t,
+              culprit.c_str());
+    else
+      fprintf(stderr, "step %lld is not finite, first in %s; it changed no parameter\n", (long long)t, culprit.c_str());
+    if (options.skip_nonfinite)
+      return true;
+    save();
+    fprintf(stderr, "error: stopped; the state %s it is in %s; fix: a smaller --lr, or --skip-nonfinite\n", is_updated ? "after" : "before",
+            checkpointPath(folder).c_str());
+    return false;
+  }
+
+  int stopBySignal(Progress &progress) {
+    progress.clear();
+    save();
+    fprintf(stderr, "stopped by signal %d after step %lld; go on with --resume %s\n", SignalGuard::caught(), (long long)state.step,
+            folder.c_str());
+    return 128 + SignalGuard::caught();
+  }
+
+  nlohmann::ordered_json describeStep(int64_t t, double lr, const Losses &losses, double norm, double seconds, const Progress &progress) {
     nlohmann::ordered_json entry = {{"step", t}, {"loss", losses.total}};
     if (losses.terms.size() > 1)
       for (const auto &[name, value] : losses.terms)
         entry["loss." + name] = value;
-    entry["grad_norm"] = norm, entry["lr"] = lr, entry["tokens"] = t * tokens;
+    entry["grad_norm"] = norm, entry["lr"] = lr, entry["tokens"] = t * tokensOfStep();
     entry["seconds"] = seconds;
     entry["tokens_per_second"] = std::round(progress.tokensPerSecond());
     return entry;
   }
 
-  double evaluateHeldOut(MetricsLog &log, Verifier &verifier) {
-    double loss = evaluate(step, *corpus.held_out);
+  /// Nothing where a signal ends it.
+  std::optional<Evaluation> evaluateHeldOut(MetricsLog &log, Verifier &verifier) {
+    std::optional<Evaluation> result = evaluate(step, *corpus.held_out, [] { return SignalGuard::caught() != 0; });
     verifier.forget();
-    log.add({{"step", state.step}, {"held_out_loss", loss}});
-    return loss;
+    if (result && result->loss())
+      log.add({{"step", state.step}, {"held_out_loss", *result->loss()}});
+    return result;
   }
 
-  void printSummary(const MetricsLog &log, std::optional<double> held_out, int64_t tokens) {
-    auto text = [](std::optional<double> loss) {
-      char buffer[32] = "none";
-      if (loss)
-        snprintf(buffer, sizeof buffer, "%.4f", *loss);
-      return std::string(buffer);
-    };
-    printf("first loss %s, last loss %s, held-out loss %s (nats a token)\n", text(log.first_loss).c_str(), text(log.last_loss).c_str(),
-           text(held_out).c_str());
+  static std::string lossText(std::optional<double> loss) {
+    char text[32] = "none";
+    if (loss)
+      snprintf(text, sizeof text, "%.4f", *loss);
+    return text;
+  }
+
+  void printSummary(const MetricsLog &log, const std::optional<Evaluation> &held_out, int64_t tokens) {
+    printf("first loss %s, last loss %s, held-out loss %s (nats a token)\n", lossText(log.first_loss).c_str(),
+           lossText(log.last_loss).c_str(), lossText(held_out ? held_out->loss() : std::nullopt).c_str());
+    if (ignored_steps)
+      printf("%lld steps had no target that is not ignored\n", (long long)ignored_steps);
+    if (held_out && !held_out->loss())
+      printf("every target of the evaluation is ignored: its documents have one token each; name other data with --eval-data\n");
     if (!held_out)
       printf("nothing was held out to evaluate on (a token file, or fewer than 8 files); name a source with --eval-data\n");
     if (tokens)
@@ -310,8 +290,13 @@ private:
   const RunOptions &options;
   const Descriptor &about;
   fs::path folder;
+  std::optional<FolderLock> lock;
   RunState state;
   Corpus corpus;
+  int64_t saved = -1;        // step of the checkpoint in the folder; -1: none
+  bool is_in_step = false;   // the state is half done
+  bool is_saving = false;    // or could not be saved
+  int64_t ignored_steps = 0; // without a target
   double training_seconds = 0;
 };
 

@@ -3,23 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 
 namespace megacc::runtime {
 
 /// The kinds of mg_initialize (kernels.def), by number.
 static constexpr std::string_view initializers[] = {"constant", "normal", "uniform", "dt_bias", "a_log", "identity"};
-
-double learningRate(const RunSettings &settings, const std::string &schedule, int64_t t) {
-  if (schedule != "cosine")
-    return settings.lr;
-  if (t <= settings.warmup)
-    return settings.lr * double(t) / double(settings.warmup);
-  if (t >= settings.steps)
-    return settings.final_lr;
-  double progress = double(t - settings.warmup) / double(settings.steps - settings.warmup);
-  return settings.final_lr + (settings.lr - settings.final_lr) / 2 * (1 + std::cos(std::numbers::pi * progress));
-}
 
 void initializeState(Step &step) {
   const Descriptor &descriptor = step.descriptor();

@@ -6,15 +6,6 @@
 
 namespace megacc::runtime {
 
-/// Hyper-parameters of a run: the declaration's, or what the command line says.
-struct RunSettings {
-  double lr = 0, final_lr = 0;
-  int64_t warmup = 0, steps = 0;
-};
-
-/// Learning rate of step t = 1, 2, ... (conventions 14.5).
-double learningRate(const RunSettings &settings, const std::string &schedule, int64_t t);
-
 /// Fills all parameters as conventions 3 and 4 say, and zeroes the moments and gradients.
 void initializeState(Step &step);
 

@@ -70,7 +70,7 @@ cmp "$work/kept" "$checkpoint" || fail 'a full disk: the old checkpoint is gone'
 [ ! -e "$checkpoint.partial" ] || fail 'a full disk: half a checkpoint is left'
 
 # Values come from the checkpoint; what is given again is said.
-train --steps 8 --lr 1e-4 --resume "$work/run" >"$work/log" 2>&1 || fail 'resuming failed'
+train --steps 8 --lr 1e-3 --resume "$work/run" >"$work/log" 2>&1 || fail 'resuming failed'
 grep -q 'warning: --lr .* replaces' "$work/log" || fail 'a changed learning rate was not said'
 
 # A step that is not finite changes nothing, names itself and its first bad block, and keeps the state before it.

@@ -1,11 +1,13 @@
 // The runtime on a target whose arena cannot be touched: everything it does with memory goes through the target's table.
 #include "megacc/KernelSignatures.h"
+#include "runtime/core/Artifact.h"
 #include "runtime/core/Bfloat16.h"
 #include "runtime/state/Random.h"
 #include "runtime/state/Safetensors.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Case.h"
 #include "runtime/train/Checkpoint.h"
+#include "runtime/train/Loop.h"
 #include "runtime/train/Observers.h"
 #include "runtime/train/State.h"
 #include "test/runtime/FakeStep.h"
@@ -13,6 +15,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <dlfcn.h>
 #include <fstream>
 #include <functional>
 #include <gtest/gtest.h>
@@ -80,6 +83,14 @@ json describeStep() {
       {"micro_batch", micro_batch},
       {"accumulate", accumulate},
       {"seed", 7},
+      {"clip", 1.0},
+      {"documents", 0},
+      {"precision", "fp32"},
+      {"declaration",
+       {{"families", {{"A", {{"kind", "copy"}, {"width", 8}}}}},
+        {"pattern", "A"},
+        {"placements", json::array()},
+        {"features", json::array()}}},
       {"mesh", {{"dp", 1}, {"tp", 1}, {"ep", 1}}},
       {"optimizer",
        {{"lr", 0.25}, {"beta1", 0.9}, {"beta2", 0.95}, {"final", -1.0}, {"schedule", "constant"}, {"warmup", 0}, {"steps", 0}}},
@@ -184,8 +195,42 @@ TEST_F(Steps, EvaluateWithOneWriteABatch) {
   Step step(write(describeStep()));
   stageScalars(step, 3, 1);
   int64_t writes = fakeTarget().writes;
-  EXPECT_FLOAT_EQ(evaluate(step, Source::fromTokens(folder / "data.bin", 2)), (3 + 0.1) / (0.1 + 0.05));
+  std::optional<Evaluation> result = evaluate(step, Source::fromTokens(folder / "data.bin", 2), [] { return false; });
+  ASSERT_TRUE(result && result->loss());
+  EXPECT_FLOAT_EQ(*result->loss(), (3 + 0.1) / (0.1 + 0.05));
   EXPECT_EQ(fakeTarget().writes - writes, 64 / fake_step::micro_batch);
+}
+
+TEST_F(Steps, StopEvaluatingBetweenBatches) {
+  std::ofstream(folder / "data.bin", std::ios::binary) << std::string(200, '\0');
+  Step step(write(describeStep()));
+  int64_t writes = fakeTarget().writes, asked = 0;
+  EXPECT_FALSE(evaluate(step, Source::fromTokens(folder / "data.bin", 2), [&] { return ++asked > 3; }));
+  EXPECT_EQ(fakeTarget().writes - writes, 3);
+}
+
+TEST_F(Steps, HaveNoLossWhereEveryTargetIsIgnored) {
+  EXPECT_FALSE((Evaluation{.sum = 0, .targets = 0}.loss()));
+  EXPECT_EQ((Evaluation{.sum = 3, .targets = 2}.loss()), 1.5);
+}
+
+TEST_F(Steps, CountTheTargetsThatAreNotIgnored) {
+  json described = describeStep();
+  described["inputs"].push_back(
+      describePlace("documents", "i32", {fake_step::micro_batch, fake_step::sequence}, fake_step::documents, fake_step::stride));
+  for (const char *name : {"a", "b", "c", "d", "e", "f"})
+    std::ofstream(folder / name) << "\1";
+  Step apart(write(described)), together(write(describeStep()));
+  std::vector<fs::path> files = {folder / "a", folder / "b", folder / "c", folder / "d", folder / "e", folder / "f"};
+  Source ones = Source::fromBytes(files);
+  EXPECT_EQ(stageTrainingBatch(apart, ones, 0), 0);
+  EXPECT_EQ(stageTrainingBatch(together, ones, 0), 2 * 2 * 4);
+  EXPECT_EQ(describeShortage(apart, ones, "it"), "it has only documents of one token, which leave no target to learn from");
+  EXPECT_EQ(describeShortage(together, ones, "it"), "");
+  std::ofstream(folder / "f") << "\1\2\3\4\5\6\7\10";
+  Source whole = Source::fromBytes({folder / "f"});
+  EXPECT_EQ(stageTrainingBatch(apart, whole, 0), 2 * 2 * 4);
+  EXPECT_EQ(describeShortage(apart, Source::fromBytes({folder / "a"}), "it"), "it has 1 tokens, a sample of sequence 4 needs 5");
 }
 
 TEST_F(Steps, ReportAFlagThatAKernelRaised) {
@@ -215,6 +260,19 @@ TEST_F(Steps, AreSeenByObservers) {
   EXPECT_EQ(verifier.launches(), 5);
   std::string error = errorOf([&] { step.run("overrun"); });
   EXPECT_NE(error.find("call 0 of overrun is not among the 0"), std::string::npos) << error;
+  step.setObserver(nullptr); // and what fails then says so itself
+  EXPECT_EQ(errorOf([&] { step.run("overrun"); }), "a range is outside the arena");
+}
+
+TEST_F(Steps, ReportWhatAnObserverThrows) {
+  struct Thrower : LaunchObserver {
+    int32_t launch(const LaunchRecord &, MgKernel, const MgLaunch *) override { throw std::runtime_error("the clock stopped"); }
+  } thrower;
+  Step step(write(describeStep()));
+  step.setObserver(&thrower);
+  EXPECT_EQ(errorOf([&] { runStep(step); }), "the clock stopped");
+  step.setObserver(nullptr);
+  runStep(step);
 }
 
 //===- refusals -----------------------------------------------------------===//
@@ -222,7 +280,9 @@ TEST_F(Steps, AreSeenByObservers) {
 TEST_F(Steps, RefuseAnotherLibrary) {
   fakeTarget().table.abi = 1;
   std::string error = refusal(describeStep());
-  EXPECT_NE(error.find("libmegacc_fake.so: was built with ABI version 1, this megacc-run has 3"), std::string::npos) << error;
+  EXPECT_NE(error.find("libmegacc_fake.so: was built with ABI version 1, this megacc-run has " + std::to_string(MEGACC_ABI_VERSION)),
+            std::string::npos)
+      << error;
   resetFakeTarget();
   fakeTarget().kernels[0].signature = "out:z:any | count | ";
   error = refusal(describeStep());
@@ -240,7 +300,22 @@ TEST_F(Steps, RefuseAnotherLibrary) {
   std::string card = refusal(elsewhere); // no library where it was not built, no driver or no card where it was
   EXPECT_TRUE(card.find("libmegacc_cuda.so") != card.npos || card.find("card") != card.npos || card.find("driver") != card.npos) << card;
   elsewhere["target"] = "../fake";
-  EXPECT_NE(refusal(elsewhere).find("'../fake' is no name of a target"), std::string::npos);
+  EXPECT_NE(refusal(elsewhere).find("'../fake' is not the name of a target"), std::string::npos);
+}
+
+TEST_F(Steps, OpenTheBytesThatWereCheckedWhateverHappensToTheFile) {
+  std::string path = write(describeStep()), other = write(describeHalf());
+  Artifact artifact(path), removed(other);
+  std::fstream(path, std::ios::in | std::ios::out | std::ios::binary) << std::string(4096, 'x');
+  fs::remove(other);
+  for (const Artifact *checked : {&artifact, &removed}) {
+    std::shared_ptr<void> code = checked->open();
+    const char *text = static_cast<const char *>(dlsym(code.get(), "megacc_descriptor"));
+    ASSERT_NE(text, nullptr);
+    EXPECT_EQ(text, checked->descriptor());
+  }
+  EXPECT_NE(artifact.descriptor(), removed.descriptor());
+  EXPECT_NE(errorOf([&] { Artifact again(path); }).find("has changed since it was compiled"), std::string::npos);
 }
 
 TEST_F(Steps, RefuseWhatTheArtifactLacks) {
@@ -350,7 +425,7 @@ TEST_F(Steps, GoOnOnAnotherElementTypeFromTheirCheckpoint) {
     Step step(write(describeStep()));
     initializeState(step);
     step.writeState(step.descriptor().parameters[1], StatePart::second_moment, 3, moments);
-    saveCheckpoint(step, {.step = 5, .position = 6, .settings = {}}, whole, 1);
+    saveCheckpoint(step, {.step = 5, .position = 6, .settings = {}, .data = {{"files", "1"}}, .held_out = {}}, whole, 1);
   }
   EXPECT_FALSE(SafetensorsFile(whole).entries().contains("optimizer.master.b"));
   {
@@ -358,6 +433,7 @@ TEST_F(Steps, GoOnOnAnotherElementTypeFromTheirCheckpoint) {
     RunState state = loadCheckpoint(step, whole);
     EXPECT_EQ(state.step, 5);
     EXPECT_EQ(state.position, 6);
+    EXPECT_EQ(state.data, (Fingerprint{{"files", "1"}}));
     EXPECT_EQ(step.readState(step.descriptor().parameters[1], StatePart::value)[9], 9 + 1.0f / 512);
     EXPECT_EQ(step.readState(step.descriptor().parameters[1], StatePart::weight)[9], 9.0f);
     saveCheckpoint(step, state, half, 1);
@@ -386,7 +462,139 @@ TEST_F(Steps, WidenParametersOfAFileWithoutMasters) {
   loadParameters(step, folder / "parameters");
   EXPECT_EQ(step.readState(step.descriptor().parameters[0], StatePart::value)[14], 14.0f);
   std::string error = errorOf([&] { loadCheckpoint(step, folder / "parameters"); });
-  EXPECT_NE(error.find("no checkpoint of megacc-run"), std::string::npos) << error;
+  EXPECT_NE(error.find("is not a checkpoint of megacc-run"), std::string::npos) << error;
+}
+
+TEST_F(Steps, RefuseTheCheckpointOfAnotherDeclarationByEveryFieldThatDiffers) {
+  fs::path path = folder / "checkpoint";
+  {
+    Step step(write(describeStep()));
+    initializeState(step);
+    saveCheckpoint(step, {.step = 5, .position = 5, .settings = {}, .data = {}, .held_out = {}}, path, 1);
+  }
+  auto refusalOf = [&](const std::function<void(json &)> &change, auto &&load) {
+    json changed = describeStep();
+    change(changed);
+    Step step(write(changed));
+    return errorOf([&] { load(step, path); });
+  };
+  const struct {
+    std::function<void(json &)> change;
+    std::string words;
+    bool is_of_model;
+  } cases[] = {
+      {[](json &step) { step["declaration"]["families"]["A"]["width"] = 9; },
+       "'families/A/width' is 8 in the checkpoint and 9 in the step.so", true},
+      {[](json &step) { step["declaration"]["families"]["A"]["kind"] = "paste"; }, "'families/A/kind' is copy", true},
+      {[](json &step) { step["declaration"]["families"]["A"]["theta"] = 1.5; },
+       "'families/A/theta' is absent in the checkpoint and 1.5 in the step.so", true},
+      {[](json &step) { step["declaration"]["pattern"] = "B"; }, "'pattern' is A in the checkpoint and B", true},
+      {[](json &step) { step["declaration"]["placements"] = {{{"kind", "mtp"}}}; }, "'placements/0/kind' is absent", true},
+      {[](json &step) { step["hidden"] = 16; }, "'hidden' is 8 in the checkpoint and 16", true},
+      {[](json &step) { step["vocab"] = 17; }, "'vocab' is 16", true},
+      {[](json &step) { step["micro_batch"] = 1; }, "'train/micro_batch' is 2 in the checkpoint and 1 in the step.so", false},
+      {[](json &step) { step["accumulate"] = 1; }, "'train/accumulate' is 2 in the checkpoint and 1 in the step.so", false},
+      {[](json &step) { step["seed"] = 8; }, "'train/seed' is 7", false},
+      {[](json &step) { step["clip"] = 0.5; }, "'train/clip' is 1.0 in the checkpoint and 0.5", false},
+      {[](json &step) { step["documents"] = 1; }, "'train/documents' is 0", false},
+      {[](json &step) { step["optimizer"]["beta1"] = 0.8; }, "'train/optimizer/beta1' is 0.9 in the checkpoint and 0.8", false},
+      {[](json &step) { step["optimizer"]["schedule"] = "cosine"; }, "'train/optimizer/schedule' is constant", false},
+  };
+  for (const auto &entry : cases) {
+    std::string error = refusalOf(entry.change, loadCheckpoint);
+    EXPECT_NE(error.find(entry.words), std::string::npos) << error << "\nexpected: " << entry.words;
+    EXPECT_NE(error.find("\nfix: use the step.so this run was started with"), std::string::npos) << error;
+    error = refusalOf(entry.change, loadModel); // sampling is of the model alone
+    EXPECT_EQ(error.find(entry.words) != error.npos, entry.is_of_model) << error << "\n" << entry.words;
+  }
+  std::string both = refusalOf([](json &step) { step["clip"] = 0, step["seed"] = 8; }, loadCheckpoint);
+  EXPECT_TRUE(both.find("train/clip") != both.npos && both.find("train/seed") != both.npos) << both;
+  // What is legal: another name, target's variant, precision, release, and more steps.
+  auto legal = [](json &step) {
+    step["model"] = "renamed", step["precision"] = "bf16", step["megacc"] = "9.9.9", step["optimizer"]["steps"] = 400;
+  };
+  EXPECT_EQ(refusalOf(legal, loadCheckpoint), "");
+}
+
+TEST_F(Steps, RefuseOtherDataByEveryFieldThatDiffers) {
+  RunState state = {.step = 1, .position = 1, .settings = {}, .data = {{"files", "3"}, {"bytes", "30"}}, .held_out = {}};
+  checkSameData(state, state.data, {}, "run");
+  std::string error = errorOf([&] { checkSameData(state, {{"files", "4"}, {"bytes", "40"}}, {}, "run"); });
+  EXPECT_NE(
+      error.find("run: the run was trained on other data:\n  'bytes' is 30 in the checkpoint and 40 in the data of now\n  'files' is 3"),
+      std::string::npos)
+      << error;
+}
+
+TEST_F(Steps, RefuseCheckpointsWithNumbersThatNoRunHas) {
+  Step step(write(describeStep()));
+  initializeState(step);
+  auto refused = [&](const RunState &state, const std::string &words) {
+    saveCheckpoint(step, state, folder / "checkpoint", 1);
+    std::string error = errorOf([&] { loadCheckpoint(step, folder / "checkpoint"); });
+    EXPECT_NE(error.find(words), std::string::npos) << error << "\nexpected: " << words;
+  };
+  RunState good = {.step = 1, .position = 1, .settings = {0.1, 0.01, 2, 3}, .data = {}, .held_out = {}}, bad = good;
+  bad.settings.lr = NAN;
+  refused(bad, "its 'lr' is nan, expected a finite number that is not negative");
+  (bad = good).settings.final_lr = INFINITY;
+  refused(bad, "its 'final_lr' is inf");
+  (bad = good).settings.lr = -1;
+  refused(bad, "its 'lr' is -1");
+  (bad = good).settings.warmup = -1;
+  refused(bad, "its 'warmup' is -1");
+  (bad = good).step = -1;
+  refused(bad, "stands after step -1");
+  (bad = good).position = 0;
+  refused(bad, "stands after step 1 and batch 0");
+  saveCheckpoint(step, good, folder / "checkpoint", 1);
+  RunState state = loadCheckpoint(step, folder / "checkpoint");
+  EXPECT_EQ(state.settings.lr, 0.1);
+  EXPECT_EQ(state.settings.warmup, 2);
+}
+
+TEST_F(Steps, StartFromNoFileThatFailsItsHash) {
+  Step step(write(describeStep()));
+  initializeState(step);
+  saveCheckpoint(step, {.step = 1, .position = 1, .settings = {}, .data = {}, .held_out = {}}, folder / "checkpoint", 1);
+  std::ifstream in(folder / "checkpoint", std::ios::binary);
+  const std::string bytes((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  for (size_t at = 0; at < bytes.size(); at += 5) {
+    std::string changed = bytes;
+    changed[at] ^= 1;
+    std::ofstream(folder / "changed", std::ios::binary) << changed;
+    EXPECT_NE(errorOf([&] { loadParameters(step, folder / "changed"); }), "") << "byte " << at;
+  }
+}
+
+TEST_F(Steps, StartFromNoParametersThatAreNotFinite) {
+  std::vector<float> a(15, 0.5f), b(16, 0.5f);
+  for (float wrong : {NAN, -INFINITY}) {
+    b[9] = wrong;
+    writeSafetensors(folder / "parameters", {{"a", viewOf(a, {3, 5})}, {"b", viewOf(b, {8, 2})}});
+    Step step(write(describeStep()));
+    std::string error = errorOf([&] { loadParameters(step, folder / "parameters"); });
+    EXPECT_NE(error.find("parameters: 'b' is " + std::to_string(wrong) + " at element 9"), std::string::npos) << error;
+  }
+}
+
+TEST_F(Steps, SayThatParametersChangedWhenTheyDid) {
+  std::ofstream(folder / "data.bin", std::ios::binary) << std::string(200, '\0');
+  json described = describeStep();
+  described["metrics"][0]["weight"] = 1e308; // times the rate of 1000, which FakeStep.cpp takes for the loss; its norm stays finite
+
+  Step step(write(described));
+  RunOptions options;
+  options.data = {folder / "data.bin"}, options.token_type = "uint16", options.out = folder / "run";
+  options.settings = {.steps = 2, .warmup = {}, .lr = 1000};
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(train(step, options), 1);
+  std::string log = testing::internal::GetCapturedStderr();
+  EXPECT_NE(log.find("the loss of step 1 is not finite, first in the loss term main; its gradient is, and changed the parameters"),
+            log.npos)
+      << log;
+  EXPECT_NE(log.find("error: stopped; the state after it is in " + (folder / "run/checkpoint.safetensors").string()), log.npos) << log;
+  EXPECT_EQ(loadCheckpoint(step, folder / "run/checkpoint.safetensors").step, 1);
 }
 
 TEST_F(Steps, MoveLargeTensorsInParts) {

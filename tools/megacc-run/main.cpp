@@ -1,6 +1,4 @@
 // Trains a step.so, or runs it on given numbers.
-#include "runtime/data/Source.h"
-#include "runtime/state/Safetensors.h"
 #include "runtime/train/Calibrate.h"
 #include "runtime/train/Case.h"
 #include "runtime/train/Checkpoint.h"
@@ -9,6 +7,8 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <map>
+#include <set>
 
 using namespace megacc::runtime;
 
@@ -21,36 +21,36 @@ struct Options {
   RunOptions run;
 };
 
+/// Far above any run, and small enough that products of it fit.
+constexpr int64_t largest_count = 1'000'000'000'000;
+
 void addOptions(CLI::App &app, Options &options) {
   RunOptions &run = options.run;
+  const CLI::Range count(int64_t(1), largest_count), count_or_none(int64_t(0), largest_count);
   app.add_option("STEP", options.step, "the step.so that megacc wrote")->required();
-  app.add_option("--data", run.data, "a token file (.bin, or Megatron's .bin with .idx), or files and folders read as bytes")
+  app.add_option("--data", run.data, "token files (.bin, or Megatron's .bin with .idx), or files and folders read as bytes")
       ->group("Training");
-  app.add_option("--steps", run.steps, "optimizer steps in all, those of a resumed run included")
-      ->check(CLI::PositiveNumber)
-      ->group("Training");
+  app.add_option("--steps", run.settings.steps, "optimizer steps in all, those of a resumed run included")->check(count)->group("Training");
   app.add_option("--out", run.out, "folder for the checkpoint and metrics.jsonl")->group("Training");
-  app.add_option("--lr", run.lr, "peak learning rate")->group("Training");
-  app.add_option("--warmup", run.warmup, "steps of linear warm-up")->check(CLI::NonNegativeNumber)->group("Training");
-  app.add_option("--token-type", run.token_type, "of a token file: uint16 (default) or uint32")
+  app.add_option("--lr", run.settings.lr, "peak learning rate")->group("Training");
+  app.add_option("--warmup", run.settings.warmup, "steps of linear warm-up")->check(count_or_none)->group("Training");
+  app.add_option("--token-type", run.token_type, "of token files: uint16 or uint32 (recognised)")
       ->check(CLI::IsMember({"uint16", "uint32"}))
       ->group("Training");
   app.add_option("--init", run.init, "start from the parameters of a safetensors file")->group("Training");
   app.add_flag("--skip-nonfinite", run.skip_nonfinite, "go on after a step that is not finite")->group("Training");
-  app.add_option("--eval-every", run.eval_every, "steps between evaluations (at the end)")->check(CLI::PositiveNumber)->group("Evaluation");
+  app.add_option("--eval-every", run.eval_every, "steps between evaluations (at the end)")->check(count)->group("Evaluation");
   app.add_option("--eval-data", run.eval_data, "held-out data instead of every twentieth file of --data")->group("Evaluation");
-  app.add_option("--checkpoint-every", run.checkpoint_every, "steps between checkpoints (at the end)")
-      ->check(CLI::PositiveNumber)
-      ->group("Checkpoints");
+  app.add_option("--checkpoint-every", run.checkpoint_every, "steps between checkpoints (at the end)")->check(count)->group("Checkpoints");
   app.add_option("--keep", run.keep, "checkpoints to keep: checkpoint.safetensors, checkpoint.1.safetensors, ... (2)")
-      ->check(CLI::PositiveNumber)
+      ->check(CLI::Range(1, 1000))
       ->group("Checkpoints");
   app.add_option("--resume", run.resume, "go on from the checkpoint in this folder")->group("Checkpoints");
   app.add_option("--sample", options.sample, "print this many bytes that the checkpoint of --resume continues")
-      ->check(CLI::PositiveNumber)
+      ->check(count)
       ->group("Sampling");
   app.add_option("--prompt", options.prompt, "what it continues")->group("Sampling");
-  app.add_option("--threads", options.threads, "CPU threads (all cores)")->check(CLI::PositiveNumber)->group("Running");
+  app.add_option("--threads", options.threads, "CPU threads (all cores)")->check(CLI::Range(1, 1024))->group("Running");
   app.add_flag("--verify", run.verify, "compare every launch with the receipt")->group("Running");
   app.add_flag("--profile", run.profile, "time by kernel and by block, and a trace")->group("Running");
   app.add_option("--calibrate", options.calibrate, "write measured times of kernels, and the choices made by them, to this file")
@@ -63,24 +63,41 @@ void addOptions(CLI::App &app, Options &options) {
   app.set_version_flag("--version", "megacc-run " MEGACC_VERSION);
 }
 
-/// One line for every flag that lacks its companion; "" if all fit.
-std::string findMistakes(const Options &options) {
+/// What else than training can be asked for, and the flags that go with it.
+const std::map<std::string, std::set<std::string>> modes = {
+    {"--sample", {"--sample", "--prompt", "--resume", "--threads", "--choices"}},
+    {"--case", {"--case", "--dump", "--threads", "--choices"}},
+    {"--print-initial", {"--print-initial", "--threads"}},
+    {"--calibrate", {"--calibrate", "--data", "--token-type", "--threads"}},
+};
+
+/// One line for every flag that does not fit the others; "" if all fit.
+std::string findMistakes(const CLI::App &app, const Options &options) {
   std::string mistakes;
-  auto expect = [&](bool good, const char *text) { mistakes += good ? "" : std::string(mistakes.empty() ? "" : "\n") + "error: " + text; };
-  expect(!options.run.lr || (std::isfinite(*options.run.lr) && *options.run.lr > 0), "--lr must be a finite number above 0");
+  auto expect = [&](bool good, const std::string &text) { mistakes += good ? "" : (mistakes.empty() ? "error: " : "\nerror: ") + text; };
+  std::vector<std::string> asked;
+  for (const auto &[mode, flags] : modes)
+    if (app.count(mode))
+      asked.push_back(mode);
+  if (asked.size() > 1)
+    expect(false, asked[0] + " and " + asked[1] + " are different things to do; give one of them");
+  for (const CLI::Option *option : app.get_options())
+    if (std::string name = option->get_name(); asked.size() == 1 && option->count() && name.starts_with("--"))
+      expect(modes.at(asked[0]).contains(name), name + " does not go with " + asked[0] + "; give one of them");
+
+  if (const std::optional<double> &lr = options.run.settings.lr)
+    expect(std::isfinite(float(*lr)) && float(*lr) > 0, "--lr must be a finite number above 0, in fp32");
   expect(options.case_file.empty() == options.dump.empty(), "--case and --dump go together");
   expect(options.prompt.empty() || options.sample, "--prompt goes with --sample");
   if (options.sample)
     expect(!options.run.resume.empty(), "--sample needs a trained model; fix: --resume DIR");
-  expect(options.calibrate.empty() || options.choices.empty(), "--calibrate makes the choices that --choices takes; give one of them");
   expect(!(options.run.verify && options.run.profile), "--verify and --profile watch the same launches; give one of them");
   expect(options.run.init.empty() || options.run.resume.empty(),
          "--init and --resume both say where parameters come from; give one of them");
-  if (!options.sample && options.case_file.empty() && options.print_initial.empty()) {
+  if (asked.empty() || asked[0] == "--calibrate")
     expect(!options.run.data.empty(), "training needs --data PATH");
-    expect(!options.calibrate.empty() || !options.run.out.empty() || !options.run.resume.empty(),
-           "training needs a folder for its files: --out DIR");
-  }
+  if (asked.empty())
+    expect(!options.run.out.empty() || !options.run.resume.empty(), "training needs a folder for its files: --out DIR");
   return mistakes;
 }
 
@@ -90,19 +107,18 @@ int run(const Options &options) {
     step.setThreads(options.threads);
   if (!options.choices.empty())
     setChoices(step, options.choices);
-  if (!options.calibrate.empty()) {
+  if (!options.calibrate.empty())
     calibrate(step, options.run, options.calibrate);
-    return 0;
-  }
-  if (!options.print_initial.empty())
+  else if (!options.print_initial.empty())
     writeInitial(step, options.print_initial);
-  if (!options.case_file.empty())
+  else if (!options.case_file.empty())
     runCase(step, options.case_file, options.dump);
-  if (options.sample) {
-    loadCheckpoint(step, checkpointPath(options.run.resume));
+  else if (options.sample) {
+    loadModel(step, checkpointPath(options.run.resume));
     sample(step, options.prompt, options.sample);
-  }
-  return options.run.data.empty() || options.sample ? 0 : train(step, options.run);
+  } else
+    return train(step, options.run);
+  return 0;
 }
 
 } // namespace
@@ -112,12 +128,15 @@ int main(int argc, char **argv) {
   Options options;
   addOptions(app, options);
   CLI11_PARSE(app, argc, argv);
-  if (std::string mistakes = findMistakes(options); !mistakes.empty()) {
+  if (std::string mistakes = findMistakes(app, options); !mistakes.empty()) {
     fprintf(stderr, "%s\n", mistakes.c_str());
     return 1;
   }
   try {
     return run(options);
+  } catch (const std::bad_alloc &) {
+    fprintf(stderr, "error: there is not enough memory\n");
+    return 1;
   } catch (const std::exception &error) {
     fprintf(stderr, "error: %s\n", error.what());
     return 1;

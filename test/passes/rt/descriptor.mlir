@@ -4,6 +4,7 @@
 // RUN: sed -e 's/megacc.target = "sm_90a", //' %s | megacc-opt -rt-to-llvm | sed -e 's/\\22/"/g' | FileCheck %s --check-prefix=DEFAULT
 
 module attributes {megacc.target = "sm_90a", megacc.model = "small", megacc.config = {hidden = 16 : i64, lr = 1.0e-03 : f64, mesh = {tp = 2 : i64}},
+                   megacc.declaration = {families = {A = {kind = "attention", heads = 4 : i64, shared = true, theta = 1.0e+04 : f64}}, placements = [{orders = [2, 3]}]},
                    megacc.receipt = []} {
   // Segments are in the order of MgSegment, whatever the order here.
   rt.segment "io" bytes 512
@@ -24,6 +25,11 @@ module attributes {megacc.target = "sm_90a", megacc.model = "small", megacc.conf
 }
 
 // CHECK: {"abi":3,
+// CHECK-NEXT: "declaration":{"families":{"A":{"heads":4,
+// CHECK-NEXT: "kind":"attention",
+// CHECK-NEXT: "shared":true,
+// CHECK-NEXT: "theta":10000}},
+// CHECK-NEXT: "placements":[{"orders":[2,3]}]},
 // CHECK-NEXT: "functions":[{"launches":[{"block":2,
 // CHECK-NEXT: "bytes":8,
 // CHECK-NEXT: "flops":3,

@@ -13,6 +13,7 @@
 // PRODUCTS: 2
 
 // CHECK: megacc.config = {accumulate = 1 : i64, {{.*}}documents = 0 : i64, {{.*}}final = {{3.*e-04|2.9.*E-4}} : f64, {{.*}}schedule_steps = 300 : i64
+// CHECK-SAME: megacc.declaration = {families = {A = {head_dim = 32 : i64, heads = 4 : i64, kind = "attention", kv_heads = 2 : i64, {{.*}}}, F = {activation = "swiglu", kind = "mlp", width = 512 : i64}}, features = [], pattern = "AFAFAFAF", placements = []}
 // CHECK-SAME: megacc.model = "dense_tiny"
 // CHECK-SAME: megacc.slots = [{family = "attention", letter = "A", slot = 0 : i64}, {family = "mlp", letter = "F", slot = 1 : i64}
 // CHECK: step.parameter @embedding.weight : tensor<256x128xf32> init normal {block = -1 : i64, decays

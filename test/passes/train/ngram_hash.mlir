@@ -10,6 +10,7 @@ mega.model @hashed hidden 16 vocab 61 sequence 12 {
 
 mega.train @step of @hashed { micro_batch = 2, optimizer = adamw<lr = 3.0e-3> }
 
+// CHECK: megacc.declaration = {{{.*}}placements = [{dim = 3 : i64, heads = 2 : i64, kind = "ngram_hash", orders = [2, 4], rows = 101 : i64, seed = 7 : i64}]}
 // CHECK: step.parameter @ngram_hash.table.weight : tensor<420x3xf32>
 // CHECK: step.parameter @ngram_hash.proj.weight : tensor<16x12xf32> init constant {{.*}}init_a = 0.0
 // CHECK-LABEL: step.func @micro_batch
