@@ -112,7 +112,7 @@ MegatronIndex readHeader(const fs::path &idx, const fs::path &bin, const Opened 
   auto fail = [&](const std::string &what) { return DataError(idx.string() + ": " + what); };
   unsigned char header[MegatronIndex::header_bytes] = {};
   size_t read = readAt(opened.file.get(), 0, header, idx);
-  if (std::memcmp(header, megatron_magic.data(), megatron_magic.size()) != 0)
+  if (std::memcmp(header, megatron_magic.data(), std::min(read, megatron_magic.size())) != 0)
     throw fail("is not a Megatron index; fix: remove it to read " + bin.filename().string() + " as plain tokens");
   if (read < sizeof header)
     throw fail("the index is cut off after " + std::to_string(read) + " bytes");

@@ -35,20 +35,23 @@ void syncFolder(const fs::path &folder) {
     throw FileError(folder.string() + ": cannot sync the folder: " + describeWriteError(errno));
 }
 
-void createFolders(const fs::path &folder) {
+static void createFolders(const fs::path &folder, const fs::path &wanted) {
+  auto fail = [&](const std::string &reason) { return FileError(wanted.string() + ": cannot create the folder: " + reason); };
   std::error_code error;
   if (fs::file_status status = fs::status(folder, error); fs::exists(status)) {
-    if (fs::is_directory(status))
-      return;
-    throw FileError(folder.string() + ": is not a folder; fix: name another");
+    if (!fs::is_directory(status))
+      throw fail((folder == wanted ? std::string("it") : folder.string()) + " is not a folder; fix: name another");
+    return;
   }
   if (fs::path parent = folderOf(folder); parent != folder)
-    createFolders(parent);
+    createFolders(parent, wanted);
   bool is_new = fs::create_directory(folder, error);
   if (error)
-    throw FileError(folder.string() + ": cannot create the folder: " + describeWriteError(error.value()));
+    throw fail(describeWriteError(error.value()));
   if (is_new)
     syncFolder(folderOf(folder));
 }
+
+void createFolders(const fs::path &folder) { createFolders(folder, folder); }
 
 } // namespace megacc::runtime

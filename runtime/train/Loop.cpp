@@ -11,7 +11,9 @@
 #include "runtime/train/State.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <sys/stat.h>
 
 namespace fs = std::filesystem;
 
@@ -34,6 +36,15 @@ public:
   }
 
 private:
+  /// What tells a file from one that takes its place.
+  using Identity = std::array<int64_t, 5>;
+  static Identity identify(const fs::path &file) {
+    struct stat about = {};
+    if (::stat(file.c_str(), &about) != 0)
+      return {};
+    return {int64_t(about.st_dev), int64_t(about.st_ino), about.st_size, about.st_mtim.tv_sec, about.st_mtim.tv_nsec};
+  }
+
   bool isResumedInPlace() const {
     std::error_code error;
     return !options.resume.empty() && fs::equivalent(options.resume, folder, error);
@@ -47,8 +58,7 @@ private:
       if (!fs::exists(checkpoint))
         throw FileError(options.resume.string() +
                         ": holds no checkpoint.safetensors to resume from; fix: name the --out folder of an earlier run");
-      if (isResumedInPlace())
-        lock.emplace(folder); // before it is read: another run may be about to replace it
+      resumed_file = identify(checkpoint);
       state = loadCheckpoint(step, checkpoint);
       resumed = state.settings;
     } else {
@@ -102,18 +112,21 @@ private:
     corpus.held_out = std::move(other.train), corpus.held_out_name = "the held-out data " + other.name;
   }
 
+  /// Creates and locks it; nothing is written before everything else is known to be good.
   void prepareFolder() {
-    if (lock) // the run's own
-      return;
+    bool is_resumed = isResumedInPlace();
     auto refuseOther = [&] {
-      if (fs::exists(checkpointPath(folder)))
+      if (!is_resumed && fs::exists(checkpointPath(folder)))
         throw FileError(folder.string() + ": already holds the checkpoint of a run; fix: --resume " + folder.string() +
                         ", or another --out");
     };
     refuseOther();
     createFolders(folder);
     lock.emplace(folder);
-    refuseOther(); // one that came first
+    // Another run may have been here until now.
+    refuseOther();
+    if (is_resumed && identify(checkpointPath(folder)) != resumed_file)
+      throw FileError(checkpointPath(folder).string() + ": was replaced while it was read, by another run; fix: --resume again");
   }
 
   /// The loop; what is done when it cannot go on is saved, unless it ends within a step.
@@ -291,6 +304,7 @@ private:
   const Descriptor &about;
   fs::path folder;
   std::optional<FolderLock> lock;
+  Identity resumed_file = {}; // the checkpoint that the run goes on from
   RunState state;
   Corpus corpus;
   int64_t saved = -1;        // step of the checkpoint in the folder; -1: none

@@ -10,7 +10,7 @@ SignalGuard::SignalGuard() {
     struct sigaction action = {};
     action.sa_handler = [](int number) { caught_signal = number; };
     action.sa_flags = int(SA_RESETHAND);
-    if (signals[i] == SIGPIPE || signals[i] == SIGXFSZ)
+    if (signals[i] == SIGPIPE)
       action.sa_handler = SIG_IGN, action.sa_flags = 0;
     sigaction(signals[i], &action, &old[i]);
   }

@@ -5,8 +5,8 @@
 
 namespace megacc::runtime {
 
-/// SIGHUP, SIGINT and SIGTERM are noted while this lives; a second one ends the program at once. A pipe that nobody reads any more and a
-/// file that grew to its limit end nothing: writing fails.
+/// SIGHUP, SIGINT and SIGTERM are noted while this lives; a second one ends the program at once. A pipe that nobody reads any more ends
+/// nothing.
 class SignalGuard {
 public:
   SignalGuard();
@@ -18,7 +18,7 @@ public:
   static int caught();
 
 private:
-  static constexpr int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE, SIGXFSZ};
+  static constexpr int signals[] = {SIGHUP, SIGINT, SIGTERM, SIGPIPE};
   struct sigaction old[std::size(signals)];
 };
 

@@ -7,6 +7,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cmath>
+#include <csignal>
 #include <map>
 #include <set>
 
@@ -132,6 +133,7 @@ int main(int argc, char **argv) {
     fprintf(stderr, "%s\n", mistakes.c_str());
     return 1;
   }
+  std::signal(SIGXFSZ, SIG_IGN); // writing fails where a file grew to its limit
   try {
     return run(options);
   } catch (const std::bad_alloc &) {
