@@ -75,6 +75,10 @@ public:
   void read(MgSegment segment, int64_t offset, std::span<std::byte> bytes) { device.read(segment, offset, bytes); }
   void fill(MgSegment segment, int64_t offset, int64_t bytes, int byte) { device.fill(segment, offset, bytes, byte); }
 
+  /// Between steps the temporaries are free for other launches on the target: their bytes, and an operand in them.
+  int64_t temporaryBytes() const { return about.segments[MG_TEMPORARIES]; }
+  static Device::Operand temporary(int64_t offset, int64_t bytes, MgType type) { return {MG_TEMPORARIES, offset, bytes, type}; }
+
   /// Null where the library has none.
   MgKernel findKernel(const std::string &name) const { return device.findKernel(name); }
   void setThreads(int count) { device.setThreads(count); }

@@ -3,12 +3,20 @@
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
 #include <thread>
 #include <vector>
 
 namespace megacc::runtime {
 namespace {
+
+/// Signals are for the first thread, which has a stack for their handlers (runtime/train/Signals.h).
+void blockSignals() {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, nullptr);
+}
 
 class ThreadPool {
 public:
@@ -64,6 +72,7 @@ private:
   }
 
   void work(uint64_t &seen) {
+    blockSignals();
     while (true) {
       {
         std::unique_lock lock(mutex);

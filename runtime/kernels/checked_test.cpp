@@ -27,26 +27,26 @@ TEST(CheckedLaunch, AcceptsWhatKernelsDefLists) {
 
 TEST(CheckedLaunch, OperandOfAnotherSize) {
   Norm norm;
-  norm.launch.bytes[4] = 20;
+  norm.launch.bytes[6] = 20;
   expectRefusal(norm.launch, {"mg_rms_norm", "operand weight", "20 bytes", "expected 16"});
 }
 
 TEST(CheckedLaunch, OperandOfAnotherType) {
   Norm norm;
-  norm.launch.types[3] = MG_I32;
+  norm.launch.types[4] = MG_I32;
   expectRefusal(norm.launch, {"operand x", "type 2", "expected any"});
 }
 
 TEST(CheckedLaunch, RequiredOperandThatIsAbsent) {
   Norm norm;
-  norm.launch.operands[3] = nullptr, norm.launch.bytes[3] = 0, norm.launch.types[3] = MG_ABSENT;
+  norm.launch.operands[4] = nullptr, norm.launch.bytes[4] = 0, norm.launch.types[4] = MG_ABSENT;
   expectRefusal(norm.launch, {"operand x is absent"});
 }
 
 TEST(CheckedLaunch, AnotherNumberOfOperandsAndParameters) {
   Norm operands, ints, doubles;
   operands.launch.operands.pop_back();
-  expectRefusal(operands.launch, {"4 operands", "lists 5"});
+  expectRefusal(operands.launch, {"6 operands", "lists 7"});
   ints.launch.ints.push_back(1);
   expectRefusal(ints.launch, {"3 integer parameters", "lists 2"});
   doubles.launch.doubles.clear();

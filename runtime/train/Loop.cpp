@@ -220,6 +220,7 @@ private:
       profiler->writeTrace(folder / "trace.json");
       printf("\n%s\ntrace: %s (open it in Perfetto or chrome://tracing)\n", profiler->table().c_str(), (folder / "trace.json").c_str());
     }
+    printf("draw it: tools/plot %s\n", folder.c_str());
     return 0;
   }
 
@@ -296,7 +297,6 @@ private:
       printf("%lld tokens in %s, %.0f tokens/s\n", (long long)tokens, durationText(training_seconds).c_str(),
              double(tokens) / training_seconds);
     printf("files: %s, %s\n", checkpointPath(folder).c_str(), (folder / "metrics.jsonl").c_str());
-    printf("draw it: tools/plot %s\n", folder.c_str());
   }
 
   Step &step;

@@ -68,10 +68,10 @@ double Profiler::time(const std::function<void()> &launch) {
 void Profiler::measureCopy() {
   MgKernel copy = step.findKernel("mg_copy");
   const int64_t most = int64_t(512) << 20, least = int64_t(32) << 20; // less would stay in a cache
-  int64_t bytes = std::min(most, step.descriptor().segments[MG_TEMPORARIES] / 2) / 256 * 256;
+  int64_t bytes = std::min(most, step.temporaryBytes() / 2) / 256 * 256;
   if (!copy || bytes < least)
     return;
-  const Device::Operand operands[] = {{MG_TEMPORARIES, 0, bytes, MG_F32}, {MG_TEMPORARIES, bytes, bytes, MG_F32}};
+  const Device::Operand operands[] = {Step::temporary(0, bytes, MG_F32), Step::temporary(bytes, bytes, MG_F32)};
   const int64_t count = bytes / 4;
   copy_peak = 2 * double(bytes) / time([&] { step.target().launch(copy, operands, {&count, 1}, {}); });
 }
@@ -88,13 +88,13 @@ void Profiler::measureProduct() {
   if (product_scratch < 0 || !linear || !initialize)
     return;
   const MgType type = findWeightType();
-  const int64_t room = step.descriptor().segments[MG_TEMPORARIES], most = type == MG_BF16 ? 8192 : 2048, scratch = product_scratch;
+  const int64_t room = step.temporaryBytes(), most = type == MG_BF16 ? 8192 : 2048, scratch = product_scratch;
   for (int64_t size = most; size >= 512; size /= 2) {
     const int64_t bytes = size * size * typeBytes(type);
     if (3 * bytes + scratch > room)
       continue;
-    auto place = [&](int64_t index) { return Device::Operand{MG_TEMPORARIES, index * bytes, bytes, type}; };
-    const Device::Operand absent = {-1, 0, 0, MG_ABSENT}, rest = {MG_TEMPORARIES, 3 * bytes, scratch, MG_RAW};
+    auto place = [&](int64_t index) { return Step::temporary(index * bytes, bytes, type); };
+    const Device::Operand absent = {-1, 0, 0, MG_ABSENT}, rest = Step::temporary(3 * bytes, scratch, MG_RAW);
     for (int64_t index : {0, 1}) { // normal numbers: a card computes faster on zeros
       const Device::Operand filled[] = {place(index), absent};
       const int64_t ints[] = {size * size, 0, 1, index};
