@@ -104,7 +104,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   uint32_t full_stay = shared_terms + stages * Tile::terms_bytes, empty_stay = full_stay + 8, full = empty_stay + 8,
            empty = full + 8 * stages;
   if (threadIdx.x == 0) {
-    constexpr int fillers = bulk ? 1 : 128, readers = 4 * Tile::consumers;
+    constexpr int fillers = bulk ? 1 : 128, readers = 128 * Tile::consumers;
     initializeBarrier(full_stay, 2 * fillers), initializeBarrier(empty_stay, readers);
     for (int i = 0; i < stages; ++i)
       initializeBarrier(full + 8 * i, (of_queries ? 2 : 3) * fillers), initializeBarrier(empty + 8 * i, readers);
@@ -145,11 +145,6 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
   float scores[32], d_p[32], sum_1[Tile::wants_1 ? qk / 64 : 1][32], sum_2[Tile::wants_2 ? v / 64 : 1][32];
   uint32_t weights[4][4], d_scores[4][4];
   auto firstKey = [&](int query) { return a.first_keys ? a.first_keys[work.batch * a.sequence + min(query, a.sequence - 1)] : 0; };
-  auto release = [&](uint32_t barrier) {
-    __syncwarp();
-    if (lane == 0)
-      arrive(barrier);
-  };
   [[maybe_unused]] uint32_t held_1[qk / 16][4], held_2[v / 16][4];
   auto beginScores = [&](int stage) {
     uint32_t tile = shared_pass + stage * Tile::stage_bytes;
@@ -246,7 +241,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     if constexpr (Tile::held) {
       loadOperands<qk>(held_1, stay_1, Tile::rows * 128);
       loadOperands<v>(held_2, stay_2, Tile::rows * 128);
-      release(empty_stay);
+      arrive(empty_stay);
     }
     waitBarrier(full + 8 * place.stage, place.parity);
     fenceRegisters(scores);
@@ -294,7 +289,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       waitProducts<0>();
       fenceRegisters(sum_1);
       fenceRegisters(sum_2);
-      release(empty + 8 * before);
+      arrive(empty + 8 * before);
       before = place.stage;
       if constexpr (Tile::wants_1 && !Tile::d_p_ahead) {
         fenceRegisters(d_p);
@@ -308,7 +303,7 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
       pack();
     }
     if constexpr (!Tile::held)
-      release(empty_stay);
+      arrive(empty_stay);
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
     fenceProducts();
@@ -317,11 +312,11 @@ __global__ void __launch_bounds__(BackwardTile<qk, v, pass>::threads, 1) backwar
     waitProducts<0>();
     fenceRegisters(sum_1);
     fenceRegisters(sum_2);
-    release(empty + 8 * before);
+    arrive(empty + 8 * before);
     place.advance();
     for (int skipped = count; skipped < all; ++skipped, place.advance()) {
       waitBarrier(full + 8 * place.stage, place.parity);
-      release(empty + 8 * place.stage);
+      arrive(empty + 8 * place.stage);
     }
     int item = turn;
     asm volatile("" : "+r"(item)); // or the work is held in registers through the products
