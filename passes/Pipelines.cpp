@@ -33,14 +33,16 @@ void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
   passes.addPass(step::createStepCheckRules());
 }
 
-void buildMemoryPipeline(OpPassManager &passes) {
+void buildMemoryPipeline(OpPassManager &passes, const StepOptions &options) {
   passes.addPass(step::createStepFuse()); // before caches: a group is planned as one op
-  passes.addPass(step::createStepPlanMemory());
+  step::StepPlanMemoryOptions memory;
+  memory.recompute = options.recompute;
+  passes.addPass(step::createStepPlanMemory(memory));
   passes.addPass(step::createStepApplyMemory());
 }
 
-void buildLaunchPipeline(OpPassManager &passes) {
-  buildMemoryPipeline(passes);
+void buildLaunchPipeline(OpPassManager &passes, const StepOptions &options) {
+  buildMemoryPipeline(passes, options);
   passes.addPass(rt::createStepSelectKernels());
   passes.addPass(rt::createStepAssignBuffers());
   passes.addPass(rt::createRtCheckSchedule());
@@ -58,9 +60,10 @@ void registerPassesAndPipelines() {
   static PassPipelineRegistration<> model("model-pipeline", "declaration -> stacks with their features", buildModelPipeline);
   static PassPipelineRegistration<> train("train-pipeline", "stacks -> checked training step",
                                           [](OpPassManager &passes) { buildTrainPipeline(passes, {}); });
-  static PassPipelineRegistration<> memory("memory-pipeline", "checked training step -> fused, with its caches", buildMemoryPipeline);
+  static PassPipelineRegistration<> memory("memory-pipeline", "checked training step -> fused, with its caches",
+                                           [](OpPassManager &passes) { buildMemoryPipeline(passes, {}); });
   static PassPipelineRegistration<> launch("launch-pipeline", "checked training step -> checked launches with a receipt",
-                                           buildLaunchPipeline);
+                                           [](OpPassManager &passes) { buildLaunchPipeline(passes, {}); });
   static PassPipelineRegistration<> code("code-pipeline", "launches -> the LLVM dialect", buildCodePipeline);
 }
 

@@ -14,6 +14,8 @@ struct StepOptions {
   bool taps = false;
   /// The kernel library: "cpu" or "sm_90a".
   std::string target = "cpu";
+  /// What the backward computes again: none, full, or names of ops (step-plan-memory).
+  std::string recompute = "none";
 };
 
 /// Declaration -> checked declaration.
@@ -22,10 +24,10 @@ void buildCheckPipeline(mlir::OpPassManager &passes);
 void buildModelPipeline(mlir::OpPassManager &passes);
 /// Stacks -> checked training step.
 void buildTrainPipeline(mlir::OpPassManager &passes, const StepOptions &options);
-/// Checked training step -> fused, with its caches.
-void buildMemoryPipeline(mlir::OpPassManager &passes);
+/// Checked training step -> fused, with its caches and what the backward computes again.
+void buildMemoryPipeline(mlir::OpPassManager &passes, const StepOptions &options);
 /// Checked training step -> checked launches with a receipt; the memory pipeline is its first part.
-void buildLaunchPipeline(mlir::OpPassManager &passes);
+void buildLaunchPipeline(mlir::OpPassManager &passes, const StepOptions &options);
 /// Launches -> the LLVM dialect.
 void buildCodePipeline(mlir::OpPassManager &passes);
 

@@ -31,10 +31,11 @@ constexpr llvm::StringLiteral kDecisionsAttr = "megacc.decisions";
 /// Names of the attributes of every op inside a function.
 constexpr llvm::StringLiteral kBlockAttr = "block";
 constexpr llvm::StringLiteral kPhaseAttr = "phase";
-/// Marks of later phases: a forward op and its gradient ops share a number; the caches that step-plan-memory decided to keep; the record of
-/// lib/Kernels that step-select-kernels bound.
+/// Marks of later phases: a forward op and its gradient ops share a number; the caches that step-plan-memory decided to keep; a forward op
+/// whose results the backward computes again; the record of lib/Kernels that step-select-kernels bound.
 constexpr llvm::StringLiteral kPairAttr = "pair";
 constexpr llvm::StringLiteral kKeepAttr = "keep";
+constexpr llvm::StringLiteral kRecomputeAttr = "recompute";
 constexpr llvm::StringLiteral kRecordAttr = "record";
 
 /// An entry of the module's megacc.config; `missing` without one.

@@ -1,4 +1,4 @@
-//===- ApplyMemory.cpp - caches as results and operands --------------------===//
+//===- ApplyMemory.cpp - clones, and caches as results and operands --------===//
 #include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"
 
@@ -15,6 +15,8 @@ namespace {
 struct StepApplyMemory : impl::StepApplyMemoryBase<StepApplyMemory> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
+    for (auto func : module.getOps<FuncOp>())
+      cloneRecomputed(func);
     llvm::DenseMap<Attribute, SmallVector<CacheOpInterface>> gradients; // by pair
     SmallVector<Operation *> keeping;
     module.walk([&](Operation *op) {

@@ -15,19 +15,27 @@ def StepFuse : Pass<"step-fuse", "::mlir::ModuleOp"> {
 }
 
 def StepPlanMemory : Pass<"step-plan-memory", "::mlir::ModuleOp"> {
-  let summary = "decides which caches the forward keeps for the backward";
+  let summary = "decides what the forward keeps for the backward and what the backward computes again";
   let description = [{
-    One policy: the default record of every op, every value kept, every cache that the record keeps by default. A cache with a setting of its own
-    (psiv_cache) is kept where the setting is on; what the setting decides is recorded in `megacc.decisions` with its bytes. Marks the
-    forward op with the names in `keep`; step-apply-memory acts on them.
+    The default record of every op. Every value that the backward reads is kept, except results of the ops that the option `recompute` names: they
+    get the mark `recompute`. An op with effects (its non-finite flag excepted) or gradients of its own is never among them. Every cache that
+    the record keeps by default is kept; one with a setting of its own (psiv_cache) where the setting is on. Marks the forward op with their
+    names in `keep`. What was decided is recorded in `megacc.decisions` with its bytes. step-apply-memory acts on the marks.
   }];
+  let options = [
+    Option<"recompute", "recompute", "std::string", "\"none\"",
+           "none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, divided by commas">
+  ];
 }
 
 def StepApplyMemory : Pass<"step-apply-memory", "::mlir::ModuleOp"> {
-  let summary = "adds the caches that step-plan-memory decided on";
+  let summary = "clones what the backward computes again and adds the caches that are kept";
   let description = [{
+    Ops of the backward read results of an op with `recompute` from a clone of it, which stands before the first of them and has the phase
+    `recompute`; the clone reads kept values, or clones, and raises no flags. Of a group that is marked as a whole the clone is a group, of an op
+    inside one the op alone. Caches are then kept by the clone if it stands before all that read them.
     An op with `keep` gets a result for each cache, of the type its record gives, and its gradient ops (same `pair`) read it. Removes the
-    marks `keep` and `pair`.
+    marks `recompute`, `keep` and `pair`.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
 }

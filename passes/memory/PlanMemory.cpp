@@ -1,4 +1,4 @@
-//===- PlanMemory.cpp - which caches are kept ------------------------------===//
+//===- PlanMemory.cpp - what is kept and what is computed again ------------===//
 #include "dialects/Interfaces/OpPath.h"
 #include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"
@@ -14,6 +14,8 @@ namespace megacc::step {
 namespace {
 
 struct StepPlanMemory : impl::StepPlanMemoryBase<StepPlanMemory> {
+  using StepPlanMemoryBase::StepPlanMemoryBase;
+
   void runOnOperation() override {
     ModuleOp module = getOperation();
     auto earlier = module->getAttrOfType<ArrayAttr>(kDecisionsAttr);
@@ -22,6 +24,8 @@ struct StepPlanMemory : impl::StepPlanMemoryBase<StepPlanMemory> {
       if (op->hasAttr(kPairAttr) && !isa<CacheOpInterface>(op.getOperation()))
         plan(op);
     });
+    if (failed(markRecomputed(module, recompute, decisions)))
+      return signalPassFailure();
     Builder builder(&getContext());
     if (!decisions.empty())
       module->setAttr(kDecisionsAttr, builder.getArrayAttr(decisions));

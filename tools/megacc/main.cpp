@@ -58,7 +58,7 @@ OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::St
   step.model = model.str();
   LogicalResult lowered = runPipeline(*copy, [&](OpPassManager &passes) {
     megacc::buildTrainPipeline(passes, step);
-    megacc::buildLaunchPipeline(passes);
+    megacc::buildLaunchPipeline(passes, options.step);
   });
   return succeeded(lowered) ? std::move(copy) : OwningOpRef<ModuleOp>();
 }
@@ -118,7 +118,7 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
     if (options.emit >= kStep)
       megacc::buildTrainPipeline(passes, options.step);
     if (options.emit >= kRt)
-      megacc::buildLaunchPipeline(passes);
+      megacc::buildLaunchPipeline(passes, options.step);
     if (options.emit >= kLLVM)
       megacc::buildCodePipeline(passes);
   });
@@ -228,6 +228,9 @@ int main(int argc, char **argv) {
   app.add_option("--psiv-cache", options.psiv_cache,
                  "Mamba-3: keep x * mimo_x for the backward: off, auto or on (as declared; on where CPPMEGA_MAMBA3_P2_PSIV_CACHE is 1)")
       ->check(CLI::IsMember({"off", "auto", "on"}))
+      ->group("Step");
+  app.add_option("--recompute", options.step.recompute,
+                 "what the backward computes again: none; full: all inside the blocks; or names of ops, [LETTER:]GLOB,... (none)")
       ->group("Step");
   app.add_flag("--documents", options.documents, "the step takes document ids")->group("Step");
   app.add_option("--taps", taps, "hidden: also output the residual stream after every block")

@@ -1,0 +1,211 @@
+//===- Recompute.cpp - which ops the backward computes again ---------------===//
+#include "dialects/Interfaces/OpPath.h"
+#include "passes/memory/Passes.h"
+
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/GlobPattern.h"
+#include "llvm/Support/StringSaver.h"
+
+#include <set>
+
+using namespace mlir;
+
+namespace megacc::step {
+namespace {
+
+/// `[LETTER:]GLOB`, matched with the whole name of an op: inside a block of the letter, or of the model. `*` is any run of characters.
+struct Pattern {
+  std::string text, letter;
+  llvm::GlobPattern glob;
+  bool isFound = false;
+};
+
+class Marker {
+public:
+  Marker(ModuleOp module, FuncOp func) : module(module), func(func) {
+    if (auto slots = module->getAttrOfType<ArrayAttr>(kSlotsAttr))
+      for (auto slot : slots.getAsRange<DictionaryAttr>())
+        letters.push_back(slot.getAs<StringAttr>("letter").getValue());
+  }
+
+  void markFull() {
+    func.walk([&](Operation *op) {
+      if (isForward(op) && getBlock(op) >= 0 && !isReadByOthers(op))
+        mark(op);
+    });
+  }
+
+  LogicalResult markListed(StringRef list) {
+    SmallVector<StringRef> texts;
+    list.split(texts, ',');
+    std::vector<Pattern> patterns;
+    for (StringRef text : texts) {
+      text = text.trim();
+      auto [letter, glob] = text.contains(':') ? text.split(':') : std::pair(StringRef(), text);
+      std::string escaped;
+      for (char c : glob)
+        escaped += (StringRef("?[]{}\\").contains(c) ? "\\" : "") + std::string(1, c);
+      llvm::Expected<llvm::GlobPattern> parsed = llvm::GlobPattern::create(saver.save(escaped));
+      if (!parsed)
+        return emitError(UnknownLoc::get(module.getContext())) << "recompute: " << text << ": " << llvm::toString(parsed.takeError());
+      patterns.push_back({text.str(), letter.str(), std::move(*parsed)});
+    }
+    func.walk([&](Operation *op) {
+      if (!isForward(op))
+        return;
+      auto [letter, name] = getName(op);
+      if (!name.empty())
+        names.insert((letter.empty() ? "" : letter + ":").str() + name.str());
+      for (Pattern &pattern : patterns)
+        if (pattern.letter.empty() ? pattern.glob.match(getPath(op)) : letter == pattern.letter && pattern.glob.match(name)) {
+          pattern.isFound = true;
+          mark(op);
+        }
+    });
+    bool isGood = true;
+    for (const Pattern &pattern : patterns)
+      if (!pattern.isFound) {
+        isGood = false;
+        emitError(UnknownLoc::get(module.getContext()))
+            << "recompute: " << pattern.text << " names no op of the forward; the nearest are " << findNearest(pattern.text);
+      }
+    return success(isGood);
+  }
+
+  /// A group all of whose ops are marked is computed again as one launch.
+  void markGroups() {
+    for (auto fused : func.getBody().getOps<FusedOp>())
+      if (llvm::all_of(fused.getBody().front().without_terminator(), [](Operation &op) { return op.hasAttr(kRecomputeAttr); })) {
+        for (Operation &op : fused.getBody().front().without_terminator())
+          op.removeAttr(kRecomputeAttr);
+        fused->setAttr(kRecomputeAttr, UnitAttr::get(module.getContext()));
+      }
+  }
+
+  /// One line for all ops of a name in blocks of a letter.
+  void record(SmallVectorImpl<Attribute> &decisions) {
+    struct Sum {
+      int64_t ops = 0, bytes = 0, flops = 0;
+    };
+    llvm::MapVector<std::pair<StringRef, StringRef>, Sum> sums;
+    llvm::DenseSet<Operation *> needed;
+    for (Operation *op : llvm::reverse(marked)) {
+      auto isNeeded = [&](Operation *user) { return getPhase(user) == Phase::backward || needed.contains(user); };
+      if (llvm::any_of(op->getResults(), [&](Value result) { return anyUser(result, isNeeded); }))
+        needed.insert(op);
+    }
+    for (Operation *op : marked) {
+      if (!needed.contains(op))
+        continue;
+      auto [letter, name] = getName(op);
+      Sum &sum = sums[{letter, name}];
+      auto costs = dyn_cast<CostOpInterface>(op);
+      ++sum.ops, sum.flops += costs ? costs.getCost().flops : 0;
+      for (Value result : op->getResults())
+        if (isReadByBackward(result))
+          sum.bytes += getBytes(result.getType());
+    }
+    for (auto &[key, sum] : sums) {
+      auto [letter, name] = key;
+      decisions.push_back(StringAttr::get(module.getContext(), (letter.empty() ? "" : letter + ":") + name + ": computed again, " +
+                                                                   Twine(sum.ops) + (sum.ops == 1 ? " op, " : " ops, ") + Twine(sum.bytes) +
+                                                                   " bytes not kept, " + Twine(sum.flops) + " FLOP"));
+    }
+  }
+
+private:
+  bool isForward(Operation *op) { return isa<KernelOpInterface>(op) && !isa<FusedOp>(op) && getPhase(op) == Phase::forward; }
+
+  /// Whether a clone may run again: it has no effects but flags, which a clone drops, and makes no gradients of its own.
+  static bool isRecomputable(Operation *op) {
+    if (auto costs = dyn_cast<CostOpInterface>(op); costs && !costs.getCost().recomputable)
+      return false;
+    Operation *copy = op->clone();
+    if (auto flags = dyn_cast<FlagOpInterface>(copy))
+      flags.dropFlags();
+    bool isPure = isMemoryEffectFree(copy);
+    copy->destroy();
+    return isPure;
+  }
+
+  void mark(Operation *op) {
+    if (op->hasAttr(kRecomputeAttr) || !isRecomputable(op))
+      return;
+    op->setAttr(kRecomputeAttr, UnitAttr::get(module.getContext()));
+    marked.push_back(op);
+  }
+
+  /// Calls visit for the users of a value, those of the result of its group included.
+  template <typename Visit> static bool anyUser(Value value, Visit visit) {
+    for (OpOperand &use : value.getUses()) {
+      if (auto yield = dyn_cast<YieldOp>(use.getOwner())) {
+        if (llvm::any_of(yield->getParentOp()->getResult(use.getOperandNumber()).getUsers(), visit))
+          return true;
+      } else if (visit(use.getOwner())) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  static bool isReadByBackward(Value value) {
+    return anyUser(value, [](Operation *user) { return getPhase(user) == Phase::backward; });
+  }
+
+  /// Whether the forward of another block needs it: the residual stream, or what a placement takes from one block to another.
+  static bool isReadByOthers(Operation *op) {
+    return llvm::any_of(op->getResults(), [&](Value result) {
+      return anyUser(result, [&](Operation *user) { return getPhase(user) == Phase::forward && getBlock(user) != getBlock(op); });
+    });
+  }
+
+  /// The letter of an op's block and its name there; or no letter and its name in the model.
+  std::pair<StringRef, StringRef> getName(Operation *op) {
+    StringRef path = getPath(op);
+    int64_t block = getBlock(op);
+    std::string prefix = "blocks." + std::to_string(block);
+    if (block < 0 || block >= int64_t(letters.size()) || !path.starts_with(prefix))
+      return {"", path};
+    return {letters[block], path.drop_front(prefix.size() + 1)};
+  }
+
+  std::string findNearest(StringRef text) {
+    std::vector<std::pair<unsigned, std::string>> near;
+    for (const std::string &name : names)
+      near.push_back({text.edit_distance(name), name});
+    llvm::sort(near);
+    std::string listed;
+    for (size_t i = 0; i < std::min<size_t>(near.size(), 3); ++i)
+      listed += (i ? ", " : "") + near[i].second;
+    return listed;
+  }
+
+  ModuleOp module;
+  FuncOp func;
+  SmallVector<StringRef> letters; // by slot
+  SmallVector<Operation *> marked;
+  std::set<std::string> names;
+  llvm::BumpPtrAllocator allocator;
+  llvm::StringSaver saver{allocator}; // of what globs point to
+};
+
+} // namespace
+
+LogicalResult markRecomputed(ModuleOp module, StringRef what, SmallVectorImpl<Attribute> &decisions) {
+  auto func = module.lookupSymbol<FuncOp>("micro_batch");
+  if (!func || what == "none")
+    return success();
+  Marker marker(module, func);
+  if (what == "full")
+    marker.markFull();
+  else if (failed(marker.markListed(what)))
+    return failure();
+  marker.record(decisions);
+  marker.markGroups();
+  return success();
+}
+
+} // namespace megacc::step
