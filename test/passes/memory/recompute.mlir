@@ -53,7 +53,7 @@ module attributes {megacc.target = "sm_90a", megacc.slots = [{family = "mlp", le
     step.output "r", %r {block = -1 : i64, phase = #step.phase<forward>} : tensor<6x16xbf16>
 
     // Each is made before the first op that reads it, from what is kept or made again, without flags.
-    // FULL: %[[NORM:.*]], %[[RSTD:.*]] = step.rms_norm %[[GROUP]]#0, {{.*}}
+    // FULL: %[[NORM:.*]], %[[RSTD:.*]] = step.rms_norm %[[GROUP]]#0,
     // FULL-SAME: {block = 0 : i64, cached = ["rstd"], eps = {{[^,]*}}, phase = #step.phase<recompute>}
     // FULL-NEXT: %[[UP2:.*]] = step.linear %[[NORM]], {{.*}} {block = 0 : i64, phase = #step.phase<recompute>}
     // FULL-NEXT: %[[ACT2:.*]] = step.activation gelu %[[UP2]] {block = 0 : i64, phase = #step.phase<recompute>}
