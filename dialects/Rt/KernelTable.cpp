@@ -6,6 +6,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/MathExtras.h"
 
 #include <iterator>
 
@@ -71,6 +72,95 @@ SmallVector<Role> Kernel::getRoles(ArrayRef<int64_t> values) const {
   return llvm::map_to_vector(getOperands(values), [](const KernelOperand &operand) { return operand.role; });
 }
 
+//===- numbers of elements ------------------------------------------------===//
+
+namespace {
+
+/// An integer of a launch, or what kernels.def computes from several; invalid once 64 bits do not hold it.
+class Count {
+public:
+  Count(int64_t value) : value(value) {}
+  Count(int64_t value, bool isValid) : value(value), isValid(isValid) {}
+
+  int64_t get() const { return isValid && value >= 0 ? value : Kernel::kNoCount; }
+  explicit operator bool() const { return value; }
+  friend bool operator==(Count a, Count b) { return a.value == b.value; }
+  friend bool operator>(Count a, Count b) { return a.value > b.value; }
+  friend Count operator*(Count a, Count b) {
+    int64_t result;
+    bool overflows = MulOverflow(a.value, b.value, result);
+    return {result, a.isValid && b.isValid && !overflows};
+  }
+  friend Count operator+(Count a, Count b) {
+    int64_t result;
+    bool overflows = AddOverflow(a.value, b.value, result);
+    return {result, a.isValid && b.isValid && !overflows};
+  }
+  friend Count operator-(Count a, Count b) {
+    int64_t result;
+    bool overflows = SubOverflow(a.value, b.value, result);
+    return {result, a.isValid && b.isValid && !overflows};
+  }
+  friend Count operator/(Count a, Count b) {
+    bool isValid = a.isValid && b.isValid && b.value > 0;
+    return {isValid ? a.value / b.value : 0, isValid};
+  }
+
+private:
+  int64_t value;
+  bool isValid = true;
+};
+
+using Counts = SmallVector<std::optional<int64_t>>;
+
+} // namespace
+
+#define MG_COUNT(count) counts.push_back(StringRef(#count) == "0" ? std::optional<int64_t>() : Count(count).get());
+#define OUT(name, type, count) MG_COUNT(count)
+#define OPT_OUT(name, type, count) MG_COUNT(count)
+#define SUM(name, type, count) MG_COUNT(count)
+#define INOUT(name, type, count) MG_COUNT(count)
+#define OPT_INOUT(name, type, count) MG_COUNT(count)
+#define IN(name, type, count) MG_COUNT(count)
+#define OPT_IN(name, type, count) MG_COUNT(count)
+#define SCRATCH(name) MG_COUNT(0)
+#define TABLE(name, type, count) MG_COUNT(count)
+#define OUT_EACH(name) counts.append(parts.get(), std::nullopt);
+#define IN_EACH(name) counts.append(parts.get(), std::nullopt);
+#define INT(name) [[maybe_unused]] const Count name = *integer++;
+#define DOUBLE(name)
+#define MEGACC_KERNEL(symbol, operands, ints, doubles)                                                                                     \
+  static Counts getCounts_##symbol(ArrayRef<int64_t> integers) {                                                                           \
+    [[maybe_unused]] const int64_t *integer = integers.begin();                                                                            \
+    Counts counts;                                                                                                                         \
+    ints operands return counts;                                                                                                           \
+  }
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+#undef MG_COUNT
+#undef OUT
+#undef OPT_OUT
+#undef SUM
+#undef INOUT
+#undef OPT_INOUT
+#undef IN
+#undef OPT_IN
+#undef SCRATCH
+#undef TABLE
+#undef OUT_EACH
+#undef IN_EACH
+#undef INT
+#undef DOUBLE
+
+/// In the order of kernels.def, as kernelSignatures.
+static constexpr Counts (*kCounts[])(ArrayRef<int64_t>) = {
+#define MEGACC_KERNEL(symbol, operands, ints, doubles) getCounts_##symbol,
+#include "megacc/kernels.def"
+#undef MEGACC_KERNEL
+};
+
+//===- the table ----------------------------------------------------------===//
+
 static SmallVector<StringRef> splitWords(StringRef text) {
   SmallVector<StringRef> words;
   text.split(words, ' ', -1, /*KeepEmpty=*/false);
@@ -78,7 +168,12 @@ static SmallVector<StringRef> splitWords(StringRef text) {
 }
 
 static Kernel readKernel(const KernelSignature &signature) {
-  Kernel kernel{signature.symbol, signature.text, {}, splitWords(signature.ints), splitWords(signature.doubles)};
+  Kernel kernel{signature.symbol,
+                signature.text,
+                {},
+                splitWords(signature.ints),
+                splitWords(signature.doubles),
+                kCounts[&signature - std::begin(kernelSignatures)]};
   for (StringRef word : splitWords(signature.operands)) {
     auto [role, rest] = word.split(':');
     auto [name, type] = rest.split(':');

@@ -6,6 +6,8 @@
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 
+#include <optional>
+
 namespace megacc::rt {
 
 /// How a kernel uses an operand: the roles of kernels.def.
@@ -52,6 +54,10 @@ struct Kernel {
   llvm::SmallVector<KernelOperand> getOperands(llvm::ArrayRef<int64_t> values) const;
   /// Their roles.
   llvm::SmallVector<Role> getRoles(llvm::ArrayRef<int64_t> values) const;
+  /// The elements of the operands of a launch with these integers, one by one: nothing where kernels.def does not say; kNoCount where they
+  /// make no number of elements (below 0, a division by 0, more than 64 bits). `parts` must be accepted.
+  llvm::SmallVector<std::optional<int64_t>> (*getCounts)(llvm::ArrayRef<int64_t> values);
+  static constexpr int64_t kNoCount = -1;
 };
 
 /// Null for an unknown symbol.

@@ -126,6 +126,8 @@ static LogicalResult checkPlace(Operation *op, StringRef name, Type type, RangeA
 LogicalResult SegmentOp::verify() {
   if (!llvm::is_contained(kSegments, getName()))
     return emitOpError("\"") << getName() << "\" is no segment; " << kExpectedSegments;
+  if (int64_t bytes = getBytes(); bytes < 0)
+    return emitOpError("\"") << getName() << "\" has " << bytes << " bytes, it must be at least 0";
   return success();
 }
 
@@ -262,12 +264,22 @@ LogicalResult CallOp::verify() {
                                << " takes " << kernel->ints.size() << " and " << kernel->doubles.size();
   if (!kernel->acceptsParts(getInts()))
     return emitOpError("has parts = ") << getInts()[kernel->findInt("parts")] << ", expected 1 to " << Kernel::kMaxParts;
+  for (auto [name, value] : llvm::zip_equal(kernel->ints, getInts())) {
+    // An axis may be none; a distance goes both ways; a key is 64 bits.
+    int64_t least = name.ends_with("axis") ? -1 : name == "distance" || name == "key" ? std::numeric_limits<int64_t>::min() : 0;
+    if (value < least)
+      return emitOpError("has ") << name << " = " << value << ", it must be at least " << least;
+    if (name == "accumulate" && value > 2)
+      return emitOpError("has accumulate = ") << value << ", expected 0, 1 or 2";
+  }
+  if (int64_t flops = getFlops(), bytes = getMovedBytes(); flops < 0 || bytes < 0)
+    return emitOpError("has a cost of ") << flops << " FLOPs and " << bytes << " bytes, neither may be negative";
   if (int64_t stream = getStream(); stream < 0 || stream >= MG_STREAM_COUNT)
     return emitOpError("is on stream ") << stream << ", but there are " << int64_t(MG_STREAM_COUNT);
   SmallVector<KernelOperand> operands = kernel->getOperands(getInts());
   if (operands.size() != getRanges().size())
     return emitOpError("has ") << getRanges().size() << " operands, but " << getKernel() << " takes " << operands.size();
-  for (auto [operand, range] : llvm::zip_equal(operands, getRanges())) {
+  for (auto [operand, count, range] : llvm::zip_equal(operands, kernel->getCounts(getInts()), getRanges())) {
     auto bytes = dyn_cast<RangeAttr>(range);
     if (!bytes && !(isa<UnitAttr>(range) && isOptional(operand.role)))
       return emitOpError("lacks its operand \"") << operand.name << "\", which is not optional";
@@ -276,6 +288,14 @@ LogicalResult CallOp::verify() {
                                        << (operand.isEach()        ? "a type with elements"
                                            : operand.type == "any" ? "f32 or bf16"
                                                                    : operand.type);
+    if (!bytes || !count)
+      continue;
+    if (*count == Kernel::kNoCount)
+      return emitOpError("has integers that make no number of elements of its operand \"") << operand.name << "\"";
+    int64_t width = getTypeWidth(bytes.getType());
+    if (bytes.getBytes() % width || bytes.getBytes() / width != *count)
+      return emitOpError("operand \"") << operand.name << "\" has " << bytes.getBytes() << " bytes, expected " << *count << " elements of "
+                                       << width;
   }
   return success();
 }

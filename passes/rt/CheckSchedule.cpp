@@ -1,4 +1,5 @@
 //===- CheckSchedule.cpp - every read sees what was written ---------------===//
+#include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -89,6 +90,33 @@ private:
 
 int64_t getEnd(RangeAttr range) { return range.getOffset() + range.getBytes(); }
 
+/// What has been written of io and of the gradients, at the first micro-batch and at the last: ranges move evenly in between.
+class Written {
+public:
+  void add(RangeAttr range, int64_t microBatches) {
+    first[range.getSegment()].add(range.getOffset(), getEnd(range));
+    last[range.getSegment()].add(getLast(range.getOffset(), range, microBatches), getLast(getEnd(range), range, microBatches));
+  }
+
+  bool covers(RangeAttr range, int64_t microBatches) const {
+    return first[range.getSegment()].covers(range.getOffset(), getEnd(range)) &&
+           last[range.getSegment()].covers(getLast(range.getOffset(), range, microBatches), getLast(getEnd(range), range, microBatches));
+  }
+
+  /// Whether the bytes that `place` has in `range` are written.
+  bool holds(RangeAttr place, RangeAttr range) const {
+    return first[range.getSegment()].covers(std::max(place.getOffset(), range.getOffset()), std::min(getEnd(place), getEnd(range)));
+  }
+
+private:
+  /// Where a byte of the range lies at the last micro-batch.
+  static int64_t getLast(int64_t byte, RangeAttr range, int64_t microBatches) {
+    return (byte + Size(range.getStride()) * (microBatches - 1)).get();
+  }
+
+  Bytes first[MG_SEGMENT_COUNT], last[MG_SEGMENT_COUNT];
+};
+
 /// Replays the functions of a module, one after the other.
 class Replay {
 public:
@@ -112,13 +140,19 @@ public:
     return success(good);
   }
 
+  /// A function finds what the host wrote and the state; @update, which is to be checked after @micro_batch, what that wrote, too.
   LogicalResult check(FuncOp func) {
     contents = Contents();
     std::fill(std::begin(summed), std::end(summed), Bytes());
+    if (func.getSymName() != "update") {
+      written = Written();
+      for (auto input : module.getOps<InputOp>())
+        written.add(input.getRange(), microBatches);
+    }
     bool good = true;
     for (auto call : func.getBody().getOps<CallOp>()) {
       SmallVector<Access> accesses = getAccesses(call);
-      good &= succeeded(check(call, accesses, func.getSymName() == "update"));
+      good &= succeeded(check(call, accesses));
       for (const Access &access : accesses)
         if (access.writes)
           note(access);
@@ -128,6 +162,9 @@ public:
 
 private:
   LogicalResult checkInside(Operation *op, RangeAttr range) {
+    if (range.getStride() && range.getSegment() != MG_IO)
+      return op->emitOpError("moves by ") << range.getStride() << " bytes of " << getSegmentName(range.getSegment())
+                                          << " a micro-batch; only io has a place for each";
     int64_t moved, end;
     bool overflows = llvm::MulOverflow(range.getStride(), microBatches - 1, moved) || llvm::AddOverflow(getEnd(range), moved, end);
     int64_t size = sizes[range.getSegment()];
@@ -145,17 +182,17 @@ private:
   bool overlap(RangeAttr a, RangeAttr b) const {
     if (a.getSegment() != b.getSegment() || !a.getBytes() || !b.getBytes())
       return false;
-    for (int64_t m = 0; m < (a.getStride() == b.getStride() ? 1 : microBatches); ++m) {
-      int64_t first = a.getOffset() + m * a.getStride(), second = b.getOffset() + m * b.getStride();
-      if (first < second + b.getBytes() && second < first + a.getBytes())
-        return true;
-    }
-    return false;
+    // They do at m where -a.bytes < distance + step m < b.bytes; the first m past the lower bound is the one to look at.
+    int64_t distance = a.getOffset() - b.getOffset(), step = a.getStride() - b.getStride();
+    if (step < 0)
+      return overlap(b, a);
+    int64_t m = step && distance <= -a.getBytes() ? (-a.getBytes() - distance) / step + 1 : 0;
+    return m < microBatches && distance + step * m > -a.getBytes() && distance + step * m < b.getBytes();
   }
 
-  LogicalResult check(CallOp call, ArrayRef<Access> accesses, bool inUpdate) {
+  LogicalResult check(CallOp call, ArrayRef<Access> accesses) {
     for (const Access &access : accesses)
-      if (failed(checkInside(call, access.range)) || failed(checkConstant(call, access)) || failed(checkRead(call, access, inUpdate)) ||
+      if (failed(checkInside(call, access.range)) || failed(checkConstant(call, access)) || failed(checkRead(call, access)) ||
           failed(checkSum(call, access)))
         return failure();
     for (const auto &[index, access] : llvm::enumerate(accesses))
@@ -176,7 +213,7 @@ private:
     RangeAttr range = access.range;
     if (access.writes && range.getSegment() == MG_CONSTANTS)
       return call.emitOpError("writes constants at byte ") << range.getOffset();
-    if (access.role != Role::Table)
+    if (access.role != Role::Table && range.getSegment() != MG_CONSTANTS)
       return success();
     for (auto table : module.getOps<TableOp>()) {
       RangeAttr whole = table.getRange();
@@ -187,22 +224,24 @@ private:
            << range.getOffset() << " to " << getEnd(range) << " of " << getSegmentName(range.getSegment()) << ", where no rt.table lies";
   }
 
-  LogicalResult checkRead(CallOp call, const Access &access, bool inUpdate) {
+  LogicalResult checkRead(CallOp call, const Access &access) {
     RangeAttr range = access.range;
     if (!access.reads)
       return success();
     if (range.getSegment() == MG_TEMPORARIES && !contents.holds(range.getOffset(), getEnd(range), range.getValue()))
       return call.emitOpError("reads value ") << range.getValue() << " at bytes " << range.getOffset() << " to " << getEnd(range)
                                               << ", which do not hold it any more or not yet";
-    if (!inUpdate)
+    if (access.role == Role::Sum) // overwrites at micro-batch 0, unless checkSum finds that it adds
+      return success();
+    if (range.getSegment() == MG_IO && !written.covers(range, microBatches))
+      return call.emitOpError("reads bytes ") << range.getOffset() << " to " << getEnd(range) << (range.getStride() ? " + m strides" : "")
+                                              << " of io, which neither the host nor a launch before it writes";
+    if (range.getSegment() != MG_GRADIENTS)
       return success();
     // A sweep over many parameters reads the padding between them, too, which nobody writes.
     for (auto parameter : module.getOps<ParameterOp>())
-      if (parameter.getGradient() && !isWritten(*parameter.getGradient(), range))
+      if (parameter.getGradient() && !written.holds(*parameter.getGradient(), range))
         return call.emitOpError("reads the gradient of \"") << parameter.getName() << "\", which no launch before it writes";
-    for (auto metric : module.getOps<MetricOp>())
-      if (!isWritten(metric.getRange(), range))
-        return call.emitOpError("reads the metric \"") << metric.getName() << "\", which no launch before it writes";
     return success();
   }
 
@@ -222,12 +261,6 @@ private:
                                : ", which the function has summed already; accumulate must be 2");
   }
 
-  /// Whether the bytes that `place` has in `range` have been written.
-  bool isWritten(RangeAttr place, RangeAttr range) const {
-    return place.getSegment() != range.getSegment() ||
-           written[range.getSegment()].covers(std::max(place.getOffset(), range.getOffset()), std::min(getEnd(place), getEnd(range)));
-  }
-
   void note(const Access &access) {
     RangeAttr range = access.range;
     if (access.role == Role::Sum)
@@ -235,7 +268,7 @@ private:
     if (range.getSegment() == MG_TEMPORARIES)
       contents.write(range.getOffset(), getEnd(range), range.getValue());
     else
-      written[range.getSegment()].add(range.getOffset(), getEnd(range));
+      written.add(range, microBatches);
   }
 
   ModuleOp module;
@@ -245,8 +278,8 @@ private:
   Contents contents;
   /// Where the function has summed so far.
   Bytes summed[MG_SEGMENT_COUNT];
-  /// What the functions so far have written of the state, at micro-batch 0.
-  Bytes written[MG_SEGMENT_COUNT];
+  /// What is known to be written outside the temporaries.
+  Written written;
 };
 
 struct RtCheckSchedule : impl::RtCheckScheduleBase<RtCheckSchedule> {
@@ -254,7 +287,10 @@ struct RtCheckSchedule : impl::RtCheckScheduleBase<RtCheckSchedule> {
     markAllAnalysesPreserved();
     Replay replay(getOperation());
     bool good = succeeded(replay.checkState());
-    for (auto func : getOperation().getOps<FuncOp>())
+    SmallVector<FuncOp> funcs(getOperation().getOps<FuncOp>());
+    for (StringRef name : {"update", "micro_batch"}) // @micro_batch comes first, then @update, wherever they stand
+      std::stable_partition(funcs.begin(), funcs.end(), [&](FuncOp func) { return func.getSymName() == name; });
+    for (FuncOp func : funcs)
       good &= succeeded(replay.check(func));
     if (!good)
       signalPassFailure();

@@ -26,10 +26,12 @@ def StepAssignBuffers : Pass<"step-assign-buffers", "::mlir::ModuleOp"> {
 def RtCheckSchedule : Pass<"rt-check-schedule", "::mlir::ModuleOp"> {
   let summary = "proves from the launches alone that every read sees what was written";
   let description = [{
-    Replays the functions, in their order, over byte intervals: a range of temporaries that is read holds, whole, the value that its
-    producer wrote; ranges of launches and state lie inside their segments at every micro-batch; a launch's own operands overlap only where
-    an output takes the place of an input exactly; of several sums into one gradient or metric the first overwrites and the others add; a
-    gradient or metric that @update reads has been written; a table is one of the module's, and nothing writes constants. Changes nothing.
+    Replays the functions over byte intervals: a range of temporaries that is read holds, whole, the value that its producer wrote; ranges of
+    launches and state lie inside their segments at every micro-batch, and only those of io move; a launch's own operands overlap only where an
+    output takes the place of an input exactly; of several sums into one gradient or metric the first overwrites and the others add; what is
+    read of io is an input or has been written at this micro-batch; a gradient that is read has been written, by the function itself or, for
+    @update, by @micro_batch; constants that are read are a table of the module, and nothing writes them. Weights and optimizer state are there
+    from outside. Changes nothing.
   }];
 }
 

@@ -165,3 +165,78 @@ rt.func @unknown_stream {
   // expected-error @+1 {{is on stream 2, but there are 2}}
   rt.call @mg_copy(out io[0 : 4], in io[4 : 4]) {count = 1} on 2 block -1 cost 0 0
 }
+
+// -----
+
+rt.func @negative_count {
+  // expected-error @+1 {{has count = -1, it must be at least 0}}
+  rt.call @mg_copy(out io[0 : 4], in io[4 : 4]) {count = -1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @negative_axis {
+  // expected-error @+1 {{has vocab_axis = -2, it must be at least -1}}
+  rt.call @mg_embedding(out io[0 : 4], null, in io[4 : 4], in io[8 : 4] i32) {rows = 1, cols = 1, vocab = 1, vocab_axis = -2} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @unknown_accumulate {
+  // expected-error @+1 {{has accumulate = 3, expected 0, 1 or 2}}
+  rt.call @mg_fill_zero(sum io[0 : 4]) {count = 1, accumulate = 3} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @count_of_another_operand {
+  // expected-error @+1 {{operand "x" has 8 bytes, expected 1 elements of 4}}
+  rt.call @mg_copy(out io[0 : 4], in io[8 : 8]) {count = 1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @huge_count {
+  // expected-error @+1 {{operand "y" has 4 bytes, expected 9223372036854775807 elements of 4}}
+  rt.call @mg_copy(out io[0 : 4], in io[4 : 4]) {count = 9223372036854775807} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @product_past_64_bits {
+  // expected-error @+1 {{has integers that make no number of elements of its operand "y"}}
+  rt.call @mg_repeat_groups(out io[0 : 0], in io[4 : 0]) {rows = 4294967296, groups = 1, width = 4294967296} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @division_by_zero {
+  // expected-error @+1 {{has integers that make no number of elements of its operand "states"}}
+  rt.call @mg_m2rnn_scan(out io[0 : 4], out io[4 : 4], in io[8 : 4], in io[12 : 4], in io[16 : 4], in io[20 : 4], in io[24 : 4], in io[28 : 4], in io[32 : 4], null, scratch io[36 : 0] raw) {batch = 1, sequence = 1, heads = 1, key = 1, value = 1, interval = 0} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @negative_size_of_an_operand {
+  // expected-error @+1 {{has integers that make no number of elements of its operand "k"}}
+  rt.call @mg_attention(out io[0 : 4], null, in io[8 : 4], in io[12 : 4], null, null, null, scratch io[16 : 0] raw) {batch = 1, sequence = 1, heads = 1, kv_heads = 1, qk_dim = 1, v_dim = 1, shared_dim = 9, scale = 1.0} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @negative_parts_of_a_split {
+  // expected-error @+1 {{has parts = -1, expected 1 to 4096}}
+  rt.call @mg_split(in io[0 : 8], out io[8 : 4], out io[12 : 4]) {rows = 1, groups = 1, width0 = 1, width1 = 1, width2 = 0, width3 = 0, parts = -1} block -1 cost 0 0
+}
+
+// -----
+
+rt.func @negative_cost {
+  // expected-error @+1 {{has a cost of -1 FLOPs and 0 bytes, neither may be negative}}
+  rt.call @mg_copy(out io[0 : 4], in io[4 : 4]) {count = 1} block -1 cost -1 0
+}
+
+// -----
+
+// expected-error @+1 {{"io" has -1 bytes, it must be at least 0}}
+rt.segment "io" bytes -1
