@@ -8,8 +8,12 @@
 #include "llvm/Support/FileUtilities.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <filesystem>
+#include <optional>
+#include <unistd.h>
 #include <xxhash.h>
 
 LLD_HAS_DRIVER(elf)
@@ -18,30 +22,62 @@ using namespace llvm;
 
 namespace megacc {
 
-Error writeFile(StringRef path, ArrayRef<char> bytes, bool isExecutable) {
+static Error writeTo(raw_fd_ostream &os, ArrayRef<char> bytes) {
+  os.write(bytes.data(), bytes.size());
+  os.flush();
+  std::error_code code = os.error();
+  os.clear_error();
+  return code ? createStringError(code, code.message()) : Error::success();
+}
+
+/// Follows links to what is to be written. One that ends at a descriptor of this process, as /dev/stdout does, gives its number: it is not
+/// to be opened again, and what it leads to is not to be replaced.
+static std::optional<int> followLinks(std::string &path) {
+  namespace fs = std::filesystem;
+  std::error_code code;
+  fs::path at = path, descriptors = "/proc/" + std::to_string(sys::Process::getProcessId()) + "/fd";
+  for (int links = 0; links < 40; ++links) { // as many as Linux follows
+    fs::path folder = fs::canonical(at.has_parent_path() ? at.parent_path() : fs::path("."), code);
+    if (code)
+      return std::nullopt; // opening says why
+    int descriptor;
+    if (folder == descriptors && !StringRef(at.filename().string()).getAsInteger(10, descriptor))
+      return descriptor;
+    if (!fs::is_symlink(at, code))
+      break;
+    fs::path target = fs::read_symlink(at, code);
+    if (code)
+      return std::nullopt;
+    at = folder / target; // an absolute target replaces the folder
+  }
+  path = at.string();
+  return std::nullopt;
+}
+
+Error writeFile(StringRef given, ArrayRef<char> bytes, bool isExecutable) {
+  std::string path = given.str();
+  std::optional<int> descriptor = path == "-" ? STDOUT_FILENO : followLinks(path);
+  if (descriptor) {
+    raw_fd_ostream os(*descriptor, /*shouldClose=*/false);
+    return writeTo(os, bytes);
+  }
   sys::fs::file_status status;
-  if (!sys::fs::status(path, status) && status.type() != sys::fs::file_type::regular_file) {
+  std::error_code found = sys::fs::status(path, status);
+  if (found && found != std::errc::no_such_file_or_directory)
+    return createStringError(found, found.message());
+  if (!found && status.type() != sys::fs::file_type::regular_file) {
     std::error_code code;
     raw_fd_ostream os(path, code, sys::fs::CD_OpenExisting, sys::fs::FA_Write, sys::fs::OF_None);
-    if (code)
-      return createStringError(code, code.message());
-    os.write(bytes.data(), bytes.size());
-    os.close();
-    code = os.error();
-    os.clear_error();
-    return code ? createStringError(code, code.message()) : Error::success();
+    return code ? createStringError(code, code.message()) : writeTo(os, bytes);
   }
   unsigned mode = sys::fs::all_read | sys::fs::owner_write | (isExecutable ? unsigned(sys::fs::all_exe) : 0);
   Expected<sys::fs::TempFile> file = sys::fs::TempFile::create(path + ".tmp-%%%%%%", mode);
   if (!file)
     return file.takeError();
   raw_fd_ostream os(file->FD, /*shouldClose=*/false);
-  os.write(bytes.data(), bytes.size());
-  os.flush();
-  if (std::error_code code = os.error()) {
-    os.clear_error();
+  if (Error error = writeTo(os, bytes)) {
     consumeError(file->discard());
-    return createStringError(code, code.message());
+    return error;
   }
   return file->keep(path);
 }
