@@ -12,7 +12,7 @@ namespace megacc {
 
 /// Exact integers from static shapes.
 struct OpCost {
-  /// FLOPs of the model (products of matrices and attention), not of the implementation.
+  /// FLOPs of the model (products of matrices and attention), not of the implementation; Size::kLargest where 64 bits cannot hold them.
   int64_t flops = 0;
   int64_t bytesRead = 0;
   int64_t bytesWritten = 0;

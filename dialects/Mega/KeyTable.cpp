@@ -3,6 +3,8 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
+#include <algorithm>
+
 namespace megacc::mega {
 namespace keys {
 
@@ -55,11 +57,20 @@ const std::vector<KeySpec> *findSettings(llvm::StringRef word) {
   return found == all.end() ? nullptr : &found->keys;
 }
 
+/// Edits from one word to another; two neighbours swapped are one.
+static unsigned getDistance(llvm::StringRef word, llvm::StringRef name, unsigned most) {
+  size_t at = std::mismatch(word.begin(), word.end(), name.begin(), name.end()).first - word.begin();
+  if (word.size() == name.size() && at + 1 < word.size() && word[at] == name[at + 1] && word[at + 1] == name[at] &&
+      word.drop_front(at + 2) == name.drop_front(at + 2))
+    return 1;
+  return word.edit_distance(name, true, most);
+}
+
 std::string suggest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> names) {
   std::string best;
   unsigned distance = 4;
   for (llvm::StringRef name : names)
-    if (unsigned d = word.edit_distance(name, true, distance); d < distance)
+    if (unsigned d = getDistance(word, name, distance); d < distance)
       best = name.str(), distance = d;
   return best.empty() ? "known: " + llvm::join(names, ", ") : "did you mean '" + best + "'?";
 }

@@ -11,6 +11,9 @@ namespace {
 
 using Locations = SmallVector<Location>;
 
+/// A table of settings has tables of its own, not many: each is a call of the parser inside another.
+constexpr size_t kMostTablesInside = 16;
+
 ParseResult parseKeys(AsmParser &parser, StringRef prefix, SmallVectorImpl<NamedAttribute> &keys, Locations *locations,
                       bool (*atEnd)(AsmParser &));
 
@@ -71,6 +74,8 @@ ParseResult parseKeys(AsmParser &parser, StringRef prefix, SmallVectorImpl<Named
                       bool (*atEnd)(AsmParser &)) {
   if (atEnd(parser))
     return success();
+  if (prefix.count('.') >= kMostTablesInside)
+    return parser.emitError(parser.getCurrentLocation(), "more than ") << kMostTablesInside << " tables inside each other";
   do {
     SMLoc begin = parser.getCurrentLocation();
     std::string name;

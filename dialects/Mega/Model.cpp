@@ -1,11 +1,14 @@
 // Reads and checks a declaration. Every rule has an id (mega.<thing>.c<n>), repeated in the negative tests.
 #include "dialects/Mega/Model.h"
 #include "dialects/Mega/Mega.h"
+#include "dialects/Mega/Parameters.h"
 #include "dialects/Mega/Pattern.h"
 #include "dialects/Mega/Spec.h"
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/StringExtras.h"
+
+#include <set>
 
 using namespace mlir;
 
@@ -29,6 +32,7 @@ public:
 
   FailureOr<std::vector<Model>> run() {
     std::vector<Model> models;
+    checkPlaces();
     for (auto op : module.getOps<ModelOp>()) {
       for (const Model &earlier : models)
         if (earlier.name == op.getSymbol()) // mega.model.c1
@@ -39,6 +43,10 @@ public:
       error(module.getLoc()) << "there is no mega.model here; fix: declare one";
     for (auto op : module.getOps<TrainOp>())
       readTrain(op, models);
+    if (failed) // sizes of a wrong declaration say nothing
+      return failure();
+    for (auto [op, model] : llvm::zip_equal(module.getOps<ModelOp>(), models))
+      checkSizes(op, model);
     if (failed)
       return failure();
     return models;
@@ -48,6 +56,18 @@ private:
   InFlightDiagnostic error(Location location) {
     failed = true;
     return emitError(location);
+  }
+
+  /// What stands where it is not read.
+  void checkPlaces() {
+    module.walk([&](Operation *op) {
+      bool isInModel = isa_and_nonnull<ModelOp>(op->getParentOp());
+      if (isa<PatternOp, FamilyOp, PlaceOp>(op) && !isInModel) // mega.module.c1
+        error(opLocation(op)) << "'" << op->getName() << "' stands outside of a mega.model; fix: move it into the braces of one";
+      else if (isa<ModelOp, TrainOp>(op) && op->getParentOp() != module) // mega.module.c2
+        error(opLocation(op)) << "'" << op->getName() << "' stands inside of " << (isInModel ? "a mega.model" : "another operation")
+                              << "; fix: move it out, beside the models";
+    });
   }
 
   /// At a key, at the op itself for the empty one.
@@ -262,7 +282,7 @@ private:
     };
     Pattern pattern = expandPattern(op.getText(), op.getDepth());
     for (const PatternError &mistake : pattern.errors) // mega.pattern.c2
-      error(op.getDepth() < 1 || op.getDepth() > 1 << 20 ? keyLocation(op, "depth") : at(mistake.position)) << mistake.message;
+      error(op.getDepth() < 1 || op.getDepth() > most_blocks ? keyLocation(op, "depth") : at(mistake.position)) << mistake.message;
     model.stage_cuts = pattern.stage_cuts;
     std::map<char, int64_t> ranks;
     std::string unbound;
@@ -408,7 +428,32 @@ private:
       if (schedule->second.second.has("final"))
         train.final_lr = schedule->second.second.getFloat("final");
     }
+    if (int64_t tokens = train.micro_batch * model->sequence; !failed && tokens > largestSize) // mega.train.c4
+      error(keyLocation(op, "micro_batch")) << "a micro-batch has micro_batch = " << train.micro_batch
+                                            << " times sequence = " << model->sequence << " = " << tokens << " tokens, it must be at most "
+                                            << largestSize << "; fix: a smaller micro_batch, and accumulate";
     model->train = train;
+  }
+
+  /// No tensor, and no sum of the parameters' bytes, that a later product could wrap.
+  void checkSizes(ModelOp op, const Model &model) {
+    std::set<std::vector<int64_t>> reported; // blocks of a letter repeat their shapes
+    Size total = 0;
+    for (const Parameter &parameter : parameters(model)) {
+      total = total + parameter.elements();
+      if (parameter.elements() <= kMostElements || !reported.insert(parameter.shape).second)
+        continue;
+      auto diagnostic = error(opLocation(op)) << "parameter \"" << parameter.name << "\" is "; // mega.model.c3
+      llvm::interleave(parameter.shape, [&](int64_t size) { diagnostic << sizeText(size); }, [&] { diagnostic << " x "; });
+      diagnostic << ", a tensor has at most " << kMostElements << " elements; fix: smaller sizes";
+    }
+    if (constexpr int64_t most = kMostBytes / 16; !failed && total.get() > most) // mega.model.c4
+      error(opLocation(op)) << "the parameters have " << sizeText(total.get()) << " elements, a model has at most " << most
+                            << "; fix: smaller sizes or fewer blocks";
+  }
+
+  static std::string sizeText(int64_t size) {
+    return size == Size::kLargest ? "more than " + std::to_string(Size::kLargest - 1) : std::to_string(size);
   }
 
   ModuleOp module;

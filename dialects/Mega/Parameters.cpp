@@ -6,10 +6,10 @@
 namespace megacc::mega {
 
 int64_t Parameter::elements() const {
-  int64_t count = 1;
+  Size count = 1;
   for (int64_t size : shape)
-    count *= size;
-  return count;
+    count = count * size;
+  return count.get();
 }
 
 void ParameterList::setScope(std::string prefix, int64_t block) {
@@ -17,17 +17,20 @@ void ParameterList::setScope(std::string prefix, int64_t block) {
   slot = block;
 }
 
-Parameter &ParameterList::add(const std::string &name, std::vector<int64_t> shape, std::string initializer, double a) {
+Parameter &ParameterList::add(const std::string &name, std::vector<Size> shape, std::string initializer, double a) {
   bool decays = shape.size() > 1;
-  all.push_back({scope + name, std::move(shape), std::move(initializer), a, false, decays, true, 1.0, slot});
+  std::vector<int64_t> sizes;
+  for (Size size : shape)
+    sizes.push_back(size.get());
+  all.push_back({scope + name, std::move(sizes), std::move(initializer), a, false, decays, true, 1.0, slot});
   return all.back();
 }
 
-Parameter &ParameterList::normal(const std::string &name, std::vector<int64_t> shape, double deviation) {
+Parameter &ParameterList::normal(const std::string &name, std::vector<Size> shape, double deviation) {
   return add(name, std::move(shape), "normal", deviation);
 }
 
-Parameter &ParameterList::constant(const std::string &name, std::vector<int64_t> shape, double value) {
+Parameter &ParameterList::constant(const std::string &name, std::vector<Size> shape, double value) {
   return add(name, std::move(shape), "constant", value);
 }
 

@@ -1,5 +1,6 @@
 // Parameters and forward FLOPs that a declaration implies (conventions sections 2, 3 and 17).
 #pragma once
+#include "dialects/Interfaces/Size.h"
 #include "dialects/Mega/Model.h"
 
 namespace megacc::mega {
@@ -16,7 +17,7 @@ struct Parameter {
   bool trained = true;
   double active_share = 1.0; // of a token's use; top_k / experts for routed experts
   int64_t slot = -1;         // block, or -1
-  int64_t elements() const;
+  int64_t elements() const;  // at most the largest 64-bit number
 };
 
 /// Collects parameters in order. Names are relative to the scope, a prefix such as "blocks.2.mixer.".
@@ -27,9 +28,9 @@ public:
   const Model &getModel() const { return model; }
   void setScope(std::string prefix, int64_t slot);
   /// The returned parameter can be changed until the next one is added.
-  Parameter &add(const std::string &name, std::vector<int64_t> shape, std::string initializer, double a);
-  Parameter &normal(const std::string &name, std::vector<int64_t> shape, double deviation = 0.02);
-  Parameter &constant(const std::string &name, std::vector<int64_t> shape, double value);
+  Parameter &add(const std::string &name, std::vector<Size> shape, std::string initializer, double a);
+  Parameter &normal(const std::string &name, std::vector<Size> shape, double deviation = 0.02);
+  Parameter &constant(const std::string &name, std::vector<Size> shape, double value);
   /// The deviation of the projections back to the residual stream.
   double getDownDeviation() const;
   std::vector<Parameter> take() { return std::move(all); }
@@ -44,7 +45,7 @@ private:
 /// Adds the parameters of one block, its norm and placements among them, under "<name>.".
 void addBlockParameters(ParameterList &list, const std::string &name, const Block &block);
 
-/// All parameters, in the order of the forward pass.
+/// All parameters, in the order of the forward pass. A size that 64 bits cannot hold is the largest number.
 std::vector<Parameter> parameters(const Model &model);
 
 /// Forward FLOPs a token of one block: 2mnk a GEMM, the causal half of attention.

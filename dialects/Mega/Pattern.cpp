@@ -6,8 +6,9 @@
 namespace megacc::mega {
 namespace {
 
-constexpr int64_t most_slots = 1 << 20;
 constexpr int most_groups_inside = 64;
+
+std::string tooManyBlocks() { return "the pattern expands to more than " + std::to_string(most_blocks) + " blocks; fix: fewer repeats"; }
 
 class Parser {
 public:
@@ -25,11 +26,14 @@ public:
   }
 
 private:
-  void error(int64_t position, std::string message) { pattern.errors.push_back({position, std::move(message)}); }
+  void error(int64_t position, std::string message) {
+    pattern.errors.push_back({position, std::move(message)});
+    if (pattern.errors.size() >= (text.size() > 200 ? 1 : 8)) // each prints its line
+      stop();
+  }
 
-  /// The last error: what follows is not read.
-  void stop(int64_t position, std::string message) {
-    error(position, std::move(message));
+  /// What follows is not read.
+  void stop() {
     stopped = true;
     at = text.size();
   }
@@ -39,8 +43,9 @@ private:
     while (at < text.size()) {
       unsigned char c = text[at];
       int64_t here = at;
-      if (int64_t(slots.size()) > most_slots) { // nothing of that size is built any further
-        stop(here, tooManyBlocks());
+      if (int64_t(slots.size()) > most_blocks) { // nothing of that size is built any further
+        error(here, tooManyBlocks());
+        stop();
         break;
       }
       if (c == ')')
@@ -74,7 +79,8 @@ private:
 
   std::vector<PatternSlot> group(int64_t open, int depth) {
     if (depth == most_groups_inside) {
-      stop(open, "more than " + std::to_string(most_groups_inside) + " groups inside each other");
+      error(open, "more than " + std::to_string(most_groups_inside) + " groups inside each other");
+      stop();
       return {};
     }
     std::vector<PatternSlot> body = sequence(depth + 1), repeated;
@@ -90,7 +96,7 @@ private:
     int64_t place = at++, count = number();
     if (count == 0)
       error(place, "a repeat of 0 leaves nothing; fix: repeat at least once or remove the group");
-    if (count * int64_t(body.size()) > most_slots) {
+    if (count * int64_t(body.size()) > most_blocks) {
       error(place, tooManyBlocks());
       return body;
     }
@@ -99,12 +105,10 @@ private:
     return repeated;
   }
 
-  static std::string tooManyBlocks() { return "the pattern expands to more than " + std::to_string(most_slots) + " blocks"; }
-
   int64_t number() {
     int64_t value = 0;
     for (; at < text.size() && std::isdigit(static_cast<unsigned char>(text[at])); ++at)
-      value = std::min<int64_t>(value * 10 + (text[at] - '0'), most_slots + 1);
+      value = std::min<int64_t>(value * 10 + (text[at] - '0'), most_blocks + 1);
     return value;
   }
 
@@ -121,12 +125,14 @@ Pattern expandPattern(std::string_view text, int64_t depth) {
   std::vector<PatternSlot> tile = Parser(text, pattern).parse();
   if (!pattern.errors.empty())
     return pattern;
+  if (int64_t(tile.size()) > most_blocks)
+    pattern.errors.push_back({0, tooManyBlocks()});
   if (tile.empty())
     pattern.errors.push_back({0, "the pattern is empty; fix: write at least one letter"});
   if (depth < 1)
     pattern.errors.push_back({0, "depth is " + std::to_string(depth) + ", a model needs at least 1 block"});
-  else if (depth > most_slots)
-    pattern.errors.push_back({0, "depth is " + std::to_string(depth) + ", a model has at most " + std::to_string(most_slots) + " blocks"});
+  else if (depth > most_blocks)
+    pattern.errors.push_back({0, "depth is " + std::to_string(depth) + ", a model has at most " + std::to_string(most_blocks) + " blocks"});
   else if (!pattern.stage_cuts.empty() && int64_t(tile.size()) != depth)
     pattern.errors.push_back({0, "a pattern with '|' does not tile: it has " + std::to_string(tile.size()) + " blocks, depth is " +
                                      std::to_string(depth) + "; fix: make them equal or remove the bars"});

@@ -7,6 +7,9 @@
 
 namespace megacc::mega {
 
+/// The most blocks of a model: four thousand take a minute to compile.
+constexpr int64_t most_blocks = 4096;
+
 struct PatternError {
   int64_t position; // byte in the text
   std::string message;

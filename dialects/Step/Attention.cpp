@@ -252,18 +252,18 @@ KernelQuery AttentionGradOp::getKernelQuery() {
 }
 
 /// The two products over the causal half: scores and values.
-template <typename Op> static int64_t getAttentionFlops(Op op) {
-  return op.getBatch() * op.getSequence() * op.getSequence() * op.getHeads() * (op.getQkDim() + op.getVDim());
+template <typename Op> static Size getAttentionFlops(Op op) {
+  return Size(op.getBatch()) * op.getSequence() * op.getSequence() * op.getHeads() * (op.getQkDim() + op.getVDim());
 }
 
 OpCost AttentionOp::getCost() {
   OpCost cost = getMemoryCost(*this);
-  cost.flops = getAttentionFlops(*this);
+  cost.flops = getAttentionFlops(*this).get();
   return cost;
 }
 
 OpCost AttentionGradOp::getCost() {
   OpCost cost = getMemoryCost(*this);
-  cost.flops = 2 * getAttentionFlops(*this);
+  cost.flops = (2 * getAttentionFlops(*this)).get();
   return cost;
 }

@@ -164,7 +164,7 @@ static KernelQuery &setProduct(KernelQuery &query, Value input, Value output) {
 
 static OpCost getProductCost(Operation *op, Value input, Value output) {
   OpCost cost = getMemoryCost(op);
-  cost.flops = 2 * getDim(input, 0) * getDim(input, 1) * getDim(output, 1);
+  cost.flops = (Size(2) * getDim(input, 0) * getDim(input, 1) * getDim(output, 1)).get();
   return cost;
 }
 

@@ -337,7 +337,7 @@ static KernelQuery &setGrouped(KernelQuery &query, Value x, Value y, Value offse
 
 static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRows) {
   OpCost cost = getMemoryCost(op);
-  cost.flops = 2 * expectedRows * getDim(x, 1) * getDim(y, 1);
+  cost.flops = (Size(2) * expectedRows * getDim(x, 1) * getDim(y, 1)).get();
   return cost;
 }
 

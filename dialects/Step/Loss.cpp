@@ -108,14 +108,14 @@ ShardingRule LogitsAtOp::getShardingRule() {
 
 static OpCost getHeadCost(Operation *op, int64_t rows, Value weight) {
   OpCost cost = getMemoryCost(op);
-  cost.flops = 2 * rows * megacc::step::getCount(weight);
+  cost.flops = (Size(2) * rows * megacc::step::getCount(weight)).get();
   return cost;
 }
 
 /// The logits, and the two products of their gradient.
 OpCost LinearCrossEntropyOp::getCost() {
   OpCost cost = getHeadCost(*this, getDim(getX(), 0), getWeight());
-  cost.flops *= 3;
+  cost.flops = (3 * Size(cost.flops)).get();
   cost.recomputable = false; // it makes gradients of its own
   return cost;
 }

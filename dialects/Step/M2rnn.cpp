@@ -150,7 +150,7 @@ struct ScanSizes {
       : batch(op.getBatch()), sequence(op.getSequence()), heads(getDim(op.getF(), 1)), key(getDim(op.getQ(), 1)),
         value(getDim(op.getStateWeight(), 2)) {}
 
-  int64_t getFlops() const { return batch * sequence * heads * (2 * key * value * value + 7 * key * value); }
+  Size getFlops() const { return Size(batch) * sequence * heads * (Size(2) * key * value * value + Size(7) * key * value); }
 
   int64_t batch, sequence, heads, key, value;
 };
@@ -245,12 +245,12 @@ KernelQuery M2rnnScanGradOp::getKernelQuery() {
 
 OpCost M2rnnScanOp::getCost() {
   OpCost cost = getMemoryCost(*this);
-  cost.flops = ScanSizes(*this).getFlops();
+  cost.flops = ScanSizes(*this).getFlops().get();
   return cost;
 }
 
 OpCost M2rnnScanGradOp::getCost() {
   OpCost cost = getMemoryCost(*this);
-  cost.flops = 2 * ScanSizes(*this).getFlops();
+  cost.flops = (2 * ScanSizes(*this).getFlops()).get();
   return cost;
 }

@@ -117,8 +117,9 @@ KernelQuery Mamba3ScanGradOp::getKernelQuery() {
 /// Conventions 17: products over the rows of a chunk, and with the state.
 template <typename Op> static OpCost getScanCost(Op op, int64_t times) {
   OpCost cost = getMemoryCost(op);
-  int64_t rank = op.getRank(), state = op.getState(), dim = op.getHeadDim(), rows = op.getChunk() * rank;
-  cost.flops = times * op.getBatch() * op.getSequence() * op.getHeads() * (2 * rank * rows * (state + dim) + 4 * rank * state * dim);
+  Size rank = op.getRank(), state = op.getState(), dim = op.getHeadDim(), rows = rank * op.getChunk();
+  Size head = 2 * rank * rows * (state + dim) + 4 * rank * state * dim;
+  cost.flops = (Size(times) * op.getBatch() * op.getSequence() * op.getHeads() * head).get();
   return cost;
 }
 

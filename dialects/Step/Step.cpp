@@ -86,6 +86,13 @@ int64_t megacc::step::getDim(Value value, unsigned dim) { return cast<RankedTens
 
 int64_t megacc::step::getCount(Value value) { return cast<RankedTensorType>(value.getType()).getNumElements(); }
 
+Size megacc::step::getElements(Type type) {
+  Size elements = 1;
+  for (int64_t size : cast<RankedTensorType>(type).getShape())
+    elements = elements * size;
+  return elements;
+}
+
 int64_t megacc::step::getBytes(Type type) {
   auto tensor = cast<RankedTensorType>(type);
   return tensor.getNumElements() * (tensor.getElementTypeBitWidth() / 8);

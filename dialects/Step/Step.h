@@ -2,6 +2,7 @@
 #ifndef MEGACC_DIALECTS_STEP_STEP_H
 #define MEGACC_DIALECTS_STEP_STEP_H
 
+#include "dialects/Interfaces/Size.h"
 #include "dialects/Interfaces/StepInterfaces.h"
 #include "mlir/Bytecode/BytecodeOpInterface.h"
 #include "mlir/IR/BuiltinAttributes.h"
@@ -59,6 +60,8 @@ constexpr int64_t kParameterAlignment = 128;
 /// Size of a dimension of a tensor value, and its number of elements.
 int64_t getDim(mlir::Value value, unsigned dim);
 int64_t getCount(mlir::Value value);
+/// Elements of a tensor type, the largest number where 64 bits cannot hold them.
+Size getElements(mlir::Type type);
 /// Bytes of a tensor type.
 int64_t getBytes(mlir::Type type);
 /// The f32 tensor of a value's shape: the gradient of a parameter.

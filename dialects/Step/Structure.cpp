@@ -202,7 +202,7 @@ OpCost FusedOp::getCost() {
   for (Operation &op : getBody().front().without_terminator()) {
     auto costs = dyn_cast<CostOpInterface>(op);
     OpCost part = costs ? costs.getCost() : getMemoryCost(&op);
-    cost.flops += part.flops;
+    cost.flops = (Size(cost.flops) + part.flops).get();
     cost.bytesRead += part.bytesRead;
     cost.bytesWritten += part.bytesWritten;
     for (Value operand : op.getOperands())

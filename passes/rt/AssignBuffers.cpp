@@ -1,4 +1,5 @@
 //===- AssignBuffers.cpp - bytes for every value --------------------------===//
+#include "dialects/Interfaces/OpPath.h"
 #include "lib/Lifetimes/Lifetimes.h"
 #include "passes/rt/Passes.h"
 #include "passes/rt/StateLayout.h"
@@ -115,7 +116,8 @@ struct StepAssignBuffers : impl::StepAssignBuffersBase<StepAssignBuffers> {
       return signalPassFailure();
     std::vector<Lifetimes> lifetimes;
     for (step::FuncOp func : funcs)
-      lifetimes.emplace_back(func);
+      if (failed(checkSizes(lifetimes.emplace_back(func))))
+        return signalPassFailure();
     SmallVector<std::pair<step::FuncOp, const Lifetimes *>> pairs;
     std::vector<Packing> packings;
     for (auto [func, lifetime] : llvm::zip(funcs, lifetimes)) {
@@ -150,6 +152,22 @@ private:
         if (!record || !findRecord(record))
           return op.emitOpError("has no 'record'; run step-select-kernels first");
       }
+    return success();
+  }
+
+  /// All buffers of a function side by side, the most a packing can need, are bytes that 64 bits can count.
+  LogicalResult checkSizes(const Lifetimes &lifetimes) {
+    Size sum = 0;
+    for (const BoundLaunch &launch : lifetimes.getLaunches()) {
+      Size bytes = launch.record->getScratch(launch.query);
+      for (Type type : launch.op->getResultTypes())
+        bytes = bytes + getElements(type) * 8;
+      sum = sum + bytes;
+      if (bytes.get() < 0 || sum.get() > kMostBytes)
+        return launch.op->emitOpError("at \"") << getPath(launch.op) << "\" needs " << bytes.get() << " bytes after " << sum.get()
+                                               << " of all launches so far, a function has at most " << kMostBytes
+                                               << "; fix: smaller sizes or a smaller micro_batch";
+    }
     return success();
   }
 

@@ -1,5 +1,6 @@
 //===- BuildReceipt.cpp - what runs in every slot -------------------------===//
 #include "dialects/Interfaces/OpPath.h"
+#include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"
 
 #include "llvm/ADT/MapVector.h"
@@ -46,9 +47,16 @@ struct RtBuildReceipt : impl::RtBuildReceiptBase<RtBuildReceipt> {
         return;
       Row &row = getRow(call.getBlock());
       ++row.launches[call.getKernel()];
-      row.flops += call.getFlops();
-      row.bytes += call.getMovedBytes();
+      row.flops = row.flops + call.getFlops();
+      row.bytes = row.bytes + call.getMovedBytes();
     });
+    for (auto [index, row] : llvm::enumerate(rows))
+      if (row.flops.get() == Size::kLargest || row.bytes.get() == Size::kLargest) {
+        getOperation().emitError("slot ") << (index < slots.size() ? int64_t(index) : -1) << " has more than " << Size::kLargest - 1
+                                          << (row.flops.get() == Size::kLargest ? " FLOPs" : " bytes moved")
+                                          << " a micro-batch; fix: smaller sizes";
+        good = false;
+      }
     if (!good)
       return signalPassFailure();
 
@@ -61,8 +69,8 @@ struct RtBuildReceipt : impl::RtBuildReceiptBase<RtBuildReceipt> {
       else
         entry.set("slot", builder.getI64IntegerAttr(-1));
       entry.set("parameters", builder.getI64IntegerAttr(row.parameters));
-      entry.set("flops", builder.getI64IntegerAttr(row.flops));
-      entry.set("bytes", builder.getI64IntegerAttr(row.bytes));
+      entry.set("flops", builder.getI64IntegerAttr(row.flops.get()));
+      entry.set("bytes", builder.getI64IntegerAttr(row.bytes.get()));
       NamedAttrList launches;
       for (auto &[kernel, count] : row.launches)
         launches.set(kernel, builder.getI64IntegerAttr(count));
@@ -75,7 +83,8 @@ struct RtBuildReceipt : impl::RtBuildReceiptBase<RtBuildReceipt> {
 private:
   struct Row {
     std::map<StringRef, int64_t> launches;
-    int64_t parameters = 0, flops = 0, bytes = 0;
+    int64_t parameters = 0;
+    Size flops = 0, bytes = 0;
   };
 
   /// A launch of a slot carries the slot's path and touches no weight of another slot.

@@ -1,4 +1,5 @@
 //===- CheckMemory.cpp - does the plan fit ---------------------------------===//
+#include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"
 
 using namespace mlir;
@@ -16,20 +17,21 @@ struct RtCheckMemory : impl::RtCheckMemoryBase<RtCheckMemory> {
     auto declared = config ? config.getAs<IntegerAttr>("memory") : IntegerAttr();
     if (!declared || declared.getInt() == 0)
       return;
-    int64_t needed = 0;
+    Size total = 0;
     std::string parts;
     for (auto segment : getOperation().getOps<SegmentOp>()) {
       if (!segment.getBytes())
         continue;
-      needed += segment.getBytes();
+      total = total + segment.getBytes();
       parts += (parts.empty() ? "" : ", ") + (segment.getName() + " " + Twine(segment.getBytes())).str();
       if (segment.getPeak())
         parts += (" (the peak is in @" + *segment.getPeak() + ")").str();
     }
+    int64_t needed = total.get();
     if (needed <= declared.getInt())
       return;
     emitError(UnknownLoc::get(&getContext())) << "the step needs " << needed << " bytes, memory allows " << declared.getInt() << ": "
-                                              << parts << "; fix: memory = \"" << (needed + (1 << 20) - 1) / (1 << 20)
+                                              << parts << "; fix: memory = \"" << llvm::divideCeil(needed, int64_t(1) << 20)
                                               << "MiB\", or a smaller micro_batch";
     signalPassFailure();
   }

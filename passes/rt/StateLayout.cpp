@@ -26,8 +26,8 @@ LogicalResult StateLayout::run(ArrayRef<std::pair<step::FuncOp, const Lifetimes 
   for (auto [func, lifetimes] : funcs)
     for (const BoundLaunch &launch : lifetimes->getLaunches())
       for (const LaunchOperand &operand : launch.query.operands)
-        if (operand.kind == LaunchOperand::Kind::Output)
-          addOutput(launch.op, func, operand);
+        if (operand.kind == LaunchOperand::Kind::Output && failed(addOutput(launch.op, func, operand)))
+          return failure();
   return success();
 }
 
@@ -100,11 +100,14 @@ RangeAttr StateLayout::find(Operation *op, const LaunchOperand &operand) {
 
 //===- io and constants ---------------------------------------------------===//
 
-RangeAttr StateLayout::addPlace(RankedTensorType type, step::FuncOp func) {
+FailureOr<RangeAttr> StateLayout::addPlace(Operation *op, RankedTensorType type, step::FuncOp func) {
   int64_t &io = sizes[MG_IO];
   io = llvm::alignTo(io, kAlignment);
   int64_t stride = llvm::alignTo(getBytes(type), kAlignment), micro_batches = getConfigInteger(module, "accumulate", 1);
   bool repeats = func.getSymName() == "micro_batch";
+  if (Size end = Size(stride) * (repeats ? micro_batches : 1) + io; end.get() > kMostBytes)
+    return op->emitOpError("needs ") << (repeats ? micro_batches : 1) << " times " << stride << " bytes after " << io
+                                     << " others in io, at most " << kMostBytes << "; fix: a smaller accumulate or micro_batch";
   RangeAttr range = getRange(MG_IO, io, getBytes(type), getMgType(type.getElementType()), repeats ? stride : 0);
   io += stride * (repeats ? micro_batches : 1);
   return range;
@@ -118,8 +121,11 @@ LogicalResult StateLayout::addInput(step::InputOp input, step::FuncOp func) {
     return input.emitOpError("\"") << input.getName() << "\" has " << getBytes(type) << " bytes here and " << known.getBytes()
                                    << " elsewhere";
   }
-  RangeAttr range = inputs[input.getName()] = addPlace(type, func);
-  rt::InputOp::create(builder, input.getLoc(), input.getNameAttr(), TypeAttr::get(type), range);
+  FailureOr<RangeAttr> range = addPlace(input, type, func);
+  if (failed(range))
+    return failure();
+  inputs[input.getName()] = *range;
+  rt::InputOp::create(builder, input.getLoc(), input.getNameAttr(), TypeAttr::get(type), *range);
   return success();
 }
 
@@ -138,13 +144,17 @@ LogicalResult StateLayout::addMetric(Operation *op, const LaunchOperand &operand
   return success();
 }
 
-void StateLayout::addOutput(Operation *op, step::FuncOp func, const LaunchOperand &operand) {
+LogicalResult StateLayout::addOutput(Operation *op, step::FuncOp func, const LaunchOperand &operand) {
   if (outputs.count(operand.state))
-    return;
-  RangeAttr range = outputs[operand.state] = addPlace(operand.type, func);
+    return success();
+  FailureOr<RangeAttr> range = addPlace(op, operand.type, func);
+  if (failed(range))
+    return failure();
+  outputs[operand.state] = *range;
   auto output = cast<step::OutputOp>(op);
   auto shown = RankedTensorType::get(output.getShape().value_or(operand.type.getShape()), operand.type.getElementType());
-  rt::OutputOp::create(builder, op->getLoc(), output.getNameAttr(), func.getSymNameAttr(), TypeAttr::get(shown), range);
+  rt::OutputOp::create(builder, op->getLoc(), output.getNameAttr(), func.getSymNameAttr(), TypeAttr::get(shown), *range);
+  return success();
 }
 
 RangeAttr StateLayout::addTable(Location loc, ArrayRef<int64_t> values) {

@@ -45,9 +45,9 @@ private:
   void addParameters();
   mlir::LogicalResult addInput(step::InputOp input, step::FuncOp func);
   mlir::LogicalResult addMetric(mlir::Operation *op, const LaunchOperand &operand);
-  void addOutput(mlir::Operation *op, step::FuncOp func, const LaunchOperand &operand);
+  mlir::LogicalResult addOutput(mlir::Operation *op, step::FuncOp func, const LaunchOperand &operand);
   /// A place in io, one a micro-batch for @micro_batch.
-  RangeAttr addPlace(mlir::RankedTensorType type, step::FuncOp func);
+  mlir::FailureOr<RangeAttr> addPlace(mlir::Operation *op, mlir::RankedTensorType type, step::FuncOp func);
   RangeAttr getStateRange(const Span &span, LaunchOperand::Kind kind) const;
 
   mlir::ModuleOp module;

@@ -1,7 +1,10 @@
 //===- CheckGlobal.cpp - what later phases rely on ------------------------===//
 #include "passes/train/Passes.h"
 
+#include "dialects/Interfaces/OpPath.h"
+
 #include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
 
@@ -23,6 +26,7 @@ struct StepCheckGlobal : impl::StepCheckGlobalBase<StepCheckGlobal> {
       good = false;
     }
     good &= checkGradients();
+    good &= checkSizes();
     markAllAnalysesPreserved();
     if (!good)
       signalPassFailure();
@@ -43,6 +47,31 @@ private:
       }
       backward |= getPhase(&op) == Phase::backward;
     }
+    return good;
+  }
+
+  /// No tensor has so many elements, and no op so many FLOPs, that a later sum or product could wrap.
+  bool checkSizes() {
+    bool good = true;
+    llvm::DenseSet<Type> reported; // blocks of a letter repeat their types
+    getOperation().walk([&](Operation *op) {
+      for (Type type : op->getResultTypes())
+        if (isa<RankedTensorType>(type) && getElements(type).get() > kMostElements) {
+          good = false;
+          if (reported.insert(type).second)
+            op->emitOpError("makes ") << type << " at \"" << getPath(op) << "\", a tensor has at most " << kMostElements
+                                      << " elements; fix: smaller sizes or a smaller micro_batch";
+        }
+    });
+    if (!good) // what follows from such tensors says nothing
+      return false;
+    getOperation().walk([&](CostOpInterface op) {
+      if (op.getCost().flops != Size::kLargest)
+        return;
+      op->emitOpError("at \"") << getPath(op) << "\" takes more than " << Size::kLargest - 1
+                               << " FLOPs; fix: smaller sizes or a smaller micro_batch";
+      good = false;
+    });
     return good;
   }
 

@@ -190,7 +190,9 @@ private:
     if (forward.isTraining())
       forward.watch(stream.source);
     Value hidden = forward.rmsNorm(stream.values.front(), "final_norm");
-    return {x, hidden, forward.input("targets", {forward.getBatch(), forward.getSequence()})};
+    Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
+    forward.getDocuments(); // where no block looks at them the host does: it ignores targets across documents
+    return {x, hidden, targets};
   }
 
   void addOutput(ForwardBuilder &forward, StringRef name, Value value, ArrayRef<int64_t> shape) {

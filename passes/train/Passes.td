@@ -43,8 +43,9 @@ def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
 def StepCheckGlobal : Pass<"step-check-global", "::mlir::ModuleOp"> {
   let summary = "checks what later phases rely on";
   let description = [{
-    The three functions exist; every op in them has a block and a phase; every tensor has a static shape; every trained parameter is
-    accumulated, only its first accumulation overwrites, and no other parameter is; no op of the forward stands after the backward. Changes nothing.
+    The three functions exist; every op in them has a block and a phase; every tensor has a static shape of at most 2^40 elements, and the FLOPs
+    of every op fit into 64 bits; every trained parameter is accumulated, only its first accumulation overwrites, and no other parameter is; no
+    op of the forward stands after the backward. Changes nothing.
   }];
 }
 

@@ -28,7 +28,7 @@ declares other-model 's/of @dense_tiny/of @dense_tony/' 'dense_tony'
 declares eps-zero 's/lr = [0-9.e-]+/&, eps = 0.0/' "'eps' is 0.*fix: at least"
 declares infinite-rate 's/lr = [0-9.e-]+/lr = 1.0e+300/' "'lr' of 'adamw' must not be negative or above 3.4e38"
 declares deep-pattern "s/\"AF\"/\"$(printf '(%.0s' {1..20000})AF\"/" 'more than 64 groups inside each other'
-declares huge-pattern "s/\"AF\"/\"$(for i in {1..400}; do printf '(A)x1048576'; done)\"/" 'the pattern expands to more than 1048576 blocks'
+declares huge-pattern "s/\"AF\"/\"$(for i in {1..400}; do printf '(A)x1048576'; done)\"/" 'the pattern expands to more than 4096 blocks'
 refuses no-such-model "$work/none" '--model nope: .* declares @dense_tiny' "$bin/megacc" "$models/dense-tiny.mlir" --model nope --emit=plan
 declares unsupported 's/"F" = mlp<.*>/"F" = concept<heads = 4>/' 'concept is not supported yet'
 

@@ -22,7 +22,7 @@ void complete(KeyValues &keys, const Model &, ErrorAt error) {
 }
 
 void addParameters(ParameterList &list, const KeyValues &keys) {
-  int64_t hidden = list.getModel().hidden, dim = keys.getInt("head_dim"), heads = keys.getInt("heads");
+  Size hidden = list.getModel().hidden, dim = keys.getInt("head_dim"), heads = keys.getInt("heads");
   list.normal("qkv_proj.weight", {(heads + 2 * keys.getInt("kv_heads")) * dim, hidden});
   list.normal("out_proj.weight", {hidden, heads * dim}, list.getDownDeviation());
 }

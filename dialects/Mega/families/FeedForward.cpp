@@ -4,10 +4,10 @@ namespace megacc::mega {
 
 int64_t upMatrices(const std::string &activation) { return activation == "swiglu" ? 2 : 1; }
 
-void addFeedForward(ParameterList &list, const std::string &prefix, int64_t width, const std::string &activation,
-                    const std::vector<int64_t> &experts, double active_share) {
+void addFeedForward(ParameterList &list, const std::string &prefix, Size width, const std::string &activation,
+                    const std::vector<Size> &experts, double active_share) {
   int64_t hidden = list.getModel().hidden;
-  std::vector<int64_t> up = experts, down = experts;
+  std::vector<Size> up = experts, down = experts;
   up.insert(up.end(), {width * upMatrices(activation), hidden});
   down.insert(down.end(), {hidden, width});
   list.normal(prefix + "up.weight", up).active_share = active_share;

@@ -8,7 +8,7 @@ namespace megacc::mega {
 int64_t upMatrices(const std::string &activation);
 
 /// <prefix>up.weight [experts..., width * upMatrices, hidden] and <prefix>down.weight [experts..., hidden, width].
-void addFeedForward(ParameterList &list, const std::string &prefix, int64_t width, const std::string &activation,
-                    const std::vector<int64_t> &experts = {}, double active_share = 1.0);
+void addFeedForward(ParameterList &list, const std::string &prefix, Size width, const std::string &activation,
+                    const std::vector<Size> &experts = {}, double active_share = 1.0);
 
 } // namespace megacc::mega

@@ -15,14 +15,14 @@ void complete(KeyValues &keys, const Model &model, ErrorAt error) {
 }
 
 void addParameters(ParameterList &list, const KeyValues &keys) {
-  int64_t hidden = list.getModel().hidden, heads = keys.getInt("heads"), value = keys.getInt("value"), width = keys.getInt("conv");
-  int64_t channels = 2 * keys.getInt("key") + heads * value;
+  Size hidden = list.getModel().hidden, heads = keys.getInt("heads"), value = keys.getInt("value"), width = keys.getInt("conv");
+  Size channels = 2 * keys.getInt("key") + heads * value;
   list.normal("in_proj.weight", {channels + heads + heads * value, hidden});
-  list.add("conv.weight", {channels, width}, "uniform", 1 / std::sqrt(double(width)));
+  list.add("conv.weight", {channels, width}, "uniform", 1 / std::sqrt(double(width.get())));
   list.constant("conv.bias", {channels}, 0);
   list.add("A_log", {heads}, "a_log", 0).fp32 = true;
   list.add("dt_bias", {heads}, "dt_bias", 0).fp32 = true;
-  list.add("state_weight", {heads, value, value}, "identity", double(value));
+  list.add("state_weight", {heads, value, value}, "identity", double(value.get()));
   list.constant("D", {heads, value}, 1).decays = false;
   list.constant("norm.weight", {heads * value}, 1);
   list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation());

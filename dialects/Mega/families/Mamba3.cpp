@@ -34,10 +34,10 @@ void complete(KeyValues &keys, const Model &model, ErrorAt error) {
 }
 
 void addParameters(ParameterList &list, const KeyValues &keys) {
-  int64_t inner = keys.getInt("inner"), heads = keys.getInt("heads"), rank = keys.getInt("rank"), dim = keys.getInt("head_dim");
-  int64_t state = keys.getInt("state"), hidden = list.getModel().hidden;
-  list.add("in_proj.weight", {2 * inner + 2 * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles"), hidden}, "uniform",
-           1 / std::sqrt(double(hidden)));
+  Size inner = keys.getInt("inner"), heads = keys.getInt("heads"), rank = keys.getInt("rank"), dim = keys.getInt("head_dim");
+  Size state = keys.getInt("state"), hidden = list.getModel().hidden;
+  list.add("in_proj.weight", {2 * inner + Size(2) * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles"), hidden},
+           "uniform", 1 / std::sqrt(double(hidden.get())));
   list.add("dt_bias", {heads}, "dt_bias", 0).fp32 = true;
   list.constant("D", {heads}, 1).fp32 = true;
   list.constant("B_bias", {heads, rank, state}, 1).fp32 = true;
@@ -45,13 +45,13 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   list.constant("B_norm.weight", {state}, 1);
   list.constant("C_norm.weight", {state}, 1);
   if (keys.getText("variant") == "mimo") {
-    list.constant("mimo_x", {heads, rank, dim}, 1.0 / rank).fp32 = true;
+    list.constant("mimo_x", {heads, rank, dim}, 1.0 / double(rank.get())).fp32 = true;
     list.constant("mimo_z", {heads, rank, dim}, 1).fp32 = true;
-    list.constant("mimo_o", {heads, rank, dim}, 1.0 / rank).fp32 = true;
+    list.constant("mimo_o", {heads, rank, dim}, 1.0 / double(rank.get())).fp32 = true;
   }
   if (keys.getBool("out_norm"))
     list.constant("norm.weight", {inner}, 1);
-  list.add("out_proj.weight", {hidden, inner}, "uniform", 1 / std::sqrt(double(inner) * list.getModel().depth));
+  list.add("out_proj.weight", {hidden, inner}, "uniform", 1 / std::sqrt(double(inner.get()) * list.getModel().depth));
 }
 
 double flops(const Model &model, const KeyValues &keys) {

@@ -12,8 +12,8 @@ void complete(KeyValues &keys, const Model &, ErrorAt error) {
 }
 
 void addParameters(ParameterList &list, const KeyValues &keys) {
-  int64_t hidden = list.getModel().hidden, heads = keys.getInt("heads"), q_rank = keys.getInt("q_rank"), kv_rank = keys.getInt("kv_rank");
-  int64_t nope = keys.getInt("nope"), rope = keys.getInt("rope"), value = keys.getInt("value");
+  Size hidden = list.getModel().hidden, heads = keys.getInt("heads"), q_rank = keys.getInt("q_rank"), kv_rank = keys.getInt("kv_rank");
+  Size nope = keys.getInt("nope"), rope = keys.getInt("rope"), value = keys.getInt("value");
   list.normal("q_down.weight", {q_rank, hidden});
   list.constant("q_norm.weight", {q_rank}, 1);
   list.normal("q_up.weight", {heads * (nope + rope), q_rank});

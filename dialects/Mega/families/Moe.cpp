@@ -21,6 +21,9 @@ void complete(KeyValues &keys, const Model &, ErrorAt error) {
     error("top_k") << "top_k = " << keys.getInt("top_k") << " exceeds experts = " << keys.getInt("experts") << "; fix: pick at most all";
   if (double density = keys.getFloat("density"); keys.has("density") && !(density > 0 && density <= 1)) // mega.moe.c2
     error("density") << "density = " << density << " is outside (0, 1]";
+  else if (double rows = keys.getInt("experts") / density; rows > largestSize) // mega.moe.c4
+    error("density") << "experts = " << keys.getInt("experts") << " with density = " << density << " are " << rows
+                     << " experts and null experts, at most " << largestSize << "; fix: a larger density";
   if (keys.getBool("shared_gate") && keys.has("shared") && !keys.getInt("shared")) // mega.moe.c3
     error("shared_gate") << "shared_gate needs a shared expert, shared = 0; fix: give its width";
 }

@@ -16,7 +16,7 @@ bool ownsIndexer(const Feature &feature) { return feature.order % feature.keys.g
 void addParameters(ParameterList &list, const Block &block, const Feature &feature) {
   if (!ownsIndexer(feature))
     return;
-  int64_t heads = feature.keys.getInt("heads"), dim = feature.keys.getInt("dim"), hidden = list.getModel().hidden;
+  Size heads = feature.keys.getInt("heads"), dim = feature.keys.getInt("dim"), hidden = list.getModel().hidden;
   list.normal("indexer.q_up.weight", {heads * dim, block.keys.getInt("q_rank")});
   list.normal("indexer.k_proj.weight", {dim, hidden});
   list.constant("indexer.k_norm.weight", {dim}, 1);

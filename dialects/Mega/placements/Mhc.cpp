@@ -5,9 +5,9 @@ namespace megacc::mega {
 namespace {
 
 void addParameters(ParameterList &list, const Block &, const Feature &feature) {
-  int64_t streams = feature.keys.getInt("streams"), rows = 2 * streams + streams * streams;
+  Size streams = feature.keys.getInt("streams"), rows = 2 * streams + streams * streams;
   list.constant("mhc.proj.weight", {rows, streams * list.getModel().hidden}, 0);
-  list.add("mhc.bias", {rows}, "mhc", double(feature.order % streams)).fp32 = true;
+  list.add("mhc.bias", {rows}, "mhc", double(feature.order % streams.get())).fp32 = true;
 }
 
 double flops(const Model &model, const Block &, const Feature &feature, double flops) {

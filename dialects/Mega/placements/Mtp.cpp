@@ -50,10 +50,11 @@ double flops(const Model &model, const KeyValues &keys) {
 } // namespace
 
 PlacementSpec mtpPlacement() {
+  KeySpec depth = keys::integer("depth", 1);
+  depth.most = 64; // each depth is a block and a head of its own
   return {.word = "mtp",
           .role = Role::objective,
-          .keys = {keys::integer("depth", 1), keys::derived("width"), keys::activation(), keys::number("weight", 0.1),
-                   keys::text("block", "A")},
+          .keys = {depth, keys::derived("width"), keys::activation(), keys::number("weight", 0.1), keys::text("block", "A")},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,

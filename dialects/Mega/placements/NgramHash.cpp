@@ -23,11 +23,26 @@ std::vector<int64_t> ngramSizes(const KeyValues &keys) {
 
 namespace {
 
+/// The most tables: a prime is looked for each.
+constexpr int64_t kMostTables = 1024;
+
+void complete(KeyValues &keys, const Model &, const KeyValues &, ErrorAt error) {
+  if (!keys.hasAll({"orders", "heads", "rows"}))
+    return;
+  int64_t orders = keys.getInts("orders").size(), heads = keys.getInt("heads"), rows = keys.getInt("rows");
+  if (orders * heads > kMostTables) // mega.ngram_hash.c1
+    error("heads") << orders << " orders times heads = " << heads << " are " << orders * heads << " tables, at most " << kMostTables
+                   << "; fix: fewer heads";
+  else if (orders * heads * rows > largestSize) // mega.ngram_hash.c2
+    error("rows") << orders * heads << " tables of rows = " << rows << " are " << orders * heads * rows << " rows, at most " << largestSize
+                  << "; fix: at most " << largestSize / (orders * heads) << " rows";
+}
+
 void addParameters(ParameterList &list, const KeyValues &keys) {
   std::vector<int64_t> sizes = ngramSizes(keys);
   list.setScope("ngram_hash.", -1);
   list.normal("table.weight", {std::accumulate(sizes.begin(), sizes.end(), int64_t(0)), keys.getInt("dim")});
-  list.constant("proj.weight", {list.getModel().hidden, int64_t(sizes.size()) * keys.getInt("dim")}, 0);
+  list.constant("proj.weight", {list.getModel().hidden, Size(sizes.size()) * keys.getInt("dim")}, 0);
 }
 
 double flops(const Model &model, const KeyValues &keys) {
@@ -37,10 +52,12 @@ double flops(const Model &model, const KeyValues &keys) {
 } // namespace
 
 PlacementSpec ngramHashPlacement() {
+  KeySpec orders = keys::list("orders", {2, 3});
+  orders.most = 1024; // a table has a multiplier for each token of the longest
   return {.word = "ngram_hash",
           .role = Role::input,
-          .keys = {keys::list("orders", {2, 3}), keys::integer("heads", 8), keys::integer("rows", 500000), keys::integer("dim", 16),
-                   keys::seed()},
+          .keys = {orders, keys::integer("heads", 8), keys::integer("rows", 500000), keys::integer("dim", 16), keys::seed()},
+          .complete = complete,
           .addParameters = addParameters,
           .flops = flops};
 }

@@ -15,37 +15,45 @@ struct Component {
 };
 constexpr Component kComponents[] = {{"structure", 9}, {"dep_level", 16}, {"ast_depth", 64}, {"sibling_index", 64}, {"ast_node_type", 256}};
 
+/// The components asked for, as written but for blanks: "core" are the first two, "all" every one.
+llvm::SmallVector<llvm::StringRef> getNames(const KeyValues &keys) {
+  llvm::SmallVector<llvm::StringRef> names;
+  llvm::StringRef text = llvm::StringRef(keys.getText("components")).trim();
+  if (text == "core" || text == "all") {
+    for (const Component &component : llvm::ArrayRef(kComponents).take_front(text == "core" ? 2 : std::size(kComponents)))
+      names.push_back(component.name);
+    return names;
+  }
+  text.split(names, ',');
+  for (llvm::StringRef &name : names)
+    name = name.trim();
+  return names;
+}
+
 void check(const KeyValues &keys, const Model &, ErrorAt error) {
   if (!keys.has("components"))
     return;
-  llvm::SmallVector<llvm::StringRef> known, parts;
+  llvm::SmallVector<llvm::StringRef> known, parts = getNames(keys);
   for (const Component &component : kComponents)
     known.push_back(component.name);
-  llvm::StringRef text = keys.getText("components");
-  if (text != "core" && text != "all")
-    text.split(parts, ',');
   for (auto [index, part] : llvm::enumerate(parts)) {
-    if (!llvm::is_contained(known, part.trim())) // mega.structure.c1
-      error("components") << "there is no component '" << part << "'; " << suggest(part.trim(), known);
+    if (!llvm::is_contained(known, part)) // mega.structure.c1
+      error("components") << "there is no component '" << part << "'; " << suggest(part, known);
     else if (llvm::is_contained(llvm::ArrayRef(parts).take_front(index), part)) // mega.structure.c2
       error("components") << "component '" << part << "' is given twice; fix: remove one";
   }
-  size_t count = text == "core" ? 2 : text == "all" ? 5 : parts.size(), sizes = keys.getInts("sizes").size();
+  size_t count = parts.size(), sizes = keys.getInts("sizes").size();
   if (sizes > count) // mega.structure.c3
     error("sizes") << sizes << " sizes for " << count << " components; fix: give at most " << count;
 }
 
 /// Rows of the table of each component in use.
 std::vector<int64_t> getSizes(const KeyValues &keys) {
-  llvm::StringRef wanted = keys.getText("components");
-  if (wanted == "core")
-    wanted = "structure,dep_level";
-  llvm::SmallVector<llvm::StringRef> names;
-  wanted.split(names, ',');
+  llvm::SmallVector<llvm::StringRef> names = getNames(keys);
   std::vector<int64_t> sizes;
   const std::vector<int64_t> &given = keys.getInts("sizes");
   for (const Component &component : kComponents)
-    if (wanted == "all" || llvm::is_contained(names, component.name))
+    if (llvm::is_contained(names, component.name))
       sizes.push_back(sizes.size() < given.size() ? given[sizes.size()] : component.size);
   return sizes;
 }

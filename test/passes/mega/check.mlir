@@ -158,7 +158,7 @@ mega.train @step of @conflicts {
 // -----
 
 mega.model @deep hidden 48 vocab 64 sequence 24 {
-  // expected-error @+1 {{depth is 9000000000000, a model has at most 1048576 blocks}}
+  // expected-error @+1 {{depth is 9000000000000, a model has at most 4096 blocks}}
   mega.pattern "F" depth 9000000000000
   mega.family "F" = mlp<width = 8>
 }

@@ -68,3 +68,19 @@ module {
   step.func @evaluate {
   }
 }
+
+// -----
+
+// A tensor, and the FLOPs of an op, that 64 bits do not count.
+module {
+  step.func @micro_batch {
+    // expected-error @unknown {{makes 'tensor<1048576x1048577xf32>' at "head", a tensor has at most 1099511627776 elements; fix: smaller sizes or a smaller micro_batch}}
+    %x = step.zero {block = -1 : i64, phase = #step.phase<forward>} : tensor<1048576x1048577xf32> loc("head")
+    // expected-error @+1 {{makes 'tensor<4294967296x4294967296xf32>'}}
+    %y = step.zero {block = -1 : i64, phase = #step.phase<forward>} : tensor<4294967296x4294967296xf32>
+  }
+  step.func @update {
+  }
+  step.func @evaluate {
+  }
+}
