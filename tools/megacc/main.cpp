@@ -13,11 +13,17 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/CommandLine.h"
+#include "llvm/Support/ErrorHandling.h"
 #include "llvm/Support/Path.h"
+#include "llvm/Support/Signals.h"
 #include "llvm/Support/SourceMgr.h"
+
+#include <new>
+#include <unistd.h>
 
 using namespace mlir;
 
@@ -63,15 +69,10 @@ OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::St
   return succeeded(lowered) ? std::move(copy) : OwningOpRef<ModuleOp>();
 }
 
-/// Fails where --model names no model of the file.
-LogicalResult printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os) {
-  bool isFound = options.step.model.empty();
-  std::string names;
+void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os) {
   for (const megacc::mega::Model &model : megacc::mega::readStacks(module)) {
-    names += (names.empty() ? "@" : ", @") + model.name;
     if (!options.step.model.empty() && options.step.model != model.name)
       continue;
-    isFound = true;
     if (options.emit == kStack) {
       megacc::printStack(model, os);
       continue;
@@ -82,9 +83,18 @@ LogicalResult printReports(ModuleOp module, const Options &options, llvm::raw_os
     for (const std::string &reason : reasons)
       os << "not planned: " << reason << "\n";
   }
-  if (!isFound)
-    llvm::errs() << "error: --model " << options.step.model << ": " << options.input << " declares " << names << "\n";
-  return success(isFound);
+}
+
+/// Fails where --model names no model of the file.
+LogicalResult checkModel(ModuleOp module, const Options &options) {
+  SmallVector<std::string> names;
+  for (auto model : module.getOps<megacc::mega::ModelOp>())
+    names.push_back("@" + model.getSymbol().str());
+  if (options.step.model.empty() || llvm::is_contained(names, "@" + options.step.model))
+    return success();
+  llvm::errs() << "error: --model " << options.step.model << ": " << options.input << " declares "
+               << (names.empty() ? "no model" : llvm::join(names, ", ")) << "\n";
+  return failure();
 }
 
 /// What the command line changes in the declaration stands in it before the first pass, so every dump shows it.
@@ -110,8 +120,7 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
   if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)))
     return failure();
   if (options.emit == kStack || options.emit == kPlan) {
-    if (failed(printReports(module, options, os)))
-      return failure();
+    printReports(module, options, os);
     return bytes;
   }
   LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
@@ -155,21 +164,73 @@ std::string getDefaultOutput(const Options &options) {
   return (llvm::sys::path::stem(options.input) + (options.emit == kObj ? ".o" : ".so")).str();
 }
 
+/// Reads the declaration without a byte-order mark; null after an error.
+std::unique_ptr<llvm::MemoryBuffer> readDeclaration(const std::string &path) {
+  std::string message;
+  std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(path, &message);
+  if (!buffer) {
+    llvm::errs() << "error: " << message << "\n";
+    return nullptr;
+  }
+  StringRef text = buffer->getBuffer();
+  if (text.starts_with("\xFF\xFE") || text.starts_with("\xFE\xFF")) {
+    llvm::errs() << path << ":1:1: error: the text is UTF-16; fix: save it as UTF-8\n";
+    return nullptr;
+  }
+  if (text.consume_front("\xEF\xBB\xBF"))
+    return llvm::MemoryBuffer::getMemBufferCopy(text, buffer->getBufferIdentifier());
+  return buffer;
+}
+
+/// MLIR's parser calls itself for every bracket inside another; 20,000 of them would overflow the stack.
+LogicalResult checkBrackets(const llvm::SourceMgr &sources) {
+  constexpr int most = 256;
+  int depth = 0;
+  StringRef text = sources.getMemoryBuffer(sources.getMainFileID())->getBuffer();
+  for (size_t at = 0; at < text.size(); ++at) {
+    char c = text[at];
+    if (c == '"') { // to its end or that of the line
+      for (++at; at < text.size() && text[at] != '"' && text[at] != '\n'; ++at)
+        at += text[at] == '\\';
+    } else if (text.substr(at).starts_with("//")) {
+      at = std::min(text.find('\n', at), text.size());
+    } else if (StringRef("([{<").contains(c)) {
+      if (++depth <= most)
+        continue;
+      sources.PrintMessage(llvm::SMLoc::getFromPointer(text.data() + at), llvm::SourceMgr::DK_Error,
+                           "more than " + llvm::Twine(most) + " brackets inside each other");
+      return failure();
+    } else if (StringRef(")]}>").contains(c) && depth > 0) {
+      --depth;
+    }
+  }
+  return success();
+}
+
+/// An error of no line of the declaration is one of the file; SourceMgrDiagnosticHandler would show it at <unknown>:0.
+LogicalResult printWithoutLine(const Diagnostic &diagnostic, const std::string &input) {
+  auto line = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>();
+  if ((line && line.getLine()) || diagnostic.getSeverity() != DiagnosticSeverity::Error)
+    return failure(); // the next handler's
+  llvm::errs() << input << ": error: " << diagnostic << "\n";
+  return success();
+}
+
 int run(Options options) {
   MLIRContext context;
   context.getOrLoadDialect<megacc::mega::MegaDialect>();
   context.printOpOnDiagnostic(false);
-  std::string message;
-  std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(options.input, &message);
-  if (!buffer) {
-    llvm::errs() << "error: " << message << "\n";
+  std::unique_ptr<llvm::MemoryBuffer> buffer = readDeclaration(options.input);
+  if (!buffer)
     return 1;
-  }
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
+  if (failed(checkBrackets(sources)))
+    return 1;
   SourceMgrDiagnosticHandler handler(sources, &context);
+  ScopedDiagnosticHandler withoutLine(&context, [&](Diagnostic &diagnostic) { return printWithoutLine(diagnostic, options.input); });
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, &context);
-  if (!module)
+  if (!module || failed(checkModel(*module, options)))
     return 1;
   applyOverrides(*module, options);
   FailureOr<SmallVector<char>> bytes = compile(*module, options);
@@ -177,15 +238,22 @@ int run(Options options) {
     return 1;
   if (options.output.empty())
     options.output = getDefaultOutput(options);
-  if (options.output == "-") {
-    llvm::outs() << StringRef(bytes->data(), bytes->size());
-    return 0;
-  }
   if (llvm::Error error = megacc::writeFile(options.output, *bytes, /*isExecutable=*/options.emit == kSo)) {
-    llvm::errs() << "error: cannot write " << options.output << ": " << toString(std::move(error)) << "\n";
+    llvm::errs() << "error: cannot write " << (options.output == "-" ? "the standard output" : options.output) << ": "
+                 << toString(std::move(error)) << "\n";
     return 1;
   }
   return 0;
+}
+
+/// Where memory or threads end. What allocates has no way to report it: the process ends with one message.
+[[noreturn]] void endWithoutMemory() {
+  static const char message[] =
+      "error: out of memory, or of the threads that the system allows; fix: a smaller declaration, or a larger limit "
+      "(ulimit -v, ulimit -u)\n";
+  (void)!write(STDERR_FILENO, message, sizeof(message) - 1);
+  llvm::sys::RunInterruptHandlers(); // removes the files being written
+  _exit(1);
 }
 
 /// MLIR's own flags (--mlir-print-ir-after-all and the like) are LLVM options. False after an error.
@@ -209,10 +277,18 @@ bool readMlirFlags(const std::vector<std::string> &flags) {
 } // namespace
 
 int main(int argc, char **argv) {
+  std::set_new_handler(endWithoutMemory);
+  std::set_terminate(endWithoutMemory);                                    // nothing here throws but a thread that cannot be started
+  llvm::install_fatal_error_handler([](void *, const char *reason, bool) { // LLVM's own thread that cannot be started is one
+    llvm::errs() << "error: " << reason << "\n";
+    endWithoutMemory();
+  });
+  llvm::install_bad_alloc_error_handler([](void *, const char *, bool) { endWithoutMemory(); });
   CLI::App app("megacc: compiles the declaration of a hybrid language model into its training step", "megacc");
   Options options;
   std::string taps, emit = "so";
   const std::vector<std::string> levels = {"mega", "stack", "plan", "step", "rt", "llvm", "obj", "so"}; // as Level has them
+  const CLI::Range count(int64_t(1), megacc::mega::largestSize);
   app.add_option("FILE", options.input, "the declaration, an .mlir file")->required();
   app.add_option("-o", options.output, "where to write (FILE's name with .so; texts: the standard output)")->group("Output");
   app.add_option("--emit", emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so (so)")
@@ -222,8 +298,8 @@ int main(int argc, char **argv) {
       ->check(CLI::IsMember({"cpu", "sm_90a"}))
       ->group("Step");
   app.add_option("--model", options.step.model, "the model to compile, where FILE declares several")->group("Step");
-  app.add_option("--micro-batch", options.micro_batch, "rows of a micro-batch (as declared)")->check(CLI::PositiveNumber)->group("Step");
-  app.add_option("--accumulate", options.accumulate, "micro-batches of a step (as declared)")->check(CLI::PositiveNumber)->group("Step");
+  app.add_option("--micro-batch", options.micro_batch, "rows of a micro-batch (as declared)")->check(count)->group("Step");
+  app.add_option("--accumulate", options.accumulate, "micro-batches of a step (as declared)")->check(count)->group("Step");
   app.add_option("--precision", options.precision, "fp32 or bf16 (as declared)")->check(CLI::IsMember({"fp32", "bf16"}))->group("Step");
   app.add_option("--psiv-cache", options.psiv_cache,
                  "Mamba-3: keep x * mimo_x for the backward: off, auto or on (as declared; on where CPPMEGA_MAMBA3_P2_PSIV_CACHE is 1)")
