@@ -75,7 +75,7 @@ ParseResult parseKeys(AsmParser &parser, StringRef prefix, SmallVectorImpl<Named
   if (atEnd(parser))
     return success();
   if (prefix.count('.') >= kMostTablesInside)
-    return parser.emitError(parser.getCurrentLocation(), "more than ") << kMostTablesInside << " tables inside each other";
+    return parser.emitError(parser.getCurrentLocation(), "more than ") << kMostTablesInside << " tables inside each other; fix: close them";
   do {
     SMLoc begin = parser.getCurrentLocation();
     std::string name;

@@ -447,7 +447,7 @@ private:
       llvm::interleave(parameter.shape, [&](int64_t size) { diagnostic << sizeText(size); }, [&] { diagnostic << " x "; });
       diagnostic << ", a tensor has at most " << kMostElements << " elements; fix: smaller sizes";
     }
-    if (constexpr int64_t most = kMostBytes / 16; !failed && total.get() > most) // mega.model.c4
+    if (constexpr int64_t most = 1024 * kMostElements; !failed && total.get() > most) // mega.model.c4
       error(opLocation(op)) << "the parameters have " << sizeText(total.get()) << " elements, a model has at most " << most
                             << "; fix: smaller sizes or fewer blocks";
   }

@@ -79,7 +79,7 @@ private:
 
   std::vector<PatternSlot> group(int64_t open, int depth) {
     if (depth == most_groups_inside) {
-      error(open, "more than " + std::to_string(most_groups_inside) + " groups inside each other");
+      error(open, "more than " + std::to_string(most_groups_inside) + " groups inside each other; fix: close them");
       stop();
       return {};
     }
@@ -132,7 +132,8 @@ Pattern expandPattern(std::string_view text, int64_t depth) {
   if (depth < 1)
     pattern.errors.push_back({0, "depth is " + std::to_string(depth) + ", a model needs at least 1 block"});
   else if (depth > most_blocks)
-    pattern.errors.push_back({0, "depth is " + std::to_string(depth) + ", a model has at most " + std::to_string(most_blocks) + " blocks"});
+    pattern.errors.push_back(
+        {0, "depth is " + std::to_string(depth) + ", a model has at most " + std::to_string(most_blocks) + " blocks; fix: fewer"});
   else if (!pattern.stage_cuts.empty() && int64_t(tile.size()) != depth)
     pattern.errors.push_back({0, "a pattern with '|' does not tile: it has " + std::to_string(tile.size()) + " blocks, depth is " +
                                      std::to_string(depth) + "; fix: make them equal or remove the bars"});

@@ -198,7 +198,7 @@ LogicalResult checkBrackets(const llvm::SourceMgr &sources) {
       if (++depth <= most)
         continue;
       sources.PrintMessage(llvm::SMLoc::getFromPointer(text.data() + at), llvm::SourceMgr::DK_Error,
-                           "more than " + llvm::Twine(most) + " brackets inside each other");
+                           "more than " + llvm::Twine(most) + " brackets inside each other; fix: close them");
       return failure();
     } else if (StringRef(")]}>").contains(c) && depth > 0) {
       --depth;
