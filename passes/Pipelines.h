@@ -14,8 +14,8 @@ struct StepOptions {
   bool taps = false;
   /// The kernel library: "cpu" or "sm_90a".
   std::string target = "cpu";
-  /// What the backward computes again: none, full, or names of ops (step-plan-memory).
-  std::string recompute = "none";
+  /// What the backward computes again: auto, none, full, or names of ops (step-plan-memory). Empty: as declared.
+  std::string recompute;
 };
 
 /// Declaration -> checked declaration.

@@ -404,6 +404,8 @@ private:
     train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
     if (keys.has("psiv_cache"))
       train.psiv_cache = keys.getText("psiv_cache");
+    if (keys.has("recompute"))
+      train.recompute = keys.getText("recompute");
     train.memory = keys.getText("memory");
     if (!train.memory.empty()) {
       std::optional<int64_t> bytes = parseBytes(train.memory);

@@ -33,6 +33,7 @@ struct Train {
   double final_lr = -1;          // negative: lr / 10
   bool documents = false;
   std::string psiv_cache = "off"; // "off", "auto" or "on"
+  std::string recompute = "auto"; // "auto", "none" or "full"
   std::string memory;             // as written, "132GiB"; empty: no budget
   int64_t memory_bytes = 0;       // 0: no budget
 };

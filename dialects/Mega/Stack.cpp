@@ -55,6 +55,8 @@ Train readSettings(KindAttr settings) {
   train.eps = adamw.getFloat("eps"), train.decay = adamw.getFloat("decay");
   if (keys.has("psiv_cache"))
     train.psiv_cache = keys.getText("psiv_cache");
+  if (keys.has("recompute"))
+    train.recompute = keys.getText("recompute");
   train.memory = keys.getText("memory");
   train.memory_bytes = parseBytes(train.memory).value_or(0);
   train.schedule = schedule.getWord().str();

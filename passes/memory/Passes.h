@@ -14,6 +14,16 @@ namespace megacc::step {
 /// lists every pattern that names no op.
 mlir::LogicalResult markRecomputed(mlir::ModuleOp module, llvm::StringRef what, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
 
+/// Marks these ops, of the forward of @micro_batch.
+void markRecomputed(mlir::ModuleOp module, llvm::ArrayRef<mlir::Operation *> ops, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
+/// Marks what makes the step fit in `bytes`, at the least cost; an error where nothing does. No budget (0): nothing.
+mlir::LogicalResult fitMemory(mlir::ModuleOp module, int64_t bytes, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
+
+/// Whether a clone of an op may run again: it has no effects but flags, which a clone drops, and makes no gradients of its own.
+bool isRecomputable(mlir::Operation *op);
+/// Whether the forward of another block needs it: the residual stream, or what a placement takes from one block to another.
+bool isReadByOthers(mlir::Operation *op);
+
 /// Gives the backward of a function clones of the marked ops. Removes the marks.
 void cloneRecomputed(FuncOp func);
 } // namespace megacc::step

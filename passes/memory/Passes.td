@@ -18,13 +18,14 @@ def StepPlanMemory : Pass<"step-plan-memory", "::mlir::ModuleOp"> {
   let summary = "decides what the forward keeps for the backward and what the backward computes again";
   let description = [{
     The default record of every op. Every value that the backward reads is kept, except results of the ops that the option `recompute` names: they
-    get the mark `recompute`. An op with effects (its non-finite flag excepted) or gradients of its own is never among them. Every cache that
+    get the mark `recompute`. `auto` with a budget (`memory` of megacc.config) chooses them: of all plans that fit, as the passes that follow
+    would place them, the one that takes the least time again (lib/Planner, lib/Cost); without one everything is kept. An op with effects (its non-finite flag excepted) or gradients of its own is never among them. Every cache that
     the record keeps by default is kept; one with a setting of its own (psiv_cache) where the setting is on. Marks the forward op with their
     names in `keep`. What was decided is recorded in `megacc.decisions` with its bytes. step-apply-memory acts on the marks.
   }];
   let options = [
-    Option<"recompute", "recompute", "std::string", "\"none\"",
-           "none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, divided by commas">
+    Option<"recompute", "recompute", "std::string", "",
+           "as declared (auto); none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, divided by commas">
   ];
 }
 

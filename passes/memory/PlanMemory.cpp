@@ -24,7 +24,8 @@ struct StepPlanMemory : impl::StepPlanMemoryBase<StepPlanMemory> {
       if (op->hasAttr(kPairAttr) && !isa<CacheOpInterface>(op.getOperation()))
         plan(op);
     });
-    if (failed(markRecomputed(module, recompute, decisions)))
+    StringRef what = recompute.empty() ? getConfigText(module, "recompute", "auto") : StringRef(recompute);
+    if (failed(what == "auto" ? fitMemory(module, getConfigInteger(module, "memory"), decisions) : markRecomputed(module, what, decisions)))
       return signalPassFailure();
     Builder builder(&getContext());
     if (!decisions.empty())

@@ -16,6 +16,19 @@ using namespace mlir;
 namespace megacc::step {
 namespace {
 
+/// Whether a test holds for a user of a value; those of the result of its group are among them.
+template <typename Test> bool anyUser(Value value, Test test) {
+  for (OpOperand &use : value.getUses()) {
+    if (auto yield = dyn_cast<YieldOp>(use.getOwner())) {
+      if (llvm::any_of(yield->getParentOp()->getResult(use.getOperandNumber()).getUsers(), test))
+        return true;
+    } else if (test(use.getOwner())) {
+      return true;
+    }
+  }
+  return false;
+}
+
 /// `[LETTER:]GLOB`, matched with the whole name of an op: inside a block of the letter, or of the model. `*` is any run of characters.
 struct Pattern {
   std::string text, letter;
@@ -75,6 +88,13 @@ public:
     return success(isGood);
   }
 
+  void mark(Operation *op) {
+    if (op->hasAttr(kRecomputeAttr) || !isRecomputable(op))
+      return;
+    op->setAttr(kRecomputeAttr, UnitAttr::get(module.getContext()));
+    marked.push_back(op);
+  }
+
   /// A group all of whose ops are marked is computed again as one launch.
   void markGroups() {
     for (auto fused : func.getBody().getOps<FusedOp>())
@@ -119,47 +139,8 @@ public:
 private:
   bool isForward(Operation *op) { return isa<KernelOpInterface>(op) && !isa<FusedOp>(op) && getPhase(op) == Phase::forward; }
 
-  /// Whether a clone may run again: it has no effects but flags, which a clone drops, and makes no gradients of its own.
-  static bool isRecomputable(Operation *op) {
-    if (auto costs = dyn_cast<CostOpInterface>(op); costs && !costs.getCost().recomputable)
-      return false;
-    Operation *copy = op->clone();
-    if (auto flags = dyn_cast<FlagOpInterface>(copy))
-      flags.dropFlags();
-    bool isPure = isMemoryEffectFree(copy);
-    copy->destroy();
-    return isPure;
-  }
-
-  void mark(Operation *op) {
-    if (op->hasAttr(kRecomputeAttr) || !isRecomputable(op))
-      return;
-    op->setAttr(kRecomputeAttr, UnitAttr::get(module.getContext()));
-    marked.push_back(op);
-  }
-
-  /// Calls visit for the users of a value, those of the result of its group included.
-  template <typename Visit> static bool anyUser(Value value, Visit visit) {
-    for (OpOperand &use : value.getUses()) {
-      if (auto yield = dyn_cast<YieldOp>(use.getOwner())) {
-        if (llvm::any_of(yield->getParentOp()->getResult(use.getOperandNumber()).getUsers(), visit))
-          return true;
-      } else if (visit(use.getOwner())) {
-        return true;
-      }
-    }
-    return false;
-  }
-
   static bool isReadByBackward(Value value) {
     return anyUser(value, [](Operation *user) { return getPhase(user) == Phase::backward; });
-  }
-
-  /// Whether the forward of another block needs it: the residual stream, or what a placement takes from one block to another.
-  static bool isReadByOthers(Operation *op) {
-    return llvm::any_of(op->getResults(), [&](Value result) {
-      return anyUser(result, [&](Operation *user) { return getPhase(user) == Phase::forward && getBlock(user) != getBlock(op); });
-    });
   }
 
   /// The letter of an op's block and its name there; or no letter and its name in the model.
@@ -193,6 +174,31 @@ private:
 };
 
 } // namespace
+
+bool isRecomputable(Operation *op) {
+  if (auto costs = dyn_cast<CostOpInterface>(op); costs && !costs.getCost().recomputable)
+    return false;
+  Operation *copy = op->clone();
+  if (auto flags = dyn_cast<FlagOpInterface>(copy))
+    flags.dropFlags();
+  bool isPure = isMemoryEffectFree(copy);
+  copy->destroy();
+  return isPure;
+}
+
+bool isReadByOthers(Operation *op) {
+  return llvm::any_of(op->getResults(), [&](Value result) {
+    return anyUser(result, [&](Operation *user) { return getPhase(user) == Phase::forward && getBlock(user) != getBlock(op); });
+  });
+}
+
+void markRecomputed(ModuleOp module, ArrayRef<Operation *> ops, SmallVectorImpl<Attribute> &decisions) {
+  Marker marker(module, module.lookupSymbol<FuncOp>("micro_batch"));
+  for (Operation *op : ops)
+    marker.mark(op);
+  marker.record(decisions);
+  marker.markGroups();
+}
 
 LogicalResult markRecomputed(ModuleOp module, StringRef what, SmallVectorImpl<Attribute> &decisions) {
   auto func = module.lookupSymbol<FuncOp>("micro_batch");

@@ -107,7 +107,7 @@ private:
     number("clip", train.clip), number("lr", train.lr), number("beta1", train.beta1), number("beta2", train.beta2);
     number("eps", train.eps), number("decay", train.decay), number("final", train.final_lr);
     text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);
-    text("psiv_cache", train.psiv_cache);
+    text("psiv_cache", train.psiv_cache), text("recompute", train.recompute);
 
     // The rest of the declaration, for a checkpoint to be compared with.
     NamedAttrList families;

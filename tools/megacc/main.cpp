@@ -35,8 +35,8 @@ enum Level { kMega, kStack, kPlan, kStep, kRt, kLLVM, kObj, kSo };
 struct Options {
   std::string input, output;
   Level emit = kSo;
-  int64_t micro_batch = 0, accumulate = 0; // 0: as declared
-  std::string precision, psiv_cache;       // empty: as declared
+  int64_t micro_batch = 0, accumulate = 0;   // 0: as declared
+  std::string precision, psiv_cache, memory; // empty: as declared
   bool documents = false;
   megacc::StepOptions step;
 };
@@ -109,6 +109,8 @@ void applyOverrides(ModuleOp module, const Options &options) {
     set("precision", megacc::mega::KindAttr::get(module.getContext(), options.precision, {}));
   if (!options.psiv_cache.empty())
     set("psiv_cache", megacc::mega::KindAttr::get(module.getContext(), options.psiv_cache, {}));
+  if (!options.memory.empty())
+    set("memory", builder.getStringAttr(options.memory));
   if (options.documents)
     set("documents", builder.getBoolAttr(true));
 }
@@ -305,8 +307,11 @@ int main(int argc, char **argv) {
                  "Mamba-3: keep x * mimo_x for the backward: off, auto or on (as declared; on where CPPMEGA_MAMBA3_P2_PSIV_CACHE is 1)")
       ->check(CLI::IsMember({"off", "auto", "on"}))
       ->group("Step");
-  app.add_option("--recompute", options.step.recompute,
-                 "what the backward computes again: none; full: all inside the blocks; or names of ops, [LETTER:]GLOB,... (none)")
+  app.add_option("--memory", options.memory, "budget of a rank's memory, for example 132GiB (as declared)")->group("Step");
+  app.add_option(
+         "--recompute", options.step.recompute,
+         "what the backward computes again: auto: what makes the step fit in --memory; none; full: all inside the blocks; or names of "
+         "ops, [LETTER:]GLOB,... (as declared; auto)")
       ->group("Step");
   app.add_flag("--documents", options.documents, "the step takes document ids")->group("Step");
   app.add_option("--taps", taps, "hidden: also output the residual stream after every block")

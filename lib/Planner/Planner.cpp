@@ -1,0 +1,471 @@
+#include "lib/Planner/Planner.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <memory>
+
+namespace megacc {
+
+/// A set of ops that a slot computes again, and what that means.
+struct Planner::Choice {
+  std::vector<int> ops;              // places in Slot::ops
+  int64_t kept = 0;                  // bytes from its forward to its backward
+  int64_t forward = 0, backward = 0; // peaks above what earlier slots keep
+  double milliseconds = 0;
+
+  bool isAsGoodAs(const Choice &other) const {
+    return kept <= other.kept && forward <= other.forward && backward <= other.backward && milliseconds <= other.milliseconds;
+  }
+};
+
+struct Planner::Slot {
+  int64_t number = 0;
+  int first_forward = 0, last_forward = -1, first_backward = 0, last_backward = -1; // launches
+  std::vector<int> ops;                                                             // of its forward
+  int64_t kept = 0;                                                                 // bytes, where everything is kept
+  int64_t base = 0;                             // bytes that others always have alive beside it, above what earlier slots keep
+  std::shared_ptr<std::vector<Choice>> choices; // of all slots that are alike
+};
+
+/// The launches of a slot's forward, a place between, and those of its backward with clones, and the bytes alive at each of values that the
+/// slot makes.
+class Planner::Timeline {
+public:
+  Timeline(const Planner &planner, const Slot &slot) : planner(planner), graph(planner.graph), slot(slot), values(graph.bytes) {}
+
+  /// False where a clone would read what is gone.
+  bool run(const std::vector<bool> &again) {
+    isAgain = &again;
+    for (int i = slot.first_forward; i <= slot.last_forward; ++i)
+      add(i, graph.launches[i].reads);
+    middle = events.size();
+    events.push_back({});
+    for (int i = slot.first_backward; i <= slot.last_backward; ++i) {
+      std::vector<int> reads = graph.launches[i].reads;
+      if (graph.launches[i].isBackward)
+        for (int &value : reads)
+          value = getAgain(value, i, graph.isCache[value]);
+      add(i, reads);
+    }
+    if (isGood)
+      measure();
+    return isGood;
+  }
+
+  size_t size() const { return events.size(); }
+  bool isClone(size_t event) const { return events[event].isClone; }
+  int launch(size_t event) const { return events[event].launch; }
+  int64_t bytes(size_t event) const { return own[event]; }
+  int64_t kept() const { return own[middle]; }
+  bool isForward(size_t event) const { return event < middle; }
+  bool isMiddle(size_t event) const { return event == middle; }
+  std::vector<int> clones;
+  double milliseconds = 0;
+
+  /// What decides the choices of a slot, values numbered as they appear: slots with the same key have the same ones.
+  std::vector<int64_t> getKey() const {
+    std::vector<int64_t> key;
+    std::map<int, int64_t> names;
+    auto name = [&](int value) {
+      auto [found, isNew] = names.try_emplace(value, names.size());
+      key.push_back(found->second);
+      if (!isNew)
+        return;
+      int op = planner.maker[value];
+      int last_user = planner.users[value].empty() ? -1 : planner.users[value].back();
+      key.insert(key.end(), {graph.bytes[value], graph.isCache[value], isOfSlot(op), getOutsideUse(value),
+                             last_user < slot.first_backward ? -1 : std::min(last_user, slot.last_backward + 1) - slot.first_backward});
+    };
+    auto list = [&](const std::vector<int> &values) {
+      key.push_back(values.size());
+      for (int value : values)
+        name(value);
+    };
+    auto pairs = [&](const std::vector<std::pair<int, int>> &in_place) {
+      key.push_back(in_place.size());
+      for (auto [made, read] : in_place)
+        name(made), name(read);
+    };
+    for (int op : slot.ops) {
+      const PlannedOp &about = graph.ops[op];
+      list(about.reads), list(about.makes), pairs(about.in_place);
+      key.insert(key.end(), {about.scratch, about.isRecomputable, std::llround(1e9 * about.milliseconds)});
+    }
+    for (const Event &event : events) {
+      list(event.reads), list(event.makes), pairs(event.in_place);
+      key.insert(key.end(), {event.scratch, event.isOwn});
+    }
+    return key;
+  }
+
+private:
+  struct Event {
+    int launch = -1;
+    bool isClone = false, isOwn = false;
+    std::vector<int> reads, makes;
+    int64_t scratch = 0;
+    std::vector<std::pair<int, int>> in_place;
+  };
+
+  void add(int launch, std::vector<int> reads) {
+    const PlannedLaunch &from = graph.launches[launch];
+    Event event{launch, false, from.slot == slot.number, std::move(reads), from.makes, from.scratch, {}};
+    for (auto [made, read] : from.in_place)
+      for (size_t i = 0; i < from.reads.size(); ++i)
+        if (from.reads[i] == read)
+          event.in_place.push_back({made, event.reads[i]});
+    events.push_back(std::move(event));
+  }
+
+  bool isOfSlot(int op) const { return op >= 0 && graph.ops[op].slot == slot.number; }
+
+  /// The value that a launch of the backward reads for another one.
+  int getAgain(int value, int launch, bool isOnlyIfThere) {
+    int op = planner.maker[value];
+    bool isInGroup = op >= 0 && planner.made_at[value] < 0;
+    if (!isOfSlot(op) || !((*isAgain)[op] || isInGroup)) {
+      // A clone may only read what lives until here anyway, or what this slot then keeps.
+      if (!isOfSlot(op) && (planner.users[value].empty() || planner.users[value].back() < launch))
+        isGood = false;
+      return value;
+    }
+    if (auto found = again_values.find(value); found != again_values.end())
+      return found->second;
+    if (isOnlyIfThere)
+      return value;
+    clone(op, launch);
+    return again_values.at(value);
+  }
+
+  void clone(int op, int launch) {
+    const PlannedOp &from = graph.ops[op];
+    if (!from.isRecomputable) {
+      isGood = false;
+      for (int value : from.makes)
+        again_values[value] = value;
+      return;
+    }
+    Event event{launch, true, true, {}, {}, from.scratch, {}};
+    for (int value : from.reads)
+      event.reads.push_back(getAgain(value, launch, false));
+    for (int value : from.makes) {
+      again_values[value] = values.size();
+      event.makes.push_back(values.size());
+      values.push_back(values[value]);
+    }
+    for (auto [made, read] : from.in_place)
+      for (size_t i = 0; i < from.reads.size(); ++i)
+        if (from.reads[i] == read)
+          event.in_place.push_back({again_values[made], event.reads[i]});
+    clones.push_back(op);
+    milliseconds += from.milliseconds;
+    events.push_back(std::move(event));
+  }
+
+  /// Where in the timeline launches outside of it read a value last; -1: nowhere.
+  int64_t getOutsideUse(int value) const {
+    int64_t last = -1;
+    if (value >= int(planner.users.size()))
+      return last;
+    for (int user : planner.users[value]) {
+      if (user >= slot.first_forward && user <= slot.last_forward)
+        continue;
+      if (user >= slot.first_backward && user <= slot.last_backward)
+        continue;
+      int64_t place = user > slot.last_backward     ? int64_t(events.size()) - 1
+                      : planner.isAfterMiddle(user) ? int64_t(middle)
+                                                    : int64_t(middle) - 1;
+      last = std::max(last, place);
+    }
+    return last;
+  }
+
+  void measure() {
+    std::vector<int64_t> last(values.size(), -1);
+    for (size_t i = 0; i < events.size(); ++i) {
+      for (int value : events[i].reads)
+        last[value] = i;
+      for (int value : events[i].makes)
+        if (events[i].isOwn)
+          last[value] = std::max<int64_t>(i, getOutsideUse(value));
+    }
+    // Uses follow what they read.
+    for (size_t i = 0; i < events.size(); ++i)
+      for (int value : events[i].reads)
+        last[value] = std::max<int64_t>(last[value], i);
+    struct Interval {
+      int64_t bytes, first, last;
+    };
+    std::vector<Interval> buffers;
+    std::vector<int> places(values.size(), -1);
+    for (size_t i = 0; i < events.size(); ++i) {
+      const Event &event = events[i];
+      if (!event.isOwn)
+        continue;
+      std::vector<int> taken;
+      for (int value : event.makes) {
+        int place = -1;
+        for (auto [made, read] : event.in_place)
+          if (made == value && places[read] >= 0 && last[read] == int64_t(i) && values[made] == values[read] &&
+              std::count(event.reads.begin(), event.reads.end(), read) == 1 && !std::count(taken.begin(), taken.end(), places[read]))
+            place = places[read];
+        if (place >= 0) {
+          taken.push_back(place);
+          buffers[place].last = last[value];
+        } else {
+          place = buffers.size();
+          buffers.push_back({values[value], int64_t(i), last[value]});
+        }
+        places[value] = place;
+      }
+      if (event.scratch)
+        buffers.push_back({event.scratch, int64_t(i), int64_t(i)});
+    }
+    own.assign(events.size() + 1, 0);
+    for (const Interval &buffer : buffers)
+      own[buffer.first] += buffer.bytes, own[buffer.last + 1] -= buffer.bytes;
+    for (size_t i = 1; i < own.size(); ++i)
+      own[i] += own[i - 1];
+  }
+
+  const Planner &planner;
+  const PlannedGraph &graph;
+  const Slot &slot;
+  std::vector<int64_t> values; // bytes, those of clones behind the graph's
+  std::vector<Event> events;
+  size_t middle = 0;
+  const std::vector<bool> *isAgain = nullptr;
+  std::map<int, int> again_values;
+  std::vector<int64_t> own;
+  bool isGood = true;
+};
+
+Planner::Planner(const PlannedGraph &graph) : graph(graph) {
+  maker.assign(graph.bytes.size(), -1);
+  made_at.assign(graph.bytes.size(), -1);
+  users.resize(graph.bytes.size());
+  for (size_t op = 0; op < graph.ops.size(); ++op)
+    for (int value : graph.ops[op].makes)
+      maker[value] = op;
+  for (size_t i = 0; i < graph.launches.size(); ++i) {
+    for (int value : graph.launches[i].makes)
+      made_at[value] = i;
+    for (int value : graph.launches[i].reads)
+      users[value].push_back(i);
+  }
+  findSlots();
+  measureAll();
+  int64_t kept_before = 0;
+  std::map<std::vector<int64_t>, std::shared_ptr<std::vector<Choice>>> known;
+  for (Slot &slot : slots) {
+    std::vector<bool> none(graph.ops.size(), false);
+    Timeline all(*this, slot);
+    all.run(none);
+    slot.kept = all.kept();
+    // What others have alive at each launch.
+    std::map<int, int64_t> base;
+    slot.base = std::numeric_limits<int64_t>::max();
+    for (size_t i = 0; i < all.size(); ++i)
+      if (!all.isMiddle(i)) {
+        int launch = all.launch(i);
+        base[launch] = alive[launch] - kept_before - all.bytes(i);
+        slot.base = std::min(slot.base, base[launch]);
+      }
+    std::vector<int64_t> key = all.getKey();
+    for (auto &[launch, bytes] : base)
+      key.push_back(bytes -= slot.base);
+    std::shared_ptr<std::vector<Choice>> &choices = known[key];
+    if (!choices)
+      choices = std::make_shared<std::vector<Choice>>(findChoices(slot, base));
+    slot.choices = choices;
+    kept_before += slot.kept;
+  }
+  for (size_t i = 0; i < graph.launches.size(); ++i)
+    if (isOutside(i))
+      outside_peak = std::max(outside_peak, alive[i] - kept_before);
+}
+
+Planner::~Planner() = default;
+
+void Planner::findSlots() {
+  std::map<int64_t, Slot> found;
+  middle = graph.launches.size();
+  for (size_t i = graph.launches.size(); i-- > 0;)
+    if (graph.launches[i].isBackward)
+      middle = i;
+  for (size_t i = 0; i < graph.launches.size(); ++i) {
+    const PlannedLaunch &launch = graph.launches[i];
+    if (launch.slot < 0)
+      continue;
+    Slot &slot = found[launch.slot];
+    slot.number = launch.slot;
+    int &first = int(i) < middle ? slot.first_forward : slot.first_backward;
+    int &last = int(i) < middle ? slot.last_forward : slot.last_backward;
+    if (last < 0)
+      first = i;
+    last = i;
+  }
+  for (size_t op = 0; op < graph.ops.size(); ++op)
+    if (auto slot = found.find(graph.ops[op].slot); slot != found.end())
+      slot->second.ops.push_back(op);
+  for (auto &[number, slot] : found)
+    if (slot.last_forward >= 0 && slot.last_backward >= 0)
+      slots.push_back(std::move(slot));
+}
+
+bool Planner::isOutside(int launch) const { return launch > slots.back().last_forward && launch < slots.back().first_backward; }
+
+/// As lib/Lifetimes counts.
+void Planner::measureAll() {
+  std::vector<int64_t> change(graph.launches.size() + 1, 0);
+  std::vector<int> places(graph.bytes.size(), -1);
+  struct Interval {
+    int64_t bytes;
+    int first, last;
+  };
+  std::vector<Interval> buffers;
+  auto lastUse = [&](int value, int at) { return users[value].empty() ? at : std::max(at, users[value].back()); };
+  for (int i = 0; i < int(graph.launches.size()); ++i) {
+    const PlannedLaunch &launch = graph.launches[i];
+    std::vector<int> taken;
+    for (int value : launch.makes) {
+      int place = -1;
+      for (auto [made, read] : launch.in_place)
+        if (made == value && places[read] >= 0 && lastUse(read, i) == i && graph.bytes[made] == graph.bytes[read] &&
+            std::count(launch.reads.begin(), launch.reads.end(), read) == 1 && !std::count(taken.begin(), taken.end(), places[read]))
+          place = places[read];
+      if (place >= 0) {
+        taken.push_back(place);
+        buffers[place].last = lastUse(value, i);
+      } else {
+        place = buffers.size();
+        buffers.push_back({graph.bytes[value], i, lastUse(value, i)});
+      }
+      places[value] = place;
+    }
+    if (launch.scratch)
+      buffers.push_back({launch.scratch, i, i});
+  }
+  for (const Interval &buffer : buffers)
+    change[buffer.first] += buffer.bytes, change[buffer.last + 1] -= buffer.bytes;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < graph.launches.size(); ++i) {
+    bytes += change[i];
+    alive.push_back(bytes);
+    kept_peak = std::max(kept_peak, bytes);
+  }
+}
+
+std::vector<Planner::Choice> Planner::findChoices(const Slot &slot, const std::map<int, int64_t> &base) const {
+  std::vector<int> all, free;
+  for (int op : slot.ops)
+    if (graph.ops[op].isRecomputable)
+      all.push_back(op);
+  auto getBytes = [&](int op) {
+    int64_t bytes = 0;
+    for (int value : graph.ops[op].makes)
+      bytes += graph.bytes[value];
+    return bytes;
+  };
+  free = all;
+  std::stable_sort(free.begin(), free.end(), [&](int a, int b) { return getBytes(a) > getBytes(b); });
+  free.resize(std::min<size_t>(free.size(), max_free));
+
+  std::vector<Choice> found;
+  std::vector<bool> again(graph.ops.size(), false);
+  auto attempt = [&](const std::vector<int> &ops, bool isAll) {
+    for (int op : ops)
+      again[op] = true;
+    Timeline timeline(*this, slot);
+    bool isGood = timeline.run(again);
+    for (int op : ops)
+      again[op] = false;
+    // A subset with an op that nothing asks for is another one, too.
+    if (!isGood || (!isAll && std::any_of(ops.begin(), ops.end(), [&](int op) {
+          return std::find(timeline.clones.begin(), timeline.clones.end(), op) == timeline.clones.end();
+        })))
+      return;
+    Choice choice{{}, timeline.kept(), 0, 0, timeline.milliseconds};
+    for (int op : timeline.clones)
+      choice.ops.push_back(std::find(slot.ops.begin(), slot.ops.end(), op) - slot.ops.begin());
+    for (size_t i = 0; i < timeline.size(); ++i)
+      if (!timeline.isMiddle(i)) {
+        int64_t &peak = timeline.isForward(i) ? choice.forward : choice.backward;
+        peak = std::max(peak, base.at(timeline.launch(i)) + timeline.bytes(i));
+      }
+    found.push_back(std::move(choice));
+  };
+  for (uint32_t subset = 0; subset < uint32_t(1) << free.size(); ++subset) {
+    std::vector<int> ops;
+    for (size_t i = 0; i < free.size(); ++i)
+      if (subset >> i & 1)
+        ops.push_back(free[i]);
+    attempt(ops, false);
+  }
+  attempt(all, true);
+  std::stable_sort(found.begin(), found.end(), [](const Choice &a, const Choice &b) {
+    return std::pair(a.milliseconds, a.ops.size()) < std::pair(b.milliseconds, b.ops.size());
+  });
+  std::vector<Choice> best;
+  for (Choice &choice : found)
+    if (std::none_of(best.begin(), best.end(), [&](const Choice &better) { return better.isAsGoodAs(choice); }))
+      best.push_back(std::move(choice));
+  return best;
+}
+
+std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
+  struct State {
+    int64_t kept;
+    double milliseconds;
+    int choice, before;
+  };
+  const int64_t grain = std::max<int64_t>(256, kept_peak / 8192); // does not depend on the budget
+  std::vector<std::vector<State>> steps = {{{0, 0, -1, -1}}};
+  for (const Slot &slot : slots) {
+    std::map<int64_t, State> next; // by bytes kept, rounded
+    const std::vector<State> &states = steps.back();
+    for (size_t s = 0; s < states.size(); ++s)
+      for (size_t c = 0; c < slot.choices->size(); ++c) {
+        const Choice &choice = (*slot.choices)[c];
+        const State &state = states[s];
+        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget)
+          continue;
+        State after{state.kept + choice.kept, state.milliseconds + choice.milliseconds, int(c), int(s)};
+        auto [found, isNew] = next.try_emplace(after.kept / grain, after);
+        State &known = found->second;
+        if (!isNew && (after.milliseconds < known.milliseconds || (after.milliseconds == known.milliseconds && after.kept < known.kept)))
+          known = after;
+      }
+    std::vector<State> front;
+    double best = std::numeric_limits<double>::infinity();
+    for (const auto &[key, state] : next)
+      if (state.milliseconds < best)
+        front.push_back(state), best = state.milliseconds;
+    if (front.empty())
+      return std::nullopt;
+    steps.push_back(std::move(front));
+  }
+  int best = -1;
+  for (size_t s = 0; s < steps.back().size(); ++s)
+    if (steps.back()[s].kept + outside_peak <= budget && (best < 0 || steps.back()[s].milliseconds < steps.back()[best].milliseconds))
+      best = s;
+  if (best < 0)
+    return std::nullopt;
+  RecomputePlan plan;
+  plan.milliseconds = steps.back()[best].milliseconds;
+  plan.peak = steps.back()[best].kept + outside_peak;
+  for (size_t i = slots.size(); i-- > 0;) {
+    const State &state = steps[i + 1][best];
+    const Choice &choice = (*slots[i].choices)[state.choice];
+    plan.peak = std::max(plan.peak, steps[i][state.before].kept + slots[i].base + std::max(choice.forward, choice.backward));
+    for (int op : choice.ops)
+      plan.ops.push_back(slots[i].ops[op]);
+    best = state.before;
+  }
+  std::sort(plan.ops.begin(), plan.ops.end());
+  return plan;
+}
+
+} // namespace megacc

@@ -1,0 +1,246 @@
+//===- Budget.cpp - what is computed again so that a step fits -------------===//
+#include "dialects/Rt/Rt.h"
+#include "lib/Cost/Cost.h"
+#include "lib/Kernels/Kernels.h"
+#include "lib/Planner/Planner.h"
+#include "passes/memory/Passes.h"
+#include "passes/rt/Passes.h"
+
+#include "mlir/Pass/PassManager.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <cmath>
+
+using namespace mlir;
+
+namespace megacc::step {
+namespace {
+
+/// The bytes of a step's segments, as they will be.
+struct Segments {
+  int64_t state = 0, temporaries = 0;
+  std::string text; // for people
+  int64_t total() const { return state + temporaries; }
+};
+
+SmallVector<Operation *> getForwardOps(ModuleOp module) {
+  SmallVector<Operation *> ops;
+  module.lookupSymbol<FuncOp>("micro_batch").walk([&](KernelOpInterface op) {
+    if (!isa<FusedOp>(op.getOperation()) && getPhase(op) == Phase::forward)
+      ops.push_back(op);
+  });
+  return ops;
+}
+
+class Budget {
+public:
+  Budget(ModuleOp module, int64_t bytes) : module(module), bytes(bytes), ops(getForwardOps(module)) {}
+
+  LogicalResult run(SmallVectorImpl<Attribute> &decisions) {
+    std::optional<Segments> all = lay({});
+    if (!all) // the passes that follow say why
+      return success();
+    if (all->total() <= bytes) {
+      decide(decisions, Twine(all->total()) + " bytes, everything is kept");
+      return success();
+    }
+    OwningOpRef<ModuleOp> kept = prepare({});
+    PassManager passes(module.getContext());
+    passes.addPass(rt::createStepSelectKernels());
+    if (failed(passes.run(*kept)))
+      return failure();
+    PlannedGraph graph = describe(*kept);
+    Planner planner(graph);
+    // About 1 % apart, whatever the budget, so that more of it never gives a slower plan.
+    for (int rung = getRung(bytes - all->state); rung > 0; --rung) {
+      std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung));
+      if (!plan)
+        break;
+      std::optional<Segments> placed = lay(plan->ops);
+      if (!placed)
+        return failure();
+      if (placed->total() > bytes)
+        continue;
+      SmallVector<Operation *> chosen;
+      for (int op : plan->ops)
+        chosen.push_back(ops[op]);
+      char milliseconds[32];
+      snprintf(milliseconds, sizeof milliseconds, "%.3f", plan->milliseconds);
+      decide(decisions, Twine(placed->total()) + " bytes, " + Twine(all->total()) +
+                            " where everything is kept; computing again takes about " + milliseconds + " ms a micro-batch");
+      markRecomputed(module, chosen, decisions);
+      return success();
+    }
+    return refuse(*all, planner);
+  }
+
+private:
+  /// The highest rung of at most that many bytes.
+  static int getRung(int64_t bytes) {
+    int rung = bytes < 1 ? 0 : int(std::log(double(bytes)) / std::log(1.01)) + 1;
+    while (rung > 0 && getBytesOf(rung) > bytes)
+      --rung;
+    return rung;
+  }
+  static int64_t getBytesOf(int rung) { return int64_t(std::pow(1.01, rung)); }
+
+  void decide(SmallVectorImpl<Attribute> &decisions, const Twine &what) {
+    decisions.push_back(StringAttr::get(module.getContext(), "memory = " + Twine(bytes) + " bytes: " + what));
+  }
+
+  /// A copy of the module with clones and caches.
+  OwningOpRef<ModuleOp> prepare(ArrayRef<int> again) {
+    OwningOpRef<ModuleOp> copy = module.clone();
+    SmallVector<Operation *> copies = getForwardOps(*copy), chosen;
+    for (int op : again)
+      chosen.push_back(copies[op]);
+    SmallVector<Attribute> unused;
+    markRecomputed(*copy, chosen, unused);
+    PassManager passes(module.getContext());
+    passes.addPass(createStepApplyMemory());
+    if (failed(passes.run(*copy)))
+      return {};
+    return copy;
+  }
+
+  /// What the passes behind this one make of it.
+  std::optional<Segments> lay(ArrayRef<int> again) {
+    OwningOpRef<ModuleOp> copy = prepare(again);
+    if (!copy)
+      return {};
+    ScopedDiagnosticHandler quiet(module.getContext(), [](Diagnostic &) { return success(); });
+    PassManager passes(module.getContext());
+    passes.addPass(rt::createStepSelectKernels());
+    passes.addPass(rt::createStepAssignBuffers());
+    if (failed(passes.run(*copy)))
+      return {};
+    Segments segments;
+    for (auto segment : copy->getOps<rt::SegmentOp>()) {
+      (segment.getName() == "temporaries" ? segments.temporaries : segments.state) += segment.getBytes();
+      if (!segment.getBytes())
+        continue;
+      segments.text += (segments.text.empty() ? "" : ", ") + (segment.getName() + " " + Twine(segment.getBytes())).str();
+      if (segment.getPeak())
+        segments.text += (" (the peak is in @" + *segment.getPeak() + ")").str();
+    }
+    return segments;
+  }
+
+  /// The schedule for the planner, of a module with caches and records.
+  PlannedGraph describe(ModuleOp kept) {
+    PlannedGraph graph;
+    const DeviceRecord &device = getDefaultDevice(getTarget(module));
+    llvm::DenseMap<Value, int> numbers;
+    auto number = [&](Value value) {
+      auto [found, isNew] = numbers.try_emplace(value, graph.bytes.size());
+      if (isNew) {
+        graph.bytes.push_back(llvm::alignTo(getBytes(value.getType()), rt::kAlignment));
+        graph.isCache.push_back(false);
+      }
+      return found->second;
+    };
+    auto read = [&](Operation *op, std::vector<int> &reads) {
+      for (Value operand : op->getOperands())
+        if (auto found = numbers.find(operand); found != numbers.end())
+          reads.push_back(found->second);
+    };
+    auto pairInPlace = [&](const Record &record, const KernelQuery &query, std::vector<std::pair<int, int>> &pairs) {
+      for (const auto &[output, input] : record.inPlace) {
+        const LaunchOperand *to = query.find(record.getQueryName(output)), *from = query.find(record.getQueryName(input));
+        if (to && from && to->value && from->value && numbers.contains(to->value) && numbers.contains(from->value))
+          pairs.push_back({numbers[to->value], numbers[from->value]});
+      }
+    };
+    auto addOp = [&](Operation *op) {
+      PlannedOp planned;
+      planned.slot = getBlock(op);
+      read(op, planned.reads);
+      for (Value result : op->getResults())
+        planned.makes.push_back(number(result));
+      if (auto cached = op->getAttrOfType<ArrayAttr>("cached"))
+        for (int cache : ArrayRef<int>(planned.makes).take_back(cached.size()))
+          graph.isCache[cache] = true;
+      KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
+      if (const Record *record = match(getTarget(module), query)) {
+        planned.scratch = llvm::alignTo(record->getScratch(query), rt::kAlignment);
+        pairInPlace(*record, query, planned.in_place);
+        planned.isRecomputable = getBlock(op) >= 0 && isRecomputable(op) && !isReadByOthers(op);
+      }
+      auto costs = dyn_cast<CostOpInterface>(op);
+      planned.milliseconds = estimateMilliseconds(costs ? costs.getCost() : getMemoryCost(op), device);
+      graph.ops.push_back(std::move(planned));
+    };
+    for (Operation &op : kept.lookupSymbol<FuncOp>("micro_batch").getBody().front().without_terminator()) {
+      auto kernel = dyn_cast<KernelOpInterface>(op);
+      if (!kernel)
+        continue;
+      bool isForward = false;
+      if (auto fused = dyn_cast<FusedOp>(op)) {
+        for (Operation &inner : fused.getBody().front().without_terminator())
+          if (getPhase(&inner) == Phase::forward) {
+            isForward = true;
+            addOp(&inner);
+          }
+        for (auto [result, yielded] : llvm::zip(fused.getResults(), fused.getBody().front().back().getOperands()))
+          numbers[result] = number(yielded);
+      } else if (getPhase(&op) == Phase::forward) {
+        isForward = true;
+        addOp(&op);
+      }
+      PlannedLaunch launch;
+      launch.slot = getBlock(&op);
+      launch.isBackward = !isForward;
+      op.walk([&](Operation *inner) {
+        for (Value operand : inner->getOperands())
+          if (operand.getParentBlock() == op.getBlock())
+            if (auto found = numbers.find(operand); found != numbers.end() && !llvm::is_contained(launch.reads, found->second))
+              launch.reads.push_back(found->second);
+      });
+      for (Value result : op.getResults())
+        launch.makes.push_back(number(result));
+      const Record *record = findRecord(op.getAttrOfType<StringAttr>(kRecordAttr).getValue());
+      KernelQuery query = kernel.getKernelQuery();
+      launch.scratch = llvm::alignTo(record->getScratch(query), rt::kAlignment);
+      pairInPlace(*record, query, launch.in_place);
+      graph.launches.push_back(std::move(launch));
+    }
+    return graph;
+  }
+
+  /// Says what the smallest plan needs.
+  LogicalResult refuse(const Segments &all, const Planner &planner) {
+    int low = 1, high = getRung(all.temporaries) + 1;
+    while (low < high) {
+      int middle = (low + high) / 2;
+      if (planner.solve(getBytesOf(middle)))
+        high = middle;
+      else
+        low = middle + 1;
+    }
+    Segments least = all;
+    int64_t least_bytes = all.total();
+    for (int rung = high; rung < high + 4; ++rung) // the lowest is not always the one that is placed best
+      if (std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung)))
+        if (std::optional<Segments> placed = lay(plan->ops))
+          if (int64_t needed = std::max(placed->total(), placed->state + getBytesOf(rung)); needed < least_bytes)
+            least = *placed, least_bytes = needed;
+    return emitError(UnknownLoc::get(module.getContext()))
+           << "the step needs " << least_bytes << " bytes (" << all.total() << " where everything is kept), memory allows " << bytes << ": "
+           << least.text << "; fix: memory = \"" << (least_bytes + (1 << 20) - 1) / (1 << 20) << "MiB\", or a smaller micro_batch";
+  }
+
+  ModuleOp module;
+  int64_t bytes;
+  SmallVector<Operation *> ops;
+};
+
+} // namespace
+
+LogicalResult fitMemory(ModuleOp module, int64_t bytes, SmallVectorImpl<Attribute> &decisions) {
+  if (!bytes || !module.lookupSymbol<FuncOp>("micro_batch"))
+    return success();
+  return Budget(module, bytes).run(decisions);
+}
+
+} // namespace megacc::step
