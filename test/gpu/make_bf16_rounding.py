@@ -1,103 +1,85 @@
 #!/usr/bin/env python3
-"""What rounding to bf16 alone does to a training step: make_bf16_rounding.py REFERENCE [--realisations N] [--cases CASE...]
+"""What rounding to bf16 alone does to a training step: make_bf16_rounding.py [--realisations N] [--cases CASE...]
 
-REFERENCE is the folder of the float64 reference (model.py, needs PyTorch). Every case of test/e2e/goldens (or those named) is computed with bf16 weights,
-fp32 where the model keeps fp32, and every product, norm, activation, attention, scan and residual rounded to bf16, forward and backward: once to nearest,
-and N - 1 times to nearest after every number moved by up to a quarter of its spacing, which is what another order of sums does. Prints a line a case for
-bf16_rounding.txt: the worst loss and gradient against the golden, measured as compare_bf16.py does. Many realisations, because a router's pick flips in
-some of them only.
+Every case of test/e2e/goldens (or those named) is computed by the float64 reference with bf16 weights, fp32 where the model keeps fp32,
+and every product, norm, activation, attention, scan and residual rounded to bf16, forward and backward: once to nearest, and N - 1 times
+to nearest after every number moved by up to a quarter of its spacing, which is what another order of sums does. Prints a line a case for
+bf16_rounding.txt: the worst loss and gradient against the golden, measured as compare_bf16.py does. Many realisations, because a router's
+pick flips in some of them only.
 """
-import argparse, pathlib, sys
+import argparse
+import sys
+from pathlib import Path
+
 import numpy as np
-import torch
 
-options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-options.add_argument('reference', type=pathlib.Path)
-options.add_argument('--cases', nargs='*')
-options.add_argument('--realisations', type=int, default=40)
-options = options.parse_args()
-here = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(options.reference), str(here.parent / 'e2e')]
-import model
+E2E = Path(__file__).resolve().parent.parent / "e2e"
+sys.dont_write_bytecode = True
+sys.path[:0] = [str(E2E), str(E2E / "reference")]
+
+import model as reference  # its functions call one another by name, so that replacing one replaces it everywhere
+from autodiff import Tensor
 from compare import load_safetensors
+from declaration import read_declaration
 
-torch.set_default_dtype(torch.float64)
 SMALL = 1e-3
+FP32 = ("router", "dt_bias", ".D", "B_bias", "C_bias", "mimo_", "A_log", "state_weight")  # in the names of parameters that stay fp32
 moves = None  # the generator that moves numbers, None: to nearest
 
 
 def to_bf16(x):
+    """To nearest even; x is float64."""
     if moves is not None:
-        spacing = 2.0 ** (torch.floor(torch.log2(x.abs().clamp(min=1e-38))) - 7)
-        x = x + spacing * (torch.rand(x.shape, generator=moves) - 0.5) / 2
-    return x.to(torch.bfloat16).to(x.dtype)
-
-
-class Rounded(torch.autograd.Function):
-    """The number as bf16, and its gradient as bf16."""
-    @staticmethod
-    def forward(context, x):
-        return to_bf16(x)
-
-    @staticmethod
-    def backward(context, gradient):
-        return to_bf16(gradient)
+        spacing = 2.0 ** (np.floor(np.log2(np.maximum(abs(x), 1e-38))) - 7)
+        x = x + spacing * (moves.random(x.shape) - 0.5) / 2
+    bits = np.asarray(x, np.float32).view(np.uint32)
+    bits = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
+    return (bits & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
 
 
 def rounds(function):
-    def wrapped(*arguments, **names):
-        result = function(*arguments, **names)
-        return (Rounded.apply(result[0]),) + tuple(result[1:]) if isinstance(result, tuple) else Rounded.apply(result)
+    def wrapped(*arguments):
+        exact = function(*arguments)
+        return Tensor(to_bf16(exact.value), [(exact, to_bf16)])
     return wrapped
 
 
-for name in ('linear', 'rms', 'activate', 'attend', 'conv', 'rope', 'residual', 'seq_mamba3', 'm2rnn'):
-    setattr(model, name, rounds(getattr(model, name)))
+for name in ("project", "rms_norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "run_block"):
+    setattr(reference, name, rounds(getattr(reference, name)))
+for name, function in reference.ACTIVATIONS.items():
+    reference.ACTIVATIONS[name] = rounds(function)
 
 
-def stack(m, params, x, c):
-    """model.stack without mHC; the residual stream is rounded after every block."""
-    for b in m.blocks:
-        x = Rounded.apply(x + model.residual(b, params, x, c))
-        c.hidden.append(x)
-    return x
+def errors(model, golden, inputs):
+    """Worst loss and gradient of one realisation."""
+    values = {key[6:]: value.astype(np.float64) for key, value in golden.items() if key.startswith("param.")}
+    optimizer, losses = reference.Optimizer(model), []
+    for step in range(3):
+        weights = {key: value if any(word in key for word in FP32) else to_bf16(value) for key, value in values.items()}
+        loss, gradients, batches = reference.run_micro_batches(model, weights, inputs)
+        if step == 0:
+            first = gradients
+        losses.append(loss)
+        values, _ = optimizer.update(values, gradients, batches)
+    scale = max(abs(value).max() for key, value in golden.items() if key.startswith("grad."))
+    loss_error = max(max(abs(golden["loss." + term] - [loss[term] for loss in losses])) / max(abs(golden["loss." + term]).max(), 1e-30)
+                     for term in losses[0])
+    return loss_error, max(abs(golden["grad." + key] - value).max() / max(abs(golden["grad." + key]).max(), SMALL * scale)
+                           for key, value in first.items())
 
 
-model.stack = stack
-
-
-def is_fp32(key):
-    """Parameters that stay fp32: routers and what the recurrences have beside projections and norms."""
-    return any(word in key for word in ('router', 'dt_bias', '.D', 'B_bias', 'C_bias', 'mimo_', 'a_log', 'state_weight', 'skip', 'scale'))
-
-
-for golden in sorted((here.parent / 'e2e' / 'goldens').glob('*.mlir')):
-    if options.cases and golden.stem not in options.cases:
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--cases", nargs="*")
+parser.add_argument("--realisations", type=int, default=5)
+options = parser.parse_args()
+for declaration in sorted((E2E / "goldens").glob("*.mlir")):
+    if options.cases and declaration.stem not in options.cases:
         continue
-    case = {key: torch.from_numpy(np.array(value)) for key, value in load_safetensors(str(golden.with_suffix('.safetensors'))).items()}
-    m = model.parse(golden.read_text())
-    masters = {key[6:]: value.double() for key, value in case.items() if key.startswith('param.')}
-    inputs = {key[6:]: value.long() for key, value in case.items() if key.startswith('input.')}
-    batches = [{key: value[i] for key, value in inputs.items()} for i in range(len(inputs['tokens']))]
-    scale = max(value.abs().max().item() for key, value in case.items() if key.startswith('grad.'))
-    worst = {'loss': [], 'grad': []}
+    golden = load_safetensors(declaration.with_suffix(".safetensors"))
+    arrays = {key[6:]: value.astype(np.int64) for key, value in golden.items() if key.startswith("input.")}
+    inputs = [{key: value[micro] for key, value in arrays.items()} for micro in range(len(arrays["tokens"]))]
+    found = []
     for realisation in range(options.realisations):
-        moves = torch.Generator().manual_seed(realisation) if realisation else None
-        mine, params, state = {key: torch.zeros(3) for key in case if key.startswith('loss.')}, masters, {}
-        for step in range(3):
-            weights = {key: value if is_fp32(key) else value.to(torch.bfloat16).double() for key, value in params.items()}
-            losses, gradients, contexts = model.gradients(m, weights, batches, step)
-            if step == 0:
-                mine |= {'grad.' + key: value for key, value in gradients.items()}
-            for key, value in losses.items():
-                mine['loss.' + key][step] = value
-            params, _ = model.update(m, params, gradients, state, contexts)
-        errors = {'loss': 0.0, 'grad': 0.0}
-        for key, value in case.items():
-            if (group := key.split('.')[0]) in errors:
-                most = max(value.abs().max().item(), SMALL * scale if group == 'grad' else 1e-30)
-                errors[group] = max(errors[group], (mine[key] - value).abs().max().item() / most)
-        for group, error in errors.items():
-            worst[group].append(error)
-    print('%-18s %.1e %.1e   median %.1e %.1e' % (golden.stem, *(max(worst[group]) for group in ('loss', 'grad')),
-                                                  *(np.median(worst[group]) for group in ('loss', 'grad'))), flush=True)
+        moves = np.random.default_rng(realisation) if realisation else None
+        found.append(errors(read_declaration(declaration.read_text()), golden, inputs))
+    print("%-18s %.1e %.1e   median %.1e %.1e" % (declaration.stem, *np.max(found, 0), *np.median(found, 0)), flush=True)

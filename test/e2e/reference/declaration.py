@@ -1,0 +1,84 @@
+"""Reads the declarations that golden cases use: a model, its pattern, families, placements and training step, all on known lines."""
+import math
+import re
+from types import SimpleNamespace
+
+FAMILIES = {
+    "mla": {"theta": 1e4},
+    "attention": {"kv_heads": None, "rope": None, "theta": 1e4},
+    "moe": {"shared": 0, "activation": "gelu", "router": "softmax", "aux": 1e-4, "z": 0.0, "scale": 1.0, "bias_rate": 1e-3, "density": 1.0,
+            "shared_gate": False},
+    "mlp": {"activation": "gelu"},
+    "mamba3": {"expand": 2, "head_dim": 64, "state": 128, "groups": 1, "rank": 4, "chunk": 16, "variant": "mimo", "rope_fraction": 0.5,
+               "decay": "softplus", "out_norm": False},
+    "m2rnn": {"key": 64, "value": 16, "heads": None, "conv": 4},
+}
+PLACEMENTS = {
+    "ngram_hash": {"orders": [2, 3], "heads": 8, "rows": 500000, "dim": 16, "seed": 0},
+    "mtp": {"depth": 1, "width": None, "activation": "gelu", "weight": 0.1, "block": "A"},
+}
+TRAINING = {"micro_batch": None, "accumulate": 1, "seed": 0, "clip": 1.0, "documents": False, "precision": "fp32"}
+ADAMW = {"lr": None, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
+
+
+def read_value(text):
+    if text.startswith("["):
+        return [read_value(item.strip()) for item in text[1:-1].split(",") if item.strip()]
+    if re.fullmatch(r"-?\d+", text):
+        return int(text)
+    if re.fullmatch(r"-?\d+\.\d*(e[-+]?\d+)?", text):
+        return float(text)
+    return {"true": True, "false": False}.get(text, text.strip('"'))
+
+
+def read_keys(text, defaults, kind):
+    given = {key: read_value(value) for key, value in re.findall(r'(\w+) = (\[[^]]*\]|"[^"]*"|[\w.+-]+)', text)}
+    return SimpleNamespace(kind=kind, **{**defaults, **given})
+
+
+def expand_pattern(pattern, depth):
+    """One letter a slot; a pattern without stage bars tiles over the depth."""
+    pattern = pattern.replace(" ", "").upper()
+    while "(" in pattern:
+        pattern = re.sub(r"\(([^()]*)\)X(\d+)", lambda group: group[1] * int(group[2]), pattern)
+    letters = pattern.replace("|", "")
+    return [letters[slot % len(letters)] for slot in range(depth)]
+
+
+def complete(family, hidden):
+    """Sizes that follow from others."""
+    if family.kind == "attention":
+        family.kv_heads = family.kv_heads or family.heads
+        family.rope = family.head_dim if family.rope is None else family.rope
+    if family.kind == "mamba3":
+        family.inner = family.expand * hidden
+        family.heads = family.inner // family.head_dim
+        family.angles = family.state // (4 if family.rope_fraction == 0.5 else 2)
+    if family.kind == "m2rnn":
+        family.heads = family.heads or hidden // (family.key + family.value)
+    if family.kind == "moe":
+        density = family.density
+        family.nulls = max(1, int(family.experts * (1 - density) / density)) if density < 1 else 0
+        family.slots = math.ceil(family.top_k / density)
+    return family
+
+
+def read_declaration(text):
+    """The model: sizes, `blocks` (the family of each slot), `placements` by kind, `train` and `adamw`."""
+    head = re.search(r"mega\.model @(\w+) hidden (\d+) vocab (\d+) sequence (\d+) \{", text)
+    model = SimpleNamespace(name=head[1], hidden=int(head[2]), vocab=int(head[3]), sequence=int(head[4]))
+    families = {letter: complete(read_keys(keys, FAMILIES[kind], kind), model.hidden)
+                for letter, kind, keys in re.findall(r'mega\.family "(\w)" = (\w+)<(.*)>', text)}
+    model.placements = {kind: read_keys(keys, PLACEMENTS[kind], kind) for kind, keys in re.findall(r"mega\.place (\w+)<(.*)> on", text)}
+    pattern, depth = re.search(r'mega\.pattern "(.*)" depth (\d+)', text).groups()
+    model.depth = int(depth)
+    model.blocks = [families[letter] for letter in expand_pattern(pattern, model.depth)]
+    model.ngram_hash, model.mtp = model.placements.get("ngram_hash"), model.placements.get("mtp")
+    if model.mtp:
+        width = model.mtp.width or 4 * model.hidden
+        model.mtp.blocks = [families[model.mtp.block], SimpleNamespace(kind="mlp", width=width, activation=model.mtp.activation)]
+    step = text[text.index("mega.train"):]
+    optimizer = re.search(r"adamw<(.*)>", step)
+    model.train = read_keys(step.replace(optimizer[0], ""), TRAINING, "train")
+    model.adamw = read_keys(optimizer[1], ADAMW, "adamw")
+    return model

@@ -1,0 +1,375 @@
+"""Forward pass, losses and one optimizer step of a declaration in float64, as docs/conventions.md defines them. Plain, not fast.
+
+The tokens of a micro-batch are one list of T. A row, or a document of a packed row, is a slice of it, and what mixes tokens runs on one
+slice after another; so nothing here needs a mask but causality. `weights` maps checkpoint keys to Tensors; a mixer sees its own,
+without their prefix. Letters in shapes: L tokens of a document, H heads, R ranks, N states, P channels of a head.
+"""
+import math
+
+import numpy as np
+
+from autodiff import (Tensor, concatenate, cosine, einsum, exp, gradients, log_sum_exp, mean, minimum, normal_cdf, relu, reshape, sigmoid,
+                      sine, softmax, softplus, split, sqrt, square, stack, sum_over, tanh, where)
+from parameters import Table, draw, ngram_sizes, random_key
+
+EPSILON = 1e-5  # of every norm
+TINY = 1e-20    # of every normalisation of weights
+FORBIDDEN = -1e300  # score of a key that a query may not see
+
+
+class MicroBatch:
+    """Inputs as lists of T and the slices that are documents; takes in losses, expert counts and residual streams on the way."""
+
+    def __init__(self, tokens, targets, documents=None):
+        self.shape, self.tokens, self.targets = tokens.shape, tokens.reshape(-1), targets.reshape(-1)
+        begins = np.zeros(tokens.shape, bool)
+        begins[:, 0] = True
+        if documents is not None:
+            begins[:, 1:] |= np.diff(documents, axis=1) != 0
+        edges = np.append(np.flatnonzero(begins), tokens.size)
+        self.documents = [slice(first, last) for first, last in zip(edges, edges[1:])]
+        self.losses, self.depth_losses, self.picks, self.hidden = {}, {}, {}, []
+        self.margins = []  # of every selection: the smallest relative gap between a picked and a rejected score
+
+    def by_document(self, function, *lists):
+        """function of each document's part of the lists, joined again."""
+        return concatenate([function(*(values[document] for values in lists)) for document in self.documents], 0)
+
+    def add_loss(self, term, loss):
+        self.losses[term] = loss + self.losses.get(term, 0.0)
+
+
+# Primitives.
+
+def project(x, weight):
+    return einsum("ti,oi->to", x, weight)
+
+
+def silu(x):
+    return x * sigmoid(x)
+
+
+def rms_norm(x, weight=1.0):
+    return x / sqrt(mean(square(x), -1, keepdims=True) + EPSILON) * weight
+
+
+def gelu_tanh(x):
+    return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x * square(x)))  # (1 + tanh(a)) / 2 = sigmoid(2 a)
+
+
+def swiglu(x):
+    gate, up = split(x, [x.shape[-1] // 2, None])
+    return silu(gate) * up
+
+
+ACTIVATIONS = {"gelu": lambda x: x * normal_cdf(x), "gelu_tanh": gelu_tanh, "relu2": lambda x: square(relu(x)), "swiglu": swiglu}
+
+
+def feed_forward(activation, x, up, down):
+    return project(ACTIVATIONS[activation](project(x, up)), down)
+
+
+def padded(x, count, after=False):
+    """x with `count` rows of zeros before it, or after it."""
+    zeros = Tensor(np.zeros((count, *x.shape[1:])))
+    return concatenate([x, zeros] if after else [zeros, x], 0)
+
+
+def causal_convolution(x, taps):
+    """x (L,channels), taps (channels,width), the last one for the token itself."""
+    width = taps.shape[1]
+    window = padded(x, width - 1)
+    return sum(window[tap:tap + len(x.value)] * taps[:, tap] for tap in range(width))
+
+
+def rotate(x, angles, first, second):
+    """Turns the channel pairs first[j], second[j] of x (L,H,d) by angles (L, H or 1, j); other channels stay."""
+    pair, partner, sign = np.zeros(x.shape[-1], int), np.arange(x.shape[-1]), np.zeros(x.shape[-1])
+    pair[first] = pair[second] = np.arange(len(first))
+    partner[first], partner[second] = second, first
+    sign[first], sign[second] = -1, 1
+    turn = angles[..., pair] * abs(sign)
+    return x * cosine(turn) + x[..., partner] * (sine(turn) * sign)
+
+
+def rope(x, width, theta):
+    """Position rotation of the first `width` channels of x (L,H,d)."""
+    if not width:
+        return x
+    pair = np.arange(width // 2)
+    angles = np.arange(len(x.value))[:, None, None] / theta ** (pair / (width // 2))
+    return rotate(x, Tensor(angles), pair, pair + width // 2)
+
+
+def attend(q, k, v):
+    """Causal attention of q (L,H,d) to k (L,G,d) and v (L,G,e), G a divisor of H: (L, H e)."""
+    length, groups = k.shape[:2]
+    q = reshape(q, length, groups, -1, q.shape[-1])
+    future = np.triu(np.full((length, length), FORBIDDEN), 1)
+    weight = softmax(einsum("qgad,kgd->gaqk", q, k) * q.shape[-1] ** -0.5 + future)
+    return reshape(einsum("gaqk,kge->qgae", weight, v), length, -1)
+
+
+def pick_best(scores, count, batch):
+    """Mask (T,n) of each token's `count` best: those with fewer than `count` others before them, where equals go by index."""
+    mine, other, index = scores[:, :, None], scores[:, None, :], np.arange(scores.shape[1])
+    before = (other > mine) | ((other == mine) & (index < index[:, None]))
+    picked = before.sum(-1) < count
+    if count < scores.shape[1]:
+        gaps = np.where(picked, scores, np.inf).min(1) - np.where(picked, -np.inf, scores).max(1)
+        batch.margins += list((gaps / abs(scores).max(1))[gaps > 0])
+    return picked
+
+
+# Mixers of one document: (family, weights, normalised input (L,D)) -> (L,D).
+
+def attention(family, weights, n):
+    heads = reshape(project(n, weights["qkv_proj.weight"]), len(n.value), -1, family.head_dim)
+    q, k, v = split(heads, [family.heads, family.kv_heads, family.kv_heads], 1)
+    return project(attend(rope(q, family.rope, family.theta), rope(k, family.rope, family.theta), v), weights["out_proj.weight"])
+
+
+def mla(family, weights, n):
+    def per_head(latent, norm, up):
+        rows = project(rms_norm(latent, weights[norm]), weights[up])
+        return split(reshape(rows, len(n.value), family.heads, -1), [family.nope, None])
+    latent, shared_key = split(project(n, weights["kv_down.weight"]), [family.kv_rank, family.rope])
+    q, q_turning = per_head(project(n, weights["q_down.weight"]), "q_norm.weight", "q_up.weight")
+    k, v = per_head(latent, "kv_norm.weight", "kv_up.weight")
+    k_turning = reshape(shared_key, len(n.value), 1, family.rope) * np.ones((family.heads, 1))
+    q, k = (concatenate([still, rope(turning, family.rope, family.theta)]) for still, turning in ((q, q_turning), (k, k_turning)))
+    return project(attend(q, k, v), weights["out_proj.weight"])
+
+
+def mamba3(family, weights, n):
+    parts = split(project(n, weights["in_proj.weight"]), [family.inner] * 2 + [family.groups * family.state * family.rank] * 2 +
+                  [family.heads] * 3 + [family.angles])
+    return project(mamba3_scan(family, weights, *parts), weights["out_proj.weight"])
+
+
+def mamba3_scan(family, weights, z, x, b, c, step, rate, trapezoid, angle):
+    """As a sum over the past instead of a state: y_t = sum over s <= t of M[t,s] (q_t . k_s) u_s, ranks added, plus D u_t. A token enters
+    the state with gamma when it comes and with beta one token later, before that token's decay; M carries both on to t."""
+    length, heads, width = len(z.value), family.heads, family.head_dim
+    states, groups, ranks = family.state, family.groups, family.rank
+    step = softplus(step + weights["dt_bias"])
+    if family.decay == "softplus":
+        rate = -softplus(rate)
+    else:
+        rate = where(rate.value < 0, -1 / (1 - minimum(rate, 0)), -1 - rate)
+    rate = minimum(rate, -1e-4) * step
+
+    gamma = sigmoid(trapezoid) * step
+    beta = padded((step - gamma)[1:], 1, after=True)  # of the token after
+    decayed = einsum("ij,jh->ih", np.tri(length), rate)
+    past = np.tri(length, length, -1)[..., None]  # s < t
+    spread = where(past > 0, reshape(decayed, length, 1, heads) - reshape(decayed, 1, length, heads), 0.0)
+    moved = exp(spread) * past * (gamma + beta) + np.eye(length)[..., None] * gamma  # M: (t,s,H)
+
+    turns = reshape(step, length, heads, 1) * reshape(math.pi * tanh(angle), length, 1, -1)
+    theta = einsum("ij,jha->iha", np.tri(length), turns)
+    pair = np.arange(family.angles)
+    pairs = (pair, pair + states // 2) if family.variant == "mimo" else (2 * pair, 2 * pair + 1)
+    group = np.arange(heads) * groups // heads
+
+    def directions(projected, norm, bias):
+        """Keys or queries, for each rank (L,H,N)."""
+        normed = rms_norm(reshape(projected, length, ranks, groups, states), weights[norm])
+        return stack([rotate(normed[:, rank][:, group] + weights[bias][:, rank], theta, *pairs) for rank in range(ranks)], 0)
+    keys, queries = directions(b, "B_norm.weight", "B_bias"), directions(c, "C_norm.weight", "C_bias")
+
+    x, z = (reshape(part, length, heads, 1, width) for part in (x, z))
+    mimo = family.variant == "mimo"
+    u = x * weights["mimo_x"] if mimo else x
+    read = einsum("athn,bshn->tsabh", queries, keys)
+    y = einsum("tsabh,tsh,shbp->thap", read, moved, u) + reshape(weights["D"], heads, 1, 1) * u
+    if family.out_norm:
+        y = rms_norm(y, reshape(weights["norm.weight"], heads, 1, width))
+    y = y * silu(z * weights["mimo_z"]) * weights["mimo_o"] if mimo else y * silu(z)
+    return reshape(sum_over(y, 2), length, -1)
+
+
+def m2rnn_scan(q, k, v, kept, state_weight):
+    """Token by token: state <- f state + (1 - f) tanh(state W + k v^T); y = state^T q. q, k (L,key), v (L,H,value), kept (L,H)."""
+    (length, heads, value), key = v.shape, k.shape[1]
+    state, outputs = Tensor(np.zeros((heads, key, value))), []
+    for token in range(length):
+        drive = einsum("k,hv->hkv", k[token], v[token])
+        f = reshape(kept[token], heads, 1, 1)
+        state = f * state + (1 - f) * tanh(einsum("hkv,hvw->hkw", state, state_weight) + drive)
+        outputs.append(einsum("hkv,k->hv", state, q[token]))
+    return stack(outputs, 0)
+
+
+def m2rnn(family, weights, n):
+    length, heads, key, value = len(n.value), family.heads, family.key, family.value
+    mixed, forget, gate = split(project(n, weights["in_proj.weight"]), [2 * key + heads * value, heads, heads * value])
+    mixed = silu(causal_convolution(mixed, weights["conv.weight"]) + weights["conv.bias"])
+    q, k, v = split(mixed, [key, key, None])
+    v = reshape(v, length, heads, value)
+    kept = exp(-exp(weights["A_log"]) * softplus(forget + weights["dt_bias"]))
+    y = m2rnn_scan(q, k, v, kept, weights["state_weight"]) + weights["D"] * v
+    return project(rms_norm(reshape(y, length, -1) * silu(gate), weights["norm.weight"]), weights["out_proj.weight"])
+
+
+# Mixers of single tokens: (family, weights, normalised input (T,D), micro-batch, name of the block) -> (T,D).
+
+def mlp(family, weights, n, batch=None, block=None):
+    return feed_forward(family.activation, n, weights["up.weight"], weights["down.weight"])
+
+
+def moe(family, weights, n, batch, block):
+    experts = family.experts
+    logits = project(n, weights["router.weight"])
+    real = logits[:, :experts]
+    slots = concatenate([real, logits[:, experts:] * np.ones(family.nulls)]) if family.nulls else real  # null experts share a logit
+    if family.router == "softmax":
+        scores, share = softmax(slots), softmax(real)
+        picked = pick_best(scores.value, family.slots, batch)
+    else:
+        scores = sigmoid(slots)
+        share = sigmoid(real) / (sum_over(sigmoid(real), -1, keepdims=True) + TINY)
+        bias = weights["router.bias"].value
+        picked = pick_best(scores.value + np.append(bias[:experts], np.repeat(bias[experts:], family.nulls)), family.slots, batch)
+    picked = picked[:, :experts]
+    weight = scores[:, :experts] * picked
+    if family.slots > 1:
+        weight = weight / (sum_over(weight, -1, keepdims=True) + TINY)
+    y = 0.0
+    for expert in range(experts):
+        output = feed_forward(family.activation, n, weights["experts.up.weight"][expert], weights["experts.down.weight"][expert])
+        y = output * weight[:, expert:expert + 1] * family.scale + y
+    if family.shared:
+        common = feed_forward(family.activation, n, weights["shared.up.weight"], weights["shared.down.weight"])
+        y = y + (common * sigmoid(project(n, weights["shared.gate.weight"])) if family.shared_gate else common)
+    batch.picks[block] = picks = picked.sum(0)
+    batch.add_loss("moe_aux", family.aux * experts * sum_over(picks / max(picks.sum(), 1) * mean(share, 0)))
+    if family.z:
+        batch.add_loss("moe_z", family.z * mean(square(log_sum_exp(slots))))
+    return y
+
+
+OF_DOCUMENTS = {"attention": attention, "mla": mla, "mamba3": mamba3, "m2rnn": m2rnn}
+OF_TOKENS = {"mlp": mlp, "moe": moe}
+
+
+def run_block(family, weights, x, batch, block):
+    """The residual stream after the block whose keys start with `block`."""
+    own = {key.removeprefix(block + "mixer."): value for key, value in weights.items() if key.startswith(block + "mixer.")}
+    n = rms_norm(x, weights[block + "norm.weight"])
+    if family.kind in OF_TOKENS:
+        return x + OF_TOKENS[family.kind](family, own, n, batch, block)
+    return x + batch.by_document(lambda part: OF_DOCUMENTS[family.kind](family, own, part), n)
+
+
+# Input and objective.
+
+def ngram_rows(ngram, batch):
+    """The row of the stacked tables that each hash of each token names: (T,tables)."""
+    sizes, longest = ngram_sizes(ngram), max(ngram.orders)
+    orders = np.repeat(ngram.orders, ngram.heads)
+    factors = draw(random_key(ngram.seed, "ngram_hash.multipliers"), np.arange(len(sizes) * longest)).reshape(-1, longest)
+    factors = (factors >> np.uint64(33)) | np.uint64(1)
+    factors[np.arange(longest) >= orders[:, None]] = 0  # a table looks no further back than its order
+    hashes = np.tile(draw(random_key(ngram.seed, "ngram_hash.bias"), np.arange(len(sizes))) >> np.uint64(33), (batch.tokens.size, 1))
+    for document in batch.documents:
+        words = np.append(np.zeros(longest - 1, np.uint64), batch.tokens[document].astype(np.uint64))
+        recent = np.lib.stride_tricks.sliding_window_view(words, longest)[:, ::-1]  # (L,longest), the token itself first
+        hashes[document] ^= np.bitwise_xor.reduce(recent[:, None] * factors, -1)
+    return (hashes % np.array(sizes, np.uint64)).astype(np.int64) + np.cumsum([0, *sizes[:-1]])
+
+
+def embed(model, weights, batch):
+    x = weights["embedding.weight"][batch.tokens]
+    if model.ngram_hash:
+        found = weights["ngram_hash.table.weight"][ngram_rows(model.ngram_hash, batch)]
+        x = x + project(reshape(found, len(x.value), -1), weights["ngram_hash.proj.weight"])
+    return x
+
+
+def cross_entropy(x, head, targets):
+    """Mean over the targets that are not negative."""
+    counted = np.flatnonzero(targets >= 0)
+    logits = project(x[counted], head)
+    surprise = log_sum_exp(logits)[:, 0] - logits[np.arange(len(counted)), targets[counted]]
+    return sum_over(surprise) / max(1, len(counted))
+
+
+def add_mtp_losses(model, weights, x, embedded, batch):
+    depths = []
+    for depth in range(1, model.mtp.depth + 1):
+        own = f"mtp.{depth - 1}."
+        ahead = batch.by_document(lambda part: padded(part[depth:], min(depth, len(part.value)), after=True), embedded)
+        both = [rms_norm(ahead, weights[own + "embed_norm.weight"]), rms_norm(x, weights[own + "hidden_norm.weight"])]
+        x = project(concatenate(both), weights[own + "eh_proj.weight"])
+        for index, family in enumerate(model.mtp.blocks):
+            x = run_block(family, weights, x, batch, f"{own}blocks.{index}.")
+        x = rms_norm(x, weights[own + "final_norm.weight"])
+        targets = np.full(batch.targets.shape, -1)
+        for document in batch.documents:
+            targets[document][:-depth] = batch.targets[document][depth:]
+        depths.append(cross_entropy(x, weights["head.weight"], targets))
+        batch.depth_losses[f"mtp.{depth}"] = depths[-1]
+    batch.add_loss("mtp", model.mtp.weight * sum(depths) / len(depths))
+
+
+def forward(model, weights, batch):
+    """The total loss of a micro-batch; its parts and what else is recorded go into the batch."""
+    x = embedded = embed(model, weights, batch)
+    for slot, family in enumerate(model.blocks):
+        x = run_block(family, weights, x, batch, f"blocks.{slot}.")
+        batch.hidden.append(x.value.reshape(*batch.shape, -1))
+    x = rms_norm(x, weights["final_norm.weight"])
+    batch.add_loss("main", cross_entropy(x, weights["head.weight"], batch.targets))
+    if model.mtp:
+        add_mtp_losses(model, weights, x, embedded, batch)
+    return sum(batch.losses.values())
+
+
+# The training step.
+
+def run_micro_batches(model, values, inputs):
+    """Means over the micro-batches of losses and gradients, and the batches. values: checkpoint key -> array; inputs: a list of the
+    arguments of MicroBatch, by name."""
+    trained = [key for key, parameter in Table(model).items() if parameter.trained]
+    collected, losses, batches = [], [], [MicroBatch(**arrays) for arrays in inputs]
+    for batch in batches:
+        weights = {key: Tensor(value) for key, value in values.items()}
+        total = forward(model, weights, batch)
+        collected.append(gradients(total, [weights[key] for key in trained]))
+        losses.append({term: float(loss.value) for term, loss in {"total": total, **batch.losses, **batch.depth_losses}.items()})
+    means = {key: sum(arrays) / len(batches) for key, arrays in zip(trained, zip(*collected))}
+    return {term: sum(loss[term] for loss in losses) / len(batches) for term in losses[0]}, means, batches
+
+
+class Optimizer:
+    """Clip, AdamW, and the router biases."""
+
+    def __init__(self, model):
+        self.model, self.table, self.step, self.moments = model, Table(model), 0, {}
+
+    def update(self, values, gradients, batches):
+        """New values, and the norm of the gradients."""
+        self.step += 1
+        clip = self.model.train.clip
+        norm = math.sqrt(sum(np.vdot(gradient, gradient) for gradient in gradients.values()))
+        scale = clip / (norm + 1e-6) if 0 < clip < norm + 1e-6 else 1.0
+        updated = values | {key: self.adamw(key, values[key], scale * gradient) for key, gradient in gradients.items()}
+        for block in batches[0].picks:
+            bias = updated.get(block + "mixer.router.bias")
+            if bias is not None:
+                family = self.model.blocks[int(block.split(".")[1])]
+                picks = sum(batch.picks[block] for batch in batches)
+                change = family.bias_rate * np.sign(picks.mean() - picks)
+                updated[block + "mixer.router.bias"] = bias + np.append(change, np.zeros(len(bias) - len(change)))
+        return updated, norm
+
+    def adamw(self, key, value, gradient):
+        settings = self.model.adamw
+        corrected = []
+        for beta, power in ((settings.beta1, 1), (settings.beta2, 2)):
+            old = self.moments.get((key, power), 0.0)
+            self.moments[key, power] = old + (1 - beta) * (gradient ** power - old)
+            corrected.append(self.moments[key, power] / (1 - beta ** self.step))
+        decay = settings.decay * value if self.table[key].decays else 0.0
+        return value - settings.lr * (decay + corrected[0] / (np.sqrt(corrected[1]) + settings.eps))
