@@ -9,7 +9,9 @@ namespace megacc::mega {
 namespace keys {
 
 KeySpec required(std::string name, int64_t least) { return {std::move(name), KeyType::integer, std::nullopt, true, {}, least}; }
-KeySpec derived(std::string name, int64_t least) { return {std::move(name), KeyType::integer, std::nullopt, false, {}, least}; }
+KeySpec derived(std::string name, std::string otherwise, int64_t least) {
+  return {.name = std::move(name), .type = KeyType::integer, .least = least, .otherwise = std::move(otherwise)};
+}
 KeySpec integer(std::string name, int64_t value, int64_t least) { return {std::move(name), KeyType::integer, value, false, {}, least}; }
 KeySpec seed() { return {"seed", KeyType::integer, int64_t(0), false, {}, 0, std::numeric_limits<int64_t>::max()}; }
 KeySpec number(std::string name, double value) { return {std::move(name), KeyType::number, value, false, {}, 0}; }
@@ -32,9 +34,9 @@ struct Settings {
 std::vector<Settings> makeSettings() {
   using namespace keys;
   KeySpec lr = {"lr", KeyType::number, std::nullopt, true, {}, 0};
-  KeySpec final_lr = {"final", KeyType::number, std::nullopt, false, {}, 0};
+  KeySpec final_lr = {.name = "final", .type = KeyType::number, .otherwise = "lr / 10"};
   KeySpec optimizer = {"optimizer", KeyType::table, std::nullopt, true, {"adamw"}, 0};
-  KeySpec memory = {"memory", KeyType::string, std::nullopt, false, {}, 0};
+  KeySpec memory = {.name = "memory", .type = KeyType::string, .otherwise = "no limit"};
   return {
       {"train",
        {required("micro_batch"), integer("accumulate", 1), word("precision", {"fp32", "bf16"}), seed(), number("clip", 1.0), optimizer,
@@ -44,7 +46,7 @@ std::vector<Settings> makeSettings() {
        {lr, number("beta1", 0.9), number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1),
         table("schedule", {"constant", "cosine"})}},
       {"constant", {}},
-      {"cosine", {integer("warmup", 0, 0), derived("steps"), final_lr}},
+      {"cosine", {integer("warmup", 0, 0), derived("steps", "the run's total"), final_lr}},
       {"", {integer("dp", 1), integer("tp", 1), integer("ep", 1)}},
   };
 }

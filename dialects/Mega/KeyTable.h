@@ -31,12 +31,14 @@ struct KeySpec {
   int64_t least = 0;              // smallest integer allowed, in a list too
   int64_t most = largestSize;     // largest
   bool may_be_empty = false;      // a list
+  std::string otherwise = {};     // what is meant where neither the key nor a default is given, in words
 };
 
 /// The common kinds of keys.
 namespace keys {
 KeySpec required(std::string name, int64_t least = 1);
-KeySpec derived(std::string name, int64_t least = 1);
+/// An integer that follows from others unless it is given.
+KeySpec derived(std::string name, std::string otherwise, int64_t least = 1);
 KeySpec integer(std::string name, int64_t value, int64_t least = 1);
 KeySpec seed();
 KeySpec number(std::string name, double value);

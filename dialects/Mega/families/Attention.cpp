@@ -36,8 +36,8 @@ double flops(const Model &model, const KeyValues &keys) {
 
 FamilySpec attentionFamily() {
   return {.word = "attention",
-          .keys = {keys::required("heads"), keys::derived("kv_heads"), keys::required("head_dim"), keys::derived("rope", 0),
-                   keys::number("theta", 10000.0)},
+          .keys = {keys::required("heads"), keys::derived("kv_heads", "heads"), keys::required("head_dim"),
+                   keys::derived("rope", "head_dim", 0), keys::number("theta", 10000.0)},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops};

@@ -38,7 +38,8 @@ double flops(const Model &model, const KeyValues &keys) {
 
 FamilySpec m2rnnFamily() {
   return {.word = "m2rnn",
-          .keys = {keys::integer("key", 64), keys::integer("value", 16), keys::derived("heads"), keys::integer("conv", 4)},
+          .keys = {keys::integer("key", 64), keys::integer("value", 16), keys::derived("heads", "hidden / (key + value)"),
+                   keys::integer("conv", 4)},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops};

@@ -42,8 +42,8 @@ double flops(const Model &model, const Block &, const Feature &feature, double f
 
 PlacementSpec engramPlacement() {
   return {.word = "engram",
-          .keys = {keys::list("orders", {2, 3, 4}), keys::derived("dim"), keys::flag("gated", false), keys::flag("sqrt_gate", false),
-                   keys::integer("conv", 0, 0), keys::flag("conv_residual", true)},
+          .keys = {keys::list("orders", {2, 3, 4}), keys::derived("dim", "hidden / 4"), keys::flag("gated", false),
+                   keys::flag("sqrt_gate", false), keys::integer("conv", 0, 0), keys::flag("conv_residual", true)},
           .check = check,
           .complete = complete,
           .part = BlockPart::after,

@@ -54,7 +54,7 @@ PlacementSpec mtpPlacement() {
   depth.most = 64; // each depth is a block and a head of its own
   return {.word = "mtp",
           .role = Role::objective,
-          .keys = {depth, keys::derived("width"), keys::activation(), keys::number("weight", 0.1), keys::text("block", "A")},
+          .keys = {depth, keys::derived("width", "4 hidden"), keys::activation(), keys::number("weight", 0.1), keys::text("block", "A")},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,

@@ -1,0 +1,9 @@
+// RUN: megacc %s -o %t.so
+mega.model @example hidden 64 vocab 256 sequence 32 {
+  mega.pattern "R" depth 2
+  mega.family "R" = m2rnn<key = 16, value = 16>
+}
+
+mega.train @step of @example {
+  micro_batch = 2, optimizer = adamw<lr = 1.0e-3>
+}

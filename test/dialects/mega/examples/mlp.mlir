@@ -1,0 +1,9 @@
+// RUN: megacc %s -o %t.so
+mega.model @example hidden 64 vocab 256 sequence 32 {
+  mega.pattern "F" depth 2
+  mega.family "F" = mlp<width = 128, activation = swiglu>
+}
+
+mega.train @step of @example {
+  micro_batch = 2, optimizer = adamw<lr = 1.0e-3>
+}
