@@ -1,4 +1,4 @@
-//===- Pipelines.cpp - the order of the passes, in one place --------------===//
+// The order of the passes, in one place.
 #include "passes/Pipelines.h"
 
 #include "passes/mega/Passes.h"

@@ -1,4 +1,4 @@
-//===- Pipelines.h - the order of the passes, in one place ----------------===//
+// The order of the passes, in one place.
 #ifndef MEGACC_PASSES_PIPELINES_H
 #define MEGACC_PASSES_PIPELINES_H
 

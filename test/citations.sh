@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# citations.sh SOURCE: every "conventions N" and "DESIGN N" that the tree cites is in docs/, and nothing cites a document that is not in the tree.
+# citations.sh SOURCE: every "conventions N" and "DESIGN N" that the tree cites is in docs/, and nothing cites a document that is not in
+# the tree.
 set -uo pipefail
 cd "$1" || exit 1
 status=0
@@ -10,7 +11,8 @@ files=$(find . -path './build*' -prune -o -path ./.git -prune -o -type f \
 # check WORD PAGE: "WORD 12", "WORD section 12", "WORD 12.3" and what follows after commas, "to" and "and"; PAGE has "## 12." or the item.
 check() {
   local number cited count=0
-  cited=$(grep -hoE "\b$1 (sections? )?[0-9]+(\.[0-9]+)?((, | to | and |-)[0-9]+(\.[0-9]+)?)*" $files | sed -E 's/^[A-Za-z]+ (sections? )?//' |
+  cited=$(grep -hoE "\b$1 (sections? )?[0-9]+(\.[0-9]+)?((, | to | and |-)[0-9]+(\.[0-9]+)?)*" $files |
+    sed -E 's/^[A-Za-z]+ (sections? )?//' |
     sed -E 's/([0-9]+)\.([0-9]+)-([0-9]+)/\1.\2 \1.\3/g' | grep -oE '[0-9]+(\.[0-9]+)?' | sort -u)
   for number in $cited; do
     count=$((count + 1))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools -> passes -> lib -> dialects; runtime -> include only; Pass.h in passes and tools alone; kernels, families and the arena are named only
-# where they are at home.
+# tools -> passes -> lib -> dialects; runtime -> include only; Pass.h in passes and tools alone; kernels, families and the arena are named
+# only where they are at home.
 set -u
 cd "$1" || exit 1
 status=0
@@ -21,7 +21,8 @@ avoid() {
   found=$(grep -nE "$pattern" "$@")
   [ -z "$found" ] || { echo "$reason:"; echo "$found"; status=1; }
 }
-avoid '\bmg_[a-z0-9_]+' 'a kernel is named outside lib/Kernels' $(find dialects passes -name '*.cpp' -o -name '*.h' | grep -v '^dialects/Rt/README')
+avoid '\bmg_[a-z0-9_]+' 'a kernel is named outside lib/Kernels' \
+  $(find dialects passes -name '*.cpp' -o -name '*.h' | grep -v '^dialects/Rt/README')
 avoid '\b(mamba3|m2rnn|moe|mla|mlp|ngram_hash|mtp|engram|mhc|dsa|stp)\b' 'a pass names a family or a placement' \
   $(find passes -name '*.cpp' -o -name '*.h' | grep -vE '^passes/train/(families|placements)/|^passes/train/Builders.cpp')
 avoid 'segments\[' 'the arena is touched above runtime/core' $(find runtime/train runtime/state runtime/data -name '*.cpp' -o -name '*.h')

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""tokens/s of the training step of models/nam56r-tiny.mlir, written in JAX and run by XLA's CPU backend: what tools/bench-cpu compares megacc with.
+"""tokens/s of the training step of models/nam56r-tiny.mlir, written in JAX and run by XLA's CPU backend: what tools/bench-cpu compares
+megacc with.
 
   bench-cpu-xla.py --steps N [--cores N]        tokens/s over N steps on random tokens, after compiling and two steps to warm up
-  bench-cpu-xla.py --check CASE.safetensors     three steps on a golden case of the sizes GOLDEN: worst errors of losses, gradients, parameters
+  bench-cpu-xla.py --check CASE.safetensors     three steps on a golden case of the sizes GOLDEN: worst errors of losses, gradients,
+                                                parameters
 
-Whole step in one jitted function with donated buffers: forward, loss (main + MTP + router aux), gradient, clip, AdamW. Shapes: B rows, S tokens, D width;
-n is the normalised input of a mixer and w(key) one of its parameters, named as in megacc's checkpoints.
+Whole step in one jitted function with donated buffers: forward, loss (main + MTP + router aux), gradient, clip, AdamW. Shapes: B rows, S
+tokens, D width; n is the normalised input of a mixer and w(key) one of its parameters, named as in megacc's checkpoints.
 """
 import argparse, ctypes, json, math, os, struct, sys, time
 from types import SimpleNamespace as Record
@@ -55,7 +57,8 @@ def mixer_shapes(kind, s):
                 'kv_up.weight': (a.heads * (a.nope + a.value), a.kv_rank), 'out_proj.weight': (D, a.heads * a.value)}
     if kind == 'E':
         a = s.E
-        return {'router.weight': (a.experts, D), 'experts.up.weight': (a.experts, a.width, D), 'experts.down.weight': (a.experts, D, a.width),
+        return {'router.weight': (a.experts, D), 'experts.up.weight': (a.experts, a.width, D),
+                'experts.down.weight': (a.experts, D, a.width),
                 'shared.up.weight': (a.shared, D), 'shared.down.weight': (D, a.shared)}
     if kind == 'M':
         a = s.M; H, bias = a.inner // a.head_dim, (a.inner // a.head_dim, a.rank, a.state)
@@ -65,7 +68,8 @@ def mixer_shapes(kind, s):
                 'mimo_x': mimo, 'mimo_z': mimo, 'mimo_o': mimo, 'out_proj.weight': (D, a.inner)}
     if kind == 'R':
         a = s.R; inner, channels = a.heads * a.value, 2 * a.key + a.heads * a.value
-        return {'in_proj.weight': (channels + a.heads + inner, D), 'conv.weight': (channels, a.conv), 'conv.bias': (channels,), 'A_log': (a.heads,),
+        return {'in_proj.weight': (channels + a.heads + inner, D), 'conv.weight': (channels, a.conv), 'conv.bias': (channels,),
+                'A_log': (a.heads,),
                 'dt_bias': (a.heads,), 'state_weight': (a.heads, a.value, a.value), 'D': (a.heads, a.value), 'norm.weight': (inner,),
                 'out_proj.weight': (D, inner)}
     return {'up.weight': (s.mtp_width, D), 'down.weight': (D, s.mtp_width)}
@@ -132,7 +136,8 @@ def mla(s, w, n):
     k = jnp.concatenate([k, jnp.broadcast_to(rope(k_pe[:, :, None]), (B, S, a.heads, a.rope))], -1)
     q, k, v = (t.transpose(0, 2, 1, 3) for t in (q, k, v))
     causal, y, width = np.tril(np.ones((S, S), bool)), [], max(S // 4, 1)
-    for i in range(0, S, width):                                                                # by blocks of queries: skips 3/8 of the keys
+    # by blocks of queries: skips 3/8 of the keys
+    for i in range(0, S, width):
         end = min(i + width, S)
         p = jax.nn.softmax(jnp.where(causal[i:end, :end], jnp.einsum('bhsd,bhtd->bhst', q[:, :, i:end], k[:, :, :end]), -jnp.inf), -1)
         y.append(jnp.einsum('bhst,bhtd->bhsd', p, v[:, :, :end]))
@@ -204,7 +209,8 @@ def m2rnn(s, w, n):
     v = v.reshape(B, S, H, V)
     f = jnp.exp(-jnp.exp(w('A_log')) * softplus(f + w('dt_bias')))
     weight = w('state_weight')
-    @jax.checkpoint                                                                             # the backward pass computes tanh again: less to store
+    # the backward pass computes tanh again: less to store
+    @jax.checkpoint
     def step(h, now):                                                                           # h (H,B,K,V): a batch of GEMMs by head
         k, v, f = now
         z = jnp.tanh(jnp.einsum('hbkv,hvu->hbku', h, weight) + k[:, :, None] * v[:, :, None])
@@ -229,7 +235,7 @@ def ngram_sizes(g):
     return sizes
 
 def ngram_rows(g, tokens):
-    """Rows of the stacked table (B,S,tables), from 31-bit multipliers: products of bytes fit 64 bits, so the loader computes them in numpy."""
+    """Rows of the stacked table (B,S,tables), from 31-bit multipliers: products of bytes fit 64 bits, so numpy computes them."""
     M64 = (1 << 64) - 1
     def mix(z):
         z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & M64; z = (z ^ z >> 27) * 0x94D049BB133111EB & M64
@@ -309,7 +315,8 @@ def benchmark(s, steps):
     state = start(initial(s)); batches = [batch() for _ in range(8)]                            # data is ready, as in any good loader
     begin = time.perf_counter()
     step = make_step(s).lower(*state, batches[0]).compile()
-    print('compiled in %.1f s, %d parameters, jax %s' % (time.perf_counter() - begin, sum(x.size for x in state[0].values()), jax.__version__), flush=True)
+    print('compiled in %.1f s, %d parameters, jax %s' %
+          (time.perf_counter() - begin, sum(x.size for x in state[0].values()), jax.__version__), flush=True)
     def run(count):
         nonlocal state
         for i in range(count): *state, report = step(*state, batches[i % len(batches)])
@@ -328,7 +335,8 @@ def load_safetensors(path):
     types = dict(F32='<f4', F64='<f8', I32='<i4', I64='<i8')
     with open(path, 'rb') as f:
         header = json.loads(f.read(struct.unpack('<Q', f.read(8))[0])); data = f.read()
-    return {k: np.frombuffer(data[slice(*t['data_offsets'])], types[t['dtype']]).reshape(t['shape']) for k, t in header.items() if k != '__metadata__'}
+    return {k: np.frombuffer(data[slice(*t['data_offsets'])], types[t['dtype']]).reshape(t['shape'])
+            for k, t in header.items() if k != '__metadata__'}
 
 def check(s, path):
     golden = load_safetensors(path)
@@ -348,7 +356,8 @@ def check(s, path):
     for k, g in group('grad').items(): compare('grad', k, grads[k], g, max(np.abs(g).max(), 1e-6 * largest))
     for i in range(3):
         *state, report = step(*state, batch)
-        for k in ('total', 'main', 'mtp', 'moe_aux'): compare('loss', '%s, step %d' % (k, i), report[k], golden['loss.' + k][i], abs(golden['loss.' + k][i]))
+        for k in ('total', 'main', 'mtp', 'moe_aux'):
+            compare('loss', '%s, step %d' % (k, i), report[k], golden['loss.' + k][i], abs(golden['loss.' + k][i]))
         compare('grad_norm', 'step %d' % i, report['grad_norm'], golden['grad_norm'][i], golden['grad_norm'][i])
         if i in (0, 2):
             for k, x in group('param%d' % (i + 1)).items(): compare('param%d' % (i + 1), k, state[0][k], x, 1.0)

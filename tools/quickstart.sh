@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From a fresh Debian 12 to a trained model: installs, builds, compiles models/nam56r-tiny.mlir and trains it on the C++ standard library's headers.
+# From a fresh Debian 12 to a trained model: installs, builds, compiles models/nam56r-tiny.mlir and trains it on the C++ standard
+# library's headers.
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 model=nam56r-tiny out=out/nam56r-tiny

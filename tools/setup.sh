@@ -32,7 +32,8 @@ install_packages() {
   fi
   $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends --print-uris "${missing[@]}" 2>/dev/null |
     awk "/^'/ {n += \$3} END {printf \"  to download: %.0f MB\\n\", n / 1e6}"
-  if ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >build-install.log 2>&1; then
+  if ! $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 \
+    "${missing[@]}" >build-install.log 2>&1; then
     tail -n 20 build-install.log >&2
     echo "error: installing failed; the whole log is build-install.log" >&2
     echo "fix: MLIR 22 comes from Debian 12's security repository; see that it is among the sources" >&2

@@ -1,4 +1,4 @@
-//===- CheckShardingRule.cpp ----------------------------------------------===//
+// Whether a sharding rule describes its op.
 #include "dialects/Interfaces/CheckShardingRule.h"
 
 #include "mlir/IR/BuiltinAttributes.h"
@@ -30,12 +30,12 @@ public:
     }
   }
 
-  /// After all tensors.
+  /// Called when all tensors have been checked.
   void checkFactors() {
     for (auto [index, factor] : enumerate(rule.factors)) {
       std::string name = "factor '" + factor.name + "'";
       if (!used[index])
-        report(name + " is in no operand and no result");
+        report(name + " is in neither an operand nor a result");
       else if (factor.size < 1)
         report(name + " has size " + Twine(factor.size) + ", expected at least 1");
       if (factor.kind == ShardingRule::Kind::Replicate) {
@@ -59,7 +59,7 @@ public:
         report(name + " is there twice");
       std::optional<int64_t> value = getAttribute(attribute.name);
       if (!value) {
-        report(name + " is no integer attribute of the op");
+        report(name + " is not an integer attribute of the op");
         continue;
       }
       std::string names;

@@ -1,4 +1,4 @@
-//===- CheckShardingRule.h - whether a rule describes its op --------------===//
+// Whether a rule describes its op.
 #ifndef MEGACC_DIALECTS_INTERFACES_CHECKSHARDINGRULE_H
 #define MEGACC_DIALECTS_INTERFACES_CHECKSHARDINGRULE_H
 

@@ -1,4 +1,4 @@
-//===- KernelQuery.h - what an op asks of a kernel ------------------------===//
+// What an op asks of a kernel.
 #ifndef MEGACC_DIALECTS_INTERFACES_KERNELQUERY_H
 #define MEGACC_DIALECTS_INTERFACES_KERNELQUERY_H
 
@@ -61,7 +61,7 @@ struct KernelQuery {
     return *this;
   }
 
-  /// Null without one.
+  /// Null where no operand has this name.
   const LaunchOperand *find(llvm::StringRef name) const {
     for (const LaunchOperand &operand : operands)
       if (operand.name == name)

@@ -1,4 +1,4 @@
-//===- OpCost.cpp ---------------------------------------------------------===//
+// What one execution of an op costs.
 #include "dialects/Interfaces/OpCost.h"
 #include "dialects/Interfaces/StepInterfaces.h"
 

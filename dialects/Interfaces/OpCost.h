@@ -1,4 +1,4 @@
-//===- OpCost.h - what one execution of an op costs -----------------------===//
+// What one execution of an op costs.
 #ifndef MEGACC_DIALECTS_INTERFACES_OPCOST_H
 #define MEGACC_DIALECTS_INTERFACES_OPCOST_H
 

@@ -1,4 +1,4 @@
-//===- ShardingRule.cpp ---------------------------------------------------===//
+// Sharding rules: their text form, and what a split makes of an op.
 #include "dialects/Interfaces/ShardingRule.h"
 
 #include "mlir/IR/Builders.h"
@@ -16,7 +16,7 @@ namespace megacc {
 
 static constexpr StringLiteral kOne = "one", kOneReason = "it has one element";
 
-//===- the text form ------------------------------------------------------===//
+// The text form.
 
 namespace {
 /// Reads "([a b, c], [d]) -> ([a, d]) reduce{c}" from left to right; stops at the first thing that it does not expect.
@@ -261,7 +261,7 @@ ShardingRule ShardingRule::withSize(unsigned factor, int64_t size) const {
   return rule;
 }
 
-//===- splitting ----------------------------------------------------------===//
+// Splitting.
 
 /// (segment, elements) of a dimension, in order.
 static SmallVector<std::pair<std::string, int64_t>> getSegments(const ShardingRule &rule, const ShardingRule::Dimension &dimension) {

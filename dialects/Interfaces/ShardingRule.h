@@ -1,4 +1,4 @@
-//===- ShardingRule.h - how the dimensions of an op belong together -------===//
+// How the dimensions of an op belong together.
 #ifndef MEGACC_DIALECTS_INTERFACES_SHARDINGRULE_H
 #define MEGACC_DIALECTS_INTERFACES_SHARDINGRULE_H
 

@@ -1,4 +1,4 @@
-//===- Size.h - products of sizes that cannot wrap ------------------------===//
+// Products of sizes that cannot wrap.
 #ifndef MEGACC_DIALECTS_INTERFACES_SIZE_H
 #define MEGACC_DIALECTS_INTERFACES_SIZE_H
 

@@ -1,4 +1,4 @@
-//===- StepInterfaces.cpp -------------------------------------------------===//
+// The interfaces of the training step.
 #include "dialects/Interfaces/StepInterfaces.h"
 
 #include "dialects/Interfaces/StepInterfaces.cpp.inc"

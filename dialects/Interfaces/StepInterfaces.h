@@ -1,4 +1,4 @@
-//===- StepInterfaces.h - op interfaces of the training step --------------===//
+// Op interfaces of the training step.
 #ifndef MEGACC_DIALECTS_INTERFACES_STEPINTERFACES_H
 #define MEGACC_DIALECTS_INTERFACES_STEPINTERFACES_H
 

@@ -1,4 +1,4 @@
-//===- StepInterfaces.td - what an op of the training step can be asked ---===//
+// What an op of the training step can be asked.
 #ifndef MEGACC_STEPINTERFACES_TD
 #define MEGACC_STEPINTERFACES_TD
 

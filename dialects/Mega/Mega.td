@@ -18,8 +18,8 @@ def Mega_KindAttr : AttrDef<Mega_Dialect, "Kind"> {
   let mnemonic = "kind";
   let summary = "a kind and its keys, as written: mla<heads = 4, rope = 8>";
   let description = [{
-    Order and duplicates are kept for `mega-check`. A keyword value (`bf16`) is a kind without keys, a bare table (`<dp = 1>`) has an empty kind, and what
-    cannot be a value (`3e-4`, `132GiB`) is the kind `!malformed` with the text as its only key.
+    Order and duplicates are kept for `mega-check`. A keyword value (`bf16`) is a kind without keys, a bare table (`<dp = 1>`) has an
+    empty kind, and what cannot be a value (`3e-4`, `132GiB`) is the kind `!malformed` with the text as its only key.
   }];
   let parameters = (ins StringRefParameter<"word">:$word, ArrayRefParameter<"::mlir::NamedAttribute">:$keys);
   let hasCustomAssemblyFormat = 1;
@@ -58,8 +58,9 @@ def Mega_TrainOp : Mega_Op<"train"> {
 def Mega_StackOp : Mega_Op<"stack", [NoTerminator, SingleBlock]> {
   let summary = "one model as explicit blocks";
   let description = [{
-    Made from a `mega.model` by `mega-expand-pattern`; gone after `mega-to-step`. Holds one `mega.block` a slot in order, then the families (extra
-    prediction depths build blocks of their own) and the placements. All keys are written out, those that follow from other sizes too.
+    Made from a `mega.model` by `mega-expand-pattern`; gone after `mega-to-step`. Holds one `mega.block` per slot in order, then the
+    families (extra prediction depths build blocks of their own) and the placements. All keys are written out, those that follow from
+    other sizes too.
     `stage_cuts` are the slots before which a pipeline stage begins.
   }];
   let arguments = (ins StrAttr:$symbol, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence, DenseI64ArrayAttr:$stage_cuts);
@@ -69,8 +70,8 @@ def Mega_StackOp : Mega_Op<"stack", [NoTerminator, SingleBlock]> {
 def Mega_BlockOp : Mega_Op<"block"> {
   let summary = "one slot of a stack: its family and the features placed on it";
   let description = [{
-    `rank` counts the blocks of a letter. Each feature is a kind with all its keys; its key `order` counts the blocks of its placement. Features are
-    put there by `mega-place-features`.
+    `rank` counts the blocks of a letter. Each feature is a kind with all its keys; its key `order` counts the blocks of its placement.
+    Features are put there by `mega-place-features`.
   }];
   let arguments = (ins I64Attr:$slot, StrAttr:$letter, I64Attr:$rank, Mega_KindAttr:$kind, DefaultValuedAttr<ArrayAttr, "{}">:$features);
 }

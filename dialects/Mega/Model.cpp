@@ -160,7 +160,7 @@ private:
     if (kind && kind.getWord() == malformed) { // mega.keys.c4
       StringRef text = cast<StringAttr>(kind.getKeys().front().getValue()).getValue();
       size_t exponent = text.find('e');
-      auto diagnostic = error(location) << "'" << key.name << "' = " << text << " is no value; fix: ";
+      auto diagnostic = error(location) << "'" << key.name << "' = " << text << " is not a value; fix: ";
       if (text.starts_with("a number"))
         diagnostic << "leave the type away";
       else if (exponent != StringRef::npos && exponent + 1 < text.size())
@@ -411,7 +411,7 @@ private:
       std::optional<int64_t> bytes = parseBytes(train.memory);
       if (!bytes) // mega.train.c3
         error(keyLocation(op, "memory")) << "memory = \"" << train.memory
-                                         << "\" is no size; fix: write a number and B, KiB, MiB, GiB or TiB, such as \"132GiB\"";
+                                         << "\" is not a size; fix: write a number and B, KiB, MiB, GiB or TiB, such as \"132GiB\"";
       train.memory_bytes = bytes.value_or(0);
     }
     const KeyValues &adamw = tables["optimizer"].second;

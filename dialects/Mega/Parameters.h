@@ -48,13 +48,13 @@ void addBlockParameters(ParameterList &list, const std::string &name, const Bloc
 /// All parameters, in the order of the forward pass. A size that 64 bits cannot hold is the largest number.
 std::vector<Parameter> parameters(const Model &model);
 
-/// Forward FLOPs a token of one block: 2mnk a GEMM, the causal half of attention.
+/// Forward FLOPs per token of one block: 2mnk per GEMM, the causal half of attention.
 double blockFlops(const Model &model, const Block &block);
 
-/// Forward FLOPs a token of the head.
+/// Forward FLOPs per token of the head.
 double headFlops(const Model &model);
 
-/// Forward FLOPs a token of everything outside the blocks: head, and what stands on the input and the objective.
+/// Forward FLOPs per token of everything outside the blocks: head, and what stands on the input and the objective.
 double outerFlops(const Model &model);
 
 } // namespace megacc::mega

@@ -64,9 +64,9 @@ private:
         error(here, "a repeat must follow a group; fix: write (AB)x2");
         number();
       } else if (c == '\\')
-        error(here, "a backslash is no letter");
+        error(here, "a backslash is not a letter");
       else if (c >= 0x80) {
-        error(here, "a character outside ASCII is no letter; fix: use A-Z");
+        error(here, "a character outside ASCII is not a letter; fix: use A-Z");
         while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80)
           ++at;
       } else if (std::isalpha(c))

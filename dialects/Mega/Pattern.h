@@ -21,7 +21,7 @@ struct PatternSlot {
 };
 
 struct Pattern {
-  std::vector<PatternSlot> slots;   // one a block, tiled over the depth
+  std::vector<PatternSlot> slots;   // one per block, tiled over the depth
   std::vector<int64_t> stage_cuts;  // block before which a `|` stands
   std::vector<PatternError> errors; // if not empty, slots are not to be used
 };

@@ -1,4 +1,4 @@
-// The kinds of families and placements, once: a line each. Their order is that of parameters and of lists in messages.
+// The kinds of families and placements, listed once, a line each. Their order is that of parameters and of lists in messages.
 #include "dialects/Mega/Spec.h"
 
 #include "llvm/ADT/STLExtras.h"

@@ -1,4 +1,4 @@
-// What the declaration knows of each kind of block family and of placement: one spec a kind, in families/ and placements/, listed in
+// What the declaration knows of each kind of block family and of placement: one spec per kind, in families/ and placements/, listed in
 // Registry.cpp. Nothing else in this folder names a kind.
 #pragma once
 #include "dialects/Mega/Parameters.h"
@@ -18,7 +18,7 @@ struct FamilySpec {
   void (*complete)(KeyValues &keys, const Model &model, ErrorAt error) = nullptr;
   /// Adds the parameters of the mixer, in the scope "<block>.mixer.".
   void (*addParameters)(ParameterList &list, const KeyValues &keys) = nullptr;
-  /// Forward FLOPs a token of the mixer.
+  /// Forward FLOPs per token of the mixer.
   double (*flops)(const Model &model, const KeyValues &keys) = nullptr;
 };
 
@@ -39,13 +39,13 @@ struct PlacementSpec {
   /// the blocks it stands on, none on the input and the objective.
   void (*complete)(KeyValues &keys, const Model &model, const KeyValues &family, ErrorAt error) = nullptr;
 
-  /// On the input and the objective: its parameters and its forward FLOPs a token.
+  /// On the input and the objective: its parameters and its forward FLOPs per token.
   void (*addParameters)(ParameterList &list, const KeyValues &keys) = nullptr;
   double (*flops)(const Model &model, const KeyValues &keys) = nullptr;
   /// The blocks that it builds beside the stack.
   std::vector<Block> (*blocks)(const Model &model, const KeyValues &keys) = nullptr;
 
-  /// On a block, neither null: its parameters, and the block's forward FLOPs a token with it, from those without.
+  /// On a block, neither null: its parameters, and the block's forward FLOPs per token with it, from those without.
   BlockPart part = BlockPart::none;
   void (*addBlockParameters)(ParameterList &list, const Block &block, const Feature &feature) = nullptr;
   double (*blockFlops)(const Model &model, const Block &block, const Feature &feature, double flops) = nullptr;

@@ -1,4 +1,4 @@
-//===- KernelTable.cpp - the kernels of kernels.def -----------------------===//
+// The kernels of kernels.def.
 #include "dialects/Rt/KernelTable.h"
 
 #include "megacc/KernelSignatures.h"
@@ -72,7 +72,7 @@ SmallVector<Role> Kernel::getRoles(ArrayRef<int64_t> values) const {
   return llvm::map_to_vector(getOperands(values), [](const KernelOperand &operand) { return operand.role; });
 }
 
-//===- numbers of elements ------------------------------------------------===//
+// Numbers of elements.
 
 namespace {
 
@@ -159,7 +159,7 @@ static constexpr Counts (*kCounts[])(ArrayRef<int64_t>) = {
 #undef MEGACC_KERNEL
 };
 
-//===- the table ----------------------------------------------------------===//
+// The table.
 
 static SmallVector<StringRef> splitWords(StringRef text) {
   SmallVector<StringRef> words;

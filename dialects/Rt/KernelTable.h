@@ -1,4 +1,4 @@
-//===- KernelTable.h - the kernels of kernels.def -------------------------===//
+// The kernels of kernels.def.
 #ifndef MEGACC_DIALECTS_RT_KERNELTABLE_H
 #define MEGACC_DIALECTS_RT_KERNELTABLE_H
 

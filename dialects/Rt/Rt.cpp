@@ -1,4 +1,4 @@
-//===- Rt.cpp - launches over a planned arena -----------------------------===//
+// Launches over a planned arena.
 #include "dialects/Rt/Rt.h"
 
 #include "mlir/IR/Builders.h"
@@ -42,7 +42,7 @@ int64_t megacc::rt::getMgType(Type element) {
       .Default([](Type) { return MG_RAW; });
 }
 
-//===- ranges -------------------------------------------------------------===//
+// Ranges.
 
 LogicalResult RangeAttr::verify(function_ref<InFlightDiagnostic()> emitError, int64_t segment, int64_t offset, int64_t bytes,
                                 int64_t stride, int64_t value, int64_t type) {
@@ -108,7 +108,7 @@ Attribute RangeAttr::parse(AsmParser &parser, Type) {
   return range;
 }
 
-//===- state --------------------------------------------------------------===//
+// State.
 
 /// A range holds exactly a tensor of this type, in this segment.
 static LogicalResult checkPlace(Operation *op, StringRef name, Type type, RangeAttr range, int64_t segment) {
@@ -125,7 +125,7 @@ static LogicalResult checkPlace(Operation *op, StringRef name, Type type, RangeA
 
 LogicalResult SegmentOp::verify() {
   if (!llvm::is_contained(kSegments, getName()))
-    return emitOpError("\"") << getName() << "\" is no segment; " << kExpectedSegments;
+    return emitOpError("\"") << getName() << "\" is not a segment; " << kExpectedSegments;
   if (int64_t bytes = getBytes(); bytes < 0)
     return emitOpError("\"") << getName() << "\" has " << bytes << " bytes, it must be at least 0";
   return success();
@@ -157,7 +157,7 @@ LogicalResult TableOp::verify() {
   return checkPlace(*this, "table", type, getRange(), MG_CONSTANTS);
 }
 
-//===- launches -----------------------------------------------------------===//
+// Launches.
 
 void CallOp::build(OpBuilder &builder, OperationState &state, StringRef kernel, ArrayRef<Attribute> ranges, ArrayRef<int64_t> ints,
                    ArrayRef<double> doubles, int64_t block, int64_t flops, int64_t moved_bytes, int64_t stream) {
@@ -258,7 +258,7 @@ ParseResult CallOp::parse(OpAsmParser &parser, OperationState &result) {
 LogicalResult CallOp::verify() {
   const Kernel *kernel = findKernel(getKernel());
   if (!kernel)
-    return emitOpError("names no kernel of kernels.def: ") << getKernel();
+    return emitOpError("calls the unknown kernel ") << getKernel();
   if (getInts().size() != kernel->ints.size() || getDoubles().size() != kernel->doubles.size())
     return emitOpError("has ") << getInts().size() << " integers and " << getDoubles().size() << " numbers, but " << getKernel()
                                << " takes " << kernel->ints.size() << " and " << kernel->doubles.size();

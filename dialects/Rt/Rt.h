@@ -1,4 +1,4 @@
-//===- Rt.h - launches over a planned arena -------------------------------===//
+// Launches over a planned arena.
 #ifndef MEGACC_DIALECTS_RT_RT_H
 #define MEGACC_DIALECTS_RT_RT_H
 

@@ -1,4 +1,4 @@
-//===- RtOps.td - launches over a planned arena ---------------------------===//
+// Launches over a planned arena.
 #ifndef MEGACC_RTOPS_TD
 #define MEGACC_RTOPS_TD
 
@@ -22,7 +22,7 @@ def Rt_RangeAttr : AttrDef<Rt_Dialect, "Range"> {
   let summary = "bytes of a segment";
   let description = [{
     `temporaries[256 : 64] value 17`: 64 bytes from byte 256, which hold value 17 of the function (-1, not printed: no value of its own).
-    `io[0 : 64 + 256 m]`: the range moves by 256 bytes a micro-batch.
+    `io[0 : 64 + 256 m]`: the range moves by 256 bytes per micro-batch.
     `weights[0 : 64] bf16`: its elements are bf16 (an `enum MgType`; f32 is not printed, `raw` has none).
   }];
   let parameters = (ins "int64_t":$segment, "int64_t":$offset, "int64_t":$bytes, "int64_t":$stride, "int64_t":$value, "int64_t":$type);

@@ -1,4 +1,4 @@
-//===- Attention.cpp - heads, positions and attention ---------------------===//
+// Heads, positions and attention.
 #include "dialects/Step/Step.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -9,7 +9,7 @@ using namespace megacc::step;
 
 using Gradients = FailureOr<SmallVector<Value>>;
 
-//===- rope ---------------------------------------------------------------===//
+// Rope.
 
 LogicalResult RopeOp::verify() {
   int64_t heads = getHeads(), dim = getHeadDim(), offset = getOffset(), width = getWidth(), sequence = getSequence();
@@ -50,7 +50,7 @@ KernelQuery RopeOp::getKernelQuery() {
       .setReal("theta", getTheta().convertToDouble());
 }
 
-//===- split and concat ---------------------------------------------------===//
+// Split and concat.
 
 /// Checks that `parts` are the groups of `whole` cut at `widths`.
 static LogicalResult verifyParts(Operation *op, Value whole, ValueRange parts, int64_t groups, ArrayRef<int64_t> widths) {
@@ -123,7 +123,7 @@ KernelQuery ConcatOp::getKernelQuery() {
   return setParts(query.add("y", getY()).addEach("part", getParts()), getY(), getGroups(), getWidths());
 }
 
-//===- repeat_groups and sum_groups ---------------------------------------===//
+// repeat_groups and sum_groups.
 
 static LogicalResult verifyGroups(Operation *op, Value one, Value all, int64_t groups) {
   if (getDim(one, 0) != getDim(all, 0) || getDim(one, 1) * groups != getDim(all, 1))
@@ -167,7 +167,7 @@ static KernelQuery getGroupsQuery(StringRef family, Value x, Value y, Value one,
 KernelQuery RepeatGroupsOp::getKernelQuery() { return getGroupsQuery("repeat_groups", getX(), getY(), getX(), getGroups()); }
 KernelQuery SumGroupsOp::getKernelQuery() { return getGroupsQuery("sum_groups", getX(), getY(), getY(), getGroups()); }
 
-//===- attention ----------------------------------------------------------===//
+// Attention.
 
 /// q, k, v and y of the sizes that the attributes say.
 template <typename Op> static LogicalResult verifyAttention(Op op, Value y) {

@@ -1,4 +1,4 @@
-//===- Dense.cpp - embedding, norms, projections, pointwise ---------------===//
+// Embedding, norms, projections, pointwise.
 #include "dialects/Step/Step.h"
 
 using namespace mlir;
@@ -11,7 +11,7 @@ using Effects = SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effec
 /// Without a gradient of the first result there is nothing to build from.
 static bool lacksGradient(ValueRange resultGradients) { return resultGradients.empty() || !resultGradients.front(); }
 
-//===- embedding ----------------------------------------------------------===//
+// Embedding.
 
 static LogicalResult verifyLookup(Operation *op, Value rows, Value tokens, Value table) {
   int64_t cols = getDim(table, 1);
@@ -36,7 +36,7 @@ Gradients EmbeddingOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
   return SmallVector<Value>{grad.getDTable(), Value()};
 }
 
-/// One id a row of the result, or several side by side.
+/// One id per row of the result, or several side by side.
 static ShardingRule getLookupRule(StringRef one, StringRef several, Value rows, Value ids, Value table) {
   return ShardingRule::get(getDim(rows, 0) == getCount(ids) ? one : several,
                            {{"v", getDim(table, 0)}, {"d", getDim(table, 1)}, {"b", getDim(ids, 0)}, {"s", getDim(ids, 1)}});
@@ -72,7 +72,7 @@ KernelQuery EmbeddingGradOp::getKernelQuery() {
       .set("vocab_axis", getVocabAxis());
 }
 
-//===- rms_norm -----------------------------------------------------------===//
+// rms_norm.
 
 LogicalResult RmsNormOp::verify() {
   if (failed(expectLike(*this, "y", getY(), getX())) || failed(expectShape(*this, "weight", getWeight(), {getDim(getX(), 1)})))
@@ -127,7 +127,7 @@ KernelQuery RmsNormGradOp::getKernelQuery() {
   return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).setReal("eps", getEps().convertToDouble());
 }
 
-//===- linear -------------------------------------------------------------===//
+// Linear.
 
 LogicalResult LinearOp::verify() {
   if (getDim(getX(), 1) != getDim(getWeight(), 1))
@@ -193,7 +193,7 @@ KernelQuery LinearGradWeightOp::getKernelQuery() {
   return setProduct(query.add("d_weight", getDWeight()).add("d_y", getDY()).add("x", getX()), getX(), getDY());
 }
 
-//===- add ----------------------------------------------------------------===//
+// Add.
 
 SmallVector<Value> AddOp::getSavedValues() { return {}; }
 
@@ -210,7 +210,7 @@ KernelQuery AddOp::getKernelQuery() {
   return query.add("y", getY()).add("a", getA()).add("b", getB()).set("count", getCount(getY()));
 }
 
-//===- activation ---------------------------------------------------------===//
+// Activation.
 
 static LogicalResult verifyActivation(Operation *op, Activation kind, Value x, Value y) {
   int64_t halves = kind == Activation::swiglu ? 2 : 1;

@@ -1,4 +1,4 @@
-//===- Experts.cpp - routed experts ---------------------------------------===//
+// Routed experts.
 #include "dialects/Step/Step.h"
 
 using namespace mlir;
@@ -7,7 +7,7 @@ using namespace megacc::step;
 
 using Gradients = FailureOr<SmallVector<Value>>;
 
-//===- moe_route ----------------------------------------------------------===//
+// moe_route.
 
 LogicalResult MoeRouteOp::verify() {
   int64_t rows = getDim(getLogits(), 0), experts = getExperts(), slots = getSlots(), nulls = getNulls(), columns = experts + (nulls > 0);
@@ -163,7 +163,7 @@ KernelQuery MoeRouteGradOp::getKernelQuery() {
       .setReal("z", getZ().convertToDouble());
 }
 
-//===- moe_count_picks and moe_bias_update --------------------------------===//
+// moe_count_picks and moe_bias_update.
 
 /// The bias must be a parameter with a number for each expert.
 static LogicalResult verifyBias(Operation *op, FlatSymbolRefAttr name, int64_t experts, SymbolTableCollection &symbols) {
@@ -210,7 +210,7 @@ KernelQuery MoeBiasUpdateOp::getKernelQuery() {
   return query.set("experts", experts).setReal("rate", getRate().convertToDouble());
 }
 
-//===- moe_dispatch and moe_combine ---------------------------------------===//
+// moe_dispatch and moe_combine.
 
 /// Rows of picks belong to tokens: `rows` has one for every position.
 static LogicalResult verifyPicks(Operation *op, Value rows, Value tokens, Value position) {
@@ -304,7 +304,7 @@ KernelQuery MoeCombineGradOp::getKernelQuery() {
   return setPicks(query, getDY(), getPosition()).set("experts", getCount(getOffsets()) - 1);
 }
 
-//===- grouped_linear -----------------------------------------------------===//
+// grouped_linear.
 
 /// x [rows, in], y [rows, out] and weight [experts, out, in] of one of the three products.
 static LogicalResult verifyGrouped(Operation *op, Value x, Value y, Value weight, Value offsets) {
@@ -374,7 +374,7 @@ KernelQuery GroupedLinearGradWeightOp::getKernelQuery() {
   return setGrouped(query.add("d_weight", getDWeight()).add("d_y", getDY()).add("x", getX()), getX(), getDY(), getOffsets());
 }
 
-//===- row_gate -----------------------------------------------------------===//
+// row_gate.
 
 static LogicalResult verifyGate(Operation *op, Value x, Value y, Value gate) {
   if (getCount(gate) != getDim(x, 0))

@@ -1,4 +1,4 @@
-//===- Loss.cpp - the head and its losses ---------------------------------===//
+// The head and its losses.
 #include "dialects/Step/Step.h"
 
 using namespace mlir;

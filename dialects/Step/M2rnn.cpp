@@ -1,4 +1,4 @@
-//===- M2rnn.cpp - convolution, recurrence and gate of M2RNN --------------===//
+// Convolution, recurrence and gate of M2RNN.
 #include "dialects/Step/Step.h"
 
 #include "llvm/Support/MathExtras.h"
@@ -12,7 +12,7 @@ using Gradients = FailureOr<SmallVector<Value>>;
 /// Without a gradient of the first result there is nothing to build from.
 static bool lacksGradient(ValueRange resultGradients) { return resultGradients.empty() || !resultGradients.front(); }
 
-//===- causal_conv --------------------------------------------------------===//
+// causal_conv.
 
 template <typename Op> static LogicalResult verifyConv(Op op, Value y) {
   int64_t rows = op.getBatch() * op.getSequence(), channels = getDim(op.getX(), 1);
@@ -78,7 +78,7 @@ KernelQuery CausalConvGradOp::getKernelQuery() {
   return setConv(query.add("d_x", getDX()).add("d_weight", getDWeight()).add("d_bias", getDBias()).add("d_y", getDY()), *this);
 }
 
-//===- skip_gate ----------------------------------------------------------===//
+// skip_gate.
 
 static LogicalResult verifySkip(Operation *op, Value skip, Value x) {
   if (cast<RankedTensorType>(skip.getType()).getRank() != 2 || getCount(skip) != getDim(x, 1))
@@ -140,7 +140,7 @@ KernelQuery SkipGateGradOp::getKernelQuery() {
   return setGate(query, *this);
 }
 
-//===- m2rnn_scan ---------------------------------------------------------===//
+// m2rnn_scan.
 
 namespace {
 /// The sizes of a scan, from its shapes.

@@ -1,4 +1,4 @@
-//===- Mamba3.cpp - the Mamba-3 scan --------------------------------------===//
+// The Mamba-3 scan.
 #include "dialects/Step/Step.h"
 
 #include "llvm/ADT/STLExtras.h"

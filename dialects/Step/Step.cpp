@@ -1,4 +1,4 @@
-//===- Step.cpp - the dialect ---------------------------------------------===//
+// The dialect.
 #include "dialects/Step/Step.h"
 
 #include "mlir/IR/Builders.h"

@@ -1,4 +1,4 @@
-//===- Step.h - the training step as tensors ------------------------------===//
+// The training step as tensors.
 #ifndef MEGACC_DIALECTS_STEP_STEP_H
 #define MEGACC_DIALECTS_STEP_STEP_H
 

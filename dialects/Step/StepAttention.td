@@ -1,4 +1,4 @@
-//===- StepAttention.td - heads, positions and attention ------------------===//
+// Heads, positions and attention.
 #ifndef MEGACC_STEPATTENTION_TD
 #define MEGACC_STEPATTENTION_TD
 
@@ -54,7 +54,8 @@ def Step_AttentionOp : Step_ComputeOp<"attention", [Step_Gradient, Step_Cost]> {
   let results = (outs Step_Float:$y, Variadic<Step_Any>:$caches);
 }
 
-def Step_AttentionGradOp : Step_GradOp<"attention_grad", [Step_Cost, AttrSizedOperandSegments, DeclareOpInterfaceMethods<CacheOpInterface>]> {
+def Step_AttentionGradOp : Step_GradOp<"attention_grad", [Step_Cost, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<CacheOpInterface>]> {
   let summary = "d_v = p^T d_y, d_q = scale d_s k, d_k = scale d_s^T q with d_s = p (d_y v^T - rowsum(d_y y)), p = exp(scale q k^T - lse)";
   let description = [{Shapes as in step.attention; d_k and d_v sum over the query heads of their key-value head.}];
   let arguments = (ins Step_Float:$d_y, Step_Float:$y, Step_Float:$q, Step_Float:$k, Step_Float:$v, Optional<Step_I32>:$documents,

@@ -1,4 +1,4 @@
-//===- StepBase.td - the dialect and its base classes ---------------------===//
+// The dialect and its base classes.
 #ifndef MEGACC_STEPBASE_TD
 #define MEGACC_STEPBASE_TD
 
@@ -13,13 +13,13 @@ def Step_Dialect : Dialect {
   let summary = "one training step over tensors";
   let description = [{
     Functions over one state: `@micro_batch` (forward, losses, backward), `@update` (what happens once a step) and `@evaluate`. Each is
-    one block with static shapes. Activations are tensors of rows = batch * sequence by columns, written [T, columns]. One op is one launch. Every
-    op inside a function carries `block` (slot, -1 outside blocks) and `phase`. Activations, their gradients and most parameters are f32 or
-    bf16, decided once (mega-to-step); the gradient of a parameter is f32 whatever the parameter's type.
+    one block with static shapes. Activations are tensors of rows = batch * sequence by columns, written [T, columns]. One op is one
+    launch. Every op inside a function carries `block` (slot, -1 outside blocks) and `phase`. Activations, their gradients and most
+    parameters are f32 or bf16, decided once (mega-to-step); the gradient of a parameter is f32 whatever the parameter's type.
 
-    A cache is a result that a forward op keeps for its gradient op: its statistics, its states. Ops are built without caches; step-apply-memory
-    adds them as the record of the op names and types them. `cached` names the caches in order, on both ops. Without a cache the gradient op
-    computes it again.
+    A cache is a result that a forward op keeps for its gradient op: its statistics, its states. Ops are built without caches;
+    step-apply-memory adds them as the record of the op names and types them. `cached` names the caches in order, on both ops. Without a
+    cache the gradient op computes it again.
   }];
   let cppNamespace = "::megacc::step";
   let useDefaultAttributePrinterParser = 1;

@@ -1,4 +1,4 @@
-//===- StepDense.td - embedding, norms, projections, pointwise ------------===//
+// Embedding, norms, projections, pointwise.
 #ifndef MEGACC_STEPDENSE_TD
 #define MEGACC_STEPDENSE_TD
 
@@ -7,7 +7,7 @@ include "dialects/Step/StepBase.td"
 def Step_EmbeddingOp : Step_FlaggedOp<"embedding", [Step_Gradient, CostOpInterface]> {
   let summary = "y = rows of a table by token";
   let description = [{
-    table [vocab, cols]; tokens [batch, sequence] give y [T, cols]; several ids a token, [T, ids], give y [T, ids*cols], side by side.
+    table [vocab, cols]; tokens [batch, sequence] give y [T, cols]; several ids per token, [T, ids], give y [T, ids*cols], side by side.
     `invalid` names a metric that becomes 1 if a token is outside the vocabulary, whose row is then zero.
   }];
   let arguments = (ins Step_Float:$table, Step_I32:$tokens, Step_Axis:$vocab_axis, OptionalAttr<StrAttr>:$invalid);
@@ -16,7 +16,8 @@ def Step_EmbeddingOp : Step_FlaggedOp<"embedding", [Step_Gradient, CostOpInterfa
 
 def Step_EmbeddingGradOp : Step_GradOp<"embedding_grad", [CostOpInterface]> {
   let summary = "d_table[v] = sum of the rows of d_y whose token is v";
-  let description = [{d_y [T, cols] or [T, ids*cols], tokens [batch, sequence] or [T, ids]; d_table [vocab, cols], zero where no token points.}];
+  let description = [{d_y [T, cols] or [T, ids*cols], tokens [batch, sequence] or [T, ids]; d_table [vocab, cols], zero
+      where no token points.}];
   let arguments = (ins Step_Float:$d_y, Step_I32:$tokens, Step_Axis:$vocab_axis);
   let results = (outs Step_F32:$d_table);
 }

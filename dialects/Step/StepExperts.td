@@ -1,4 +1,4 @@
-//===- StepExperts.td - routed experts ------------------------------------===//
+// Routed experts.
 #ifndef MEGACC_STEPEXPERTS_TD
 #define MEGACC_STEPEXPERTS_TD
 
@@ -10,12 +10,12 @@ defvar Step_Routing = (ins I64Attr:$experts, I64Attr:$slots, I64Attr:$nulls, Uni
 def Step_MoeRouteOp : Step_ComputeOp<"moe_route", [Step_Gradient, CostOpInterface]> {
   let summary = "which experts a token picks, and with what weight";
   let description = [{
-    logits [T, experts], one column more with null experts; a sigmoid router has a bias a column, which only selects. With kept =
+    logits [T, experts], one column more with null experts; a sigmoid router has a bias per column, which only selects. With kept =
     min(slots, experts): weights and choice [T, kept] (experts ascending, then -1 with weight 0), position [T, kept] (the pick's row among
     T * kept rows sorted by expert, then token; -1 for none) and offsets [experts + 1] (where the rows of each expert begin; rows from the
     last offset on are zeros). Scores are a softmax over all slots, or sigmoids; weights are scores over their sum (slots > 1), times scale.
-    The losses of the router (step.moe_losses, weights `aux` and `z`) are terms of the objective and nothing else: the gradient of the logits
-    contains theirs.
+    The losses of the router (step.moe_losses, weights `aux` and `z`) are terms of the objective and nothing else: the gradient of the
+    logits contains theirs.
   }];
   let arguments = !con((ins Step_F32:$logits, Optional<Step_F32>:$bias), Step_Routing, (ins F64Attr:$scale, F64Attr:$aux, F64Attr:$z));
   let results = (outs Step_F32:$weights, Step_I32:$choice, Step_I32:$position, Step_I32:$offsets);
@@ -34,8 +34,8 @@ def Step_MoeStatisticsOp : Step_ComputeOp<"moe_statistics", [CostOpInterface]> {
 def Step_MoeLossesOp : Step_ComputeOp<"moe_losses", [Step_Gradient, CostOpInterface]> {
   let summary = "aux_loss = aux experts sum_e f_e P_e, z_loss = z mean of logsumexp^2";
   let description = [{
-    f_e = n_e / sum of n_e, P_e = sum of p_e / tokens, from the statistics [2 experts + 1] of all `tokens` tokens; both losses [1]. Their gradient is
-    built by the op that made the picks (step.moe_route_grad).
+    f_e = n_e / sum of n_e, P_e = sum of p_e / tokens, from the statistics [2 experts + 1] of all `tokens` tokens; both losses [1]. Their
+    gradient is built by the op that made the picks (step.moe_route_grad).
   }];
   let arguments = (ins Step_F64:$statistics, I64Attr:$tokens, I64Attr:$experts, F64Attr:$aux, F64Attr:$z);
   let results = (outs Step_F32:$aux_loss, Step_F32:$z_loss);
@@ -44,8 +44,8 @@ def Step_MoeLossesOp : Step_ComputeOp<"moe_losses", [Step_Gradient, CostOpInterf
 def Step_MoeRouteGradOp : Step_GradOp<"moe_route_grad", [CostOpInterface]> {
   let summary = "d_logits of the weights and of the router's losses";
   let description = [{
-    d_weights [T, kept], logits, choice, statistics; d_logits [T, columns]. Through the weights: the derivative of the normalised scores of the
-    picks. Of the losses, whose gradients are `aux` and `z`: aux experts f_e / tokens dp_e and 2 z logsumexp / tokens softmax.
+    d_weights [T, kept], logits, choice, statistics; d_logits [T, columns]. Through the weights: the derivative of the normalised scores
+    of the picks. Of the losses, whose gradients are `aux` and `z`: aux experts f_e / tokens dp_e and 2 z logsumexp / tokens softmax.
   }];
   let arguments = !con((ins Step_F32:$d_weights, Step_F32:$logits, Step_I32:$choice, Step_F64:$statistics, I64Attr:$tokens), Step_Routing,
                        (ins F64Attr:$scale, F64Attr:$aux, F64Attr:$z));
@@ -119,7 +119,7 @@ def Step_GroupedLinearGradWeightOp : Step_GradOp<"grouped_linear_grad_weight", [
 }
 
 def Step_RowGateOp : Step_ComputeOp<"row_gate", [Step_Gradient, CostOpInterface]> {
-  let summary = "y = x * sigmoid(gate), one gate a row";
+  let summary = "y = x * sigmoid(gate), one gate per row";
   let description = [{x, y [T, cols], gate [T, 1].}];
   let arguments = (ins Step_Float:$x, Step_Float:$gate);
   let results = (outs Step_Float:$y);

@@ -1,4 +1,4 @@
-//===- StepLoss.td - the head and its losses ------------------------------===//
+// The head and its losses.
 #ifndef MEGACC_STEPLOSS_TD
 #define MEGACC_STEPLOSS_TD
 
@@ -14,11 +14,12 @@ def Step_CountValidOp : Step_ComputeOp<"count_valid", [CostOpInterface]> {
 def Step_LinearCrossEntropyOp : Step_FlaggedOp<"linear_cross_entropy", [Step_Gradient, Step_Cost]> {
   let summary = "loss = sum over valid targets of -log softmax(x weight^T)[target] / max(1, valid), with its gradients";
   let description = [{
-    x [T, cols], weight [vocab, cols], targets [batch, sequence], valid [1]; loss [1]. With p = softmax(x weight^T) and e = scale / max(1, valid)
-    (p - one_hot(target)) in the rows of valid targets, zero in others: d_x = e weight, d_weight = e^T x. A negative target is ignored; `invalid`
-    names a metric that becomes 1 where a target is not in the vocabulary, which is ignored too.
+    x [T, cols], weight [vocab, cols], targets [batch, sequence], valid [1]; loss [1]. With p = softmax(x weight^T) and e = scale / max(1,
+    valid) (p - one_hot(target)) in the rows of valid targets, zero in others: d_x = e weight, d_weight = e^T x. A negative target is
+    ignored; `invalid` names a metric that becomes 1 where a target is not in the vocabulary, which is ignored too.
   }];
-  let arguments = (ins Step_Float:$x, Step_Float:$weight, Step_I32:$targets, Step_F32:$valid, F64Attr:$scale, OptionalAttr<StrAttr>:$invalid);
+  let arguments = (ins Step_Float:$x, Step_Float:$weight, Step_I32:$targets, Step_F32:$valid, F64Attr:$scale,
+      OptionalAttr<StrAttr>:$invalid);
   let results = (outs Step_F32:$loss, Step_Float:$d_x, Step_F32:$d_weight);
 }
 

@@ -1,4 +1,4 @@
-//===- StepMamba3.td - the Mamba-3 scan -----------------------------------===//
+// The Mamba-3 scan.
 #ifndef MEGACC_STEPMAMBA3_TD
 #define MEGACC_STEPMAMBA3_TD
 
@@ -11,20 +11,22 @@ defvar Step_Mamba3Sizes = (ins I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads
 def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost, AttrSizedOperandSegments]> {
   let summary = "Mamba-3 between its projections: norms, rotation, scan, gate (conventions section 8)";
   let description = [{
-    projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias, B_norm, C_norm; with `mimo`
-    then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1); with `out_norm` then the weight of the norm of y. y [T,
-    heads*head_dim]. Caches: states [batch, heads, windows, state, head_dim] that enter every window of tokens; psi_v [T, heads, rank, head_dim] =
-    x * mimo_x. `chunk` is the declared one; it counts FLOPs and changes no value. State, previous token and angles restart where a document starts.
+    projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias, B_norm, C_norm;
+    with `mimo` then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1); with `out_norm` then the weight of the norm of
+    y. y [T, heads*head_dim]. Caches: states [batch, heads, windows, state, head_dim] that enter every window of tokens; psi_v [T, heads,
+    rank, head_dim] = x * mimo_x. `chunk` is the declared one; it counts FLOPs and changes no value. State, previous token and angles
+    restart where a document starts.
   }];
   let arguments = !con((ins Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents), Step_Mamba3Sizes);
   let results = (outs Step_Float:$y, Variadic<Step_Any>:$caches);
 }
 
-def Step_Mamba3ScanGradOp : Step_GradOp<"mamba3_scan_grad", [Step_Cost, AttrSizedOperandSegments, DeclareOpInterfaceMethods<CacheOpInterface>]> {
+def Step_Mamba3ScanGradOp : Step_GradOp<"mamba3_scan_grad", [Step_Cost, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<CacheOpInterface>]> {
   let summary = "gradients of the projection and of every parameter, by the scan run back over its chunks";
   let description = [{
-    d_y [T, heads*head_dim], the rest as in step.mamba3_scan; d_projection [T, W], each d_parameter of its parameter's shape. B and C of a group sum
-    over its heads, the angles over all heads.
+    d_y [T, heads*head_dim], the rest as in step.mamba3_scan; d_projection [T, W], each d_parameter of its parameter's shape. B and C of a
+    group sum over its heads, the angles over all heads.
   }];
   let arguments = !con((ins Step_Float:$d_y, Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents,
                             Variadic<Step_Any>:$caches), Step_Mamba3Sizes);

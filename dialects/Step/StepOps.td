@@ -1,4 +1,4 @@
-//===- StepOps.td - all ops of the step dialect ---------------------------===//
+// All ops of the step dialect.
 #ifndef MEGACC_STEPOPS_TD
 #define MEGACC_STEPOPS_TD
 

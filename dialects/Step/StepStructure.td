@@ -1,4 +1,4 @@
-//===- StepStructure.td - functions, state, inputs and outputs ------------===//
+// Functions, state, inputs and outputs.
 #ifndef MEGACC_STEPSTRUCTURE_TD
 #define MEGACC_STEPSTRUCTURE_TD
 
@@ -19,11 +19,11 @@ def Step_ReturnOp : Step_Op<"return", [Pure, Terminator, HasParent<"FuncOp">]> {
 def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
   let summary = "a tensor of the model's state";
   let description = [{
-    `init` says how it starts, with `init_a` the value, the standard deviation, the bound, or the width of stacked identity matrices. A trained
-    parameter has an f32 gradient and moments, and an f32 master where it is bf16 itself.
+    `init` says how it starts, with `init_a` the value, the standard deviation, the bound, or the width of stacked identity matrices. A
+    trained parameter has an f32 gradient and moments, and an f32 master where it is bf16 itself.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained, Step_InitializerAttr:$init,
-                       F64Attr:$init_a, I64Attr:$block);
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained,
+                       Step_InitializerAttr:$init, F64Attr:$init_a, I64Attr:$block);
   let assemblyFormat = "$sym_name `:` $type `init` `` $init attr-dict";
   let extraClassDeclaration = [{
     /// The group of parameters it is updated with.
@@ -95,7 +95,8 @@ def Step_NormOp : Step_ComputeOp<"norm", [CostOpInterface]> {
 
 def Step_AdamWOp : Step_EffectOp<"adamw", [Step_Kernel]> {
   let summary = "AdamW over all parameters of a group, unless the norm is not finite";
-  let description = [{Hyper-parameters are those of the module's megacc.config; scalars = lr(t), 1 - beta1^t, 1 - beta2^t (conventions section 14).}];
+  let description = [{Hyper-parameters are those of the module's megacc.config; scalars = lr(t), 1 - beta1^t, 1 - beta2^t
+      (conventions section 14).}];
   let arguments = (ins Step_GroupAttr:$group, Step_F32:$norm, Step_F32:$scalars);
   let assemblyFormat = "`` $group `,` $norm `,` $scalars attr-dict `:` type($norm) `,` type($scalars)";
 }
@@ -110,8 +111,9 @@ def Step_ZeroOp : Step_ComputeOp<"zero", [CostOpInterface]> {
 def Step_FusedOp : Step_Op<"fused", [SingleBlock, NoRegionArguments, RecursiveMemoryEffects, Step_Kernel, Step_Cost]> {
   let summary = "ops that one kernel serves in one launch";
   let description = [{
-    Made by step-fuse where a record of lib/Kernels serves the group. The ops inside keep their interfaces; putting them back where the group
-    stands is always right. A value made inside that is not yielded never exists in memory. The group belongs to the slot of its last op.
+    Made by step-fuse where a record of lib/Kernels serves the group. The ops inside keep their interfaces; putting them back where the
+    group stands is always right. A value made inside that is not yielded never exists in memory. The group belongs to the slot of its
+    last op.
 
     ```
     step.fused {

@@ -1,4 +1,4 @@
-//===- StepTokens.td - what a token takes from its neighbours -------------===//
+// What a token takes from its neighbours.
 #ifndef MEGACC_STEPTOKENS_TD
 #define MEGACC_STEPTOKENS_TD
 

@@ -1,4 +1,4 @@
-//===- Structure.cpp - functions, state, inputs and outputs ---------------===//
+// Functions, state, inputs and outputs.
 #include "dialects/Step/Step.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -7,7 +7,7 @@ using namespace mlir;
 using namespace megacc;
 using namespace megacc::step;
 
-//===- parameters ---------------------------------------------------------===//
+// Parameters.
 
 Group ParameterOp::getGroup() {
   if (!getTrained())
@@ -49,7 +49,7 @@ KernelQuery AccumulateOp::getKernelQuery() {
   return query.set("count", getCount(getGradient())).set("accumulate", getAdds() ? 2 : 1).setReal("scale", 1.0);
 }
 
-//===- metrics and outputs ------------------------------------------------===//
+// Metrics and outputs.
 
 LogicalResult LossOp::verify() {
   if (getValues().empty() || !llvm::all_of(getValues(), [](Value value) { return getCount(value) == 1; }))
@@ -82,7 +82,7 @@ static KernelQuery getCopyQuery(LaunchOperand::Kind kind, StringRef name, Value 
 KernelQuery OutputOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Output, getName(), getValue()); }
 KernelQuery SetMetricOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Metric, getName(), getValue()); }
 
-//===- once a step --------------------------------------------------------===//
+// Once a step.
 
 static KernelQuery &addRange(KernelQuery &query, StringRef name, LaunchOperand::Kind kind, Group group, int64_t count, Type element) {
   return query.addState(name, kind, ("*" + stringifyGroup(group)).str(), RankedTensorType::get({count}, element));
@@ -134,13 +134,13 @@ ShardingRule NormOp::getShardingRule() {
   return ShardingRule::get("(" + parts + ") -> ([one])", {});
 }
 
-//===- zero ---------------------------------------------------------------===//
+// Zero.
 
 ShardingRule ZeroOp::getShardingRule() { return ShardingRule::getPointwise(0, cast<RankedTensorType>(getY().getType()).getShape()); }
 
 KernelQuery ZeroOp::getKernelQuery() { return KernelQuery("zero").add("y", getY()).set("count", getCount(getY())); }
 
-//===- fused groups -------------------------------------------------------===//
+// Fused groups.
 
 LogicalResult FusedOp::verify() {
   Block &body = getBody().front();
@@ -151,7 +151,7 @@ LogicalResult FusedOp::verify() {
     return emitOpError("yields ") << yield.getValues().size() << " values that are not its " << getNumResults() << " results";
   for (Operation &op : body.without_terminator())
     if (!isa<KernelOpInterface>(op))
-      return op.emitOpError("is no launch and cannot be part of a fused group");
+      return op.emitOpError("is not a launch and cannot be part of a fused group");
   return success();
 }
 

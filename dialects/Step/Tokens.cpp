@@ -1,4 +1,4 @@
-//===- Tokens.cpp - what a token takes from its neighbours ----------------===//
+// What a token takes from its neighbours.
 #include "dialects/Step/Step.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -9,7 +9,7 @@ using namespace mlir;
 using namespace megacc;
 using namespace megacc::step;
 
-//===- ngram_rows ---------------------------------------------------------===//
+// ngram_rows.
 
 LogicalResult NgramRowsOp::verify() {
   int64_t tables = getSizes().size();
@@ -41,7 +41,7 @@ KernelQuery NgramRowsOp::getKernelQuery() {
   return query;
 }
 
-//===- shift --------------------------------------------------------------===//
+// Shift.
 
 LogicalResult ShiftOp::verify() {
   int64_t rows = getBatch() * getSequence();

@@ -6,7 +6,7 @@
  *   int32_t megacc_NAME(struct MgContext *)           one for each function that the descriptor lists; three today:
  *     micro_batch                                     forward, loss and backward of micro-batch context->micro_batch
  *     update                                          gradient norm, clip, optimizer
- *     evaluate                                        forward only: loss sum and valid count a row, logits at one position a row
+ *     evaluate                                        forward only: loss sum and valid count per row, logits at one position per row
  * and imports the kernels (mg_*) of libmegacc_cpu.so or libmegacc_cuda.so, nothing else. The file ends, after the ELF image,
  * in the 16 bytes of the XXH3-128 hash (canonical form) of everything before it and the 8 bytes of MEGACC_TRAILER.
  *

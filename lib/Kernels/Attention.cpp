@@ -1,4 +1,4 @@
-//===- Attention.cpp - records of positions and attention -----------------===//
+// Records of positions and attention.
 #include "lib/Kernels/Cpu.h"
 
 using namespace megacc;

@@ -1,4 +1,4 @@
-//===- Cpu.cpp - what the records of the cpu target share -----------------===//
+// What the records of the cpu target share.
 #include "lib/Kernels/Cpu.h"
 
 namespace megacc::cpu {

@@ -1,4 +1,4 @@
-//===- Cpu.h - what the records of the cpu target share -------------------===//
+// What the records of the cpu target share.
 #ifndef MEGACC_LIB_KERNELS_CPU_H
 #define MEGACC_LIB_KERNELS_CPU_H
 

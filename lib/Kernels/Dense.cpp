@@ -1,4 +1,4 @@
-//===- Dense.cpp - records of embeddings, norms, projections, pointwise ---===//
+// Records of embeddings, norms, projections, pointwise.
 #include "lib/Kernels/Cpu.h"
 
 using namespace megacc;

@@ -1,11 +1,11 @@
-//===- Experts.cpp - records of routed experts ----------------------------===//
+// Records of routed experts.
 #include "lib/Kernels/Cpu.h"
 
 using namespace megacc;
 using namespace megacc::cpu;
 
 void megacc::addExpertRecords(std::vector<Record> &records) {
-  // Of every tile of tokens: scores, preferences and counts.
+  // Scratch: scores, preferences and counts of every tile of tokens.
   Record route = makeRecord("moe_route");
   route.refuses = [](const KernelQuery &query) -> std::string {
     if (query.has("bias") == (query.getInt("sigmoid") != 0))
@@ -17,7 +17,7 @@ void megacc::addExpertRecords(std::vector<Record> &records) {
     return 2 * floats(count * experts) + floats(count * (experts + (query.getInt("nulls") > 0)));
   };
   records.push_back(route);
-  // Of every tile of tokens: sums and scores.
+  // Scratch: sums and scores of every tile of tokens.
   Record statistics = makeRecord("moe_statistics");
   statistics.scratch = [](const KernelQuery &query) {
     int64_t count = tiles(query.getInt("rows")), experts = query.getInt("experts");

@@ -1,4 +1,4 @@
-//===- Kernels.cpp - matching queries with records ------------------------===//
+// Matching queries with records.
 #include "lib/Kernels/Kernels.h"
 #include "lib/Kernels/cuda/Cuda.h"
 
@@ -146,7 +146,7 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
   }
   for (const LaunchOperand &operand : query.operands)
     if (!is_contained(known, operand.name))
-      return "operand " + operand.name + " is none of " + record.symbol;
+      return operand.name + " is not an operand of " + record.symbol;
   for (StringRef name : signature->ints)
     if (!getLaunchInt(record, query, name))
       return "the integer " + name.str() + " is missing";

@@ -1,4 +1,4 @@
-//===- Kernels.h - which kernel answers a query ---------------------------===//
+// Which kernel answers a query.
 #ifndef MEGACC_LIB_KERNELS_KERNELS_H
 #define MEGACC_LIB_KERNELS_KERNELS_H
 
@@ -12,7 +12,7 @@ namespace megacc {
 
 /// A result that a forward kernel can keep for its backward. The backward computes it again, to the same bits, where it is not there.
 struct Cache {
-  /// Of the operand in kernels.def, of both kernels.
+  /// Name of the operand in kernels.def, the same for both kernels.
   std::string name;
   /// Its type for the forward's query; null where this query has nothing to cache.
   std::function<mlir::RankedTensorType(const KernelQuery &)> type;
@@ -31,10 +31,10 @@ struct Record {
   std::string target;
   /// The families it answers; of a fused group the families of its ops joined by '+'.
   std::string family;
-  /// Of a fused group: that many of its first ops are made anew in it, so that what they make may be used elsewhere too. They have no
+  /// In a fused group, as many of its first ops are copies, so that the originals' results may be used elsewhere too. They have no
   /// effects and cost nothing worth keeping.
   int repeated = 0;
-  /// Of kernels.def.
+  /// The kernel's symbol in kernels.def.
   std::string symbol;
   /// Empty if it can serve, else the field that does not fit, with both numbers: "head_dim is 300, at most 256".
   std::function<std::string(const KernelQuery &)> refuses;
@@ -79,7 +79,7 @@ std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &que
 /// The value of a floating point parameter of the launch.
 std::optional<double> getLaunchDouble(const Record &record, const KernelQuery &query, llvm::StringRef name);
 
-// One file a family; each adds its records.
+// One file per family; each adds its records.
 void addExpertRecords(std::vector<Record> &records);
 void addAttentionRecords(std::vector<Record> &records);
 void addDenseRecords(std::vector<Record> &records);

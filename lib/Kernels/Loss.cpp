@@ -1,4 +1,4 @@
-//===- Loss.cpp - records of the head and its losses ----------------------===//
+// Records of the head and its losses.
 #include "lib/Kernels/Cpu.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-//===- M2rnn.cpp - records of M2RNN's convolution, recurrence and gate ----===//
+// Records of M2RNN's convolution, recurrence and gate.
 #include "lib/Kernels/Cpu.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-//===- Mamba3.cpp - records of the Mamba-3 scan ---------------------------===//
+// Records of the Mamba-3 scan.
 #include "lib/Kernels/Cpu.h"
 
 #include <algorithm>
@@ -89,7 +89,7 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
       /*kept=*/false);
   psiV.type = [always = psiV.type](const KernelQuery &query) { return query.getInt("mimo") ? always(query) : mlir::RankedTensorType(); };
   psiV.setting = "psiv_cache";
-  psiV.trade = "is written and read to save one multiplication a number";
+  psiV.trade = "is written and read to save one multiplication per number";
   psiV.nothing = "variant siso has no mimo_x"; // psi_v would be x itself
   scan.caches.push_back(psiV);
   records.push_back(scan);

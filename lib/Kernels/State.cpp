@@ -1,4 +1,4 @@
-//===- State.cpp - records of sums, copies, norm and optimizer ------------===//
+// Records of sums, copies, norm and optimizer.
 #include "lib/Kernels/Cpu.h"
 
 using namespace megacc;

@@ -1,11 +1,11 @@
-//===- Tokens.cpp - records of what a token takes from its neighbours -----===//
+// Records of what a token takes from its neighbours.
 #include "lib/Kernels/Cpu.h"
 #include "megacc/Random.h"
 
 using namespace megacc;
 using namespace megacc::cpu;
 
-/// Rows [order, size, bias, a multiplier a token back] of the n-gram tables (conventions 11.3). The query has `seed`, `count`, `longest`,
+/// Rows [order, size, bias, a multiplier per token back] of the n-gram tables (conventions 11.3). The query has `seed`, `count`, `longest`,
 /// and an `order` and a `size` for each table, in order.
 static std::vector<int64_t> makeNgramTable(const KernelQuery &query) {
   std::vector<int64_t> orders, sizes, table;

@@ -1,4 +1,4 @@
-//===- Lifetimes.cpp ------------------------------------------------------===//
+// When every value of a function is needed.
 #include "lib/Lifetimes/Lifetimes.h"
 
 #include "llvm/ADT/STLExtras.h"

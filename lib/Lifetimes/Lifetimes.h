@@ -1,4 +1,4 @@
-//===- Lifetimes.h - when every value of a function is needed -------------===//
+// When every value of a function is needed.
 #ifndef MEGACC_LIB_LIFETIMES_LIFETIMES_H
 #define MEGACC_LIB_LIFETIMES_LIFETIMES_H
 
@@ -17,8 +17,8 @@ struct BoundLaunch {
   int scratch = -1;
 };
 
-/// The launches of one function in order, and the buffers that hold its values: one a value, alive from the launch that makes it to its
-/// last use, or that of an operand which dies where the record lets a result take its place; and one a launch with scratch.
+/// The launches of one function in order, and the buffers that hold its values: one per value, alive from the launch that makes it to its
+/// last use, or that of an operand which dies where the record lets a result take its place; and one per launch with scratch.
 class Lifetimes {
 public:
   /// Needs the attribute `record` on every launch (step-select-kernels).

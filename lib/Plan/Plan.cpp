@@ -135,7 +135,7 @@ Figures measureLaunches(const Model &model, mlir::ModuleOp launches) {
 
 /// Kernels that move most, down to a hundredth of all, and how far the sum is from what no plan can avoid.
 void printTraffic(const Traffic &traffic, llvm::raw_ostream &os) {
-  os << "\nbytes moved a step, one rank\n";
+  os << "\nbytes moved per step, one rank\n";
   auto line = [&](llvm::StringRef name, const Traffic::Sum &sum) {
     os << "  " << llvm::left_justify(name, 32) << llvm::right_justify(grouped(sum.launches), 9)
        << llvm::right_justify(bytesText(sum.bytes), 14) << llvm::format("%7.1f %%\n", 100 * sum.bytes / traffic.moved);
@@ -155,7 +155,7 @@ void printTraffic(const Traffic &traffic, llvm::raw_ostream &os) {
   double least = traffic.state + traffic.saved;
   os << "  at least " << bytesText(least) << ": every parameter, gradient and moment once (" << bytesText(traffic.state)
      << "), what the backward needs of the forward once (" << bytesText(traffic.saved) << ")"
-     << llvm::format("; moved is %.2f of it\n", traffic.moved / least);
+     << llvm::format("; what is moved is %.2f times that\n", traffic.moved / least);
 }
 
 void addUp(const Model &model, Figures &figures) {
@@ -179,7 +179,7 @@ void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &o
   addUp(model, figures);
   const Totals &all = figures.all;
   os << "model @" << model.name << ": " << model.blocks.size() << " blocks, " << grouped(all.total) << " parameters, "
-     << grouped(std::llround(all.active)) << " active, " << flopsText(3 * all.flops) << " a token\n\n";
+     << grouped(std::llround(all.active)) << " active, " << flopsText(3 * all.flops) << " per token\n\n";
   os << "  family       blocks        parameters            active     training/token\n";
   for (const auto &[kind, totals] : figures.families)
     row(os, kind, std::to_string(totals.count), totals);

@@ -6,10 +6,10 @@
 
 namespace megacc {
 
-/// One line a block, numbered from 0: letter, rank, family, placed features, pipeline stage.
+/// One line per block, numbered from 0: letter, rank, family, placed features, pipeline stage.
 void printStack(const mega::Model &model, llvm::raw_ostream &os);
 
-/// Blocks by family, parameters (total and active apart), FLOPs a token, bytes by class, bytes moved, and a row a slot. Numbers come from
+/// Blocks by family, parameters (total and active apart), FLOPs per token, bytes by class, bytes moved, a row per slot. Numbers come from
 /// walking `launches`, the module that rt-build-receipt left; where a part of the model cannot be lowered yet it is null, and parameters,
 /// FLOPs and state bytes come from the key tables.
 void printPlan(const mega::Model &model, mlir::ModuleOp launches, llvm::raw_ostream &os);

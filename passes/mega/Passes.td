@@ -6,24 +6,24 @@ include "mlir/Pass/PassBase.td"
 def MegaCheck : Pass<"mega-check", "::mlir::ModuleOp"> {
   let summary = "checks every declaration and reports all mistakes in one run";
   let description = [{
-    Types the keys of families, placements and train blocks by their tables, expands the pattern and resolves placements. Every mistake is an error at its own
-    line and column with both numbers and a fix. Changes nothing; afterwards `readModels` cannot fail.
+    Types the keys of families, placements and train blocks by their tables, expands the pattern and resolves placements. Every mistake is
+    an error at its own line and column with both numbers and a fix. Changes nothing; afterwards `readModels` cannot fail.
   }];
 }
 
 def MegaExpandPattern : Pass<"mega-expand-pattern", "::mlir::ModuleOp"> {
   let summary = "turns every model into a stack of explicit blocks";
   let description = [{
-    Needs a module that mega-check accepts. Afterwards there is no `mega.model`: each has become a `mega.stack` with one `mega.block` a slot, and every
-    key of families, placements and train blocks is written out. Placements on letters still stand beside the blocks.
+    Needs a module that mega-check accepts. Afterwards there is no `mega.model`: each has become a `mega.stack` with one `mega.block` per
+    slot, and every key of families, placements and train blocks is written out. Placements on letters still stand beside the blocks.
   }];
 }
 
 def MegaPlaceFeatures : Pass<"mega-place-features", "::mlir::ModuleOp"> {
   let summary = "moves placements on letters onto their blocks";
   let description = [{
-    Afterwards every block carries its features and only placements on the input and the objective are left. The feature's key `order` is its rank among
-    the blocks of its placement.
+    Afterwards every block carries its features and only placements on the input and the objective are left. The feature's key `order` is
+    its rank among the blocks of its placement.
   }];
 }
 

@@ -1,4 +1,4 @@
-//===- ApplyMemory.cpp - clones, and caches as results and operands --------===//
+// Clones, and caches as results and operands.
 #include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"
 

@@ -1,4 +1,4 @@
-//===- CloneRecomputed.cpp - what the backward computes again --------------===//
+// What the backward computes again.
 #include "passes/memory/Passes.h"
 
 #include "mlir/IR/IRMapping.h"

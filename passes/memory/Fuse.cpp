@@ -1,4 +1,4 @@
-//===- Fuse.cpp - groups that one kernel serves ---------------------------===//
+// Groups that one kernel serves.
 #include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"
 
@@ -51,14 +51,14 @@ struct StepFuse : impl::StepFuseBase<StepFuse> {
   }
 
 private:
-  /// The gradient of an accumulation has no other use, so that it need not exist.
+  /// Joins an accumulation with what makes its gradient, which has no other use and so need not exist.
   void joinGradient(AccumulateOp accumulate) {
     Operation *producer = accumulate.getGradient().getDefiningOp();
     if (producer && isa<KernelOpInterface>(producer) && !groups.contains(producer) && accumulate.getGradient().hasOneUse())
       join({producer, accumulate}, producer);
   }
 
-  /// An op with one of those whose results it takes, the last that a record serves together with it.
+  /// Joins an op with one of those whose results it takes, the last that a record serves together with it.
   void joinProducer(Operation *op) {
     llvm::SmallSetVector<Operation *, 4> producers;
     for (Value operand : op->getOperands())
@@ -75,7 +75,7 @@ private:
     }
   }
 
-  /// An op with copies of what it reads and with what reads it, where a record names such a group.
+  /// Joins an op with copies of what it reads and with what reads it, where a record names such a group.
   void joinRepeated(Operation *op) {
     std::string own = getFamily(op);
     for (const Record &record : allRecords()) {

@@ -1,4 +1,4 @@
-//===- Passes.h - what is fused, kept and cached ---------------------------===//
+// What is fused, kept and cached.
 #ifndef MEGACC_PASSES_MEMORY_PASSES_H
 #define MEGACC_PASSES_MEMORY_PASSES_H
 
@@ -11,7 +11,7 @@ namespace megacc::step {
 #include "passes/memory/Passes.h.inc"
 
 /// Marks the ops of @micro_batch that the backward computes again (see step-plan-memory) and adds what was decided to `decisions`. An error
-/// lists every pattern that names no op.
+/// lists every pattern that matches no op.
 mlir::LogicalResult markRecomputed(mlir::ModuleOp module, llvm::StringRef what, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
 
 /// Marks these ops, of the forward of @micro_batch.

@@ -1,4 +1,4 @@
-//===- PlanMemory.cpp - what is kept and what is computed again ------------===//
+// What is kept and what is computed again.
 #include "dialects/Interfaces/OpPath.h"
 #include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"

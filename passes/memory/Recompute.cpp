@@ -1,4 +1,4 @@
-//===- Recompute.cpp - which ops the backward computes again ---------------===//
+// Which ops the backward computes again.
 #include "dialects/Interfaces/OpPath.h"
 #include "passes/memory/Passes.h"
 
@@ -83,7 +83,7 @@ public:
       if (!pattern.isFound) {
         isGood = false;
         emitError(UnknownLoc::get(module.getContext()))
-            << "recompute: " << pattern.text << " names no op of the forward; the nearest are " << findNearest(pattern.text);
+            << "recompute: " << pattern.text << " matches no op of the forward; the nearest are " << findNearest(pattern.text);
       }
     return success(isGood);
   }

@@ -1,4 +1,4 @@
-//===- AssignBuffers.cpp - bytes for every value --------------------------===//
+// Bytes for every value.
 #include "dialects/Interfaces/OpPath.h"
 #include "lib/Lifetimes/Lifetimes.h"
 #include "passes/rt/Passes.h"
@@ -60,7 +60,7 @@ private:
     return success();
   }
 
-  /// The ranges of an operand of kernels.def: one, or one a part of a group. Bytes of the step's state, which are no values of the op,
+  /// The ranges of an operand of kernels.def: one, or one per part of a group. Bytes of the step's state, which are not values of the op,
   /// count once more where they are read and written.
   LogicalResult addOperands(const BoundLaunch &launch, const KernelOperand &operand, SmallVector<Attribute> &ranges, int64_t &stateBytes,
                             OpBuilder &builder) {

@@ -1,4 +1,4 @@
-//===- BuildReceipt.cpp - what runs in every slot -------------------------===//
+// What runs in every slot.
 #include "dialects/Interfaces/OpPath.h"
 #include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"

@@ -1,4 +1,4 @@
-//===- CheckMemory.cpp - does the plan fit ---------------------------------===//
+// Whether the plan fits the declared memory.
 #include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"
 

@@ -1,4 +1,4 @@
-//===- CheckSchedule.cpp - every read sees what was written ---------------===//
+// Every read sees what was written.
 #include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"
 

@@ -1,4 +1,4 @@
-//===- Passes.h - from one step to launches and machine code --------------===//
+// From one step to launches and machine code.
 #ifndef MEGACC_PASSES_RT_PASSES_H
 #define MEGACC_PASSES_RT_PASSES_H
 

@@ -1,4 +1,4 @@
-//===- Passes.td - from one step to launches and machine code -------------===//
+// From one step to launches and machine code.
 #ifndef MEGACC_PASSES_RT_TD
 #define MEGACC_PASSES_RT_TD
 
@@ -7,8 +7,8 @@ include "mlir/Pass/PassBase.td"
 def StepSelectKernels : Pass<"step-select-kernels", "::mlir::ModuleOp"> {
   let summary = "binds every launch to a record of lib/Kernels";
   let description = [{
-    Sets the attribute `record` to the first record of the module's target that serves the op, or checks the one that is there. Errors list the
-    families without any record, once, and for the others the nearest records with the field that failed.
+    Sets the attribute `record` to the first record of the module's target that serves the op, or checks the one that is there. Errors
+    list the families without any record, once, and for the others the nearest records with the field that failed.
   }];
 }
 
@@ -17,8 +17,8 @@ def StepAssignBuffers : Pass<"step-assign-buffers", "::mlir::ModuleOp"> {
   let description = [{
     Needs a `record` on every launch. State first: weights, masters, gradients and moments share one element order (parameters by type and
     decay, untrained last, each padded to 128 elements), so the optimizer is a few linear sweeps. Then the lifetimes of lib/Lifetimes, with
-    in-place reuse where the record allows it, and offsets for each function; the functions share the temporaries, whose size is the largest of
-    their peaks.
+    in-place reuse where the record allows it, and offsets for each function; the functions share the temporaries, whose size is the
+    largest of their peaks.
   }];
   let dependentDialects = ["::megacc::rt::RtDialect"];
 }
@@ -26,17 +26,17 @@ def StepAssignBuffers : Pass<"step-assign-buffers", "::mlir::ModuleOp"> {
 def RtCheckSchedule : Pass<"rt-check-schedule", "::mlir::ModuleOp"> {
   let summary = "proves from the launches alone that every read sees what was written";
   let description = [{
-    Replays the functions over byte intervals: a range of temporaries that is read holds, whole, the value that its producer wrote; ranges of
-    launches and state lie inside their segments at every micro-batch, and only those of io move; a launch's own operands overlap only where an
-    output takes the place of an input exactly; of several sums into one gradient or metric the first overwrites and the others add; what is
-    read of io is an input or has been written at this micro-batch; a gradient that is read has been written, by the function itself or, for
-    @update, by @micro_batch; constants that are read are a table of the module, and nothing writes them. Weights and optimizer state are there
-    from outside. Changes nothing.
+    Replays the functions over byte intervals: a range of temporaries that is read holds, whole, the value that its producer wrote; ranges
+    of launches and state lie inside their segments at every micro-batch, and only those of io move; a launch's own operands overlap only
+    where an output takes the place of an input exactly; of several sums into one gradient or metric the first overwrites and the others
+    add; what is read of io is an input or has been written at this micro-batch; a gradient that is read has been written, by the function
+    itself or, for @update, by @micro_batch; constants that are read are a table of the module, and nothing writes them. Weights and
+    optimizer state are there from outside. Changes nothing.
   }];
 }
 
 def RtBuildReceipt : Pass<"rt-build-receipt", "::mlir::ModuleOp"> {
-  let summary = "writes one row a slot: letter, family, launches by kernel, parameters, FLOPs, bytes";
+  let summary = "writes one row per slot: letter, family, launches by kernel, parameters, FLOPs, bytes";
   let description = [{
     A launch belongs to its slot: its path starts with the slot's, and the weights it reads are that block's or shared ones; otherwise an
     error. The receipt is the module attribute `megacc.receipt`.

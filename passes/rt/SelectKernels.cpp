@@ -1,4 +1,4 @@
-//===- SelectKernels.cpp - a record for every launch ------------------------===//
+// A record for every launch.
 #include "dialects/Step/Step.h"
 #include "lib/Kernels/Kernels.h"
 #include "passes/rt/Passes.h"

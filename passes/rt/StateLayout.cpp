@@ -1,4 +1,4 @@
-//===- StateLayout.cpp ----------------------------------------------------===//
+// Where everything lies that is not a temporary.
 #include "passes/rt/StateLayout.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -31,7 +31,7 @@ LogicalResult StateLayout::run(ArrayRef<std::pair<step::FuncOp, const Lifetimes 
   return success();
 }
 
-//===- parameters ---------------------------------------------------------===//
+// Parameters.
 
 void StateLayout::addParameters() {
   int64_t first = 0, weightOffset = 0;
@@ -98,7 +98,7 @@ RangeAttr StateLayout::find(Operation *op, const LaunchOperand &operand) {
   return {};
 }
 
-//===- io and constants ---------------------------------------------------===//
+// Io and constants.
 
 FailureOr<RangeAttr> StateLayout::addPlace(Operation *op, RankedTensorType type, step::FuncOp func) {
   int64_t &io = sizes[MG_IO];

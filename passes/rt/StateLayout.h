@@ -1,4 +1,4 @@
-//===- StateLayout.h - where everything lies that is not a temporary -------===//
+// Where everything lies that is not a temporary.
 #ifndef MEGACC_PASSES_RT_STATELAYOUT_H
 #define MEGACC_PASSES_RT_STATELAYOUT_H
 
@@ -46,7 +46,7 @@ private:
   mlir::LogicalResult addInput(step::InputOp input, step::FuncOp func);
   mlir::LogicalResult addMetric(mlir::Operation *op, const LaunchOperand &operand);
   mlir::LogicalResult addOutput(mlir::Operation *op, step::FuncOp func, const LaunchOperand &operand);
-  /// A place in io, one a micro-batch for @micro_batch.
+  /// A place in io, one per micro-batch for @micro_batch.
   mlir::FailureOr<RangeAttr> addPlace(mlir::Operation *op, mlir::RankedTensorType type, step::FuncOp func);
   RangeAttr getStateRange(const Span &span, LaunchOperand::Kind kind) const;
 

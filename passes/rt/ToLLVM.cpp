@@ -1,4 +1,4 @@
-//===- ToLLVM.cpp - launches as code --------------------------------------===//
+// Launches as code.
 #include "lib/Target/Descriptor.h"
 #include "passes/rt/Passes.h"
 
@@ -249,7 +249,7 @@ private:
   LLVM::LLVMFunctionType statusType, launchFunctionType;
   llvm::DenseMap<Attribute, std::string> tables;
 
-  // Of the function that is being written.
+  // State of the function that is being written.
   OpBuilder::InsertPoint end;
   LLVM::LLVMFuncOp current;
   Block *leave; // returns its argument

@@ -1,4 +1,4 @@
-//===- AddOptimizer.cpp - what happens once a step ------------------------===//
+// What happens once a step.
 #include "passes/train/Marks.h"
 #include "passes/train/Passes.h"
 

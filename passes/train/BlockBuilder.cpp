@@ -1,4 +1,4 @@
-//===- BlockBuilder.cpp ---------------------------------------------------===//
+// One residual block, and where placements join it.
 #include "passes/train/BlockBuilder.h"
 #include "passes/train/Builders.h"
 

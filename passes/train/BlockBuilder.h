@@ -1,4 +1,4 @@
-//===- BlockBuilder.h - one residual block, and where placements join it --===//
+// One residual block, and where placements join it.
 #ifndef MEGACC_PASSES_TRAIN_BLOCKBUILDER_H
 #define MEGACC_PASSES_TRAIN_BLOCKBUILDER_H
 

@@ -1,4 +1,4 @@
-//===- Builders.cpp - the kinds of families and placements that are built -===//
+// The kinds of families and placements that are built.
 #include "passes/train/Builders.h"
 
 #include "llvm/ADT/STLExtras.h"

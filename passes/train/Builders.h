@@ -1,5 +1,5 @@
-//===- Builders.h - what each kind of family and placement builds ---------===//
-// One file a kind, in families/ and placements/, listed in Builders.cpp: the other half of its spec in dialects/Mega.
+// What each kind of family and placement builds.
+// One file per kind, in families/ and placements/, listed in Builders.cpp: the other half of its spec in dialects/Mega.
 #ifndef MEGACC_PASSES_TRAIN_BUILDERS_H
 #define MEGACC_PASSES_TRAIN_BUILDERS_H
 
@@ -16,7 +16,7 @@ struct Forward {
   mlir::Value embedding, hidden, targets;
 };
 
-/// What a kind of placement builds; the one of its role.
+/// What a kind of placement builds: the function of its role is set, the others are null.
 struct PlacementBuilder {
   /// What it adds to the embedding.
   mlir::Value (*input)(ForwardBuilder &builder, const mega::Feature &feature, mlir::Value tokens) = nullptr;
@@ -26,7 +26,7 @@ struct PlacementBuilder {
   void (*objective)(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward) = nullptr;
 };
 
-/// Of a kind; null where there is none yet.
+/// The builder of a kind; null where there is none yet.
 FamilyBuilder findFamilyBuilder(llvm::StringRef kind);
 const PlacementBuilder *findPlacementBuilder(llvm::StringRef kind);
 

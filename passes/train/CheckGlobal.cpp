@@ -1,4 +1,4 @@
-//===- CheckGlobal.cpp - what later phases rely on ------------------------===//
+// What later phases rely on.
 #include "passes/train/Passes.h"
 
 #include "dialects/Interfaces/OpPath.h"
@@ -37,7 +37,7 @@ private:
     bool good = true, backward = false;
     for (Operation &op : func.getBody().front().without_terminator()) {
       if (!op.getAttrOfType<PhaseAttr>(kPhaseAttr) || !op.getAttrOfType<IntegerAttr>(kBlockAttr)) {
-        op.emitOpError("has no 'block' or no 'phase'");
+        op.emitOpError("lacks 'block' or 'phase'");
         good = false;
         continue;
       }

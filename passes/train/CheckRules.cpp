@@ -1,4 +1,4 @@
-//===- CheckRules.cpp - whether sharding rules describe their ops ---------===//
+// Whether sharding rules describe their ops.
 #include "dialects/Interfaces/CheckShardingRule.h"
 #include "passes/train/Passes.h"
 

@@ -1,4 +1,4 @@
-//===- Differentiate.cpp - the backward of a micro-batch ------------------===//
+// The backward of a micro-batch.
 #include "passes/train/Marks.h"
 #include "passes/train/Passes.h"
 

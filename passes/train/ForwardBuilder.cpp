@@ -1,4 +1,4 @@
-//===- ForwardBuilder.cpp -------------------------------------------------===//
+// What families build the forward with.
 #include "passes/train/ForwardBuilder.h"
 
 #include <algorithm>
@@ -8,7 +8,7 @@ using namespace mlir;
 
 namespace megacc::step {
 
-/// Of every RMSNorm (conventions 5.1).
+/// Epsilon of every RMSNorm (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
 
 /// The type of x with another shape.

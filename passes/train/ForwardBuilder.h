@@ -1,4 +1,4 @@
-//===- ForwardBuilder.h - what families build the forward with ------------===//
+// What families build the forward with.
 #ifndef MEGACC_PASSES_TRAIN_FORWARDBUILDER_H
 #define MEGACC_PASSES_TRAIN_FORWARDBUILDER_H
 
@@ -24,7 +24,7 @@ public:
   const mega::Model &getModel() const { return model; }
   /// False in the evaluation, which has no losses, no backward and no update.
   bool isTraining() const { return training; }
-  /// Of the inputs. What is computed from a value takes its rows from that value.
+  /// Sizes of the inputs; what is computed from a value takes its rows from that value instead.
   int64_t getBatch() const { return batch; }
   int64_t getSequence() const { return model.sequence; }
   /// Tokens of one sequence in the rows of x.
@@ -33,11 +33,11 @@ public:
   void setScope(llvm::StringRef prefix, int64_t block);
   /// The parameter `key` of this scope in full.
   std::string getKey(llvm::StringRef key) const { return scope.empty() ? key.str() : scope + "." + key.str(); }
-  /// The number of this block; outside the stack the scope.
+  /// The number of this block; outside the stack the name of the scope.
   std::string getPlace() const { return marks.block < 0 ? scope : std::to_string(marks.block); }
   mlir::OpBuilder &getBuilder() { return builder; }
   mlir::Location getLoc(llvm::StringRef name);
-  /// Of activations; of statistics, router logits and losses; of tokens and indices.
+  /// Types: of activations; of statistics, router logits and losses; of tokens and indices.
   mlir::RankedTensorType getType(llvm::ArrayRef<int64_t> shape) { return mlir::RankedTensorType::get(shape, activationType); }
   mlir::RankedTensorType getF32Type(llvm::ArrayRef<int64_t> shape) { return mlir::RankedTensorType::get(shape, builder.getF32Type()); }
   mlir::RankedTensorType getI32Type(llvm::ArrayRef<int64_t> shape) { return mlir::RankedTensorType::get(shape, builder.getI32Type()); }
@@ -93,7 +93,7 @@ public:
 
   /// Adds weight * value to the term `name` of the objective; the values of a term share their weight.
   void addLossTerm(llvm::StringRef name, mlir::Value value, double weight = 1.0);
-  /// Records a value as <term>.<part>; it is no part of the objective.
+  /// Records a value as <term>.<part>; it is not part of the objective.
   void recordLossPart(llvm::StringRef term, llvm::StringRef part, mlir::Value value) { addLossTerm((term + "." + part).str(), value, 0.0); }
   /// Emits one `step.loss` for each term, in the order of their first values.
   void emitLossTerms();

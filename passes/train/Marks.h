@@ -1,4 +1,4 @@
-//===- Marks.h - block and phase of every op ------------------------------===//
+// Block and phase of every op.
 #ifndef MEGACC_PASSES_TRAIN_MARKS_H
 #define MEGACC_PASSES_TRAIN_MARKS_H
 

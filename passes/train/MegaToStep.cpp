@@ -1,4 +1,4 @@
-//===- MegaToStep.cpp - forward and loss of one micro-batch ---------------===//
+// Forward and loss of one micro-batch.
 #include "dialects/Mega/Mega.h"
 #include "dialects/Mega/Spec.h"
 #include "dialects/Mega/Stack.h"

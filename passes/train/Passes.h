@@ -1,4 +1,4 @@
-//===- Passes.h - from a declaration to one training step -----------------===//
+// From a declaration to one training step.
 #ifndef MEGACC_PASSES_TRAIN_PASSES_H
 #define MEGACC_PASSES_TRAIN_PASSES_H
 

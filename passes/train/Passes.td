@@ -1,4 +1,4 @@
-//===- Passes.td - from a declaration to one training step ----------------===//
+// From a declaration to one training step.
 #ifndef MEGACC_PASSES_TRAIN_TD
 #define MEGACC_PASSES_TRAIN_TD
 
@@ -34,8 +34,8 @@ def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
 def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
   let summary = "writes @update: gradient norm, clip, AdamW and what ops of the micro-batch want done after it";
   let description = [{
-    One `step.square_sum` and one `step.adamw` for each group of parameters (type, decay), where there are any. Then the ops of @micro_batch with the
-    update interface append theirs, in order.
+    One `step.square_sum` and one `step.adamw` for each group of parameters (type, decay), where there are any. Then the ops of
+    @micro_batch with the update interface append theirs, in order.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
 }
@@ -43,9 +43,9 @@ def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
 def StepCheckGlobal : Pass<"step-check-global", "::mlir::ModuleOp"> {
   let summary = "checks what later phases rely on";
   let description = [{
-    The three functions exist; every op in them has a block and a phase; every tensor has a static shape of at most 2^40 elements, and the FLOPs
-    of every op fit into 64 bits; every trained parameter is accumulated, only its first accumulation overwrites, and no other parameter is; no
-    op of the forward stands after the backward. Changes nothing.
+    The three functions exist; every op in them has a block and a phase; every tensor has a static shape of at most 2^40 elements, and the
+    FLOPs of every op fit into 64 bits; every trained parameter is accumulated, only its first accumulation overwrites, and no other
+    parameter is; no op of the forward stands after the backward. Changes nothing.
   }];
 }
 
@@ -59,7 +59,7 @@ def StepCheckRules : Pass<"step-check-rules", "::mlir::ModuleOp"> {
 }
 
 def StepPrintShardingRules : Pass<"step-print-sharding-rules", "::mlir::ModuleOp"> {
-  let summary = "prints one remark an op with its sharding rule, for tests";
+  let summary = "prints one remark per op with its sharding rule, for tests";
 }
 
 #endif

@@ -1,4 +1,4 @@
-//===- PrintRules.cpp - sharding rules as remarks -------------------------===//
+// Sharding rules as remarks.
 #include "passes/train/Passes.h"
 
 using namespace mlir;

@@ -14,7 +14,7 @@ template <typename Named> const Named *find(const std::vector<Named> &list, std:
   return found == list.end() ? nullptr : &*found;
 }
 
-/// What no megacc writes.
+/// The error for a text that no megacc writes.
 [[noreturn]] void refuse(const std::string &what) {
   throw ArtifactError("its descriptor is damaged (" + what + "); fix: compile the declaration again");
 }

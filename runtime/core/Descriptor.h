@@ -54,7 +54,7 @@ struct ParameterPlace {
   int64_t block = -1, offset = 0, gradient = 0, first_moment = 0, second_moment = 0;
   std::optional<int64_t> master; // where the weight is bf16
 
-  /// Of this rank's part.
+  /// Number of elements of this rank's part.
   int64_t elements() const;
   /// This rank's part as runs, ordered by `begin`, each as long as it can be.
   std::vector<ElementRun> runs() const;
@@ -105,7 +105,7 @@ struct Descriptor {
   const Place *findMetric(std::string_view name) const;
   const Place *findOutput(std::string_view name) const;
   const Function *findFunction(std::string_view name) const;
-  /// Of the declaration's content, 32 hexadecimal digits.
+  /// Hash of the declaration's content, 32 hexadecimal digits.
   std::string declarationHash() const;
 };
 

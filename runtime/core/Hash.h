@@ -8,7 +8,7 @@
 
 namespace megacc::runtime {
 
-/// Of bytes that arrive piece by piece.
+/// The hash of bytes that arrive piece by piece.
 class Hash {
 public:
   static constexpr size_t digit_count = 32;

@@ -7,7 +7,7 @@ namespace megacc::runtime {
 
 class OpenFile {
 public:
-  /// Takes a descriptor over; a negative one is no file.
+  /// Takes a descriptor over; a negative one is not a file.
   explicit OpenFile(int descriptor = -1) : descriptor(descriptor) {}
   OpenFile(OpenFile &&other) noexcept : descriptor(std::exchange(other.descriptor, -1)) {}
   OpenFile &operator=(OpenFile &&other) noexcept {

@@ -127,7 +127,7 @@ int32_t Step::launchObserved(MgContext *context, MgKernel kernel, const MgLaunch
   }
   try {
     return step->observer->launch(records[launch->call_index], kernel, launch);
-  } catch (const std::exception &error) { // generated code is no way out for it
+  } catch (const std::exception &error) { // it must not pass through generated code
     step->failure = error.what();
     return 1;
   }

@@ -81,7 +81,8 @@ TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
     return errorOf([&] {
       readDescriptor(
           R"({"abi":3,"model":"m","target":"cpu","megacc":"0","hidden":1,"vocab":1,"sequence":1,"depth":1,"micro_batch":1,"accumulate":1,
-        "seed":0,"clip":0,"documents":0,"precision":"fp32","declaration":{},"optimizer":{"lr":0,"beta1":0,"beta2":0,"final":0,"schedule":"","warmup":0,"steps":0},"mesh":{"dp":1,"ep":1,"tp":)" +
+        "seed":0,"clip":0,"documents":0,"precision":"fp32","declaration":{},
+        "optimizer":{"lr":0,"beta1":0,"beta2":0,"final":0,"schedule":"","warmup":0,"steps":0},"mesh":{"dp":1,"ep":1,"tp":)" +
           std::to_string(tp) + R"(},"segments":[{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0}],
         "parameters":[{"name":"w","dtype":")" +
           dtype + R"(","shape":[4,2],"init":"normal","init_a":1,"decays":true,"trained":false,"block":0,"offset":0)" + more +

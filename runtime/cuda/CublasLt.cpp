@@ -62,7 +62,7 @@ struct Choice {
   double microseconds = 0, first_microseconds = 0;
 };
 
-/// Of the one card that a process uses.
+/// What is kept for the one card that a process uses.
 struct State {
   std::mutex mutex;
   Library library;

@@ -135,8 +135,8 @@ template <typename T> __device__ T warpSum(T value) {
   return value;
 }
 
-/// The sum over a block of `threads`, the same bits in every thread; `shared` has a number a warp. Ends with a barrier, so it may be called
-/// again.
+/// The sum over a block of `threads`, the same bits in every thread; `shared` has a number per warp. Ends with a barrier, so it may be
+/// called again.
 template <int threads, typename T> __device__ T blockSum(T value, T *shared) {
   value = warpSum(value);
   if constexpr (threads == 32)

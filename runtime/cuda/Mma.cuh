@@ -23,7 +23,7 @@ __device__ inline void multiplyF16(float (&sum)[4], const uint32_t (&a)[4], uint
 
 __device__ inline uint32_t sharedAddress(const void *address) { return uint32_t(__cvta_generic_to_shared(address)); }
 
-/// A 16 x 16 tile to and from 512 bytes of shared memory; `tile` has 16 bytes a lane.
+/// A 16 x 16 tile to and from 512 bytes of shared memory; `tile` has 16 bytes per lane.
 __device__ inline void storeTile(uint4 *tile, const uint32_t (&a)[4]) {
   asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(sharedAddress(tile + threadIdx.x % 32)), "r"(a[0]),
                "r"(a[1]), "r"(a[2]), "r"(a[3])

@@ -186,7 +186,7 @@ void annotate(const char *name) {
     nvtxRangePop();
 }
 
-/// Of the choices that were set, or empty.
+/// Hash of the choices that were set, or empty.
 std::string choices_hash;
 
 const char *choices() {

@@ -83,7 +83,7 @@ private:
     std::error_code error;
     auto at = fs::recursive_directory_iterator(root, error);
     for (; !error && at != fs::recursive_directory_iterator(); at.increment(error)) {
-      std::error_code unreachable; // a link to nothing is no file
+      std::error_code unreachable; // a link to nothing is not a file
       if (at->is_directory(unreachable) && (runs.contains(at->path()) || fs::exists(at->path() / run_lock_name, unreachable))) {
         leaveOut(at->path());
         at.disable_recursion_pending();

@@ -129,7 +129,7 @@ MegatronIndex readHeader(const fs::path &idx, const fs::path &bin, const Opened 
   std::string counts = std::to_string(sequences) + " sequences in " + std::to_string(groups) + " documents";
   if (sequences > rest / 12 || groups == 0 || groups - 1 > (rest - 12 * sequences) / 8 || 12 * sequences + 8 * groups > rest)
     throw fail("the index is cut off after " + std::to_string(opened.bytes) + " bytes, its header says " + counts);
-  // A byte a sequence may follow: the modes of multimodal data.
+  // One byte per sequence may follow: the modes of multimodal data.
   if (uint64_t more = rest - 12 * sequences - 8 * groups; more != 0 && more != sequences)
     throw fail("has " + std::to_string(more) + " bytes after its " + counts + "; fix: make the index again");
   index.sequences = int64_t(sequences), index.groups = int64_t(groups);
@@ -305,7 +305,7 @@ std::vector<fs::path> Source::files() const {
   return paths;
 }
 
-/// Of large token files only pieces are read.
+/// Only pieces of large token files are read.
 std::string Source::hashContent() const {
   constexpr int64_t piece = 64 << 10, pieces = 16;
   Hash hash;

@@ -23,7 +23,7 @@ class Source {
 public:
   /// A token is a byte, a file is a document. Throws DataError also for a file that holds tokens of another kind.
   static Source fromBytes(const std::vector<std::filesystem::path> &files);
-  /// A token file of `width` bytes a token: 2 (uint16) or 4 (uint32), little-endian. It is one document.
+  /// A token file of `width` bytes per token: 2 (uint16) or 4 (uint32), little-endian. It is one document.
   static Source fromTokens(const std::filesystem::path &file, int width);
   /// PREFIX.bin and PREFIX.idx as Megatron writes them: the index gives the type of the tokens and the sequences, each a document.
   static Source fromMegatron(const std::filesystem::path &bin, const std::filesystem::path &idx);
@@ -69,7 +69,7 @@ struct Source::Part {
   void read(int64_t offset, std::span<unsigned char> target) const;
 };
 
-/// Bytes a token, 2 or 4, of a token file that does not say: by its first numbers, for a model of this vocab. Throws DataError where
+/// Bytes per token, 2 or 4, of a token file that does not say it, from its first numbers and the model's vocab. Throws DataError where
 /// neither is certain.
 int recognizeWidth(const std::filesystem::path &file, int64_t vocab);
 

@@ -83,7 +83,7 @@ struct Index {
 
 } // namespace
 
-//===- files --------------------------------------------------------------===//
+// Files.
 
 TEST_F(Sources, ConcatenatesFilesSortedByTheBytesOfTheirPath) {
   write("b", "BB"), write("a/z", "Z"), write("B", "x"), write("empty", "");
@@ -154,7 +154,7 @@ TEST_F(Sources, NameEveryPathThatCannotBeRead) {
     EXPECT_NE(error.find(words), std::string::npos) << error;
 }
 
-//===- bytes and token files ----------------------------------------------===//
+// Bytes and token files.
 
 TEST_F(Sources, NamesValueFileAndPositionOfATokenOutsideTheVocabulary) {
   fs::path file = write("t.bin", std::string("\x01\x00\x2c\x01", 4));
@@ -277,7 +277,7 @@ TEST_F(Sources, RefuseTokensOfAnotherKindByName) {
   refused("f.tokens", headed, "f.tokens: is not read as bytes, it is a token file of llm.c");
 }
 
-//===- Megatron -----------------------------------------------------------===//
+// Megatron.
 
 TEST_F(Sources, ReadMegatronsIndex) {
   fs::path bin = write("d.bin", bytesOf<uint16_t>({7, 300, 9}));
@@ -349,7 +349,7 @@ TEST_F(Sources, RefuseIndexesOfMegatronThatDoNotFit) {
   expectError([&] { openCorpus({bin}, "", 512, true); }, "cut off after 0 bytes");
 }
 
-//===- what a checkpoint keeps --------------------------------------------===//
+// What a checkpoint keeps.
 
 TEST_F(Sources, AreKnownAgainByNamesSizesAndContent) {
   write("one/d/a", "aaa"), write("one/d/b/c", "c");

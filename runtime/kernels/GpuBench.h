@@ -60,7 +60,7 @@ public:
   }
 
 private:
-  /// Median of 9 replays of a graph of at least 10 bodies, a launch.
+  /// Median of 9 replays of a graph of at least 10 bodies, per launch.
   double time(const std::function<void()> &body, int launches) {
     int repeats = std::max(1, 10 / launches);
     body();

@@ -91,7 +91,7 @@ public:
       encode(buffer, i, values[i]);
     return add(std::move(buffer));
   }
-  /// An operand whose contents do not matter: bytes that are no number in any type.
+  /// An operand whose contents do not matter: bytes that are NaN in every type.
   Call &poisoned(const std::string &name, MgType type, size_t count) {
     return add({name, type, std::vector<char>(count * elementBytes(type), char(0xff))});
   }
@@ -226,7 +226,7 @@ public:
         return {results[i].begin(), results[i].begin() + int64_t(buffers[i].contents.size())};
     return {};
   }
-  /// Of all operands but scratch.
+  /// Bytes of all operands but scratch.
   int64_t totalBytes() const {
     int64_t total = 0;
     for (const Buffer &buffer : buffers)

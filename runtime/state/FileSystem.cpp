@@ -30,7 +30,7 @@ fs::path folderOf(const fs::path &file) { return file.has_parent_path() ? file.p
 
 void syncFolder(const fs::path &folder) {
   OpenFile directory(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  // EINVAL: a file system that has no such thing.
+  // EINVAL: the file system cannot sync a folder.
   if (!directory || (::fsync(directory.get()) != 0 && errno != EINVAL))
     throw FileError(folder.string() + ": cannot sync the folder: " + describeWriteError(errno));
 }

@@ -1,4 +1,4 @@
-// What is written must outlast the machine's power.
+// Folders and writes that survive a loss of power.
 #pragma once
 #include <filesystem>
 #include <stdexcept>

@@ -50,7 +50,7 @@ void checkInputs(const Step &step) {
   for (const Place &input : descriptor.inputs) {
     auto found = std::ranges::find_if(known, [&](const auto &entry) { return entry.name == input.name; });
     if (found == std::end(known))
-      mistakes += "\n  '" + input.name + "' " + describe(input) + ", which no data gives";
+      mistakes += "\n  '" + input.name + "' " + describe(input) + ", which data cannot fill";
     else if (describe(input) != describe(*found))
       mistakes += "\n  '" + input.name + "' " + describe(input) + ", given is " + describe(*found);
   }

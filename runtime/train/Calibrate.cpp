@@ -30,7 +30,7 @@ public:
     return status;
   }
 
-  /// Of the launches since the last call. Those of a first step are forgotten: they load code.
+  /// Takes the times of the launches since the last call, unless they are of a first step, which loads code.
   void collect(bool keep) {
     for (const Timed &timed : pending)
       if (keep)

@@ -9,7 +9,7 @@ namespace megacc::runtime {
 
 /// Runs a few steps on the data of the options, from initial parameters, and writes a JSON file: target, machine; `choices`, what the
 /// target's kernels chose, for setChoices(); `costs`, for every kernel with its integer parameters and operand types the median
-/// milliseconds of a launch and the launches a step; `step_milliseconds` and `kernel_milliseconds`, the median of whole steps and the sum
+/// milliseconds of a launch and the launches per step; `step_milliseconds` and `kernel_milliseconds`, the median of whole steps and the sum
 /// of their launches. Throws std::runtime_error.
 void calibrate(Step &step, const RunOptions &options, const std::filesystem::path &file);
 

@@ -247,10 +247,10 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
 }
 
 void checkSameData(const RunState &state, const Fingerprint &data, const Fingerprint &held_out, const std::filesystem::path &path) {
-  if (std::string differences = describeDifferences(state.data, data, "the data of now"); !differences.empty())
+  if (std::string differences = describeDifferences(state.data, data, "the data given now"); !differences.empty())
     throw FileError(path.string() + ": the run was trained on other data:" + differences +
-                    "\nfix: the --data, --eval-data and --token-type of before, with the same files, or --init for a new run");
-  if (std::string differences = describeDifferences(state.held_out, held_out, "the data of now"); !differences.empty())
+                    "\nfix: give --data, --eval-data and --token-type as before, with the same files, or --init for a new run");
+  if (std::string differences = describeDifferences(state.held_out, held_out, "the data given now"); !differences.empty())
     fprintf(stderr, "warning: %s was evaluated on other held-out data:%s\n", path.c_str(), differences.c_str());
 }
 

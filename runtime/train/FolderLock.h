@@ -1,4 +1,4 @@
-// One run a folder.
+// One run per folder.
 #pragma once
 #include <filesystem>
 

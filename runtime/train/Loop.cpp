@@ -285,10 +285,10 @@ private:
   }
 
   void printSummary(const MetricsLog &log, const std::optional<Evaluation> &held_out, int64_t tokens) {
-    printf("first loss %s, last loss %s, held-out loss %s (nats a token)\n", lossText(log.first_loss).c_str(),
+    printf("first loss %s, last loss %s, held-out loss %s (nats per token)\n", lossText(log.first_loss).c_str(),
            lossText(log.last_loss).c_str(), lossText(held_out ? held_out->loss() : std::nullopt).c_str());
     if (ignored_steps)
-      printf("%lld steps had no target that is not ignored\n", (long long)ignored_steps);
+      printf("in %lld steps every target was ignored\n", (long long)ignored_steps);
     if (held_out && !held_out->loss())
       printf("every target of the evaluation is ignored: its documents have one token each; name other data with --eval-data\n");
     if (!held_out)

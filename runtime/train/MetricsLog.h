@@ -7,7 +7,7 @@
 
 namespace megacc::runtime {
 
-/// One JSON object a line. A resumed run drops what was logged after its checkpoint.
+/// One JSON object per line. A resumed run drops what was logged after its checkpoint.
 class MetricsLog {
 public:
   /// `resumed`: the log of the run that goes on after `resumed_step` steps; it stays whole whatever happens. Throws FileError.

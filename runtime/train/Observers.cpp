@@ -10,7 +10,7 @@
 
 namespace megacc::runtime {
 
-//===- verify -------------------------------------------------------------===//
+// --verify.
 
 Verifier::Verifier(const Step &step) : step(step) {
   for (const auto &[name, signature] : step.descriptor().kernels)
@@ -46,7 +46,7 @@ void Verifier::checkStep() {
     throw std::runtime_error("the launches differ from the receipt:" + mistakes);
 }
 
-//===- profile ------------------------------------------------------------===//
+// --profile.
 
 void Profiler::measurePeaks() {
   measureCopy();

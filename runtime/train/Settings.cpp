@@ -55,7 +55,7 @@ RunSettings chooseSettings(const OptimizerDefaults &declared, const std::optiona
   std::string mistakes;
   auto refuse = [&](const std::string &text) { mistakes += (mistakes.empty() ? "" : "\n") + text; };
   if (settings.steps < 1)
-    refuse("how many steps to train is not said; fix: --steps N, or `steps` in the declaration's schedule");
+    refuse("the number of steps is not given; fix: --steps N, or `steps` in the declaration's schedule");
   else if (step > settings.steps)
     refuse("the checkpoint stands after step " + textOf(step) + ", --steps is the total and says " + textOf(settings.steps) +
            "; fix: more --steps");

@@ -64,7 +64,7 @@ double readGradientNorm(const Step &step) {
   return step.metric(*place);
 }
 
-/// Of its gradient.
+/// Whether all numbers of the parameter's gradient are finite.
 static bool isFinite(Step &step, const ParameterPlace &parameter) {
   std::vector<float> values;
   for (int64_t first = 0, count = countElements(parameter.shape); first < count; first += values.size()) {

@@ -106,7 +106,7 @@ TEST(Settings, RefuseRatesThatFp32DoesNotHold) {
 
 TEST(Settings, SayEverythingThatIsWrongAtOnce) {
   std::string error = choose(constant, {.steps = {}, .warmup = 3, .lr = {}}).error;
-  EXPECT_TRUE(contains(error, "how many steps to train is not said") && contains(error, "no warm-up")) << error;
+  EXPECT_TRUE(contains(error, "the number of steps is not given") && contains(error, "no warm-up")) << error;
 }
 
 TEST(LearningRate, WarmsUpAndFallsToItsLastValue) {

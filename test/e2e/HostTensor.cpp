@@ -1,4 +1,4 @@
-//===- HostTensor.cpp -----------------------------------------------------===//
+// Tensors of a test, cut and joined by a rule.
 #include "test/e2e/HostTensor.h"
 
 #include "llvm/ADT/STLExtras.h"

@@ -1,4 +1,4 @@
-//===- HostTensor.h - tensors of a test, cut and joined by a rule ---------===//
+// Tensors of a test, cut and joined by a rule.
 #ifndef MEGACC_TEST_E2E_HOSTTENSOR_H
 #define MEGACC_TEST_E2E_HOSTTENSOR_H
 

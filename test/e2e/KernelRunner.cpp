@@ -1,4 +1,4 @@
-//===- KernelRunner.cpp ---------------------------------------------------===//
+// One op of a step, run alone.
 #include "test/e2e/KernelRunner.h"
 
 #include "lib/Kernels/Kernels.h"

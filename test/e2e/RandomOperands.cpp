@@ -1,4 +1,4 @@
-//===- RandomOperands.cpp -------------------------------------------------===//
+// Random operands for an op.
 #include "test/e2e/RandomOperands.h"
 
 #include "dialects/Interfaces/StepInterfaces.h"

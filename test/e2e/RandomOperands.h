@@ -1,4 +1,4 @@
-//===- RandomOperands.h - something to run an op on -----------------------===//
+// Something to run an op on.
 #ifndef MEGACC_TEST_E2E_RANDOMOPERANDS_H
 #define MEGACC_TEST_E2E_RANDOMOPERANDS_H
 

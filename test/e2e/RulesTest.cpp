@@ -1,4 +1,4 @@
-//===- RulesTest.cpp - sharding rules are true of the kernels -------------===//
+// Sharding rules are true of the kernels.
 // Every op with a rule, as the goldens have it: each factor that may be split is split over 2 and over 3 ranks; the parts, run by the op's
 // own CPU kernel and joined as the rule says, must give what the uncut kernel gives.
 #include "dialects/Interfaces/CheckShardingRule.h"
@@ -47,7 +47,7 @@ bool ordersRows(const ShardingRule &rule, unsigned factor) {
   return rule.factors[factor].kind == ShardingRule::Kind::Private && !inSegment;
 }
 
-//===- instances ----------------------------------------------------------===//
+// Instances.
 
 /// The caches of a forward op have the types that its record gives them.
 void setCacheTypes(Operation *op, size_t results) {
@@ -98,7 +98,7 @@ std::string getKey(Operation *op) {
   return key;
 }
 
-//===- one factor of one op -----------------------------------------------===//
+// One factor of one op.
 
 /// The rank's op; null and a problem where the rule gives no valid one.
 Operation *localize(Operation *op, const ShardingRule &rule, unsigned factor, int64_t parts, std::string &problem,
@@ -142,7 +142,7 @@ private:
   }
 };
 
-/// What an op is run on and gives, whole and in parts; caches of parts are no parts of the whole ones.
+/// What an op is run on and gives, whole and in parts; caches of parts are not parts of the whole ones.
 struct Runs {
   std::vector<HostTensor> operands, results;
   std::vector<std::vector<HostTensor>> partCaches;
@@ -212,7 +212,7 @@ std::string checkLocalRule(Operation *op, const ShardingRule &rule, unsigned fac
   return "";
 }
 
-//===- rows in an order of the rank's own ---------------------------------===//
+// Rows in an order of the rank's own.
 
 /// Runs the ops of a function whose rows are sorted by expert, whole and on `parts` ranks that each route their own tokens. What is private
 /// stays where it is made; all else is joined, compared, and cut again for the next op.
@@ -297,7 +297,7 @@ private:
   llvm::DenseMap<Value, std::vector<HostTensor>> own;
 };
 
-//===- the tests ----------------------------------------------------------===//
+// The tests.
 
 class RulesTest : public testing::Test {
 protected:

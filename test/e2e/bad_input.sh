@@ -35,11 +35,13 @@ declares unsupported 's/"F" = mlp<.*>/"F" = concept<heads = 4>/' 'concept is not
 "$bin/megacc" "$models/dense-tiny.mlir" -o "$work/step.so" || exit 1
 cp "$work/step.so" "$work/changed.so"; printf '\x01' | dd of="$work/changed.so" bs=1 seek=4096 conv=notrunc 2>/dev/null
 refuses changed-byte "$work/o" 'hash' "$bin/megacc-run" "$work/changed.so" --data "$models" --steps 1 --out "$work/o"
-refuses no-data "$work/o" 'no such|missing|not found|cannot' "$bin/megacc-run" "$work/step.so" --data "$work/nothing" --steps 1 --out "$work/o"
+refuses no-data "$work/o" 'no such|missing|not found|cannot' "$bin/megacc-run" "$work/step.so" \
+  --data "$work/nothing" --steps 1 --out "$work/o"
 printf 'short' >"$work/short.txt"
 refuses short-data "$work/o" 'sequence' "$bin/megacc-run" "$work/step.so" --data "$work/short.txt" --steps 1 --out "$work/o"
 python3 -c "import sys; sys.stdout.buffer.write(bytes([1, 0] * 500 + [44, 1] + [1, 0] * 500))" >"$work/big.bin"
-refuses token-too-large "$work/o" '300' "$bin/megacc-run" "$work/step.so" --data "$work/big.bin" --token-type uint16 --steps 1 --out "$work/o"
+refuses token-too-large "$work/o" '300' "$bin/megacc-run" "$work/step.so" --data "$work/big.bin" \
+  --token-type uint16 --steps 1 --out "$work/o"
 
 # What is not a regular file is written to, not replaced; texts are not executable.
 mkfifo "$work/pipe"
@@ -47,5 +49,6 @@ cat "$work/pipe" >"$work/piped" &
 "$bin/megacc" "$models/dense-tiny.mlir" -o "$work/pipe" || { echo "a pipe was refused"; status=1; }
 wait
 [ -p "$work/pipe" ] && cmp -s "$work/piped" "$work/step.so" || { echo "a pipe was replaced or got other bytes"; status=1; }
-"$bin/megacc" "$models/dense-tiny.mlir" --emit=plan -o "$work/plan.txt" && [ ! -x "$work/plan.txt" ] || { echo "a text is executable"; status=1; }
+"$bin/megacc" "$models/dense-tiny.mlir" --emit=plan -o "$work/plan.txt" && [ ! -x "$work/plan.txt" ] ||
+  { echo "a text is executable"; status=1; }
 exit $status

@@ -37,11 +37,14 @@ printf '\x01\x02\x03\x04' | dd of="$work/changed/checkpoint.safetensors" bs=1 se
 refuses 'an altered checkpoint' 'is altered: its hash is' train --steps 8 --resume "$work/changed"
 
 refuses 'a checkpoint in the way' 'already holds the checkpoint of a run' train --steps 8 --resume "$work/run" --out "$work/changed"
-for rate in nan inf -1.0; do refuses "--lr $rate" '--lr must be a finite number above 0' train --steps 8 --lr $rate --resume "$work/run"; done
+for rate in nan inf -1.0; do
+  refuses "--lr $rate" '--lr must be a finite number above 0' train --steps 8 --lr $rate --resume "$work/run"
+done
 cmp "$work/kept" "$checkpoint" || fail 'a refused run touched the checkpoint'
 
 # Two runs at once in one folder: the second is refused and names the first.
-"$bin/megacc-run" "$work/step.so" --data $data --steps 400 --out "$work/busy" >"$work/first" 2>&1 & # no function: the signal must reach the program
+# Not by a function: the signal must reach the program.
+"$bin/megacc-run" "$work/step.so" --data $data --steps 400 --out "$work/busy" >"$work/first" 2>&1 &
 first=$!
 until [ -s "$work/busy/metrics.jsonl" ]; do sleep 0.02; done
 refuses 'a second run at once' "another run is writing here, process [0-9]+; fix" train --steps 4 --out "$work/busy"
@@ -76,7 +79,8 @@ grep -q 'warning: --lr .* replaces' "$work/log" || fail 'a changed learning rate
 # A step that is not finite changes nothing, names itself and its first bad block, and keeps the state before it.
 train --steps 8 --lr 1e30 --warmup 0 --out "$work/nan" >"$work/log" 2>&1
 [ $? = 1 ] || fail 'a step that is not finite went on'
-grep -qE 'step [0-9]+ is not finite, first in the output of (embedding|blocks\.[0-9])' "$work/log" || fail 'the first bad block is not named'
+grep -qE 'step [0-9]+ is not finite, first in the output of (embedding|blocks\.[0-9])' "$work/log" ||
+  fail 'the first bad block is not named'
 
 # Evaluation: during the run where it was asked for, of another source where one is named; refused where nothing is held out.
 train --steps 4 --eval-every 2 --out "$work/eval" >"$work/log" 2>&1 || fail '--eval-every failed'
@@ -85,7 +89,8 @@ grep -q '^step 2: held-out loss' "$work/log" || fail 'no evaluation at step 2'
 cp "$models/dense-tiny.mlir" "$work/one.txt"
 refuses 'nothing held out' '--eval-every needs held-out data' \
   "$bin/megacc-run" "$work/step.so" --data "$work/one.txt" --steps 4 --eval-every 2 --out "$work/none"
-"$bin/megacc-run" "$work/step.so" --data "$work/one.txt" --eval-data "$models/nam56r.mlir" --steps 2 --out "$work/other-eval" >"$work/log" 2>&1 ||
+"$bin/megacc-run" "$work/step.so" --data "$work/one.txt" --eval-data "$models/nam56r.mlir" --steps 2 \
+  --out "$work/other-eval" >"$work/log" 2>&1 ||
   fail '--eval-data failed'
 grep -qE 'held-out loss [0-9]' "$work/log" || fail '--eval-data was not evaluated'
 
@@ -113,6 +118,8 @@ refuses 'choices on a CPU' 'have nothing to choose; fix: leave --choices out' "$
   --choices "$work/costs.json" --out "$work/none"
 refuses 'choices that are none' 'is not a file that --calibrate wrote' "$bin/megacc-run" "$work/step.so" --data "$models" --steps 1 \
   --choices "$models/nam56r.mlir" --out "$work/none"
-refuses 'choices of no file' 'cannot be read' "$bin/megacc-run" "$work/step.so" --data "$models" --steps 1 --choices "$work/nothing" --out "$work/none"
-refuses 'two wishes' 'give one of them' "$bin/megacc-run" "$work/step.so" --data "$models" --calibrate "$work/a" --choices "$work/costs.json"
+refuses 'choices of no file' 'cannot be read' "$bin/megacc-run" "$work/step.so" --data "$models" --steps 1 \
+  --choices "$work/nothing" --out "$work/none"
+refuses 'two wishes' 'give one of them' "$bin/megacc-run" "$work/step.so" --data "$models" \
+  --calibrate "$work/a" --choices "$work/costs.json"
 exit $status

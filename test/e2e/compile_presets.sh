@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# compile_presets.sh BIN: the arena of every preset is close to its lower bound, depth 156 compiles too, and the receipt of nam56r has every slot with
-# its own family's kernels.
+# compile_presets.sh BIN: the arena of every preset is close to its lower bound, depth 156 compiles too, and the receipt of nam56r has
+# every slot with its own family's kernels.
 set -euo pipefail
 bin=$1 models=$(cd "$(dirname "$0")/../../models" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -18,12 +18,16 @@ image = open(sys.argv[1], 'rb').read()
 begin = image.index(b'{"abi":'); receipt = json.loads(image[begin:image.index(b'\0', begin)])['receipt']
 owner = dict(attention=['mg_attention'], mla=['mg_attention'], moe=['mg_moe_route'], mamba3=['mg_mamba3_scan'], m2rnn=['mg_m2rnn_scan'])
 slots = [row for row in receipt if row['slot'] >= 0]
-expect(len(slots) == 52 and ''.join(row['letter'] for row in slots) == ('AEMEAEMEAEMR' * 5)[:52], 'the receipt has the 52 slots of the pattern')
+expect(len(slots) == 52 and ''.join(row['letter'] for row in slots) == ('AEMEAEMEAEMR' * 5)[:52],
+       'the receipt has the 52 slots of the pattern')
 marks = {kernel for kernels in owner.values() for kernel in kernels}
 expect(all(marks & set(row['launches']) == set(owner[row['family']]) for row in slots), 'every slot launches its own family alone')
 END
 python3 "$work/check.py" "$work/step.so"
 for model in "$models"/*.mlir; do
   "$bin/megacc" "$model" --emit=plan | grep 'temporaries: ' | tr -d ',' |
-    awk -v name="$(basename "$model")" '{ ratio = $2 / $6; printf "%s  %s: arena over its lower bound %.4f, at most 1.02\n", ratio <= 1.02 ? "ok    " : "FAILED", name, ratio; exit ratio > 1.02 }'
+    awk -v name="$(basename "$model")" '{
+      ratio = $2 / $6
+      printf "%s  %s: arena over its lower bound %.4f, at most 1.02\n", ratio <= 1.02 ? "ok    " : "FAILED", name, ratio
+      exit ratio > 1.02 }'
 done

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# golden.sh BIN CASE [FLAG...]: losses, gradients and parameters after one and three steps against the float64 reference; residual stream and
-# initial values too. The flags go to megacc.
+# golden.sh BIN CASE [FLAG...]: losses, gradients and parameters after one and three steps against the float64 reference; residual stream
+# and initial values too. The flags go to megacc.
 set -euo pipefail
 bin=$1 case=$2 here=$(dirname "$0"); shift 2
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT

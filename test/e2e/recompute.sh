@@ -5,7 +5,8 @@ bin=$1 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 
 # temporaries MODEL WHAT: bytes of the plan.
-temporaries() { "$bin/megacc" "$1" --emit=plan --micro-batch 1 --recompute="$2" | sed -n 's/,//g; s/^  temporaries: \([0-9]*\) bytes.*/\1/p'; }
+temporaries() { "$bin/megacc" "$1" --emit=plan --micro-batch 1 --recompute="$2" |
+  sed -n 's/,//g; s/^  temporaries: \([0-9]*\) bytes.*/\1/p'; }
 # check MODEL WHAT...: against a step that keeps all.
 check() {
   local model=$1 all what bytes

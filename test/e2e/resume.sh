@@ -26,7 +26,7 @@ interrupted() {
   esac
   if [ -e "$folder/checkpoint.safetensors" ]; then run --resume "$folder"; else rm -rf "$folder"; run --out "$folder"; fi
   cmp "$work/whole/checkpoint.safetensors" "$folder/checkpoint.safetensors"
-  [ "$(grep -c '"grad_norm"' "$folder/metrics.jsonl")" = 24 ] || { echo "$1 $2: metrics.jsonl has not one line a step"; exit 1; }
+  [ "$(grep -c '"grad_norm"' "$folder/metrics.jsonl")" = 24 ] || { echo "$1 $2: metrics.jsonl has not one line per step"; exit 1; }
 }
 for round in "INT 10" "KILL 10" "TERM 2"; do
   set -- $round

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# README's first command: its 120 steps of nam56r-tiny on the C++ headers fall under 1.8 nats a byte held out.
+# README's first command: its 120 steps of nam56r-tiny on the C++ headers fall under 1.8 nats per byte held out.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 mkdir -p "$root/out"; rm -rf "$root/out/nam56r-tiny"

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """check_ptxas.py FOLDER: reads what ptxas said of every kernel (*.ptxas below FOLDER, written by tools/ptxas-report).
 
-Fails where registers are spilled, or where a block has more static shared memory than sm_90 gives (227 KiB). Kernels that are faster with a few spilled
-registers than with fewer live values stand in `allowed`, with the most bytes that any of their instances may store; more, or another kernel, fails.
+Fails where registers are spilled, or where a block has more static shared memory than sm_90 gives (227 KiB). Kernels that are faster with
+a few spilled registers than with fewer live values stand in `allowed`, with the most bytes that any of their instances may store; more,
+or another kernel, fails.
 """
 import pathlib, re, sys
 

@@ -22,5 +22,6 @@ key = {'losses': 'loss', 'held-out': 'held_out_loss'}[what]
 runs = [[entry[key] for entry in map(json.loads, open(os.path.join(run, 'metrics.jsonl'))) if key in entry] for run in (first, second)]
 assert len(runs[0]) == len(runs[1]) > 0, 'the runs have %d and %d values' % (len(runs[0]), len(runs[1]))
 worst = max(abs(b - a) / abs(a) for a, b in zip(*runs))
-print('%s: %d values, last %.4f and %.4f, largest relative difference %.1e, limit %s' % (what, len(runs[0]), runs[0][-1], runs[1][-1], worst, sys.argv[4]))
+print('%s: %d values, last %.4f and %.4f, largest relative difference %.1e, limit %s' %
+      (what, len(runs[0]), runs[0][-1], runs[1][-1], worst, sys.argv[4]))
 sys.exit(worst > float(sys.argv[4]))

@@ -185,7 +185,7 @@ TEST(Kernels, SaysWhichFieldDoesNotFit) {
     EXPECT_EQ(match(target, query, &why), nullptr);
     EXPECT_NE(why.find(part.str()), std::string::npos) << why << "\n lacks: " << part.str();
   };
-  expectRefusal("cpu", give(ask(norm, kNorm).set("unused", 0), "gate"), "cpu.rms_norm: operand gate is none of mg_rms_norm");
+  expectRefusal("cpu", give(ask(norm, kNorm).set("unused", 0), "gate"), "cpu.rms_norm: gate is not an operand of mg_rms_norm");
   expectRefusal("cpu", ask(norm, {{"rows", 1}}), "cpu.rms_norm: the integer cols is missing");
   expectRefusal("cpu", KernelQuery("rms_norm"), "cpu.rms_norm: operand y is given 0 times, expected 1");
   expectRefusal("cpu", KernelQuery("rms_norms"), "'rms_norms': no target has one");
@@ -219,7 +219,7 @@ TEST(Kernels, AGradientMayBeAccumulatedAtOnce) {
     both.doubles.back().second = 0.5;
     EXPECT_EQ(match("cpu", both), nullptr);
     both.doubles.back().second = 1.0;
-    give(both, "accumulate.x"); // a value that stays inside is no operand
+    give(both, "accumulate.x"); // a value that stays inside is not an operand
     EXPECT_EQ(match("cpu", both), nullptr);
   }
   for (const char *family : {"embedding_grad", "rms_norm_grad", "grouped_linear_grad_weight", "linear_cross_entropy", "causal_conv_grad",

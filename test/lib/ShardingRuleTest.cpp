@@ -84,9 +84,9 @@ TEST_F(ShardingRuleTest, SizesAreChecked) {
 
 TEST_F(ShardingRuleTest, NamesAreChecked) {
   EXPECT_THAT(check("([t]) -> ([t]) replicate{x: reason}", {{"t", 6}}, {{6}}, {{6}}),
-              ElementsAre("factor 'x' is in no operand and no result"));
+              ElementsAre("factor 'x' is in neither an operand nor a result"));
   EXPECT_THAT(check("([t]) -> ([t]) attributes{width = t}", {{"t", 6}}, {{6}}, {{6}}),
-              ElementsAre("attribute 'width' is no integer attribute of the op"));
+              ElementsAre("attribute 'width' is not an integer attribute of the op"));
 }
 
 TEST_F(ShardingRuleTest, AttributesAreChecked) {

@@ -275,7 +275,7 @@ TEST_F(Steps, ReportWhatAnObserverThrows) {
   runStep(step);
 }
 
-//===- refusals -----------------------------------------------------------===//
+// Refusals.
 
 TEST_F(Steps, RefuseAnotherLibrary) {
   fakeTarget().table.abi = 1;
@@ -342,13 +342,13 @@ TEST_F(Steps, RefuseInputsThatNoDataFills) {
   more["inputs"][2]["shape"] = {1};
   Step step(write(more));
   std::string error = errorOf([&] { checkInputs(step); });
-  EXPECT_NE(error.find("'images' f32 (2, 2), which no data gives"), std::string::npos) << error;
+  EXPECT_NE(error.find("'images' f32 (2, 2), which data cannot fill"), std::string::npos) << error;
   EXPECT_NE(error.find("'positions' i32 (1), given is i32 (2)"), std::string::npos) << error;
   Step whole(write(describeStep()));
   EXPECT_EQ(errorOf([&] { checkInputs(whole); }), "");
 }
 
-//===- state --------------------------------------------------------------===//
+// State.
 
 TEST_F(Steps, InitializeEachParameterWithItsKindAndStream) {
   Step step(write(describeStep()));
@@ -416,7 +416,7 @@ TEST_F(Steps, FindTheGradientThatIsNotFinite) {
   EXPECT_EQ(findNonFinite(step), "the gradient of a");
 }
 
-//===- checkpoints and cases ----------------------------------------------===//
+// Checkpoints and cases.
 
 TEST_F(Steps, GoOnOnAnotherElementTypeFromTheirCheckpoint) {
   fs::path whole = folder / "whole", half = folder / "half", back = folder / "back";
@@ -521,7 +521,7 @@ TEST_F(Steps, RefuseOtherDataByEveryFieldThatDiffers) {
   checkSameData(state, state.data, {}, "run");
   std::string error = errorOf([&] { checkSameData(state, {{"files", "4"}, {"bytes", "40"}}, {}, "run"); });
   EXPECT_NE(
-      error.find("run: the run was trained on other data:\n  'bytes' is 30 in the checkpoint and 40 in the data of now\n  'files' is 3"),
+      error.find("run: the run was trained on other data:\n  'bytes' is 30 in the checkpoint and 40 in the data given now\n  'files' is 3"),
       std::string::npos)
       << error;
 }

@@ -9,7 +9,9 @@ for model in "$1"/*.mlir; do
   megacc "$work/$name.mlir" --emit=plan >"$work/tables"
   grep -q 'kernels of a micro-batch' "$work/launches"
   grep -q 'not planned: recompute = full is not supported yet' "$work/tables"
-  for file in launches tables; do grep -E '^model|^  [a-z0-9]+ +([0-9]+|-) +[0-9,]+ |^ *[0-9]+ +[A-Z] ' "$work/$file" | cut -c1-78 >"$work/$file.rows"; done
+  for file in launches tables; do
+    grep -E '^model|^  [a-z0-9]+ +([0-9]+|-) +[0-9,]+ |^ *[0-9]+ +[A-Z] ' "$work/$file" | cut -c1-78 >"$work/$file.rows"
+  done
   [ "$(wc -l <"$work/launches.rows")" -gt 12 ]
   diff -b "$work/launches.rows" "$work/tables.rows" || { echo "$name: the two plans differ"; exit 1; }
 done

@@ -25,7 +25,7 @@ refused binary 'cannot be read as text'
 ! "$plot" "$work/absent" "$work/empty" 2> "$work/errors" || fail 'two bad runs were accepted'
 [ "$(grep -c '^plot: error: ' "$work/errors")" = 2 ] || fail 'two bad runs gave not two errors'
 
-# A run whose last line is cut off, with a loss that is no number; the other run has an evaluation.
+# A run whose last line is cut off, with a loss that is not a number; the other run has an evaluation.
 for step in 1 2 3 4 5; do
   for run in a b; do
     echo "{\"step\": $step, \"loss\": $((6 - step)).5, \"grad_norm\": 0.$step, \"tokens_per_second\": 1000}" >> "$work/$run/metrics.jsonl"

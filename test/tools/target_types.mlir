@@ -107,7 +107,7 @@ mega.train @step of @families { micro_batch = 2, precision = bf16, optimizer = a
 // CHECK: step.activation_grad gelu {{.*}}block = 1 {{.*}} -> tensor<64x48xbf16>
 // CHECK: step.rms_norm_grad {{.*}}block = 0 {{.*}} -> (tensor<64x64xbf16>, tensor<64xf32>)
 // CHECK: step.embedding_grad {{.*}} -> tensor<80x64xf32>
-// The update: the norm of all groups in f64, then one sweep a group.
+// The update: the norm of all groups in f64, then one sweep per group.
 // CHECK-LABEL: step.func @update
 // CHECK-NEXT: step.square_sum f32_decays {{.*}} : tensor<1xf64>
 // CHECK-NEXT: step.square_sum f32_plain

@@ -47,16 +47,16 @@ void addOptions(CLI::App &app, Options &options) {
       ->check(CLI::Range(1, 1000))
       ->group("Checkpoints");
   app.add_option("--resume", run.resume, "go on from the checkpoint in this folder")->group("Checkpoints");
-  app.add_option("--sample", options.sample, "print this many bytes that the checkpoint of --resume continues")
+  app.add_option("--sample", options.sample, "print this many bytes that follow --prompt, by the checkpoint of --resume")
       ->check(count)
       ->group("Sampling");
-  app.add_option("--prompt", options.prompt, "what it continues")->group("Sampling");
+  app.add_option("--prompt", options.prompt, "the text that --sample continues")->group("Sampling");
   app.add_option("--threads", options.threads, "CPU threads (all cores)")->check(CLI::Range(1, 1024))->group("Running");
   app.add_flag("--verify", run.verify, "compare every launch with the receipt")->group("Running");
   app.add_flag("--profile", run.profile, "time by kernel and by block, and a trace")->group("Running");
   app.add_option("--calibrate", options.calibrate, "write measured times of kernels, and the choices made by them, to this file")
       ->group("Running");
-  app.add_option("--choices", options.choices, "take the choices of a file of --calibrate")->group("Running");
+  app.add_option("--choices", options.choices, "use the choices in a file that --calibrate wrote")->group("Running");
   app.add_option("--case", options.case_file, "run three steps on param.* and input.* of this safetensors file")->group("Checking numbers");
   app.add_option("--dump", options.dump, "where --case writes losses, gradients and parameters")->group("Checking numbers");
   app.add_option("--print-initial", options.print_initial, "write the first and last initial values of every parameter")

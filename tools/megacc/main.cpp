@@ -85,7 +85,7 @@ void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os
   }
 }
 
-/// Fails where --model names no model of the file.
+/// Fails where the file has no model of the name that --model gives.
 LogicalResult checkModel(ModuleOp module, const Options &options) {
   SmallVector<std::string> names;
   for (auto model : module.getOps<megacc::mega::ModelOp>())

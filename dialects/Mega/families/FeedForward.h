@@ -1,4 +1,4 @@
-// The two matrices of a feed-forward layer, alone or one pair an expert.
+// The two matrices of a feed-forward layer, alone or one pair per expert.
 #pragma once
 #include "dialects/Mega/Parameters.h"
 

@@ -1,4 +1,4 @@
-//===- Attention.cpp - records of attention on Hopper ---------------------===//
+// Records of attention on Hopper.
 #include "lib/Kernels/Kernels.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -97,7 +97,7 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
   records.push_back(attention);
   records.push_back(makePacked(attention, "attention", ""));
 
-  // Two floats a row of queries, rows of a head padded to 64, and lse where it is not cached.
+  // Two floats per row of queries, rows of a head padded to 64, and lse where it is not cached.
   Record grad;
   grad.name = "sm_90a.attention_grad";
   grad.target = "sm_90a";

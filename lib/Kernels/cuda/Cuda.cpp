@@ -1,4 +1,4 @@
-//===- Cuda.cpp - what the records of the sm_90a target share -------------===//
+// What the records of the sm_90a target share.
 #include "lib/Kernels/cuda/Cuda.h"
 
 #include "megacc/KernelSignatures.h"

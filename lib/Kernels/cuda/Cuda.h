@@ -1,4 +1,4 @@
-//===- Cuda.h - what the records of the sm_90a target share ---------------===//
+// What the records of the sm_90a target share.
 #ifndef MEGACC_LIB_KERNELS_CUDA_CUDA_H
 #define MEGACC_LIB_KERNELS_CUDA_CUDA_H
 
@@ -34,7 +34,7 @@ std::string refuseAbove(const KernelQuery &query, llvm::StringRef name, int64_t 
 
 namespace megacc {
 
-// One file a family; each adds its records after those of the cpu target.
+// One file per family; each adds its records after those of the cpu target.
 void addAttentionCudaRecords(std::vector<Record> &records);
 void addExpertCudaRecords(std::vector<Record> &records);
 void addLinearCudaRecords(std::vector<Record> &records);

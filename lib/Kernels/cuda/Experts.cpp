@@ -1,4 +1,4 @@
-//===- Experts.cpp - sm_90a records of routed experts ---------------------===//
+// sm_90a records of routed experts.
 #include "lib/Kernels/cuda/Cuda.h"
 
 #include <algorithm>
@@ -20,13 +20,13 @@ void addExpertCudaRecords(std::vector<Record> &records) {
   for (llvm::StringRef name : {"moe_route", "moe_statistics", "moe_route_grad"}) {
     Record record = makeRecord(records, name);
     alsoRefuse(record, [](const KernelQuery &query) { return refuseAbove(query, "experts", 512); });
-    // Of every tile of 64 tokens and every expert: a bit a token, the number of picks, the first row.
+    // Scratch, for every tile of 64 tokens and every expert: a bit per token, the number of picks, the first row.
     if (name == "moe_route")
       record.scratch = [](const KernelQuery &query) {
         int64_t count = llvm::divideCeil(query.getInt("rows"), 64) * query.getInt("experts");
         return getRoom(count, 8) + 2 * getRoom(count, 4);
       };
-    // Of every tile the sums over its tokens.
+    // Scratch: the sums over the tokens of every tile.
     if (name == "moe_statistics")
       record.scratch = [](const KernelQuery &query) {
         return getRoom(llvm::divideCeil(query.getInt("rows"), 64) * (query.getInt("experts") + 1), 8);

@@ -1,4 +1,4 @@
-//===- Linear.cpp - sm_90a records of dense products ----------------------===//
+// sm_90a records of dense products.
 #include "lib/Kernels/cuda/Cuda.h"
 
 using namespace megacc;

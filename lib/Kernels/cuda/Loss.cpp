@@ -1,4 +1,4 @@
-//===- Loss.cpp - sm_90a records of the head and its losses ---------------===//
+// sm_90a records of the head and its losses.
 #include "lib/Kernels/cuda/Cuda.h"
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 using namespace megacc;
 using namespace megacc::cuda;
 
-/// Of runtime/cuda/CublasLt.h.
+/// The same number as in runtime/cuda/CublasLt.h.
 static constexpr int64_t cublasWorkspaceBytes = int64_t(32) << 20;
 
 static int64_t countRows(const KernelQuery &query) {

@@ -1,4 +1,4 @@
-//===- M2rnn.cpp - sm_90a records of M2RNN's parts ------------------------===//
+// sm_90a records of M2RNN's parts.
 #include "lib/Kernels/cuda/Cuda.h"
 
 #include <algorithm>

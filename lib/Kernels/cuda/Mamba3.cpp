@@ -1,4 +1,4 @@
-//===- Mamba3.cpp - sm_90a records of the Mamba-3 scan --------------------===//
+// sm_90a records of the Mamba-3 scan.
 #include "lib/Kernels/Kernels.h"
 
 #include "llvm/ADT/STLExtras.h"

@@ -1,4 +1,4 @@
-//===- Pointwise.cpp - sm_90a records of embeddings, norms, moved rows ----===//
+// sm_90a records of embeddings, norms, moved rows.
 #include "lib/Kernels/cuda/Cuda.h"
 
 #include <algorithm>
@@ -16,7 +16,7 @@ void addPointwiseCudaRecords(std::vector<Record> &records) {
     records.push_back(makeRecord(records, name));
   for (llvm::StringRef name : {"embedding_grad", "embedding_grad+accumulate"}) {
     Record record = makeRecord(records, name);
-    // Of the sort: 256 counts a tile of 2048, keys and values before and after a pass.
+    // Scratch of the sort: 256 counts per tile of 2048, keys and values before and after a pass.
     record.scratch = [](const KernelQuery &query) {
       int64_t rows = query.getInt("rows");
       return getRoom(llvm::divideCeil(rows, 2048) * 256, 4) + 4 * getRoom(rows, 4);

@@ -1,4 +1,4 @@
-//===- State.cpp - sm_90a records of sums, copies, norm and optimizer -----===//
+// sm_90a records of sums, copies, norm and optimizer.
 #include "lib/Kernels/cuda/Cuda.h"
 
 #include <algorithm>

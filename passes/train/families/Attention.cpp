@@ -1,4 +1,4 @@
-//===- Attention.cpp - grouped-query attention (conventions 6.2) ----------===//
+// Grouped-query attention (conventions 6.2).
 #include "passes/train/ForwardBuilder.h"
 
 using namespace mlir;

@@ -1,4 +1,4 @@
-//===- M2rnn.cpp - matrix-to-matrix recurrence (conventions section 9) ----===//
+// Matrix-to-matrix recurrence (conventions section 9).
 #include "passes/train/ForwardBuilder.h"
 
 #include "llvm/Support/MathExtras.h"

@@ -1,11 +1,11 @@
-//===- Mamba3.cpp - Mamba-3, mimo and siso (conventions section 8) --------===//
+// Mamba-3, mimo and siso (conventions section 8).
 #include "passes/train/ForwardBuilder.h"
 
 using namespace mlir;
 
 namespace megacc::step {
 
-/// Of the norms of B, C and y (conventions 5.1).
+/// Epsilon of the norms of B, C and y (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
 
 Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {

@@ -1,4 +1,4 @@
-//===- Mla.cpp - multi-head latent attention (conventions 6.1) ------------===//
+// Multi-head latent attention (conventions 6.1).
 #include "passes/train/ForwardBuilder.h"
 
 using namespace mlir;

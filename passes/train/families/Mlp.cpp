@@ -1,4 +1,4 @@
-//===- Mlp.cpp - dense feed-forward block ---------------------------------===//
+// Dense feed-forward block.
 #include "passes/train/ForwardBuilder.h"
 
 using namespace mlir;

@@ -1,4 +1,4 @@
-//===- Moe.cpp - routed and shared experts (conventions section 7) --------===//
+// Routed and shared experts (conventions section 7).
 #include "dialects/Mega/families/Moe.h"
 #include "passes/train/ForwardBuilder.h"
 

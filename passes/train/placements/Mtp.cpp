@@ -1,4 +1,4 @@
-//===- Mtp.cpp - multi-token prediction (conventions 12.3 to 12.5) --------===//
+// Multi-token prediction (conventions 12.3 to 12.5).
 #include "dialects/Mega/Spec.h"
 #include "passes/train/Builders.h"
 

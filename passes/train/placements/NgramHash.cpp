@@ -1,4 +1,4 @@
-//===- NgramHash.cpp - hashed n-gram embeddings (conventions section 11) --===//
+// Hashed n-gram embeddings (conventions section 11).
 #include "dialects/Mega/placements/NgramHash.h"
 #include "passes/train/Builders.h"
 

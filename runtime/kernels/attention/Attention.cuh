@@ -12,7 +12,7 @@ struct Problem {
   int batch, sequence, heads, kv_heads, qk_dim, v_dim;
   int shared_dim; // see kernels.def; 0, or only where tiles are copied in bulk and the other channels of a key fill whole panels
   float scale;
-  /// First key that each query [batch, sequence] may see; null where there is one document a row.
+  /// First key that each query [batch, sequence] may see; null where there is one document per row.
   const int32_t *first_keys;
   cudaStream_t stream;
 
@@ -31,7 +31,7 @@ int32_t describeSources(Source &keys, Source &values, const Problem &problem, co
 /// y (null: not wanted) and lse (null: not wanted).
 int32_t runForward(const Problem &problem, bf16 *y, float *lse, const bf16 *q, const KeysAndValues &kv);
 
-/// Of the rows of queries [batch, heads, padded]: lse / ln 2 and delta = sum(d_y * y); infinity and 0 behind the end of the sequence.
+/// Terms of a row of queries, [batch, heads, padded]: lse / ln 2 and delta = sum(d_y * y); infinity and 0 behind the end of the sequence.
 using RowTerms = float2;
 
 struct Gradients {

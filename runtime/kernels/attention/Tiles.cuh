@@ -113,7 +113,7 @@ __device__ void fill(uint32_t to, const Source &source, uint32_t barrier, int ba
 /// turns.
 template <int groups> struct Turns {
   int group;
-  /// Of the thread's group, from 0. The first turn is group 0's.
+  /// `group`: the thread's, from 0. The first turn is group 0's.
   __device__ explicit Turns(int group) : group(group) {
     if (groups > 1 && group == groups - 1)
       pass();
@@ -224,7 +224,7 @@ __device__ __forceinline__ void startSums(float (&sums)[cols / 64][32], const ui
 
 /// Sums of a product as the left operand of the next.
 template <int n> __device__ __forceinline__ void packWeights(uint32_t (&weights)[n / 8][4], const float (&sums)[n]) {
-  // n sums a thread are n / 2 columns in steps of 8: two steps make one operand.
+  // n sums per thread are n / 2 columns in steps of 8: two steps make one operand.
 #pragma unroll
   for (int k = 0; k < n / 8; ++k)
 #pragma unroll

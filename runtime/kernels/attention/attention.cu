@@ -49,7 +49,7 @@ namespace {
 
 constexpr int scan_threads = 1024;
 
-/// first[t] = start of the run of equal ids that holds t; one block a row of the batch.
+/// first[t] = start of the run of equal ids that holds t; one block per row of the batch.
 __global__ void __launch_bounds__(scan_threads) findFirstKeys(const int32_t *documents, int sequence, int32_t *first) {
   __shared__ int32_t warp_last[scan_threads / 32];
   documents += int64_t(blockIdx.x) * sequence, first += int64_t(blockIdx.x) * sequence;

@@ -1,5 +1,5 @@
-// Backward attention without atomics, in passes over the scores: one with a tile of queries a block, which goes over tiles of keys and sums
-// d_q, one with a tile of keys, which goes over tiles of queries, head after head of its group, and sums d_k and d_v. All are the same
+// Backward attention without atomics, in passes over the scores: one with a tile of queries per block, which goes over tiles of keys and
+// sums d_q, one with a tile of keys, which goes over tiles of queries, head after head of its group, and sums d_k and d_v. All are the same
 // kernel: a tile that stays (1: of q or k, 2: of d_y or v) meets tiles that pass (1: of k or q, 2: of v or d_y). With p = exp(scores - lse)
 // and d_scores = p * (d_p - delta), sums of d_scores times passing tile 1 are d_q or d_k, sums of p times passing tile 2 are d_v. The
 // scores of the next step are computed before the sums of this one, so that the matrix units are busy while p is.

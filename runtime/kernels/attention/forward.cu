@@ -118,7 +118,7 @@ __global__ void __launch_bounds__(ForwardTile<qk, v, bulk>::threads, 1) forwardK
   takeRegisters<Tile::consumer_registers>();
   int group = threadIdx.x / 128 - 1, warp = threadIdx.x / 32 % 4, lane = threadIdx.x % 32;
   uint32_t group_q = shared_q + 64 * group * 128;
-  // Of the n-th tile of this block.
+  // The number of a tile of this block.
   int n = 0;
   const Turns<Tile::consumers> turns(group);
   auto stageOf = [](int n) { return n % stages; };

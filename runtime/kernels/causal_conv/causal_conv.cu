@@ -244,7 +244,7 @@ struct TapPlace {
   __device__ int operator()(int col) const { return col % channels * taps + taps - 1 - col / channels; }
 };
 
-/// Calls body with channels a thread and taps (at least as many as the filter has).
+/// Calls body with channels per thread and taps (at least as many as the filter has).
 template <typename Body> int32_t withShape(const Sizes &size, bool wide, Body &&body) {
   if (size.taps > 4)
     return body(std::integral_constant<int, 1>(), std::integral_constant<int, most_taps>());

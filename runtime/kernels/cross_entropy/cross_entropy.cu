@@ -14,7 +14,7 @@ namespace {
 constexpr int threads = 512, warps = threads / 32, pack_size = Pack<bf16>::size;
 /// Packs that a thread has on their way at a time.
 constexpr int batch = 4;
-/// Of a row as much is kept in shared memory between its two passes as lets two blocks share a multiprocessor, one reading while the other
+/// As much of a row is kept in shared memory between its two passes as lets two blocks share a multiprocessor, one reading while the other
 /// writes; the rest is read again.
 constexpr int most_kept_packs = 112 * 1024 / sizeof(uint4);
 constexpr float log2e = 1.4426950408889634f;
@@ -92,8 +92,8 @@ struct SoftmaxSum {
   }
 };
 
-/// A block a row: its loss, and with `gradient` softmax - one_hot times scale / max(1, valid) in place of its logits. A target outside the
-/// vocabulary is ignored. Every thread reads again only what it read before, so the row needs no barrier.
+/// A block per row: its loss, and with `gradient` softmax - one_hot times scale / max(1, valid) in place of its logits. A target outside
+/// the vocabulary is ignored. Every thread reads again only what it read before, so the row needs no barrier.
 template <bool gradient>
 __global__ void __launch_bounds__(threads)
     lossRows(bf16 *logits, float *losses, const int32_t *targets, const float *valid, int vocab, int kept_packs, float scale) {
@@ -183,7 +183,7 @@ __global__ void sumRow(float *loss_sum, float *count, const float *losses, const
     loss_sum[blockIdx.x] = float(sum), count[blockIdx.x] = float(valid);
 }
 
-/// to[b] = x[b, positions[b]], clamped into the sequence; a block a row.
+/// to[b] = x[b, positions[b]], clamped into the sequence; a block per row.
 __global__ void gatherRows(bf16 *to, const bf16 *x, const int32_t *positions, int64_t sequence, int64_t cols) {
   int64_t position = min(max(int64_t(positions[blockIdx.x]), int64_t(0)), sequence - 1);
   for (int64_t i = threadIdx.x; i < cols; i += threads)

@@ -1,4 +1,4 @@
-// Positions of tokens in the order of (token, position): a stable radix sort of 8 bits a pass, whose integer sums give the same order
+// Positions of tokens in the order of (token, position): a stable radix sort of 8 bits per pass, whose integer sums give the same order
 // always.
 #pragma once
 #include "runtime/cuda/Device.cuh"

@@ -39,7 +39,7 @@ template <Product product, int n> struct GroupedTile {
   static constexpr int b_bytes = transpose_b ? panels * panel_bytes : n * tile_depth * 2;
   static constexpr int stage_bytes = a_bytes + b_bytes;
   static constexpr int stages = 196608 / stage_bytes;
-  // On their way out results pass through a buffer a warp, 16 rows of `chunk` columns; an odd number of 16 bytes to a row keeps the banks
+  // On their way out results pass through a buffer per warp, 16 rows of `chunk` columns; an odd number of 16 bytes to a row keeps the banks
   // apart.
   static constexpr int chunk = n == 224 ? 112 : 128;
   static constexpr int pitch = chunk * 2 + 16;
@@ -103,7 +103,7 @@ __device__ __forceinline__ void storeSums(const GroupedProblem &problem, float *
   constexpr int chunk = 32, chunks = n / chunk;
   constexpr int words = transposed ? 4 : 8;   // of 16 bytes in a row of the buffer
   constexpr int pitch = transposed ? 20 : 40; // numbers from row to row of the buffer; keeps the banks apart
-  constexpr int parts = 4;                    // words a lane
+  constexpr int parts = 4;                    // words per lane
   const int lane = threadIdx.x % 32, group = lane / 4, pair = lane % 4 * 2;
   auto find = [&](int c, int i) -> float4 * { // word i of this lane, null outside the result
     const int strip = (lane + 32 * i) / words, along = lane % words * 4;

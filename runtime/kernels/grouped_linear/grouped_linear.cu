@@ -8,7 +8,7 @@ using namespace megacc::runtime::cuda;
 
 namespace {
 
-// The plain kernel: one thread an element of the result.
+// The plain kernel: one thread per element of the result.
 
 struct PlainProblem {
   const bf16 *a, *b;

@@ -197,9 +197,9 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
   float *d_a_log = output(launch, at::d_a_log), *d_dt_bias = output(launch, at::d_dt_bias), *d_weight = output(launch, at::d_state_weight);
   const float *d_y = input(launch, at::d_y), *states = input(launch, at::states);
 
-  // Of a slot: transposed weight, d_y, the states before each step of a block and after it, and z, which becomes X.
+  // Scratch of a slot: transposed weight, d_y, the states before each step of a block and after it, and z, which becomes X.
   int64_t square = size.cols * size.cols, slot_floats = Slot::floats(size) + square + size.cols + (2 * size.interval + 1) * size.state;
-  // Of a tile: A, d_weight, d_a_log and d_dt_bias; and a block of d_q and d_k.
+  // Scratch of a tile: A, d_weight, d_a_log and d_dt_bias; and a block of d_q and d_k.
   int64_t tile_floats = size.state + square + 2, share = size.interval * size.rows;
   Scratch scratch(launch, at::scratch);
   float *slots = scratch.take<float>(size.slots * slot_floats), *tiles = scratch.take<float>(size.tiles * tile_floats);

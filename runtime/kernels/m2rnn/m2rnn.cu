@@ -33,7 +33,7 @@ template <typename T> __global__ void sumHeadsKernel(T *d_q, T *d_k, Shares<T> s
       to[(b * size.sequence + begin + s) * size.key + i] = fromFloat<T>(sum[s]);
 }
 
-/// Of one head: d_state_weight, d_a_log and d_dt_bias, added over batch rows.
+/// d_state_weight, d_a_log and d_dt_bias of one head, added over batch rows.
 template <typename T>
 __global__ void sumBatchKernel(float *d_weight, float *d_a_log, float *d_dt_bias, Shares<T> shares, Sizes size, int parts, bool add) {
   int head = blockIdx.x, square = size.value * size.value;

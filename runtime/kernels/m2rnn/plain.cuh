@@ -1,4 +1,4 @@
-// The recurrence for any key and value up to 64, one block a tile: the plain counterpart of the fast kernels.
+// The recurrence for any key and value up to 64, one block per tile: the plain counterpart of the fast kernels.
 #pragma once
 #include "runtime/kernels/m2rnn/M2rnn.cuh"
 

@@ -62,7 +62,7 @@ struct BackInputs {
   float2 d_y[2], gate;
 };
 
-/// Eight tokens of this warp's rows to their group of shares; the accumulator has a column a token.
+/// Eight tokens of this warp's rows to their group of shares; the accumulator has a column per token.
 __device__ void storeShare(bf16 *group, const float (&sum)[4], int warp) {
   int lane = threadIdx.x % 32;
   auto *to = reinterpret_cast<uint32_t *>(group + 16 * warp * 8) + lane;

@@ -384,7 +384,7 @@ template <int P, int R, int Threads> struct TokenRows {
   static constexpr int warps = Threads / 32, chunk = rows / R, tokens = (chunk + warps - 1) / warps, pairs = P / 64;
   uint32_t values[tokens][pairs];
 
-  /// Rows of a tensor with `stride` elements a token; `from` is channel 0 of token 0 of the batch row and head.
+  /// Rows of a tensor with `stride` elements per token; `from` is channel 0 of token 0 of the batch row and head.
   __device__ void read(const Shape &s, const bf16 *from, int64_t stride, int begin) {
 #pragma unroll
     for (int k = 0; k < tokens; ++k) {

@@ -118,7 +118,7 @@ __device__ inline float warpSum(float value) {
   return value;
 }
 
-/// Of the four threads that share rows of an accumulator.
+/// Sum over the four threads that share rows of an accumulator.
 __device__ inline float quadSum(float value) {
   value += __shfl_xor_sync(0xffffffff, value, 1);
   return value + __shfl_xor_sync(0xffffffff, value, 2);

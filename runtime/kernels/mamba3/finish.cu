@@ -5,7 +5,7 @@
 namespace megacc::cuda::mamba3 {
 namespace {
 
-/// One thread a number: its sum over the chunks of a head; the first batch row overwrites.
+/// One thread per number: its sum over the chunks of a head; the first batch row overwrites.
 __global__ void sumChunks(Shape s, const float *partial, int first_head, bool adds, float *sums) {
   int i = blockIdx.x * blockDim.x + threadIdx.x, count = parameterFloats(s);
   if (i >= count)
@@ -19,7 +19,7 @@ __global__ void sumChunks(Shape s, const float *partial, int first_head, bool ad
   to = adds ? to + sum : sum;
 }
 
-/// One block a head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
+/// One block per head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
 /// gradient of tanh(angle) through this head. A lane takes `Own` pairs of angles.
 template <int Own>
 __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
@@ -144,7 +144,7 @@ __global__ void finishAngles(Shape s, const float *d_summed, bf16 *d_projection)
   d_projection[(int64_t(b) * s.sequence + i / s.A) * s.width + s.column_angle + i % s.A] = __float2bfloat16(sum * (1.0f - turn * turn));
 }
 
-/// One block a tile of tokens: gradients of B and C before their norms; warps take vectors, lanes neighbouring places. partial[tiles, 2,
+/// One block per tile of tokens: gradients of B and C before their norms; warps take vectors, lanes neighbouring places. partial[tiles, 2,
 /// N]: the shares of the gradients of the norms.
 template <int N>
 __global__ void __launch_bounds__(block_threads) finishKeys(Shape s, const float *d_keys, bf16 *d_projection, float *partial) {
@@ -223,7 +223,7 @@ __global__ void finishNorms(Shape s, const float *partial, int64_t tiles, Parame
   }
 }
 
-/// One block a head.
+/// One block per head.
 __global__ void finishParameters(Shape s, const float *sums, const float *d_dt_bias, ParameterGradients to) {
   int h = blockIdx.x;
   const float *from = sums + int64_t(h) * parameterFloats(s), *rest = from + 2 * s.R * s.N;

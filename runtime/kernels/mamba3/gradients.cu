@@ -344,7 +344,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     }
 
     // Turns the gradients back by the angles, and takes the gradients of the angles, the sum over ranks of v0 d1 - v1 d0. With ranks every
-    // thread ends with one of its four sums a column tile: of row side `kept_below`, column `kept_column`.
+    // thread ends with one of its four sums per column tile: of row side `kept_below`, column `kept_column`.
     const uint8_t *tile = second ? memory.K : memory.Q;
     constexpr int kept = R == 1 ? 4 : 1;
     int kept_below = lane >> 2 & 1, kept_column = lane >> 3 & 1;

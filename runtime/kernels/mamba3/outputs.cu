@@ -27,7 +27,7 @@ template <int Pairs> __device__ void normGradient(const Shape &s, float2 (&y)[Pa
     e[k].x = scale * (e[k].x - y[k].x * shift), e[k].y = scale * (e[k].y - y[k].y * shift);
 }
 
-/// One block a window of a head.
+/// One block per window of a head.
 template <int N, int P, int R, bool Gradient>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Shape s, StatePass pass, bf16 *y, bf16 *E) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2, half = P / 2, pairs = P / 64;

@@ -66,7 +66,7 @@ namespace {
 
 __device__ float softplus(float v) { return fmaxf(v, 0.0f) + log1pf(__expf(-fabsf(v))); }
 
-/// One block a head.
+/// One block per head.
 __global__ void prepareParameters(Shape s) {
   int h = blockIdx.x;
   for (int which = 0; which < 2; ++which) {
@@ -97,7 +97,7 @@ __global__ void prepareParameters(Shape s) {
 /// Blocks for B or C of a batch row.
 __host__ __device__ int keyBlocks(const Shape &s) { return (s.sequence * s.R + walk_warps - 1) / walk_warps; }
 
-/// One warp a rank of a token: the RMS norms of its vectors of B or C, one a group. Lanes take neighbouring places.
+/// One warp per rank of a token: the RMS norms of its vectors of B or C, one per group. Lanes take neighbouring places.
 template <int N> __device__ void prepareKeys(const Shape &s, int block) {
   constexpr int own = N / 32;
   int blocks = keyBlocks(s), lane = threadIdx.x & 31, vector = block % blocks * walk_warps + threadIdx.x / 32;
@@ -149,7 +149,7 @@ __device__ float wrap(float angle) {
 
 __device__ float2 wrap(float2 angles) { return {wrap(angles.x), wrap(angles.y)}; }
 
-/// One block a head of a batch row: its scalars, then its angles, whose sums run over spans of tokens. A lane takes `Own` pairs of angles.
+/// One block per head of a batch row: its scalars, then its angles, summed over spans of tokens. A lane takes `Own` pairs of angles.
 template <int Own> __device__ void prepareHead(const Shape &s, int block) {
   __shared__ float2 span_sum[walk_spans][32];
   __shared__ int span_starts[walk_spans];

@@ -87,7 +87,7 @@ __device__ void storeAccumulator(const float (&values)[Columns / 2], uint8_t *ti
     }
 }
 
-/// One block a window of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after next.
+/// One block per window of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after next.
 template <int N, int P, int R, bool Reverse>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Shape s, StatePass pass) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2;

@@ -30,7 +30,7 @@ template <> struct Word<1> {
   static __device__ bf16 pack(const float (&value)[1]) { return __float2bfloat16(value[0]); }
 };
 
-/// A block a token; `words` of a row.
+/// A block per token; `words` of a row.
 template <int width>
 __global__ void __launch_bounds__(threads)
     dispatch(typename Word<width>::Type *rows, const typename Word<width>::Type *x, const int32_t *position, const int32_t *offsets,
@@ -77,7 +77,7 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-/// A block a token, a warp a pick; d_rows may be rows.
+/// A block per token, a warp per pick; d_rows may be rows.
 template <int width>
 __global__ void __launch_bounds__(threads)
     combineGrad(typename Word<width>::Type *d_rows, float *d_weights, const typename Word<width>::Type *d_y,

@@ -86,7 +86,7 @@ struct Gradient {
   double scale, aux, z;
 };
 
-constexpr int gradient_warps = 8; // a warp a token
+constexpr int gradient_warps = 8; // a warp per token
 
 template <int chunks>
 __global__ void __launch_bounds__(gradient_warps * 32)

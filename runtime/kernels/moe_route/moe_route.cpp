@@ -93,7 +93,7 @@ int32_t mg_moe_route(const MgLaunch *launch) {
   int32_t *position = static_cast<int32_t *>(launch->operands[at::position]);
   int32_t *offsets = static_cast<int32_t *>(launch->operands[at::offsets]);
   const float *all_logits = input(launch, at::logits), *bias = input(launch, at::bias);
-  // Of every tile of tokens: scores, preferences, and picks of each expert.
+  // Scratch of every tile of tokens: scores, preferences, and picks of each expert.
   Scratch scratch(launch, at::scratch);
   float *all_values = scratch.take<float>(tiles * experts), *all_preferences = scratch.take<float>(tiles * pool.columns);
   int32_t *all_counts = scratch.take<int32_t>(tiles * experts);
@@ -168,7 +168,7 @@ int32_t mg_moe_statistics(const MgLaunch *launch) {
   bool sigmoids = launch->ints[number::sigmoid];
   const float *all_logits = input(launch, at::logits);
   const int32_t *offsets = integers(launch, at::offsets);
-  // Of every tile of tokens: sums of each expert's probability and of the square, and scores.
+  // Scratch of every tile of tokens: sums of each expert's probability and of the square, and scores.
   Scratch scratch(launch, at::scratch);
   double *all_sums = scratch.take<double>(tiles * (experts + 1));
   float *all_values = scratch.take<float>(tiles * experts);

@@ -1,6 +1,6 @@
 // Routing of tokens to experts, conventions section 7: scores, the best slots, weights, and rows sorted by expert, then token.
 //
-// A warp a token chooses and leaves, for every tile of 64 tokens and every expert, which tokens picked it; one block turns the numbers of
+// A warp per token chooses and leaves, for every tile of 64 tokens and every expert, which tokens picked it; one block turns the numbers of
 // picks into the first row of each tile within its expert; the row of a pick is that plus the picks of earlier tokens of the tile.
 #include "runtime/core/Scratch.h"
 #include "runtime/kernels/moe_route/Router.cuh"
@@ -143,7 +143,7 @@ __device__ int2 scanBlock(int32_t value) {
   return {value, total};
 }
 
-/// first[experts, tiles]: the sum of all counts[experts, tiles] before; a block an expert.
+/// first[experts, tiles]: the sum of all counts[experts, tiles] before; a block per expert.
 __global__ void __launch_bounds__(scan_threads) sumCounts(int32_t *first, int32_t *offsets, const int32_t *counts, int64_t tiles) {
   const int64_t begin = blockIdx.x * tiles;
   int32_t before = 0;

@@ -29,7 +29,7 @@ template <typename To, typename From> __global__ void convertKernel(To *y, const
     y[at] = fromFloat<To>(toFloat(x[at]));
 }
 
-/// Eight elements a thread: one pack of bf16, two of f32.
+/// Eight elements per thread: one pack of bf16, two of f32.
 template <typename T> __global__ void accumulateKernel(float *sum, const T *x, int64_t count, float scale, bool add, bool wide) {
   int64_t at = (int64_t(blockIdx.x) * threads + threadIdx.x) * 8, left = count - at;
   if (left <= 0)

@@ -36,7 +36,7 @@ int32_t mg_rms_norm(const MgLaunch *launch) {
         row = to;
       }
       float scale = computeRstd(row, cols, eps);
-      // A square that is infinite makes rstd 0, one that is no number makes it NaN.
+      // A square that is infinite makes rstd 0, one that is NaN makes it NaN.
       if (!(scale > 0))
         nonfinite.store(true, std::memory_order_relaxed);
       if (rstd)

@@ -66,7 +66,7 @@ __global__ void __launch_bounds__(blockThreads<group>) rmsNormKernel(T *y, T *to
   if (lane == 0) {
     if (rstd)
       rstd[row] = scale;
-    // A square that is infinite makes rstd 0, one that is no number makes it NaN.
+    // A square that is infinite makes rstd 0, one that is NaN makes it NaN.
     if (nonfinite && !(scale > 0))
       *nonfinite = 1.0f;
   }

@@ -40,7 +40,7 @@ template <typename Unit, bool split> __global__ void pieceKernel(Unit *packed, P
     packed[index] = *there;
 }
 
-/// Of mg_split and mg_concat, whose integers have the same order.
+/// The body of mg_split and mg_concat, whose integers have the same order.
 template <bool split> int32_t movePieces(const MgLaunch *launch, const char *kernel, int packed, int first_part) {
   namespace number = number_mg_split;
   int64_t parts = launch->ints[number::parts], groups = launch->ints[number::rows] * launch->ints[number::groups];

@@ -143,7 +143,7 @@ step.func @fused_yields_another_type {
 step.parameter @w : tensor<4xf32> init constant {block = -1 : i64, trained, init_a = 1.0 : f64}
 step.func @fused_with_a_read {
   %y = step.fused : tensor<4xf32> {
-    // expected-error @+1 {{is no launch and cannot be part of a fused group}}
+    // expected-error @+1 {{is not a launch and cannot be part of a fused group}}
     %x = step.read @w : tensor<4xf32>
     %s = step.add %x, %x : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
     step.yield %s : tensor<4xf32>

@@ -37,7 +37,7 @@ def read_keys(text, defaults, kind):
 
 
 def expand_pattern(pattern, depth):
-    """One letter a slot; a pattern without stage bars tiles over the depth."""
+    """One letter per slot; a pattern without stage bars tiles over the depth."""
     pattern = pattern.replace(" ", "").upper()
     while "(" in pattern:
         pattern = re.sub(r"\(([^()]*)\)X(\d+)", lambda group: group[1] * int(group[2]), pattern)

@@ -101,11 +101,11 @@ mega.model @unbound hidden 48 vocab 64 sequence 24 {
 }
 // expected-error @+1 {{there is no model '@unbond'; did you mean 'unbound'?}}
 mega.train @step of @unbond {
-  // expected-error @+1 {{'micro_batch' = a number with the type suffix ': i3' is no value; fix: leave the type away}}
+  // expected-error @+1 {{'micro_batch' = a number with the type suffix ': i3' is not a value; fix: leave the type away}}
   micro_batch = 5 : i3,
-  // expected-error @+1 {{'memory' = 132GiB is no value; fix: write it in quotes, "132GiB"}}
+  // expected-error @+1 {{'memory' = 132GiB is not a value; fix: write it in quotes, "132GiB"}}
   memory = 132GiB,
-  // expected-error @+2 {{'lr' = 3e-4 is no value; fix: write 3.0e-4}}
+  // expected-error @+2 {{'lr' = 3e-4 is not a value; fix: write 3.0e-4}}
   // expected-error @+1 {{'decay' of 'adamw' must be a float; fix: write 1.0}}
   optimizer = adamw<lr = 3e-4, decay = 1>
 }
@@ -151,7 +151,7 @@ mega.train @step of @conflicts {
   micro_batch = 2,
   // expected-error @+1 {{'beta1' must be below 1}}
   optimizer = adamw<lr = 1.0e-3, beta1 = 1.0>,
-  // expected-error @+1 {{memory = "132 gigs" is no size; fix: write a number and B, KiB, MiB, GiB or TiB}}
+  // expected-error @+1 {{memory = "132 gigs" is not a size; fix: write a number and B, KiB, MiB, GiB or TiB}}
   memory = "132 gigs"
 }
 

@@ -1,4 +1,4 @@
-// A stack has one block a slot; the pattern may end mid-tile, keys that follow from others are written out.
+// A stack has one block per slot; the pattern may end mid-tile, keys that follow from others are written out.
 // RUN: megacc-opt %s -mega-check -mega-expand-pattern --verify-roundtrip | FileCheck %s --check-prefixes=CHECK,EXPANDED
 // RUN: megacc-opt %s -model-pipeline --verify-roundtrip | FileCheck %s --check-prefixes=CHECK,PLACED
 

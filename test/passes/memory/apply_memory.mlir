@@ -57,7 +57,8 @@ step.func @micro_batch {
   // CHECK: step.rms_norm_grad %[[GROUP]]#1, %[[GROUP]]#0, %{{.*}}, %[[GROUP]]#2 {cached = ["rstd"]
   %s:2 = step.fused : tensor<6x10xf32>, tensor<6x10xf32> {
     %sum = step.add %x, %a : (tensor<6x10xf32>, tensor<6x10xf32>) -> tensor<6x10xf32>
-    %norm = step.rms_norm %sum, %w {eps = 1.0e-5 : f64, keep = ["rstd"], pair = 3 : i64} : (tensor<6x10xf32>, tensor<10xf32>) -> tensor<6x10xf32>
+    %norm = step.rms_norm %sum, %w {eps = 1.0e-5 : f64, keep = ["rstd"], pair = 3 : i64} : (tensor<6x10xf32>, tensor<10xf32>)
+        -> tensor<6x10xf32>
     step.yield %sum, %norm : tensor<6x10xf32>, tensor<6x10xf32>
   }
   %ds:2 = step.rms_norm_grad %s#1, %s#0, %w {eps = 1.0e-5 : f64, pair = 3 : i64}

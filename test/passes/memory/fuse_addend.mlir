@@ -56,7 +56,8 @@ module @residual attributes {megacc.target = "sm_90a"} {
     %x = step.zero {block = 0 : i64} : tensor<8x16xbf16>
     %y = step.zero {block = 0 : i64} : tensor<8x16xbf16>
     %s = step.add %x, %y {block = 0 : i64, phase = #step.phase<forward>} : (tensor<8x16xbf16>, tensor<8x16xbf16>) -> tensor<8x16xbf16>
-    %n = step.rms_norm %s, %w {block = 1 : i64, phase = #step.phase<forward>, eps = 1.0e-5 : f64} : (tensor<8x16xbf16>, tensor<16xbf16>) -> tensor<8x16xbf16>
+    %n = step.rms_norm %s, %w {block = 1 : i64, phase = #step.phase<forward>, eps = 1.0e-5 : f64} : (tensor<8x16xbf16>,
+        tensor<16xbf16>) -> tensor<8x16xbf16>
     %d, %dw = step.rms_norm_grad %n, %s, %w {block = 1 : i64, eps = 1.0e-5 : f64}
               : (tensor<8x16xbf16>, tensor<8x16xbf16>, tensor<16xbf16>) -> (tensor<8x16xbf16>, tensor<16xf32>)
     %g = step.add %s, %d {block = 1 : i64} : (tensor<8x16xbf16>, tensor<8x16xbf16>) -> tensor<8x16xbf16>

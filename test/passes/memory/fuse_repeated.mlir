@@ -21,9 +21,12 @@ module attributes {megacc.target = "sm_90a"} {
     // CHECK-NEXT: step.yield %[[INNER]]
     // RECORD: step.fused {{.*}}record = "sm_90a.repeat_groups+split+concat+attention"
     %all = step.repeat_groups %r {groups = 2 : i64} : (tensor<8x64xbf16>) -> tensor<8x128xbf16>
-    %parts:2 = step.split %kv {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x256xbf16>) -> (tensor<8x128xbf16>, tensor<8x128xbf16>)
-    %k = step.concat %parts#0, %all {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x128xbf16>, tensor<8x128xbf16>) -> tensor<8x256xbf16>
-    %y = step.attention %q, %k, %parts#1 {pair = 0 : i64, batch = 1 : i64, sequence = 8 : i64, heads = 2 : i64, kv_heads = 2 : i64, qk_dim = 128 : i64,
+    %parts:2 = step.split %kv {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x256xbf16>) -> (tensor<8x128xbf16>,
+        tensor<8x128xbf16>)
+    %k = step.concat %parts#0, %all {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x128xbf16>, tensor<8x128xbf16>)
+        -> tensor<8x256xbf16>
+    %y = step.attention %q, %k, %parts#1 {pair = 0 : i64, batch = 1 : i64, sequence = 8 : i64, heads = 2 : i64, kv_heads = 2 : i64,
+        qk_dim = 128 : i64,
          v_dim = 64 : i64, scale = 0.5 : f64} : (tensor<8x256xbf16>, tensor<8x256xbf16>, tensor<8x128xbf16>) -> tensor<8x128xbf16>
     // CHECK: %[[D:.*]]:3 = step.fused
     // CHECK-NEXT: step.repeat_groups %[[R]]
@@ -38,12 +41,15 @@ module attributes {megacc.target = "sm_90a"} {
     // CHECK-NOT: step.split
     // CHECK-NOT: step.concat
     // RECORD: step.fused {{.*}}record = "sm_90a.repeat_groups+split+concat+attention_grad+split+concat"
-    %dq, %dk, %dv = step.attention_grad %y, %y, %q, %k, %parts#1 {pair = 0 : i64, batch = 1 : i64, sequence = 8 : i64, heads = 2 : i64, kv_heads = 2 : i64,
+    %dq, %dk, %dv = step.attention_grad %y, %y, %q, %k, %parts#1 {pair = 0 : i64, batch = 1 : i64, sequence = 8 : i64, heads = 2 : i64,
+        kv_heads = 2 : i64,
          qk_dim = 128 : i64, v_dim = 64 : i64, scale = 0.5 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 0, 0>}
          : (tensor<8x128xbf16>, tensor<8x128xbf16>, tensor<8x256xbf16>, tensor<8x256xbf16>, tensor<8x128xbf16>)
          -> (tensor<8x256xbf16>, tensor<8x256xbf16>, tensor<8x128xbf16>)
-    %taken:2 = step.split %dk {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x256xbf16>) -> (tensor<8x128xbf16>, tensor<8x128xbf16>)
-    %dkv = step.concat %taken#0, %dv {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x128xbf16>, tensor<8x128xbf16>) -> tensor<8x256xbf16>
+    %taken:2 = step.split %dk {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x256xbf16>) -> (tensor<8x128xbf16>,
+        tensor<8x128xbf16>)
+    %dkv = step.concat %taken#0, %dv {groups = 2 : i64, widths = array<i64: 64, 64>} : (tensor<8x128xbf16>, tensor<8x128xbf16>)
+        -> tensor<8x256xbf16>
     %dr = step.sum_groups %taken#1 {groups = 2 : i64} : (tensor<8x128xbf16>) -> tensor<8x64xbf16>
     step.output "dq", %dq : tensor<8x256xbf16>
     step.output "dkv", %dkv : tensor<8x256xbf16>
@@ -68,8 +74,10 @@ module attributes {megacc.target = "sm_90a"} {
     %kv = step.zero : tensor<8x96xbf16>
     %r = step.zero : tensor<8x16xbf16>
     %all = step.repeat_groups %r {groups = 2 : i64} : (tensor<8x16xbf16>) -> tensor<8x32xbf16>
-    %parts:2 = step.split %kv {groups = 2 : i64, widths = array<i64: 32, 16>} : (tensor<8x96xbf16>) -> (tensor<8x64xbf16>, tensor<8x32xbf16>)
-    %k = step.concat %parts#0, %all {groups = 2 : i64, widths = array<i64: 32, 16>} : (tensor<8x64xbf16>, tensor<8x32xbf16>) -> tensor<8x96xbf16>
+    %parts:2 = step.split %kv {groups = 2 : i64, widths = array<i64: 32, 16>} : (tensor<8x96xbf16>) -> (tensor<8x64xbf16>,
+        tensor<8x32xbf16>)
+    %k = step.concat %parts#0, %all {groups = 2 : i64, widths = array<i64: 32, 16>} : (tensor<8x64xbf16>, tensor<8x32xbf16>)
+        -> tensor<8x96xbf16>
     %y = step.attention %q, %k, %parts#1 {batch = 1 : i64, sequence = 8 : i64, heads = 2 : i64, kv_heads = 2 : i64, qk_dim = 48 : i64,
          v_dim = 16 : i64, scale = 0.5 : f64} : (tensor<8x96xbf16>, tensor<8x96xbf16>, tensor<8x32xbf16>) -> tensor<8x32xbf16>
     step.output "y", %y : tensor<8x32xbf16>

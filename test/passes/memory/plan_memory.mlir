@@ -8,7 +8,7 @@
 
 // Earlier decisions stay.
 // OFF: megacc.decisions = ["earlier"]
-// AUTO: megacc.decisions = ["earlier", "blocks.1.mixer/scan: psiv_cache = auto: off, a cache of 480 bytes is written and read to save one multiplication a number", "blocks.2.mixer/scan: psiv_cache = auto: nothing to cache, variant siso has no mimo_x"]
+// AUTO: megacc.decisions = ["earlier", "blocks.1.mixer/scan: psiv_cache = auto: off, a cache of 480 bytes is written and read to save one multiplication per number", "blocks.2.mixer/scan: psiv_cache = auto: nothing to cache, variant siso has no mimo_x"]
 // ON: megacc.decisions = ["earlier", "blocks.1.mixer/scan: psiv_cache = on: 480 bytes from the forward to the backward", "blocks.2.mixer/scan: psiv_cache = on: nothing to cache, variant siso has no mimo_x"]
 module attributes {megacc.config = {psiv_cache = "SETTING"}, megacc.decisions = ["earlier"]} {
   step.func @micro_batch {

@@ -6,9 +6,9 @@
 // NONE-NOT: recompute
 // RUN: not megacc-opt %s "-step-plan-memory=recompute=A:up,norm,B:*" 2>&1 | FileCheck %s --check-prefix=ERROR
 // A name without a letter is that of the whole model.
-// ERROR-DAG: recompute: A:up names no op of the forward; the nearest are A:norm, A:mixer/up
-// ERROR-DAG: recompute: norm names no op of the forward
-// ERROR-DAG: recompute: B:* names no op of the forward
+// ERROR-DAG: recompute: A:up matches no op of the forward; the nearest are A:norm, A:mixer/up
+// ERROR-DAG: recompute: norm matches no op of the forward
+// ERROR-DAG: recompute: B:* matches no op of the forward
 
 // Nothing is said of the residual, which the head reads, nor of what nobody reads again.
 // PLAN: megacc.decisions = ["A:norm: computed again, 1 op, 192 bytes not kept, 0 FLOP",

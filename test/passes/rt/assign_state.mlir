@@ -26,7 +26,7 @@ module attributes {megacc.model = "types", megacc.config = {accumulate = 2 : i64
   // CHECK-DAG: rt.metric "grad_norm" : tensor<1xf32> at <io[800 : 4]>
   // CHECK-DAG: rt.output "hidden.0" of "micro_batch" : tensor<3x2x4xf32> at <io[1024 : 96 + 256 m]>
   // CHECK-DAG: rt.segment "io" bytes 1536
-  // Equal tables are one: order, size, bias, a multiplier a token back.
+  // Equal tables are one: order, size, bias, a multiplier per token back.
   // CHECK-DAG: rt.table <constants[0 : 40] i64> [2, 7, {{[0-9]+, [0-9]+, [0-9]+}}]
   // CHECK-DAG: rt.table <constants[256 : 40] i64> [2, 11,
   // CHECK-DAG: rt.segment "constants" bytes 512

@@ -84,7 +84,8 @@ rt.segment "weights" bytes 64
 // expected-error @+1 {{uses weights up to byte 80, but the segment has 64}}
 rt.parameter "w" : tensor<4xf32> at <weights[64 : 16]> {block = 0 : i64, init = "constant", init_a = 1.0 : f64}
 // expected-error @+1 {{uses gradients up to byte 16, but the segment has 0}}
-rt.parameter "v" : tensor<4xf32> at <weights[0 : 16]> {block = 0 : i64, init = "constant", init_a = 1.0 : f64, gradient = #rt.range<gradients[0 : 16]>}
+rt.parameter "v" : tensor<4xf32> at <weights[0 : 16]> {block = 0 : i64, init = "constant", init_a = 1.0 : f64,
+    gradient = #rt.range<gradients[0 : 16]>}
 
 // -----
 
@@ -127,7 +128,8 @@ rt.segment "io" bytes 256
 rt.input "x" : tensor<64xi32> at <io[0 : 256] i32>
 rt.func @scratch_of_no_bytes_touches_nothing {
   rt.call @mg_copy(out temporaries[0 : 64] value 0, in io[0 : 64]) {count = 16} block -1 cost 0 0
-  rt.call @mg_square_sum(out temporaries[256 : 8] f64 value 1, in temporaries[0 : 64] value 0, scratch temporaries[32 : 0] raw) {count = 16} block -1 cost 0 0
+  rt.call @mg_square_sum(out temporaries[256 : 8] f64 value 1, in temporaries[0 : 64] value 0, scratch temporaries[32 : 0] raw)
+      {count = 16} block -1 cost 0 0
   rt.call @mg_copy(out io[64 : 64], in temporaries[0 : 64] value 0) {count = 16} block -1 cost 0 0
 }
 
@@ -167,16 +169,20 @@ rt.segment "gradients" bytes 128
 rt.segment "temporaries" bytes 8
 rt.segment "io" bytes 256
 rt.input "x" : tensor<64xi32> at <io[0 : 256] i32>
-rt.parameter "a" : tensor<4xf32> at <weights[0 : 16]> {block = 0 : i64, gradient = #rt.range<gradients[0 : 16]>, init = "constant", init_a = 1.0 : f64}
-rt.parameter "b" : tensor<4xf32> at <weights[64 : 16]> {block = 0 : i64, gradient = #rt.range<gradients[64 : 16]>, init = "constant", init_a = 1.0 : f64}
+rt.parameter "a" : tensor<4xf32> at <weights[0 : 16]> {block = 0 : i64, gradient = #rt.range<gradients[0 : 16]>, init = "constant",
+    init_a = 1.0 : f64}
+rt.parameter "b" : tensor<4xf32> at <weights[64 : 16]> {block = 0 : i64, gradient = #rt.range<gradients[64 : 16]>, init = "constant",
+    init_a = 1.0 : f64}
 rt.func @micro_batch {
   rt.call @mg_accumulate(sum gradients[0 : 16], in io[0 : 16]) {count = 4, accumulate = 1, scale = 1.0} block -1 cost 0 0
 }
 rt.func @update {
   // Padding may be read, and the gradient that was written.
-  rt.call @mg_square_sum(out temporaries[0 : 8] f64 value 0, in gradients[0 : 64], scratch temporaries[0 : 0] raw) {count = 16} block -1 cost 0 0
+  rt.call @mg_square_sum(out temporaries[0 : 8] f64 value 0, in gradients[0 : 64], scratch temporaries[0 : 0] raw)
+      {count = 16} block -1 cost 0 0
   // expected-error @+1 {{reads the gradient of "b", which no launch before it writes}}
-  rt.call @mg_square_sum(out temporaries[0 : 8] f64 value 1, in gradients[0 : 128], scratch temporaries[0 : 0] raw) {count = 32} block -1 cost 0 0
+  rt.call @mg_square_sum(out temporaries[0 : 8] f64 value 1, in gradients[0 : 128], scratch temporaries[0 : 0] raw)
+      {count = 32} block -1 cost 0 0
 }
 
 // -----
@@ -199,11 +205,14 @@ rt.input "x" : tensor<64xi32> at <io[0 : 256] i32>
 rt.segment "constants" bytes 256
 rt.table <constants[0 : 32] i64> [2, 7, 1, 3]
 rt.func @tables {
-  rt.call @mg_ngram_rows(out io[0 : 4] i32, in io[64 : 4] i32, null, table constants[0 : 32] i64) {batch = 1, sequence = 1, count = 1, longest = 1} block -1 cost 0 0
+  rt.call @mg_ngram_rows(out io[0 : 4] i32, in io[64 : 4] i32, null, table constants[0 : 32] i64) {batch = 1, sequence = 1, count = 1,
+      longest = 1} block -1 cost 0 0
   // expected-error @+1 {{reads a table at bytes 8 to 40 of constants, where no rt.table lies}}
-  rt.call @mg_ngram_rows(out io[0 : 4] i32, in io[64 : 4] i32, null, table constants[8 : 32] i64) {batch = 1, sequence = 1, count = 1, longest = 1} block -1 cost 0 0
+  rt.call @mg_ngram_rows(out io[0 : 4] i32, in io[64 : 4] i32, null, table constants[8 : 32] i64) {batch = 1, sequence = 1, count = 1,
+      longest = 1} block -1 cost 0 0
   // expected-error @+1 {{reads a table at bytes 0 to 32 of io, where no rt.table lies}}
-  rt.call @mg_ngram_rows(out io[32 : 4] i32, in io[64 : 4] i32, null, table io[0 : 32] i64) {batch = 1, sequence = 1, count = 1, longest = 1} block -1 cost 0 0
+  rt.call @mg_ngram_rows(out io[32 : 4] i32, in io[64 : 4] i32, null, table io[0 : 32] i64) {batch = 1, sequence = 1, count = 1,
+      longest = 1} block -1 cost 0 0
   // expected-error @+1 {{writes constants at byte 64}}
   rt.call @mg_copy(out constants[64 : 8], in io[0 : 8]) {count = 2} block -1 cost 0 0
 }
@@ -266,7 +275,8 @@ module attributes {megacc.config = {accumulate = 2 : i64}} {
 rt.segment "weights" bytes 64
 rt.segment "gradients" bytes 64
 rt.segment "io" bytes 256
-rt.parameter "a" : tensor<4xf32> at <weights[0 : 16]> {block = 0 : i64, gradient = #rt.range<gradients[0 : 16]>, init = "constant", init_a = 1.0 : f64}
+rt.parameter "a" : tensor<4xf32> at <weights[0 : 16]> {block = 0 : i64, gradient = #rt.range<gradients[0 : 16]>, init = "constant",
+    init_a = 1.0 : f64}
 rt.input "x" : tensor<4xi32> at <io[0 : 16] i32>
 rt.func @update {
   // It runs after @micro_batch, wherever it stands.

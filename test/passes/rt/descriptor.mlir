@@ -3,14 +3,18 @@
 // RUN: megacc-opt %s -rt-to-llvm | grep megacc_descriptor | sed -e 's/\\22/"/g' | FileCheck %s --check-prefix=LISTS
 // RUN: sed -e 's/megacc.target = "sm_90a", //' %s | megacc-opt -rt-to-llvm | sed -e 's/\\22/"/g' | FileCheck %s --check-prefix=DEFAULT
 
-module attributes {megacc.target = "sm_90a", megacc.model = "small", megacc.config = {hidden = 16 : i64, lr = 1.0e-03 : f64, mesh = {tp = 2 : i64}},
-                   megacc.declaration = {families = {A = {kind = "attention", heads = 4 : i64, shared = true, theta = 1.0e+04 : f64}}, placements = [{orders = [2, 3]}]},
+module attributes {megacc.target = "sm_90a", megacc.model = "small", megacc.config = {hidden = 16 : i64, lr = 1.0e-03 : f64,
+    mesh = {tp = 2 : i64}},
+                   megacc.declaration = {families = {A = {kind = "attention", heads = 4 : i64, shared = true, theta = 1.0e+04 : f64}},
+                       placements = [{orders = [2, 3]}]},
                    megacc.receipt = []} {
   // Segments are in the order of MgSegment, whatever the order here.
   rt.segment "io" bytes 512
   rt.segment "weights" bytes 256
   rt.segment "constants" bytes 256
-  rt.parameter "w" : tensor<4x4xbf16> at <weights[128 : 32] bf16> {block = 2 : i64, decays, first_moment = #rt.range<optimizer[64 : 64]>, gradient = #rt.range<gradients[256 : 64]>, init = "normal", init_a = 2.0e-02 : f64, master = #rt.range<optimizer[0 : 64]>, second_moment = #rt.range<optimizer[128 : 64]>, trained}
+  rt.parameter "w" : tensor<4x4xbf16> at <weights[128 : 32] bf16> {block = 2 : i64, decays, first_moment = #rt.range<optimizer[64 : 64]>,
+      gradient = #rt.range<gradients[256 : 64]>, init = "normal", init_a = 2.0e-02 : f64, master = #rt.range<optimizer[0 : 64]>,
+      second_moment = #rt.range<optimizer[128 : 64]>, trained}
   rt.parameter "bias" : tensor<4xf32> at <weights[0 : 16]> {block = -1 : i64, init = "constant", init_a = 0.0 : f64}
   rt.input "tokens" : tensor<2x8xi32> at <io[0 : 64 + 256 m] i32>
   rt.metric "loss.main" : tensor<1xf32> at <io[256 : 4]> {weight = 0.5 : f64}

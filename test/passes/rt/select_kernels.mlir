@@ -4,7 +4,7 @@ module {
   step.parameter @w : tensor<5x4xf32> init normal {block = 0 : i64, decays, trained, init_a = 0.02 : f64}
   // CHECK-LABEL: step.func @micro_batch
   step.func @micro_batch {
-    // Inputs and reads are no launches.
+    // Inputs and reads are not launches.
     // CHECK-NEXT: step.input "x" : tensor
     %x = step.input "x" : tensor<6x4xf32>
     // CHECK-NEXT: step.read @w : tensor

@@ -7,8 +7,10 @@ rt.segment "io" bytes 1024
 rt.segment "constants" bytes 24
 rt.table <constants[8 : 16] i64> [258, -1]
 rt.func @micro_batch {
-  rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, null, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], null, in weights[0 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} on 1 block 0 cost 0 160
-  rt.call @mg_rms_norm(out temporaries[64 : 64] value 2, null, out temporaries[272 : 16] value 3, null, in io[0 : 64 + 256 m], null, in weights[8 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} block 0 cost 0 160
+  rt.call @mg_rms_norm(out temporaries[0 : 64] value 0, null, out temporaries[256 : 16] value 1, null, in io[0 : 64 + 256 m], null,
+      in weights[0 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} on 1 block 0 cost 0 160
+  rt.call @mg_rms_norm(out temporaries[64 : 64] value 2, null, out temporaries[272 : 16] value 3, null, in io[0 : 64 + 256 m], null,
+      in weights[8 : 8] bf16) {rows = 4, cols = 4, eps = 1.0e-05} block 0 cost 0 160
 }
 rt.func @intervene.0 {
 }

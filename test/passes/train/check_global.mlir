@@ -20,7 +20,7 @@ module {
     %y = step.zero {block = -1 : i64, phase = #step.phase<forward>} : tensor<4xf32>
   }
   step.func @update {
-    // expected-error @+1 {{has no 'block' or no 'phase'}}
+    // expected-error @+1 {{lacks 'block' or 'phase'}}
     %x = step.zero : tensor<4xf32>
   }
   step.func @evaluate {
@@ -57,9 +57,9 @@ module {
 // A phase is one of the dialect's, a block a number.
 module {
   step.func @micro_batch {
-    // expected-error @+1 {{has no 'block' or no 'phase'}}
+    // expected-error @+1 {{lacks 'block' or 'phase'}}
     %x = step.zero {block = -1 : i64, phase = "forward"} : tensor<4xf32>
-    // expected-error @+1 {{has no 'block' or no 'phase'}}
+    // expected-error @+1 {{lacks 'block' or 'phase'}}
     %y = step.zero {block = "mixer", phase = #step.phase<forward>} : tensor<4xf32>
     %z = step.zero {block = 0 : i64, phase = #step.phase<recompute>} : tensor<4xf32>
   }

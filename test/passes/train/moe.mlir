@@ -7,7 +7,8 @@
 
 mega.model @moe hidden 32 vocab 61 sequence 20 {
   mega.pattern "EG" depth 2
-  mega.family "E" = moe<experts = 5, top_k = 2, width = 12, shared = 16, activation = swiglu, router = sigmoid, aux = 1.0e-2, scale = 2.5, bias_rate = 1.0e-2, shared_gate = true>
+  mega.family "E" = moe<experts = 5, top_k = 2, width = 12, shared = 16, activation = swiglu, router = sigmoid, aux = 1.0e-2, scale = 2.5,
+      bias_rate = 1.0e-2, shared_gate = true>
   mega.family "G" = moe<experts = 6, top_k = 2, width = 16, activation = relu2, aux = 1.0e-2, z = 1.0e-3, density = 0.3>
 }
 

@@ -9,7 +9,8 @@ step.func @micro_batch {
   // expected-error @+1 {{has no gradient, but the loss depends on it}}
   %x = step.linear_grad_input %g, %w : (tensor<6x9xf32>, tensor<9x4xf32>) -> tensor<6x4xf32>
   %loss, %dx, %dw = step.linear_cross_entropy %x, %w, %targets, %valid {scale = 1.0 : f64}
-                    : (tensor<6x4xf32>, tensor<9x4xf32>, tensor<2x3xi32>, tensor<1xf32>) -> (tensor<1xf32>, tensor<6x4xf32>, tensor<9x4xf32>)
+                    : (tensor<6x4xf32>, tensor<9x4xf32>, tensor<2x3xi32>, tensor<1xf32>) -> (tensor<1xf32>, tensor<6x4xf32>,
+                        tensor<9x4xf32>)
   step.loss %loss {name = "main", weight = 1.0 : f64} : tensor<1xf32>
 }
 
