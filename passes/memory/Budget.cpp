@@ -1,4 +1,4 @@
-//===- Budget.cpp - what is computed again so that a step fits -------------===//
+// What is computed again so that a step fits its budget.
 #include "dialects/Rt/Rt.h"
 #include "lib/Cost/Cost.h"
 #include "lib/Kernels/Kernels.h"
