@@ -1,8 +1,10 @@
 #include "runtime/core/Device.h"
 #include "runtime/core/Descriptor.h"
+#include "runtime/core/Processor.h"
 
 #include <algorithm>
 #include <cctype>
+#include <cstdlib>
 #include <dlfcn.h>
 #include <filesystem>
 #include <vector>
@@ -11,7 +13,13 @@ namespace megacc::runtime {
 namespace {
 
 /// Every architecture of NVIDIA cards is a target of its own; their kernels share a library.
-std::string libraryName(const std::string &target) { return "libmegacc_" + (target.starts_with("sm_") ? "cuda" : target) + ".so"; }
+std::string libraryName(const std::string &target) {
+  if (target == "cpu") {
+    const char *wanted = std::getenv("MEGACC_CPU");
+    return cpuLibraryName(detectProcessor(), wanted ? wanted : "");
+  }
+  return "libmegacc_" + (target.starts_with("sm_") ? "cuda" : target) + ".so";
+}
 
 /// The kernel library of a target, which stays open until the program ends.
 const MgTarget *openTarget(const std::string &target) {

@@ -13,8 +13,8 @@ namespace megacc::runtime {
 
 class Device {
 public:
-  /// Opens the kernel library of a target (of cpu libmegacc_cpu.so, of sm_* libmegacc_cuda.so), which lies beside the program, and checks
-  /// that it has ABI version MEGACC_ABI_VERSION and these kernels, each with this signature. Throws ArtifactError.
+  /// Opens the kernel library of a target (of cpu that of Processor.h, of sm_* libmegacc_cuda.so), which lies beside the program, and
+  /// checks that it has ABI version MEGACC_ABI_VERSION and these kernels, each with this signature. Throws ArtifactError.
   Device(const std::string &target, const std::map<std::string, std::string> &signatures);
   ~Device();
   Device(const Device &) = delete;

@@ -99,6 +99,7 @@ private:
     state.data = data, state.held_out = held_out;
     fprintf(stderr, "data: %s, %lld tokens to train on, %lld held out\n", corpus.name.c_str(), (long long)corpus.train.size(),
             corpus.held_out ? (long long)corpus.held_out->size() : 0LL);
+    fprintf(stderr, "kernels: %s\n", step.kernelVariant().c_str());
   }
 
   void openEvaluationData(const std::vector<fs::path> &run_folders) {

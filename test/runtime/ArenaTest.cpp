@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -22,8 +23,10 @@ void *__libc_realloc(void *pointer, size_t size);
 void *__libc_memalign(size_t alignment, size_t size);
 }
 
+[[maybe_unused]] static const int opened = setenv("MEGACC_CPU", MEGACC_CPU_LEVEL, 1);
+
 static std::atomic<int64_t> allocations;
-/// The code of the library of products, whose packing allocates: this is about ours.
+/// The code of the library of products, which packs panels of at most a few MiB a thread in memory of its own: this is about ours.
 static std::atomic<uintptr_t> products_begin, products_end;
 
 static void count(void *caller) {
@@ -47,6 +50,11 @@ extern "C" void *realloc(void *pointer, size_t size) {
 extern "C" void *aligned_alloc(size_t alignment, size_t size) {
   count(__builtin_return_address(0));
   return __libc_memalign(alignment, size);
+}
+extern "C" int posix_memalign(void **memory, size_t alignment, size_t size) {
+  count(__builtin_return_address(0));
+  *memory = __libc_memalign(alignment, size);
+  return *memory ? 0 : ENOMEM;
 }
 
 static void findProductLibrary() {
@@ -74,7 +82,7 @@ protected:
     std::string name = GetParam(), file = MEGACC_SOURCE "/models/" + name + ".mlir";
     if (!std::filesystem::exists(file))
       file = MEGACC_SOURCE "/test/e2e/goldens/" + name + ".mlir";
-    object = testing::TempDir() + "arena-" + name + ".so";
+    object = testing::TempDir() + "arena-" MEGACC_CPU_LEVEL "-" + name + ".so";
     std::string command = MEGACC_PROGRAM " " + file + " --micro-batch 2 --accumulate 2 -o " + object;
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
   }

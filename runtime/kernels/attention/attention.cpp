@@ -133,7 +133,7 @@ int32_t mg_attention(const MgLaunch *launch) {
   parallelFor(countBlocks(s), [&](int64_t tile) {
     attendBlock(s, tile, input(launch, at::q), input(launch, at::k), input(launch, at::v), output(launch, at::y), output(launch, at::lse));
   });
-  return 0;
+  return productStatus("mg_attention");
 }
 
 // With p = exp(scores - lse), dp = d_y v^T, delta = sum(d_y * y): d_scores = p * (dp - delta) * scale. d_k and d_v of every query head
@@ -217,6 +217,6 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
   };
   sumHeads(all_d_k, output(launch, at::d_k), s.qk_dim);
   sumHeads(all_d_v, output(launch, at::d_v), s.v_dim);
-  return 0;
+  return productStatus("mg_attention_grad");
 }
 }

@@ -86,7 +86,7 @@ int32_t mg_linear_cross_entropy(const MgLaunch *launch) {
     parallelGemm(Transpose::left, vocab, cols, count, logits, x + first * cols, add || first > 0 ? 1.0f : 0.0f, d_weight);
   }
   *output(launch, at::loss) = float(loss / valid);
-  return 0;
+  return productStatus("mg_linear_cross_entropy");
 }
 
 int32_t mg_linear_cross_entropy_evaluate(const MgLaunch *launch) {
@@ -114,7 +114,7 @@ int32_t mg_linear_cross_entropy_evaluate(const MgLaunch *launch) {
     loss_sum[b] = float(sum);
     count[b] = float(valid);
   }
-  return 0;
+  return productStatus("mg_linear_cross_entropy_evaluate");
 }
 
 int32_t mg_logits_at(const MgLaunch *launch) {
@@ -128,6 +128,6 @@ int32_t mg_logits_at(const MgLaunch *launch) {
     parallelGemm(Transpose::right, 1, vocab, cols, input(launch, at::x) + (b * sequence + position) * cols, input(launch, at::weight), 0.0f,
                  output(launch, at::logits) + b * vocab);
   }
-  return 0;
+  return productStatus("mg_logits_at");
 }
 }

@@ -46,7 +46,7 @@ int32_t mg_grouped_linear(const MgLaunch *launch) {
     gemm(Transpose::right, end - begin, out, in, 1.0f, x + begin * in, in, weight + expert * out * in, in, 0.0f, y + begin * out, out);
   });
   clearTail(y, offsets[experts], rows, out);
-  return 0;
+  return productStatus("mg_grouped_linear");
 }
 
 int32_t mg_grouped_linear_grad_input(const MgLaunch *launch) {
@@ -62,7 +62,7 @@ int32_t mg_grouped_linear_grad_input(const MgLaunch *launch) {
     gemm(Transpose::none, end - begin, in, out, 1.0f, d_y + begin * out, out, weight + expert * out * in, in, 0.0f, d_x + begin * in, in);
   });
   clearTail(d_x, offsets[experts], rows, in);
-  return 0;
+  return productStatus("mg_grouped_linear_grad_input");
 }
 
 int32_t mg_grouped_linear_grad_weight(const MgLaunch *launch) {
@@ -83,6 +83,6 @@ int32_t mg_grouped_linear_grad_weight(const MgLaunch *launch) {
     else if (!add)
       std::memset(d_weight, 0, columns * in * sizeof(float));
   });
-  return 0;
+  return productStatus("mg_grouped_linear_grad_weight");
 }
 }

@@ -24,7 +24,7 @@ int32_t mg_linear(const MgLaunch *launch) {
   int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out];
   float beta = placeAddend(input(launch, at::addend), rows * out, output(launch, at::y));
   parallelGemm(Transpose::right, rows, out, in, input(launch, at::x), input(launch, at::weight), beta, output(launch, at::y));
-  return 0;
+  return productStatus("mg_linear");
 }
 
 int32_t mg_linear_grad_input(const MgLaunch *launch) {
@@ -34,7 +34,7 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
   int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out];
   float beta = placeAddend(input(launch, at::addend), rows * in, output(launch, at::d_x));
   parallelGemm(Transpose::none, rows, in, out, input(launch, at::d_y), input(launch, at::weight), beta, output(launch, at::d_x));
-  return 0;
+  return productStatus("mg_linear_grad_input");
 }
 
 int32_t mg_linear_grad_weight(const MgLaunch *launch) {
@@ -44,6 +44,6 @@ int32_t mg_linear_grad_weight(const MgLaunch *launch) {
   int64_t rows = launch->ints[number::rows], in = launch->ints[number::in], out = launch->ints[number::out];
   float beta = addsToOutput(launch, launch->ints[number::accumulate]) ? 1.0f : 0.0f;
   parallelGemm(Transpose::left, out, in, rows, input(launch, at::d_y), input(launch, at::x), beta, output(launch, at::d_weight));
-  return 0;
+  return productStatus("mg_linear_grad_weight");
 }
 }

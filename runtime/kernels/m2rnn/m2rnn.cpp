@@ -325,6 +325,6 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
       d_dt_bias[head] += part[square + 1];
     }
   }
-  return 0;
+  return productStatus("mg_m2rnn_scan_grad");
 }
 }
