@@ -141,7 +141,7 @@ typedef struct MgTarget {
   /* The last message recorded on this thread, or "". */
   const char *(*last_error)(void);
   /* Host threads that kernels may use, at least 1. Results do not depend on it. */
-  void (*set_threads)(int32_t count);
+  int32_t (*set_threads)(int32_t count);
 } MgTarget;
 
 /* Exported by every kernel library. */

@@ -60,7 +60,7 @@ public:
   using Captured = std::unique_ptr<void, void (*)(void *)>;
   Captured capture(const std::function<void()> &work);
   void replay(const Captured &captured) { check(target->replay(&about, captured.get())); }
-  void setThreads(int count) { target->set_threads(count); }
+  void setThreads(int count) { check(target->set_threads(count)); }
   std::string variant() const { return target->variant(); }
   /// Throws std::runtime_error with the target's message where the status is not 0.
   void check(int32_t status) const;

@@ -1,10 +1,12 @@
 #include "runtime/core/ThreadPool.h"
+#include "runtime/core/Status.h"
 
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -25,11 +27,19 @@ public:
     return pool;
   }
 
-  void resize(int count) {
+  /// Returns the error of the first thread that could not be started; the others run.
+  std::error_code resize(int count) {
     stop();
-    for (int i = 1; i < std::max(count, 1); ++i)
-      threads.emplace_back([this, seen = generation]() mutable { work(seen); });
+    try {
+      for (int i = 1; i < count; ++i)
+        threads.emplace_back([this, seen = generation]() mutable { work(seen); });
+    } catch (const std::system_error &error) {
+      return error.code();
+    }
+    return {};
   }
+
+  int size() const { return static_cast<int>(threads.size()) + 1; }
 
   void run(int64_t count, TileFunction body, void *state) {
     if (threads.empty() || count == 1) {
@@ -51,6 +61,7 @@ public:
   }
 
 private:
+  // A thread a core, or as many as the system has: nobody asked for a number yet.
   ThreadPool() { resize(static_cast<int>(std::thread::hardware_concurrency())); }
   ~ThreadPool() { stop(); }
 
@@ -106,4 +117,11 @@ void runTiles(int64_t tiles, TileFunction function, void *capture) { ThreadPool:
 
 } // namespace megacc::runtime
 
-void mg_cpu_set_threads(int32_t count) { megacc::runtime::ThreadPool::get().resize(count); }
+int32_t mg_cpu_set_threads(int32_t count) {
+  auto &pool = megacc::runtime::ThreadPool::get();
+  if (std::error_code error = pool.resize(count))
+    return mg_fail("cannot start %d threads, only %d: %s; fix: --threads %d, or allow the process more memory (ulimit -v) and threads "
+                   "(ulimit -u)",
+                   int(count), pool.size(), error.message().c_str(), pool.size());
+  return 0;
+}

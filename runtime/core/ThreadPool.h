@@ -3,8 +3,9 @@
 #include <cstdint>
 
 extern "C" {
-/// Sets the number of threads that run tiles, the caller included; at least 1. Not to be called while tiles run.
-void mg_cpu_set_threads(int32_t count);
+/// Sets the number of threads that run tiles, the caller included; at least 1. Not to be called while tiles run. Returns 0, or 1 with a
+/// message where the system has no more threads; those that started are used.
+int32_t mg_cpu_set_threads(int32_t count);
 }
 
 namespace megacc::runtime {

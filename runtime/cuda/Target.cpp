@@ -218,7 +218,7 @@ const char *variant() {
 }
 
 /// The card's own threads do all the work.
-void setThreads(int32_t) {}
+int32_t setThreads(int32_t) { return 0; }
 
 const MgTarget target = {
     .abi = MEGACC_ABI_VERSION,

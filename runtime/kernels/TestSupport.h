@@ -22,7 +22,7 @@ extern "C" {
 #include "megacc/kernels.def"
 #undef MEGACC_KERNEL
 const char *mg_last_error();
-void mg_cpu_set_threads(int32_t count);
+int32_t mg_cpu_set_threads(int32_t count);
 }
 
 namespace megacc::test {

@@ -104,7 +104,7 @@ void unmark(void *mark) {
   ++fake.unmarks;
 }
 const char *lastError() { return fake.message.c_str(); }
-void setThreads(int32_t) {}
+int32_t setThreads(int32_t) { return 0; }
 
 } // namespace
 
