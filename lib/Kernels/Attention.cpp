@@ -4,6 +4,11 @@
 using namespace megacc;
 using namespace megacc::cpu;
 
+/// The first key of every query, where there are documents.
+static int64_t firstKeyBytes(const KernelQuery &query) {
+  return query.has("documents") ? llvm::alignTo(4 * query.getInt("batch") * query.getInt("sequence"), 64) : 0;
+}
+
 void megacc::addAttentionRecords(std::vector<Record> &records) {
   Record rope = makeRecord("rope");
   rope.inPlace = {{"y", "x"}};
@@ -12,6 +17,7 @@ void megacc::addAttentionRecords(std::vector<Record> &records) {
   auto neverPacked = [](const KernelQuery &) { return std::vector<std::pair<std::string, int64_t>>{{"shared_dim", 0}}; };
   Record attention = makeRecord("attention");
   attention.tuning = neverPacked;
+  attention.scratch = firstKeyBytes;
   attention.caches = {makeCache("lse", [](const KernelQuery &query) {
     return llvm::SmallVector<int64_t>{query.getInt("batch"), query.getInt("heads"), query.getInt("sequence")};
   })};
@@ -23,7 +29,7 @@ void megacc::addAttentionRecords(std::vector<Record> &records) {
   grad.scratch = [](const KernelQuery &query) {
     int64_t rows = query.getInt("batch") * query.getInt("heads") * query.getInt("sequence");
     return floats(rows) + floats(rows * query.getInt("qk_dim")) + floats(rows * query.getInt("v_dim")) +
-           (query.has("lse") ? 0 : floats(rows));
+           (query.has("lse") ? 0 : floats(rows)) + firstKeyBytes(query);
   };
   records.push_back(grad);
 }

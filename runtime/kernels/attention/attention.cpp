@@ -1,10 +1,12 @@
 // Causal attention with grouped key/value heads, forward and backward, in tiles of 64 queries by 256 keys with an online softmax
 // (the scheme of FlashAttention, arXiv 2205.14135). Nothing of size sequence x sequence exists.
+#include "runtime/core/Documents.h"
+#include "runtime/core/Dot.h"
 #include "runtime/core/FastMath.h"
-#include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
+#include "runtime/core/TileProduct.h"
 
 #include <algorithm>
 #include <cmath>
@@ -15,42 +17,59 @@ using namespace megacc::runtime;
 namespace {
 
 constexpr int64_t query_tile = 64, key_tile = 256;
+/// Of tiles of scores: not a power of two, whose columns would fall in the same few sets of the caches.
+constexpr int64_t row_stride = key_tile + 16;
 
 struct Shape {
   int64_t batch, sequence, heads, kv_heads, qk_dim, v_dim;
   float scale;
-  const int32_t *documents;
+  int32_t *first_keys;
 
-  /// Both kernels have the same parameters.
-  Shape(const MgLaunch *launch, int64_t documents_operand) : documents(integers(launch, documents_operand)) {
+  /// Both kernels have the same parameters. The table of first keys is taken from the scratch, where there are documents.
+  Shape(const MgLaunch *launch, const int32_t *documents, Scratch &scratch) {
     namespace number = number_mg_attention;
     batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], heads = launch->ints[number::heads];
     kv_heads = launch->ints[number::kv_heads], qk_dim = launch->ints[number::qk_dim], v_dim = launch->ints[number::v_dim];
     scale = float(launch->doubles[real_mg_attention::scale]);
+    first_keys = documents ? scratch.take<int32_t>(batch * sequence) : nullptr;
   }
 
   int64_t kvHead(int64_t head) const { return head / (heads / kv_heads); }
 
   /// First key that query t of row b may see: the start of its run of equal document ids.
-  int64_t firstKey(int64_t b, int64_t t) const {
-    if (!documents)
-      return 0;
-    const int32_t *ids = documents + b * sequence;
-    while (t > 0 && ids[t - 1] == ids[t])
-      --t;
-    return t;
-  }
+  int64_t firstKey(int64_t b, int64_t t) const { return first_keys ? first_keys[b * sequence + t] : 0; }
 };
 
-/// scores[queries, key_tile] = scale * q k^T with illegal entries at -infinity.
+/// Fills the table of first keys [batch, sequence] once for all heads.
+void findFirstKeys(const Shape &s, const int32_t *documents) {
+  for (int64_t row = 0; s.first_keys && row < s.batch * s.sequence; row += s.sequence)
+    for (int64_t t = 0; t < s.sequence; ++t)
+      s.first_keys[row + t] = startsDocument(documents + row, t) ? int32_t(t) : s.first_keys[row + t - 1];
+}
+
+/// scores[queries, keys] = q k^T, rows of both `stride_q` and `stride_k` apart.
+void multiplyTransposed(int64_t queries, int64_t keys, int64_t dim, const float *q, int64_t stride_q, const float *k, int64_t stride_k,
+                        float *scores) {
+  constexpr int64_t slice = 64;
+  alignas(64) float transposed[slice * row_stride];
+  for (int64_t c = 0; c < dim; c += slice) {
+    int64_t count = std::min(slice, dim - c);
+    tileTranspose(keys, count, k + c, stride_k, transposed, row_stride);
+    tileProduct(queries, keys, count, {q + c, stride_q, 1}, transposed, row_stride, scores, row_stride, c > 0);
+  }
+}
+
+/// scores[queries, keys] = scale * q k^T with illegal entries at -infinity.
 void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_query, int64_t queries, int64_t first_key, int64_t keys,
                   const int64_t *first_legal, float *scores) {
-  gemm(Transpose::right, queries, keys, s.qk_dim, s.scale, q, s.heads * s.qk_dim, k, s.kv_heads * s.qk_dim, 0.0f, scores, key_tile);
+  multiplyTransposed(queries, keys, s.qk_dim, q, s.heads * s.qk_dim, k, s.kv_heads * s.qk_dim, scores);
   for (int64_t i = 0; i < queries; ++i) {
-    float *row = scores + i * key_tile;
+    float *row = scores + i * row_stride;
     int64_t low = std::clamp<int64_t>(first_legal[i] - first_key, 0, keys);
     int64_t high = std::clamp<int64_t>(first_query + i + 1 - first_key, 0, keys);
     std::fill(row, row + low, -INFINITY);
+    for (int64_t j = low; j < high; ++j)
+      row[j] *= s.scale;
     std::fill(row + high, row + keys, -INFINITY);
   }
 }
@@ -67,7 +86,7 @@ void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_
   const float *q = all_q + (b * S + first_query) * stride_q + head * s.qk_dim;
   const float *k = all_k + b * S * stride_k + s.kvHead(head) * s.qk_dim;
   const float *v = all_v + b * S * stride_v + s.kvHead(head) * s.v_dim;
-  alignas(64) float scores[query_tile * key_tile];
+  alignas(64) float scores[query_tile * row_stride];
   float largest[query_tile], sum[query_tile];
   int64_t first_legal[query_tile];
   for (int64_t i = 0; i < queries; ++i) {
@@ -80,18 +99,14 @@ void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_
     int64_t keys = std::min(key_tile, end - first_key);
     maskedScores(s, q, k + first_key * stride_k, first_query, queries, first_key, keys, first_legal, scores);
     for (int64_t i = 0; i < queries; ++i) {
-      float *row = scores + i * key_tile, top = largest[i];
-      for (int64_t j = 0; j < keys; ++j)
-        top = std::max(top, row[j]);
+      float *row = scores + i * row_stride, top = largestOf(row, keys, largest[i]);
       if (top == -INFINITY) {
         std::fill(row, row + keys, 0.0f);
         continue;
       }
-      float shrink = fastExp(largest[i] - top), total = 0;
       for (int64_t j = 0; j < keys; ++j)
         row[j] = fastExp(row[j] - top);
-      for (int64_t j = 0; j < keys; ++j)
-        total += row[j];
+      float shrink = fastExp(largest[i] - top), total = sumOf(keys, [&](int64_t j) { return row[j]; });
       sum[i] = sum[i] * shrink + total;
       largest[i] = top;
       if (y)
@@ -99,7 +114,7 @@ void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_
           y[i * stride_y + c] *= shrink;
     }
     if (y)
-      gemm(Transpose::none, queries, s.v_dim, keys, 1.0f, scores, key_tile, v + first_key * stride_v, stride_v, 1.0f, y, stride_y);
+      tileProduct(queries, s.v_dim, keys, {scores, row_stride, 1}, v + first_key * stride_v, stride_v, y, stride_y, true);
   }
   for (int64_t i = 0; i < queries; ++i) {
     if (all_lse)
@@ -127,13 +142,16 @@ int32_t mg_attention(const MgLaunch *launch) {
   MG_ENTER(mg_attention);
   if (int32_t status = refusePacked(launch, "mg_attention"))
     return status;
-  if (int32_t status = Scratch(launch, at::scratch).check("mg_attention"))
+  Scratch scratch(launch, at::scratch);
+  const int32_t *documents = integers(launch, at::documents);
+  const Shape s(launch, documents, scratch);
+  if (int32_t status = scratch.check("mg_attention"))
     return status;
-  const Shape s(launch, at::documents);
+  findFirstKeys(s, documents);
   parallelFor(countBlocks(s), [&](int64_t tile) {
     attendBlock(s, tile, input(launch, at::q), input(launch, at::k), input(launch, at::v), output(launch, at::y), output(launch, at::lse));
   });
-  return productStatus("mg_attention");
+  return 0;
 }
 
 // With p = exp(scores - lse), dp = d_y v^T, delta = sum(d_y * y): d_scores = p * (dp - delta) * scale. d_k and d_v of every query head
@@ -142,16 +160,18 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
   MG_ENTER(mg_attention_grad);
   if (int32_t status = refusePacked(launch, "mg_attention_grad"))
     return status;
-  const Shape s(launch, at::documents);
+  Scratch scratch(launch, at::scratch);
+  const int32_t *documents = integers(launch, at::documents);
+  const Shape s(launch, documents, scratch);
   int64_t S = s.sequence, head_rows = s.batch * s.heads * S;
   int64_t stride_q = s.heads * s.qk_dim, stride_k = s.kv_heads * s.qk_dim, stride_v = s.kv_heads * s.v_dim, stride_y = s.heads * s.v_dim;
-  Scratch scratch(launch, at::scratch);
   float *all_delta = scratch.take<float>(head_rows), *all_d_k = scratch.take<float>(head_rows * s.qk_dim);
   float *all_d_v = scratch.take<float>(head_rows * s.v_dim);
   const float *all_lse = input(launch, at::lse);
   float *own_lse = all_lse ? nullptr : scratch.take<float>(head_rows);
   if (int32_t status = scratch.check("mg_attention_grad"))
     return status;
+  findFirstKeys(s, documents);
   if (own_lse) {
     parallelFor(countBlocks(s), [&](int64_t tile) {
       attendBlock(s, tile, input(launch, at::q), input(launch, at::k), input(launch, at::v), /*all_y=*/nullptr, own_lse);
@@ -169,35 +189,32 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
     float *delta = all_delta + tile * S, *d_k = all_d_k + tile * S * s.qk_dim, *d_v = all_d_v + tile * S * s.v_dim;
     std::memset(d_k, 0, S * s.qk_dim * sizeof(float));
     std::memset(d_v, 0, S * s.v_dim * sizeof(float));
-    alignas(64) float p[query_tile * key_tile], d_p[query_tile * key_tile];
+    alignas(64) float p[query_tile * row_stride], d_p[query_tile * row_stride];
     for (int64_t first_query = 0; first_query < S; first_query += query_tile) {
       int64_t queries = std::min(query_tile, S - first_query), end = first_query + queries, first_legal[query_tile];
       const float *block_q = q + first_query * stride_q, *block_d_y = d_y + first_query * stride_y;
       for (int64_t i = 0; i < queries; ++i) {
         int64_t t = first_query + i;
         first_legal[i] = s.firstKey(b, t);
-        delta[t] = 0;
-        for (int64_t c = 0; c < s.v_dim; ++c)
-          delta[t] += d_y[t * stride_y + c] * y[t * stride_y + c];
+        delta[t] = dot(d_y + t * stride_y, y + t * stride_y, s.v_dim);
         std::memset(d_q + t * stride_q, 0, s.qk_dim * sizeof(float));
       }
       for (int64_t first_key = first_legal[0] / key_tile * key_tile; first_key < end; first_key += key_tile) {
         int64_t keys = std::min(key_tile, end - first_key);
         const float *block_k = k + first_key * stride_k;
         maskedScores(s, block_q, block_k, first_query, queries, first_key, keys, first_legal, p);
-        gemm(Transpose::right, queries, keys, s.v_dim, 1.0f, block_d_y, stride_y, v + first_key * stride_v, stride_v, 0.0f, d_p, key_tile);
+        multiplyTransposed(queries, keys, s.v_dim, block_d_y, stride_y, v + first_key * stride_v, stride_v, d_p);
         for (int64_t i = 0; i < queries; ++i) {
           int64_t t = first_query + i;
+          float *__restrict p_row = p + i * row_stride, *__restrict d_p_row = d_p + i * row_stride;
           for (int64_t j = 0; j < keys; ++j) {
-            float probability = fastExp(p[i * key_tile + j] - lse[t]);
-            p[i * key_tile + j] = probability;
-            d_p[i * key_tile + j] = probability * (d_p[i * key_tile + j] - delta[t]) * s.scale;
+            p_row[j] = fastExp(p_row[j] - lse[t]);
+            d_p_row[j] = p_row[j] * (d_p_row[j] - delta[t]) * s.scale;
           }
         }
-        gemm(Transpose::left, keys, s.v_dim, queries, 1.0f, p, key_tile, block_d_y, stride_y, 1.0f, d_v + first_key * s.v_dim, s.v_dim);
-        gemm(Transpose::left, keys, s.qk_dim, queries, 1.0f, d_p, key_tile, block_q, stride_q, 1.0f, d_k + first_key * s.qk_dim, s.qk_dim);
-        gemm(Transpose::none, queries, s.qk_dim, keys, 1.0f, d_p, key_tile, block_k, stride_k, 1.0f, d_q + first_query * stride_q,
-             stride_q);
+        tileProduct(keys, s.v_dim, queries, {p, 1, row_stride}, block_d_y, stride_y, d_v + first_key * s.v_dim, s.v_dim, true);
+        tileProduct(keys, s.qk_dim, queries, {d_p, 1, row_stride}, block_q, stride_q, d_k + first_key * s.qk_dim, s.qk_dim, true);
+        tileProduct(queries, s.qk_dim, keys, {d_p, row_stride, 1}, block_k, stride_k, d_q + first_query * stride_q, stride_q, true);
       }
     }
   });
@@ -217,6 +234,6 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
   };
   sumHeads(all_d_k, output(launch, at::d_k), s.qk_dim);
   sumHeads(all_d_v, output(launch, at::d_v), s.v_dim);
-  return productStatus("mg_attention_grad");
+  return 0;
 }
 }

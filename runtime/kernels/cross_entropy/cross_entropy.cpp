@@ -1,4 +1,5 @@
 // The head and its cross-entropy together: logits exist for `logit_rows` rows at a time (conventions 12.2).
+#include "runtime/core/Dot.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Gemm.h"
 #include "runtime/core/Launch.h"
@@ -19,18 +20,15 @@ double lossRow(float *row, int64_t vocab, int32_t target, float factor) {
     std::memset(row, 0, vocab * sizeof(float));
     return 0;
   }
-  float top = row[0];
-  for (int64_t j = 1; j < vocab; ++j)
-    top = std::max(top, row[j]);
+  float top = largestOf(row + 1, vocab - 1, row[0]);
   float goal = row[target];
   double sum = 0;
   for (int64_t begin = 0; begin < vocab; begin += 256) {
-    float part = 0;
-    for (int64_t j = begin; j < std::min(begin + 256, vocab); ++j) {
-      row[j] = fastExp(row[j] - top);
-      part += row[j];
-    }
-    sum += part;
+    int64_t count = std::min<int64_t>(256, vocab - begin);
+    float *part = row + begin;
+    for (int64_t j = 0; j < count; ++j)
+      part[j] = fastExp(part[j] - top);
+    sum += sumOf(count, [&](int64_t j) { return part[j]; });
   }
   float scale = float(factor / sum);
   for (int64_t j = 0; j < vocab; ++j)

@@ -2,10 +2,14 @@
 #include "runtime/core/Launch.h"
 #include "runtime/core/ThreadPool.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
 using namespace megacc::runtime;
+
+/// Pairs whose angles are at hand at a time.
+static constexpr int64_t block = 64;
 
 extern "C" int32_t mg_rope(const MgLaunch *launch) {
   MG_ENTER(mg_rope);
@@ -20,15 +24,21 @@ extern "C" int32_t mg_rope(const MgLaunch *launch) {
       if (y != x)
         for (int64_t t = position; t < rows; t += sequence)
           std::memcpy(y + t * heads * head_dim, x + t * heads * head_dim, heads * head_dim * sizeof(float));
-      for (int64_t j = 0; j < half; ++j) {
-        double angle = position * std::pow(theta, -double(j) / half);
-        float c = float(std::cos(angle)), s = float(sign * std::sin(angle));
+      for (int64_t first = 0; first < half; first += block) {
+        int64_t count = std::min(block, half - first);
+        float cosine[block], sine[block];
+        for (int64_t j = 0; j < count; ++j) {
+          double angle = position * std::pow(theta, -double(first + j) / half);
+          cosine[j] = float(std::cos(angle)), sine[j] = float(sign * std::sin(angle));
+        }
         for (int64_t t = position; t < rows; t += sequence)
           for (int64_t h = 0; h < heads; ++h) {
-            float *pair = y + (t * heads + h) * head_dim + offset + j;
-            float a = pair[0], b = pair[half];
-            pair[0] = a * c - b * s;
-            pair[half] = a * s + b * c;
+            float *__restrict a = y + (t * heads + h) * head_dim + offset + first, *__restrict b = a + half;
+            for (int64_t j = 0; j < count; ++j) {
+              float left = a[j], right = b[j];
+              a[j] = left * cosine[j] - right * sine[j];
+              b[j] = left * sine[j] + right * cosine[j];
+            }
           }
       }
     }
