@@ -2,9 +2,8 @@
 """tokens/s of the training step of models/nam56r-tiny.mlir, written in JAX and run by XLA's CPU backend: what tools/bench-cpu compares
 megacc with.
 
-  bench-cpu-xla.py --steps N [--cores N]        tokens/s over N steps on random tokens, after compiling and two steps to warm up
-  bench-cpu-xla.py --check CASE.safetensors     three steps on a golden case of the sizes GOLDEN: worst errors of losses, gradients,
-                                                parameters
+  bench-cpu-xla.py --steps N                    tokens/s over N steps on random tokens, after compiling and two steps to warm up
+  bench-cpu-xla.py --check CASE.safetensors     three steps on a golden case of the sizes GOLDEN: worst errors of losses, gradients, parameters
 
 Whole step in one jitted function with donated buffers: forward, loss (main + MTP + router aux), gradient, clip, AdamW. Shapes: B rows, S
 tokens, D width; n is the normalised input of a mixer and w(key) one of its parameters, named as in megacc's checkpoints.
@@ -33,10 +32,8 @@ GOLDEN = Record(
 
 parser = argparse.ArgumentParser()
 parser.add_argument('--steps', type=int, default=20)
-parser.add_argument('--cores', type=int, help='use only the first N cores (all)')
 parser.add_argument('--check', metavar='CASE', help='compare with a golden case instead')
 args = parser.parse_args()
-if args.cores: os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:args.cores])  # before JAX starts its threads
 os.environ['JAX_PLATFORMS'] = 'cpu'
 # glibc would hand XLA's buffers back to the kernel after every step, and the page faults cost a third of the time:
 # no mmap for large blocks, no trimming, one arena.
