@@ -11,12 +11,16 @@ void megacc::addDenseRecords(std::vector<Record> &records) {
   Record norm = makeRecord("rms_norm");
   norm.caches = {makeCache("rstd", [](const KernelQuery &query) { return llvm::SmallVector<int64_t>{query.getInt("rows")}; })};
   records.push_back(norm);
+  records.push_back(makeAddNorm(norm));
   Record normGrad = makeRecord("rms_norm_grad");
   normGrad.scratch = [](const KernelQuery &query) { return floats(tiles(query.getInt("rows")) * query.getInt("cols")); };
   addWithAccumulation(records, normGrad, "d_weight");
+  addWithAddend(records, Record(records.back()), "d_x");
 
   records.push_back(makeRecord("linear"));
+  addWithAddend(records, makeRecord("linear"), "y");
   records.push_back(makeRecord("linear_grad_input"));
+  addWithAddend(records, makeRecord("linear_grad_input"), "d_x");
   addWithAccumulation(records, makeRecord("linear_grad_weight"), "d_weight");
 
   Record add = makeRecord("add");

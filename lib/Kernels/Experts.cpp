@@ -35,6 +35,7 @@ void megacc::addExpertRecords(std::vector<Record> &records) {
   dispatchGrad.symbol = "mg_moe_combine";
   dispatchGrad.renamed = {{"y", "d_x"}, {"rows", "d_rows"}};
   records.push_back(dispatchGrad);
+  addWithAddend(records, dispatchGrad, "d_x");
   records.push_back(makeRecord("moe_combine"));
   Record combineGrad = makeRecord("moe_combine_grad");
   combineGrad.inPlace = {{"d_rows", "rows"}};

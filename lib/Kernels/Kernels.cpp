@@ -176,4 +176,32 @@ const Record *match(StringRef target, const KernelQuery &query, std::string *why
   return nullptr;
 }
 
+void addWithAddend(std::vector<Record> &records, const Record &record, StringRef result) {
+  for (StringRef side : {"a", "b"}) {
+    Record fused = record;
+    fused.name += (side == "a" ? "+add" : "+add_to_b");
+    fused.family += "+add";
+    std::string own = result.str();
+    for (const auto &[kernels, query] : record.renamed)
+      if (query == result)
+        own = kernels;
+    erase_if(fused.renamed, [&](const auto &pair) { return pair.first == own; });
+    fused.renamed.emplace_back(own, "add.y");
+    fused.renamed.emplace_back("addend", ("add." + side).str());
+    fused.inPlace = {{own, "addend"}};
+    records.push_back(fused);
+  }
+}
+
+Record makeAddNorm(const Record &record) {
+  Record fused = record;
+  fused.name = record.target + ".add+rms_norm", fused.family = "add+rms_norm";
+  fused.renamed = {{"sum", "y"}, {"x", "a"}, {"addend", "b"}};
+  for (const char *name : {"y", "rstd", "nonfinite", "weight", "rows", "cols", "eps"})
+    fused.renamed.emplace_back(name, std::string("rms_norm.") + name);
+  fused.inPlace = {{"sum", "x"}, {"sum", "addend"}};
+  fused.refuses = nullptr;
+  return fused;
+}
+
 } // namespace megacc

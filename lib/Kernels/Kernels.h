@@ -79,6 +79,13 @@ std::optional<int64_t> getLaunchInt(const Record &record, const KernelQuery &que
 /// The value of a floating point parameter of the launch.
 std::optional<double> getLaunchDouble(const Record &record, const KernelQuery &query, llvm::StringRef name);
 
+/// Adds the record of a kernel with an addend for groups of its op and a step.add of its result, which the query calls `result`: twice, as
+/// the result may be either side of the sum. The record must serve queries that call the result "add.y".
+void addWithAddend(std::vector<Record> &records, const Record &record, llvm::StringRef result);
+
+/// The record of mg_rms_norm for groups of a step.add and the norm of its sum; what `record`, the norm's own, refuses is not looked at.
+Record makeAddNorm(const Record &record);
+
 // One file per family; each adds its records.
 void addExpertRecords(std::vector<Record> &records);
 void addAttentionRecords(std::vector<Record> &records);

@@ -75,13 +75,18 @@ void gemm(Transpose transpose, int64_t m, int64_t n, int64_t k, float alpha, con
     multiply(transpose, m, n, k, alpha, a, stride_a, b, stride_b, beta, c, stride_c);
 }
 
-void parallelGemm(Transpose transpose, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta, float *c) {
+void parallelGemm(Transpose transpose, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta, float *c,
+                  const float *addend) {
   bool left = transpose == Transpose::left, right = transpose == Transpose::right;
   const TileSides sides(transpose, m, n);
   parallelFor(sides.count(m, n), [&](int64_t tile) {
     int64_t i = tile / sides.across(n) * sides.rows, j = tile % sides.across(n) * sides.columns;
-    gemm(transpose, std::min(sides.rows, m - i), std::min(sides.columns, n - j), k, 1.0f, a + (left ? i : i * k), left ? m : k,
-         b + (right ? j * k : j), right ? k : n, beta, c + i * n + j, n);
+    int64_t rows = std::min(sides.rows, m - i), columns = std::min(sides.columns, n - j);
+    if (addend && addend != c)
+      for (int64_t row = i; row < i + rows; ++row)
+        std::memcpy(c + row * n + j, addend + row * n + j, columns * sizeof(float));
+    gemm(transpose, rows, columns, k, 1.0f, a + (left ? i : i * k), left ? m : k, b + (right ? j * k : j), right ? k : n,
+         addend ? 1.0f : beta, c + i * n + j, n);
   });
 }
 

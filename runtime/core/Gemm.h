@@ -17,8 +17,9 @@ enum class Transpose { none, left, right };
 void gemm(Transpose transpose, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t stride_a, const float *b,
           int64_t stride_b, float beta, float *c, int64_t stride_c);
 
-/// The same over the pool, dense, alpha 1.
-void parallelGemm(Transpose transpose, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta, float *c);
+/// The same over the pool, dense, alpha 1. With an addend, which may be c, c = op(a) op(b) + addend.
+void parallelGemm(Transpose transpose, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float beta, float *c,
+                  const float *addend = nullptr);
 
 /// Last line of a kernel with products: 0 if all since the last call were computed, else records an error.
 int32_t productStatus(const char *kernel);

@@ -29,8 +29,10 @@ using namespace megacc;
 using namespace megacc::test;
 using megacc::step::CacheOpInterface;
 using megacc::step::FlagOpInterface;
+using megacc::step::FusedOp;
 using megacc::step::KernelOpInterface;
 using megacc::step::ShardingRuleOpInterface;
+using megacc::step::YieldOp;
 
 namespace {
 
@@ -330,6 +332,14 @@ protected:
       PassManager memory(context);
       buildMemoryPipeline(memory);
       ASSERT_TRUE(succeeded(memory.run(*copy))) << file;
+      // The ops of fused groups, put back, are tested one by one.
+      copy->walk([](FusedOp fused) {
+        Block &body = fused.getBody().front();
+        fused->replaceAllUsesWith(cast<YieldOp>(body.back()).getValues());
+        for (Operation &op : llvm::make_early_inc_range(body.without_terminator()))
+          op.moveBefore(fused);
+        fused.erase();
+      });
     }
     module->walk([&](ShardingRuleOpInterface op) {
       ops.push_back(op);

@@ -241,6 +241,11 @@ TEST(Kernels, ASumMayBeMadeByTheKernelBesideIt) {
       setTypes(query, {"add.y"});
       EXPECT_EQ(match("sm_90a", query), nullptr);
     }
+  // On the cpu everything is f32.
+  for (const char *name : {"linear", "linear_grad_input", "rms_norm_grad+accumulate", "moe_dispatch_grad"})
+    for (const char *side : {"+add", "+add_to_b"})
+      EXPECT_NE(findRecord((llvm::StringRef("cpu.") + name + side).str()), nullptr) << name << side;
+  EXPECT_NE(findRecord("cpu.add+rms_norm"), nullptr);
   // Parameters, too, have the names of the group.
   const Record &norm = *findRecord("sm_90a.add+rms_norm");
   KernelQuery query = ask(norm, {{"count", 8}, {"rms_norm.rows", 2}, {"rms_norm.cols", 4}}, {"addend", "sum", "rstd"});

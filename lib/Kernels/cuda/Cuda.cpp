@@ -75,23 +75,6 @@ std::string refuseNotBf16(const KernelQuery &query, ArrayRef<StringRef> names) {
   return "";
 }
 
-void addWithAddend(std::vector<Record> &records, const Record &record, StringRef result) {
-  for (StringRef side : {"a", "b"}) {
-    Record fused = record;
-    fused.name += (side == "a" ? "+add" : "+add_to_b");
-    fused.family += "+add";
-    std::string own = result.str();
-    for (const auto &[kernels, query] : record.renamed)
-      if (query == result)
-        own = kernels;
-    erase_if(fused.renamed, [&](const auto &pair) { return pair.first == own; });
-    fused.renamed.emplace_back(own, "add.y");
-    fused.renamed.emplace_back("addend", ("add." + side).str());
-    fused.inPlace = {{own, "addend"}};
-    records.push_back(fused);
-  }
-}
-
 std::string refuseAbove(const KernelQuery &query, StringRef name, int64_t most) {
   int64_t value = query.getInt(name);
   return value > most ? (name + " is " + Twine(value) + ", at most " + Twine(most)).str() : "";

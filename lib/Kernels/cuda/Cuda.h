@@ -23,10 +23,6 @@ std::string refuseNotBf16(const KernelQuery &query, llvm::ArrayRef<llvm::StringR
 /// What is wrong where the operands among `names` that the query has are not all f32 or all bf16, or empty.
 std::string refuseTypes(const KernelQuery &query, llvm::ArrayRef<std::string> names);
 
-/// Adds the record of a kernel with an addend for groups of its op and a step.add of its result, which the query calls `result`: twice, as
-/// the result may be either side of the sum. The record must serve queries that call the result "add.y".
-void addWithAddend(std::vector<Record> &records, const Record &record, llvm::StringRef result);
-
 /// "NAME is VALUE, at most MOST", or empty.
 std::string refuseAbove(const KernelQuery &query, llvm::StringRef name, int64_t most);
 

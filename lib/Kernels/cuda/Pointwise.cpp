@@ -35,12 +35,7 @@ void addPointwiseCudaRecords(std::vector<Record> &records) {
       addWithAddend(records, record, "d_x");
   }
 
-  Record addNorm = *llvm::find_if(records, [](const Record &record) { return record.name == "sm_90a.rms_norm"; });
-  addNorm.name = "sm_90a.add+rms_norm", addNorm.family = "add+rms_norm";
-  addNorm.renamed = {{"sum", "y"}, {"x", "a"}, {"addend", "b"}};
-  for (const char *name : {"y", "rstd", "nonfinite", "weight", "rows", "cols", "eps"})
-    addNorm.renamed.emplace_back(name, std::string("rms_norm.") + name);
-  addNorm.inPlace = {{"sum", "x"}, {"sum", "addend"}};
+  Record addNorm = makeAddNorm(*llvm::find_if(records, [](const Record &record) { return record.name == "sm_90a.rms_norm"; }));
   addNorm.refuses = [](const KernelQuery &query) {
     std::string why = refuseTypes(query, {"y", "a", "b", "rms_norm.y", "rms_norm.weight"});
     return why.empty() ? refuseAbove(query, "rms_norm.cols", 16384) : why;

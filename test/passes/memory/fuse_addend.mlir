@@ -1,7 +1,9 @@
-// Sums on a card: the kernel before or after takes the other side.
+// Sums: the kernel before or after takes the other side, on a card and, in fp32, on the cpu.
 // RUN: megacc-opt %s -split-input-file -step-fuse --verify-roundtrip | FileCheck %s
+// RUN: sed -e 's/sm_90a/cpu/' -e 's/bf16/f32/g' %s > %t
+// RUN: megacc-opt %t -split-input-file -step-fuse | FileCheck %t
 
-// On a card a product takes the other side of a sum; of two products the later one does, whatever side it is. What reads the product
+// A product takes the other side of a sum; of two products the later one does, whatever side it is. What reads the product
 // otherwise, or needs it before the sum, keeps it apart.
 // CHECK-LABEL: module @addend attributes
 module @addend attributes {megacc.target = "sm_90a"} {

@@ -17,11 +17,13 @@ mega.train @step of @small { micro_batch = 2, accumulate = 2, optimizer = adamw<
 // CHECK-DAG: rt.segment "temporaries" bytes [[BYTES:[0-9]+]] {live_bytes = [[BYTES]] : i64, peak = "micro_batch"}
 
 // CHECK-LABEL: rt.func @micro_batch
-// The residual takes the place of the mixer's output.
-// CHECK: rt.call @mg_add(out temporaries[[[SUM:.*]]] value 6, in temporaries[{{.*}}] value 0, in temporaries[[[SUM]]] value 5)
+// The mixer's last product adds the residual.
+// CHECK: rt.call @mg_linear(out temporaries[{{.*}}] value 5, in temporaries[{{.*}}] value 4, in weights[3584 : 1536], in temporaries[{{.*}}] value 0, scratch
 // The head's gradient goes straight to the gradients, its logits are scratch.
 // CHECK: rt.call @mg_linear_cross_entropy(out {{.*}}, out {{.*}}, sum gradients[5120 : 2048], {{.*}}scratch temporaries[{{.*}} : 2048] raw) {rows = 16, cols = 16, vocab = 32, logit_rows = 16, accumulate = 1, scale = 5.000000e-01}
 // CHECK: rt.call @mg_linear_grad_weight(sum gradients[3584 : 1536], {{.*}}accumulate = 1}
+// The gradient before the activation takes the place of the one after it.
+// CHECK: rt.call @mg_activation_grad(out temporaries[[[PLACE:.*]]] value 13, in temporaries[[[PLACE]]] value 12,
 // CHECK-NOT: mg_accumulate(
 // CHECK-LABEL: rt.func @update
 // CHECK: rt.call @mg_adamw(inout weights[0 : 7168], null, inout optimizer[0 : 7168], inout optimizer[8192 : 7168], in gradients[0 : 7168], {{.*}}decays = 1
