@@ -5,7 +5,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 model=nam56r-tiny out=out/nam56r-tiny
 install_packages 1/5
-configure_and_build 2/5 3/5 megacc megacc-run
+configure_and_build release 2/5 3/5 megacc megacc-run
 step 4/5 "compiling models/$model.mlir"
 mkdir -p out
 build/bin/megacc models/$model.mlir -o out/$model.so

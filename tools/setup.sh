@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs what the build needs and builds into build/. Sourced by quickstart.sh and check.sh; run again it does only what is left.
+# Installs what the build needs and builds a preset of CMakePresets.json. Sourced by quickstart.sh and check.sh; run again it does only what
+# is left.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-LLVM=/usr/lib/llvm-22
 PACKAGES=(cmake ninja-build g++-12 libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools clang-22 lld-22 liblld-22-dev
           libdnnl-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libgtest-dev python3 python3-numpy)
 
@@ -42,16 +42,15 @@ install_packages() {
   echo "  installed: ${missing[*]}"
 }
 
-# configure_and_build STEP STEP [target...]
+# configure_and_build PRESET STEP STEP [target...]
 configure_and_build() {
-  local configure=$1 build=$2; shift 2
-  step "$configure" "configuring build/ (log: build/configure.log)"
-  mkdir -p build
-  if ! cmake -S . -B build -G Ninja -DCMAKE_BUILD_TYPE=Release -DMLIR_DIR=$LLVM/lib/cmake/mlir -DLLD_DIR=$LLVM/lib/cmake/lld \
-      -DLLVM_EXTERNAL_LIT=$LLVM/bin/lit -DCMAKE_C_COMPILER=$LLVM/bin/clang -DCMAKE_CXX_COMPILER=$LLVM/bin/clang++ \
-      -DCMAKE_EXE_LINKER_FLAGS=-fuse-ld=lld -DCMAKE_SHARED_LINKER_FLAGS=-fuse-ld=lld >build/configure.log 2>&1; then
-    cat build/configure.log >&2; exit 1
+  local preset=$1 configure=$2 build=$3 folder=build; shift 3
+  [ "$preset" = release ] || folder=build-$preset
+  step "$configure" "configuring $folder/ (log: $folder/configure.log)"
+  mkdir -p "$folder"
+  if ! cmake --preset "$preset" >"$folder/configure.log" 2>&1; then
+    cat "$folder/configure.log" >&2; exit 1
   fi
-  step "$build" "building"
-  NINJA_STATUS='  [%f/%t %es] ' ninja -C build "$@"
+  step "$build" "building $folder/"
+  NINJA_STATUS='  [%f/%t %es] ' ninja -C "$folder" "$@"
 }

@@ -8,7 +8,6 @@
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
-using mlir::NamedAttribute;
 using mlir::Operation;
 using mlir::RankedTensorType;
 

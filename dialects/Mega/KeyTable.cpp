@@ -19,7 +19,9 @@ KeySpec flag(std::string name, bool value) { return {std::move(name), KeyType::b
 KeySpec text(std::string name, std::string value) { return {std::move(name), KeyType::string, value, false, {}, 0}; }
 KeySpec list(std::string name, std::vector<int64_t> value) { return {std::move(name), KeyType::integers, value, false, {}, 1}; }
 KeySpec word(std::string name, std::vector<std::string> words) { return {std::move(name), KeyType::word, words.front(), false, words, 0}; }
-KeySpec table(std::string name, std::vector<std::string> kinds) { return {std::move(name), KeyType::table, std::nullopt, false, kinds, 0}; }
+KeySpec table(std::string name, std::vector<std::string> kinds) {
+  return {std::move(name), KeyType::table, std::nullopt, false, std::move(kinds), 0};
+}
 KeySpec activation() { return word("activation", {"gelu", "gelu_tanh", "relu2", "swiglu"}); }
 
 } // namespace keys

@@ -68,7 +68,7 @@ Gradients MoeRouteOp::buildGradient(OpBuilder &builder, ValueRange resultGradien
   if (!resultGradients[0])
     return failure();
   double micro_batches = getConfigInteger(*this, "accumulate", 1); // a term of the objective is a mean over them
-  auto share = [&](APFloat weight) { return builder.getF64FloatAttr(weight.convertToDouble() / micro_batches); };
+  auto share = [&](const APFloat &weight) { return builder.getF64FloatAttr(weight.convertToDouble() / micro_batches); };
   Value d_logits =
       MoeRouteGradOp::create(builder, getLoc(), getLogits().getType(), resultGradients[0], saved[0], saved[1],
                              getStatistics(*this, builder, saved), builder.getI64IntegerAttr(getDim(getLogits(), 0)), getExpertsAttr(),

@@ -14,7 +14,7 @@ Record makeRecord(llvm::StringRef family) {
 
 /// The record with one more integer parameter.
 static Record addTuning(Record record, llvm::StringRef name, std::function<int64_t(const KernelQuery &)> value) {
-  record.tuning = [tuning = record.tuning, name = name.str(), value](const KernelQuery &query) {
+  record.tuning = [tuning = record.tuning, name = name.str(), value = std::move(value)](const KernelQuery &query) {
     auto parameters = tuning ? tuning(query) : std::vector<std::pair<std::string, int64_t>>();
     parameters.emplace_back(name, value(query));
     return parameters;
@@ -42,7 +42,7 @@ void addWithAccumulation(std::vector<Record> &records, const Record &record, llv
 }
 
 Cache makeCache(llvm::StringRef name, std::function<llvm::SmallVector<int64_t>(const KernelQuery &)> shape, bool kept) {
-  auto type = [shape](const KernelQuery &query) {
+  auto type = [shape = std::move(shape)](const KernelQuery &query) {
     mlir::MLIRContext *context = query.operands.front().type.getContext();
     return mlir::RankedTensorType::get(shape(query), mlir::Float32Type::get(context));
   };

@@ -9,7 +9,7 @@ using namespace megacc::cuda;
 /// The record "cpu.NAME" of kernels that take these operands in bf16 only.
 static Record makeBf16Record(const std::vector<Record> &records, llvm::StringRef name, std::vector<llvm::StringRef> operands) {
   Record record = makeRecord(records, name);
-  alsoRefuse(record, [operands](const KernelQuery &query) { return refuseNotBf16(query, operands); });
+  alsoRefuse(record, [operands = std::move(operands)](const KernelQuery &query) { return refuseNotBf16(query, operands); });
   return record;
 }
 
