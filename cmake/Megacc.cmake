@@ -31,6 +31,7 @@ function(megacc_tool name)
   target_compile_options(${name} PRIVATE -fno-exceptions)
   target_precompile_headers(${name} REUSE_FROM megacc_pch)
   target_link_libraries(${name} PRIVATE ${ARG_LINK} MLIR LLVM)
+  set_target_properties(${name} PROPERTIES INSTALL_RPATH "${LLVM_LIBRARY_DIRS}") # of the system's LLVM, wherever the program is
 endfunction()
 
 # megacc_unit_test(name SOURCES ... LINK ...): a GoogleTest executable, registered with ctest.

@@ -107,9 +107,10 @@ Artifact::Artifact(const std::string &where) : path(where) {
   XXH128_canonical_t stored, computed;
   std::memcpy(&stored, bytes.data() + image_bytes, sizeof stored);
   XXH128_canonicalFromHash(&computed, XXH3_128bits(bytes.data(), image_bytes));
+  digits = hex(stored.digest, sizeof stored.digest);
   if (std::memcmp(&stored, &computed, sizeof stored) != 0)
-    throw fail("has changed since it was compiled: its hash is " + hex(computed.digest, sizeof computed.digest) + ", it was " +
-               hex(stored.digest, sizeof stored.digest) + "; fix: compile the declaration again");
+    throw fail("has changed since it was compiled: its hash is " + hex(computed.digest, sizeof computed.digest) + ", it was " + digits +
+               "; fix: compile the declaration again");
   std::optional<std::string> found = Image(std::string_view(bytes).substr(0, image_bytes)).readText("megacc_descriptor");
   if (!found)
     throw fail("holds no descriptor; fix: compile the declaration again");

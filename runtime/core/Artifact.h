@@ -16,11 +16,13 @@ public:
 
   /// The text of the descriptor.
   const std::string &descriptor() const { return text; }
+  /// At its end: of all bytes before, 32 hexadecimal digits.
+  const std::string &hash() const { return digits; }
   /// Opens it as code; closed with the last copy of the handle. Throws ArtifactError.
   std::shared_ptr<void> open() const;
 
 private:
-  std::string path, text;
+  std::string path, text, digits;
   OpenFile copy;
 };
 

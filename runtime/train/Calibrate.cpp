@@ -129,7 +129,7 @@ void calibrate(Step &step, const RunOptions &options, const std::filesystem::pat
   }
   content["costs"] = observer.costs();
   double kernels = 0, steps = whole[whole.size() / 2];
-  for (const nlohmann::json &cost : content["costs"])
+  for (const auto &cost : content["costs"])
     kernels += cost["milliseconds"].get<double>() * cost["launches"].get<double>();
   content["step_milliseconds"] = steps, content["kernel_milliseconds"] = kernels;
   std::ofstream file(path);

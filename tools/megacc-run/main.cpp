@@ -4,6 +4,8 @@
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Loop.h"
 #include "runtime/train/Sample.h"
+#include "tools/cli/Documents.h"
+#include "tools/cli/Version.h"
 
 #include <CLI/CLI.hpp>
 #include <cmath>
@@ -61,7 +63,8 @@ void addOptions(CLI::App &app, Options &options) {
   app.add_option("--dump", options.dump, "where --case writes losses, gradients and parameters")->group("Checking numbers");
   app.add_option("--print-initial", options.print_initial, "write the first and last initial values of every parameter")
       ->group("Checking numbers");
-  app.set_version_flag("--version", "megacc-run " MEGACC_VERSION);
+  app.set_version_flag("--version", [] { return megacc::describeBuild("megacc-run"); });
+  megacc::addDocumentFlags(app);
 }
 
 /// What else than training can be asked for, and the flags that go with it.

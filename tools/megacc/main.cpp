@@ -4,6 +4,9 @@
 #include "lib/Target/Artifact.h"
 #include "lib/Target/Object.h"
 #include "passes/Pipelines.h"
+#include "tools/cli/Documents.h"
+#include "tools/cli/Version.h"
+#include "tools/megacc/Inspect.h"
 
 #include "CLI/CLI.hpp"
 #include "mlir/IR/AsmState.h"
@@ -14,6 +17,7 @@
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Support/Timing.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Config/llvm-config.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
 #include "llvm/Support/CommandLine.h"
@@ -291,10 +295,10 @@ int main(int argc, char **argv) {
   std::string taps, emit = "so";
   const std::vector<std::string> levels = {"mega", "stack", "plan", "step", "rt", "llvm", "obj", "so"}; // as Level has them
   const CLI::Range count(int64_t(1), megacc::mega::largestSize);
-  app.add_option("FILE", options.input, "the declaration, an .mlir file")->required();
+  CLI::Option *file = app.add_option("FILE", options.input, "the declaration, an .mlir file");
   app.add_option("-o", options.output, "where to write (FILE's name with .so; texts: the standard output)")->group("Output");
   app.add_option("--emit", emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so (so)")
-      ->check(CLI::IsMember(levels).description("LEVEL"))
+      ->check(CLI::IsMember(levels))
       ->group("Output");
   app.add_option("--target", options.step.target, "where the step runs: cpu or sm_90a")
       ->check(CLI::IsMember({"cpu", "sm_90a"}))
@@ -319,9 +323,22 @@ int main(int argc, char **argv) {
       ->group("Debugging");
   app.footer(
       "MLIR's flags work too: --mlir-print-ir-after-all, --mlir-print-ir-tree-dir=DIR, --mlir-timing, --mlir-disable-threading, ...");
-  app.set_version_flag("--version", "megacc " MEGACC_VERSION);
+  app.set_version_flag("--version", [] { return megacc::describeBuild("megacc", {{"LLVM", LLVM_VERSION_STRING}}); });
+  CLI::App *inspect = app.add_subcommand("inspect", "prints what a step.so is: its descriptor, receipt and hash");
+  std::string step;
+  bool isJson = false;
+  inspect->add_option("STEP", step, "the step.so that megacc wrote")->required();
+  inspect->add_flag("--json", isJson, "all of it, as JSON");
+  inspect->footer("");
+  megacc::addDocumentFlags(app);
   app.allow_extras();
+  app.callback([&] {
+    if (!inspect->parsed() && file->count() == 0)
+      throw CLI::RequiredError("FILE");
+  });
   CLI11_PARSE(app, argc, argv);
+  if (inspect->parsed())
+    return megacc::inspect(step, isJson);
   options.emit = Level(llvm::find(levels, emit) - levels.begin());
   options.step.taps = !taps.empty();
   const char *gate = std::getenv("CPPMEGA_MAMBA3_P2_PSIV_CACHE");
