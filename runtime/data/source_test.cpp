@@ -109,7 +109,7 @@ TEST_F(Sources, ReadEachFileOnce) {
   fs::create_symlink(folder / "a/x", folder / "a/linked");
   fs::create_hard_link(folder / "a/y", folder / "a/z");
   std::vector<fs::path> expected = {folder / "a/x", folder / "a/y"};
-  for (std::vector<fs::path> twice : {std::vector{folder / "a"}, {folder / "a", folder / "a"}, {folder / "a", folder / "a/x"}}) {
+  for (const std::vector<fs::path> &twice : {std::vector{folder / "a"}, {folder / "a", folder / "a"}, {folder / "a", folder / "a/x"}}) {
     FileList list = listFiles(twice);
     EXPECT_EQ(pathsOf(list), expected);
     EXPECT_GE(list.repeated, 2);
@@ -283,7 +283,7 @@ TEST_F(Sources, ReadMegatronsIndex) {
   fs::path bin = write("d.bin", bytesOf<uint16_t>({7, 300, 9}));
   Index index = {.lengths = {1, 0, 2}, .pointers = {0, 2, 2}, .groups = {0, 1, 3}, .sequence_count = {}, .group_count = {}};
   fs::path idx = write("d.idx", index.bytes());
-  for (std::vector<fs::path> paths : {std::vector{bin}, {bin, idx}, {folder}}) {
+  for (const std::vector<fs::path> &paths : {std::vector{bin}, {bin, idx}, {folder}}) {
     Corpus corpus = openCorpus(paths, "", 512, true);
     EXPECT_EQ(tokensOf(corpus.train, 301), (std::vector<int32_t>{7, 300, 9}));
     std::array<int32_t, 3> ids;

@@ -76,7 +76,9 @@ class Call {
 public:
   Call(MgKernel kernel, const char *symbol) : kernel(kernel), symbol(symbol) {}
   Call(const Call &) = delete;
-  Call(Call &&other) noexcept : kernel(other.kernel), symbol(other.symbol), ints(other.ints), reals(other.reals), shared(other.shared) {
+  Call(Call &&other) noexcept
+      : kernel(other.kernel), symbol(other.symbol), ints(std::move(other.ints)), reals(std::move(other.reals)),
+        shared(std::move(other.shared)) {
     buffers.swap(other.buffers);
   }
   ~Call() {

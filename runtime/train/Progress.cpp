@@ -1,5 +1,6 @@
 #include "runtime/train/Progress.h"
 
+#include <cmath>
 #include <cstdio>
 #include <unistd.h>
 
@@ -7,7 +8,7 @@ namespace megacc::runtime {
 
 std::string durationText(double seconds) {
   char text[64];
-  long long whole = (long long)(seconds + 0.5);
+  long long whole = std::llround(seconds);
   if (whole >= 3600)
     snprintf(text, sizeof text, "%lld h %02lld min", whole / 3600, whole / 60 % 60);
   else if (whole >= 60)

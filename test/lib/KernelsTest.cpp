@@ -267,7 +267,7 @@ TEST(Kernels, InPlaceDependsOnTheActivation) {
 }
 
 TEST(Kernels, CachesHaveTypes) {
-  auto expectShape = [](const Record &record, size_t index, const KernelQuery &query, std::vector<int64_t> shape, bool kept) {
+  auto expectShape = [](const Record &record, size_t index, const KernelQuery &query, const std::vector<int64_t> &shape, bool kept) {
     const Cache &cache = record.caches[index];
     EXPECT_EQ(cache.type(query).getShape().vec(), shape) << cache.name;
     EXPECT_TRUE(cache.type(query).getElementType().isF32());

@@ -44,12 +44,12 @@ const char *const kProduct = "([t, i], [o, i]) -> ([t, o]) reduce{i}";
 const Sizes kProductSizes = {{"t", 6}, {"i", 4}, {"o", 8}};
 
 TEST_F(ShardingRuleTest, TextIsReadBack) {
+  const char *const everything = "([b s, v.g v.m B.n], [g m]) -> ([b s, v.g v.m B.n], [g m]) reduce{b g m} replicate{s n: reason} "
+                                 "attributes{heads = g m, rows ~ b s, n_axis @ n}";
   for (const char *text :
        {kProduct, "() -> ([one])", "([t, gate.w up.w]) -> ([t, w])",
         "([t, d], ~[t, k], ~[first.e last.one]) -> (~[t k, d]) private{t} replicate{k: picks of a token stand together; e: rows travel}",
-        "([b s, v.g v.m B.n], [g m]) -> ([b s, v.g v.m B.n], [g m]) reduce{b g m} replicate{s n: reason} attributes{heads = g m, rows ~ b "
-        "s, "
-        "n_axis @ n}"})
+        everything})
     EXPECT_EQ(ShardingRule::get(text, {}).str(), text);
 }
 

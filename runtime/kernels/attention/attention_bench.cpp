@@ -26,7 +26,7 @@ int main() {
       if (documents) {
         Values ids(tokens);
         for (int64_t t = 0; t < tokens; ++t)
-          ids[t] = double(t % sequence * documents / sequence);
+          ids[t] = double(int64_t(t % sequence * documents / sequence));
         call.give("documents", MG_I32, ids);
       }
       call.set("batch", batch)

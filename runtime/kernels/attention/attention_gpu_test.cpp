@@ -164,7 +164,7 @@ TEST(AttentionGpuPacked, GivesTheBitsOfDenseKeys) {
       std::copy_n(&packed[row * stride + s.own], s.v_dim, &v[row * s.v_dim]);
     }
     for (int64_t t = 0; t < tokens; ++t)
-      documents[t] = double(t % s.sequence / 100);
+      documents[t] = double(int64_t(t % s.sequence / 100));
     auto give = [&](Call &call, bool is_packed) {
       call.give("q", MG_BF16, q).give("k", MG_BF16, is_packed ? packed : k);
       is_packed ? call.give("k_shared", MG_BF16, shared) : call.give("v", MG_BF16, v);

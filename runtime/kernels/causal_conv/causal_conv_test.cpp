@@ -40,7 +40,7 @@ struct Result {
   Values y, gradients;
 };
 
-Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, int64_t accumulate = 1) {
+Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, const Values &gradients = {}, int64_t accumulate = 1) {
   Result result{Values(c.count(), NAN), gradients.empty() ? Values(all.size(), NAN) : gradients};
   int64_t taps = c.channels * c.width;
   float *x = all.data(), *weight = x + c.count(), *bias = c.bias ? weight + taps : nullptr, *d = result.gradients.data();

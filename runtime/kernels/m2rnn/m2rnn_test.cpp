@@ -64,7 +64,7 @@ struct Result {
 };
 
 /// `cached`: the states before every block are kept for the backward.
-Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, Values gradients = {}, bool cached = true,
+Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, const Values &gradients = {}, bool cached = true,
            int64_t accumulate = 1) {
   Result result{Values(d_y.size(), NAN), gradients.empty() ? Values(all.size(), NAN) : gradients};
   Values states(c.batch * c.heads * ((c.sequence + c.block - 1) / c.block) * c.key * c.value, NAN);
@@ -133,7 +133,7 @@ TEST(M2rnn, SameBitsWithoutTheCache) {
   std::vector<int32_t> documents(2 * 40);
   for (size_t t = 0; t < documents.size(); ++t)
     documents[t] = int32_t((t >= 5) + (t >= 16) + (t >= 17) + (t >= 60));
-  for (Case c : {Case{2, 40, 3, 9, 5, 16, {}}, Case{2, 40, 20, 16, 16, 16, documents}, Case{1, 5, 2, 3, 4, 64, {}}}) {
+  for (const Case &c : {Case{2, 40, 3, 9, 5, 16, {}}, Case{2, 40, 20, 16, 16, 16, documents}, Case{1, 5, 2, 3, 4, 64, {}}}) {
     Values all = makeOperands(c), d_y = randomValues(c.tokens() * c.heads * c.value, 2);
     Result kept = run(c, all, d_y), computed = run(c, all, d_y, 0, {}, /*cached=*/false);
     EXPECT_EQ(kept.y, computed.y);

@@ -530,7 +530,7 @@ TEST_F(Mamba3Gpu, OneToken) {
 
 TEST_F(Mamba3Gpu, EveryRankStateAndVariant) {
   const bool full = true, heavy = true, siso = false, norm = true;
-  for (Case c :
+  for (const Case &c :
        {Case{1, 150, 4, 2, 1, 64, 128, false, false, siso}, Case{1, 130, 2, 1, 1, 64, 64, full, heavy, siso, norm},
         Case{1, 70, 2, 2, 1, 16, 16, false, false, siso}, Case{1, 3, 2, 1, 1, 7, 6, full, false, siso, norm},
         Case{1, 67, 2, 1, 1, 8, 16, full, heavy}, Case{2, 33, 2, 1, 2, 32, 64, false, false, true, norm},

@@ -133,7 +133,8 @@ struct Results {
 struct Scan {
   Launch forward, backward;
 
-  Scan(const Case &c, const Tensors &inputs, const Values &d_y, const Values &y, const Tensors &gradients, Operand states, Operand psi_v)
+  Scan(const Case &c, const Tensors &inputs, const Values &d_y, const Values &y, const Tensors &gradients, const Operand &states,
+       const Operand &psi_v)
       : forward("mg_mamba3_scan", makeOperands(c, inputs, {{"y", y}, states, psi_v}), c.ints(), {{"eps", 1e-5}}),
         backward("mg_mamba3_scan_grad", makeOperands(c, inputs, makeGradients(gradients, {{"d_y", d_y}, states, psi_v})), c.ints(),
                  {{"eps", 1e-5}}) {}
@@ -245,10 +246,10 @@ TEST(Mamba3, OneToken) {
 
 TEST(Mamba3, EveryRankStateAndVariant) {
   const bool full = true, heavy = true, siso = false, norm = true;
-  for (Case c : {Case{1, 70, 2, 2, 1, 16, 16, false, false, siso}, Case{1, 3, 2, 1, 1, 7, 6, full, false, siso, norm},
-                 Case{1, 67, 2, 1, 1, 8, 16, full, heavy}, Case{2, 33, 2, 1, 2, 32, 64, false, false, true, norm},
-                 Case{1, 17, 3, 3, 4, 20, 12, full, heavy, true, norm}, Case{1, 19, 2, 1, 5, 9, 20}, Case{1, 9, 1, 1, 8, 128, 128, full},
-                 Case{1, 5, 1, 1, 40, 4, 4, false, heavy}}) {
+  for (const Case &c : {Case{1, 70, 2, 2, 1, 16, 16, false, false, siso}, Case{1, 3, 2, 1, 1, 7, 6, full, false, siso, norm},
+                        Case{1, 67, 2, 1, 1, 8, 16, full, heavy}, Case{2, 33, 2, 1, 2, 32, 64, false, false, true, norm},
+                        Case{1, 17, 3, 3, 4, 20, 12, full, heavy, true, norm}, Case{1, 19, 2, 1, 5, 9, 20},
+                        Case{1, 9, 1, 1, 8, 128, 128, full}, Case{1, 5, 1, 1, 40, 4, 4, false, heavy}}) {
     SCOPED_TRACE(c.rank);
     check(c, randomInputs(c, 3), 12);
   }
@@ -391,7 +392,7 @@ TEST(Mamba3, DISABLED_Speed) {
     c.window = 256;
     Tensors inputs = randomInputs(c, 1);
     Values d_y = randomValues(c.rows() * c.inner(), 2), y(d_y.size()), states(c.batch * c.heads * c.windows() * c.state * c.head_dim);
-    Tensors gradients = inputs;
+    const Tensors &gradients = inputs;
     Scan scan(c, inputs, d_y, y, gradients, {"states", states}, {"psi_v", nullptr});
     // Declared products, conventions 17, with chunks of 64 rows.
     double flops = double(c.rows()) * c.heads * (2.0 * c.rank * 64 * (c.state + c.head_dim) + 4.0 * c.rank * c.state * c.head_dim);

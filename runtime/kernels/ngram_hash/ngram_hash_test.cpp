@@ -20,8 +20,8 @@ std::vector<int64_t> makeDefaultTables() {
   return tables;
 }
 
-std::vector<int32_t> findRows(int64_t batch, int64_t sequence, std::vector<int32_t> tokens, std::vector<int32_t> documents, int64_t seed,
-                              int64_t longest, const std::vector<int64_t> &tables) {
+std::vector<int32_t> findRows(int64_t batch, int64_t sequence, std::vector<int32_t> tokens, const std::vector<int32_t> &documents,
+                              int64_t seed, int64_t longest, const std::vector<int64_t> &tables) {
   int64_t count = int64_t(tables.size()) / 2;
   std::vector<int32_t> rows(tokens.size() * count, -1);
   std::vector<int64_t> table; // conventions 11.3

@@ -23,7 +23,7 @@ TEST(RmsNorm, MatchesFiniteDifferences) {
     Operand given_x("x", x, rows * cols), given_weight("weight", weight, cols);
     ASSERT_EQ(call("mg_rms_norm", {{"y", y}, {"rstd", rstd}, given_x, given_weight}, sizes, {{"eps", 1e-5}}), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6);
-    auto grad = [&](Values &to, Operand cache) {
+    auto grad = [&](Values &to, const Operand &cache) {
       return call(
           "mg_rms_norm_grad",
           {{"d_x", to.data(), rows * cols}, {"d_weight", to.data() + rows * cols, cols}, {"d_y", d_y}, given_x, given_weight, cache},
