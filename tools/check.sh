@@ -22,7 +22,7 @@ step 6/$steps "linting"
 configure_and_build asan 7/$steps 8/$steps
 step 9/$steps "testing under AddressSanitizer and UndefinedBehaviorSanitizer"
 ctest --preset asan
-runtime_tests='kernel-tests core-tests cpu-tests data-tests state-tests step-tests'
+runtime_tests='kernel-tests core-tests cpu-tests data-tests state-tests step-tests train-tests'
 configure_and_build tsan 10/$steps 11/$steps $runtime_tests fake_step megacc-run
 step 12/$steps "testing the runtime under ThreadSanitizer"
 ln -sf ../../build/bin/megacc build-tsan/bin/megacc # it compiles what the runtime runs

@@ -35,5 +35,5 @@ run cmake -S "$here/install" -B project -G Ninja -DCMAKE_C_COMPILER="$compiler" 
   -DMODEL="$source/models/dense-tiny.mlir"
 run cmake --build project
 cmp step.so project/step.so
-run project/consumer moved/bin/libmegacc_cpu.so
+run project/consumer project/step.so
 echo "installed, moved, run and found"
