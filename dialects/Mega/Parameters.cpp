@@ -17,7 +17,7 @@ void ParameterList::setScope(std::string prefix, int64_t block) {
   slot = block;
 }
 
-Parameter &ParameterList::add(const std::string &name, std::vector<Size> shape, std::string initializer, double a) {
+Parameter &ParameterList::add(const std::string &name, const std::vector<Size> &shape, std::string initializer, double a) {
   bool decays = shape.size() > 1;
   std::vector<int64_t> sizes;
   for (Size size : shape)
@@ -26,12 +26,12 @@ Parameter &ParameterList::add(const std::string &name, std::vector<Size> shape, 
   return all.back();
 }
 
-Parameter &ParameterList::normal(const std::string &name, std::vector<Size> shape, double deviation) {
-  return add(name, std::move(shape), "normal", deviation);
+Parameter &ParameterList::normal(const std::string &name, const std::vector<Size> &shape, double deviation) {
+  return add(name, shape, "normal", deviation);
 }
 
-Parameter &ParameterList::constant(const std::string &name, std::vector<Size> shape, double value) {
-  return add(name, std::move(shape), "constant", value);
+Parameter &ParameterList::constant(const std::string &name, const std::vector<Size> &shape, double value) {
+  return add(name, shape, "constant", value);
 }
 
 double ParameterList::getDownDeviation() const { return 0.02 / std::sqrt(double(model.depth)); }

@@ -28,9 +28,9 @@ public:
   const Model &getModel() const { return model; }
   void setScope(std::string prefix, int64_t slot);
   /// The returned parameter can be changed until the next one is added.
-  Parameter &add(const std::string &name, std::vector<Size> shape, std::string initializer, double a);
-  Parameter &normal(const std::string &name, std::vector<Size> shape, double deviation = 0.02);
-  Parameter &constant(const std::string &name, std::vector<Size> shape, double value);
+  Parameter &add(const std::string &name, const std::vector<Size> &shape, std::string initializer, double a);
+  Parameter &normal(const std::string &name, const std::vector<Size> &shape, double deviation = 0.02);
+  Parameter &constant(const std::string &name, const std::vector<Size> &shape, double value);
   /// The deviation of the projections back to the residual stream.
   double getDownDeviation() const;
   std::vector<Parameter> take() { return std::move(all); }
