@@ -3,7 +3,7 @@
 megacc with.
 
   bench-cpu-xla.py --steps N                    tokens/s over N steps on random tokens, after compiling and two steps to warm up
-  bench-cpu-xla.py --check CASE.safetensors     three steps on a golden case of the sizes GOLDEN: worst errors of losses, gradients, parameters
+  bench-cpu-xla.py --check CASE.safetensors     three steps on a golden case of the sizes GOLDEN: worst errors of what they leave
 
 Whole step in one jitted function with donated buffers: forward, loss (main + MTP + router aux), gradient, clip, AdamW. Shapes: B rows, S
 tokens, D width; n is the normalised input of a mixer and w(key) one of its parameters, named as in megacc's checkpoints.

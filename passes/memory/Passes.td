@@ -27,7 +27,7 @@ def StepPlanMemory : Pass<"step-plan-memory", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"recompute", "recompute", "std::string", "",
-           "as declared (auto); none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, divided by commas">
+           "as declared (auto); none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, with commas">
   ];
 }
 

@@ -330,7 +330,7 @@ protected:
     if (declares) {
       OwningOpRef<ModuleOp> &copy = planned.emplace_back(module->clone());
       PassManager memory(context);
-      buildMemoryPipeline(memory);
+      buildMemoryPipeline(memory, {});
       ASSERT_TRUE(succeeded(memory.run(*copy))) << file;
       // The ops of fused groups, put back, are tested one by one.
       copy->walk([](FusedOp fused) {

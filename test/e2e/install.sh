@@ -20,7 +20,8 @@ run() {
 }
 for program in megacc megacc-run; do
   run $program --version
-  grep -q '^  cpu  *oneDNN' "$work/log" || { cat "$work/log"; fail "$program --version does not say which products it takes"; }
+  grep -q '^  cpu  *x86-64-v[34], oneDNN' "$work/log" ||
+    { cat "$work/log"; fail "$program --version does not say which products it takes"; }
   cmp <(env -i "$work/moved/bin/$program" --man) moved/share/man/man1/$program.1
   cmp <(env -i "$work/moved/bin/$program" --completion) moved/share/bash-completion/completions/$program
 done
