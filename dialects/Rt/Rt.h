@@ -16,6 +16,8 @@ namespace megacc::rt {
 
 /// Every buffer starts at a multiple of this.
 constexpr int64_t kAlignment = 256;
+/// On a call that computes again what the forward did not keep: no FLOPs of the model.
+constexpr llvm::StringLiteral kRecomputeAttr = "recompute";
 
 /// Names of `enum MgSegment`, in its order.
 llvm::StringRef getSegmentName(int64_t segment);

@@ -1,6 +1,7 @@
 #include "lib/Plan/Plan.h"
 #include "dialects/Mega/Parameters.h"
 #include "dialects/Rt/Rt.h"
+#include "lib/Cost/Cost.h"
 #include "lib/Plan/Traffic.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -40,6 +41,7 @@ std::string bytesText(double bytes) { return scaled(bytes, "B", 1024, {"Ki", "Mi
 struct Totals {
   int64_t count = 0, total = 0;
   double active = 0, flops = 0;
+  double milliseconds = 0, again = 0; // of a micro-batch at least, and what of it computes again
 };
 
 void add(Totals &totals, const Parameter &parameter) {
@@ -51,7 +53,10 @@ void add(Totals &totals, const Parameter &parameter) {
 
 void row(llvm::raw_ostream &os, llvm::StringRef name, const std::string &blocks, const Totals &totals) {
   os << "  " << llvm::left_justify(name, 12) << llvm::right_justify(blocks, 7) << llvm::right_justify(grouped(totals.total), 18)
-     << llvm::right_justify(grouped(std::llround(totals.active)), 18) << llvm::right_justify(flopsText(3 * totals.flops), 18) << "\n";
+     << llvm::right_justify(grouped(std::llround(totals.active)), 18) << llvm::right_justify(flopsText(3 * totals.flops), 18);
+  if (totals.milliseconds)
+    os << llvm::format("%12.2f", totals.milliseconds);
+  os << "\n";
 }
 
 } // namespace
@@ -80,6 +85,7 @@ struct Figures {
   /// Launches of a micro-batch by kernel, for each slot; empty where nothing is lowered.
   std::vector<std::map<std::string, int64_t>> kernels;
   std::vector<std::pair<std::string, int64_t>> bytes;
+  double update = 0; // milliseconds of the optimizer at least
 };
 
 /// From the key tables: shapes and FLOPs of every family, no activations.
@@ -103,7 +109,7 @@ Figures measureTables(const Model &model) {
 }
 
 /// From the launches: what will run.
-Figures measureLaunches(const Model &model, mlir::ModuleOp launches) {
+Figures measureLaunches(const Model &model, mlir::ModuleOp launches, const DeviceRecord &device) {
   Figures figures;
   figures.slots.resize(model.blocks.size());
   figures.kernels.resize(model.blocks.size());
@@ -120,13 +126,21 @@ Figures measureLaunches(const Model &model, mlir::ModuleOp launches) {
   }
   double tokens = double(model.train->micro_batch) * double(model.sequence);
   for (auto func : launches.getOps<rt::FuncOp>())
-    if (func.getSymName() == "micro_batch")
+    if (func.getSymName() == "update") {
+      for (auto call : func.getBody().getOps<rt::CallOp>())
+        figures.update += estimateMilliseconds({int64_t(call.getFlops()), int64_t(call.getMovedBytes()), 0}, device);
+    } else if (func.getSymName() == "micro_batch") {
       for (auto call : func.getBody().getOps<rt::CallOp>()) {
         int64_t slot = call.getBlock();
-        (slot < 0 ? figures.outer : figures.slots[slot]).flops += double(call.getFlops()) / tokens / 3; // forward; training is three of it
+        Totals &totals = slot < 0 ? figures.outer : figures.slots[slot];
+        double milliseconds = estimateMilliseconds({int64_t(call.getFlops()), int64_t(call.getMovedBytes()), 0}, device);
+        bool is_again = call->hasAttr(rt::kRecomputeAttr);
+        totals.flops += is_again ? 0 : double(call.getFlops()) / tokens / 3; // forward; training is three of it
+        totals.milliseconds += milliseconds, totals.again += is_again ? milliseconds : 0;
         if (slot >= 0)
           ++figures.kernels[slot][call.getKernel().str()];
       }
+    }
   for (auto segment : launches.getOps<rt::SegmentOp>())
     if (segment.getBytes() || segment.getName() != rt::getSegmentName(MG_CONSTANTS))
       figures.bytes.push_back({segment.getName().str(), int64_t(segment.getBytes())});
@@ -163,6 +177,8 @@ void addUp(const Model &model, Figures &figures) {
     sum.total += part.total;
     sum.active += part.active;
     sum.flops += part.flops;
+    sum.milliseconds += part.milliseconds;
+    sum.again += part.again;
   };
   for (const Block &block : model.blocks) {
     ++figures.families[block.kind].count;
@@ -175,16 +191,27 @@ void addUp(const Model &model, Figures &figures) {
 } // namespace
 
 void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &os) {
-  Figures figures = launches ? measureLaunches(model, launches) : measureTables(model);
+  auto target = launches ? launches->getAttrOfType<mlir::StringAttr>("megacc.target") : mlir::StringAttr();
+  const DeviceRecord &device = getDefaultDevice(target ? target.getValue() : "cpu");
+  Figures figures = launches ? measureLaunches(model, launches, device) : measureTables(model);
   addUp(model, figures);
   const Totals &all = figures.all;
   os << "model @" << model.name << ": " << model.blocks.size() << " blocks, " << grouped(all.total) << " parameters, "
      << grouped(std::llround(all.active)) << " active, " << flopsText(3 * all.flops) << " per token\n\n";
-  os << "  family       blocks        parameters            active     training/token\n";
+  os << "  family       blocks        parameters            active    training/token" << (launches ? "    ms, least" : "") << "\n";
   for (const auto &[kind, totals] : figures.families)
     row(os, kind, std::to_string(totals.count), totals);
   row(os, "outside", "-", figures.outer);
   row(os, "total", std::to_string(model.blocks.size()), all);
+  if (launches) {
+    double accumulate = double(model.train->accumulate), step = accumulate * all.milliseconds + figures.update;
+    os << llvm::format("  a step takes at least %.2f ms on one ", step) << device.name
+       << llvm::format(", by the FLOPs or bytes of every launch: %lld micro-batches and %.2f ms for the update", (long long)accumulate,
+                       figures.update);
+    if (all.again)
+      os << llvm::format("; %.2f ms a micro-batch are computing again", all.again);
+    os << "\n";
+  }
 
   os << "\nbytes, one rank\n";
   auto bytes = [&](llvm::StringRef name, double count) {
@@ -216,22 +243,31 @@ void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &o
         os << "  " << mlir::cast<mlir::StringAttr>(decision).getValue() << "\n";
     }
 
-  os << "\nslot letter family           parameters            active     training/token";
-  os << (launches ? "  kernels of a micro-batch\n" : "\n");
+  // Blocks that are alike are one row.
+  os << "\nblocks letter family           parameters            active     training/token";
+  os << (launches ? "  kernels of a micro-batch, slots\n" : "  slots\n");
+  std::vector<std::pair<std::string, std::vector<int>>> rows;
   for (const Block &block : model.blocks) {
     const Totals &slot = figures.slots[block.slot];
-    os << llvm::right_justify(std::to_string(block.slot), 4) << "   " << block.letter << "    " << llvm::left_justify(block.kind, 10)
-       << llvm::right_justify(grouped(slot.total), 17) << llvm::right_justify(grouped(std::llround(slot.active)), 18)
-       << llvm::right_justify(flopsText(3 * slot.flops), 19);
+    std::string text;
+    llvm::raw_string_ostream line(text);
+    line << "   " << block.letter << "    " << llvm::left_justify(block.kind, 10) << llvm::right_justify(grouped(slot.total), 17)
+         << llvm::right_justify(grouped(std::llround(slot.active)), 18) << llvm::right_justify(flopsText(3 * slot.flops), 19);
     if (launches) {
       const char *separator = "  ";
       for (const auto &[kernel, count] : figures.kernels[block.slot]) {
-        os << separator << llvm::StringRef(kernel).drop_front(3);
+        line << separator << llvm::StringRef(kernel).drop_front(3);
         if (count > 1)
-          os << " x" << count;
+          line << " x" << count;
         separator = ", ";
       }
     }
+    auto found = llvm::find_if(rows, [&](const auto &row) { return row.first == text; });
+    (found == rows.end() ? rows.emplace_back(text, std::vector<int>()) : *found).second.push_back(block.slot);
+  }
+  for (const auto &[text, slots] : rows) {
+    os << llvm::right_justify(std::to_string(slots.size()), 6) << text << "; " << (slots.size() == 1 ? "slot " : "slots ");
+    llvm::interleave(slots, os, ", ");
     os << "\n";
   }
 }

@@ -41,8 +41,6 @@ struct MegaCheckStack : impl::MegaCheckStackBase<MegaCheckStack> {
 
 private:
   template <typename Refuse> void checkSetting(TrainOp train, StringRef name, KindAttr value, Refuse refuse) {
-    if (name == "recompute" && value.getWord() == "full") // mega.stack.c2
-      refuse(keyLocation(train, name), "recompute = full");
     if (name == "mesh")
       for (NamedAttribute axis : value.getKeys())
         if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1) // mega.stack.c3

@@ -55,8 +55,10 @@ private:
         return failure();
     auto costs = dyn_cast<CostOpInterface>(launch.op);
     OpCost cost = costs ? costs.getCost() : getMemoryCost(launch.op);
-    CallOp::create(builder, launch.op->getLoc(), kernel->symbol, ranges, ints, doubles, getBlock(launch.op), cost.flops,
-                   cost.bytesRead + cost.bytesWritten + stateBytes);
+    auto call = CallOp::create(builder, launch.op->getLoc(), kernel->symbol, ranges, ints, doubles, getBlock(launch.op), cost.flops,
+                               cost.bytesRead + cost.bytesWritten + stateBytes);
+    if (getPhase(launch.op) == Phase::recompute)
+      call->setAttr(rt::kRecomputeAttr, builder.getUnitAttr());
     return success();
   }
 

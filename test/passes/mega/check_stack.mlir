@@ -12,7 +12,6 @@ mega.train @step of @wide {
   mesh = <dp = 2,
           // expected-error @+1 {{a mesh of more than one device, tp = 4, is not supported yet}}
           tp = 4>,
-  // expected-error @+1 {{recompute = full is not supported yet}}
   recompute = full,
   optimizer = adamw<lr = 1.0e-3>
 }

@@ -70,8 +70,8 @@ mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr
 // RULES: remark: (~[r, i], [e, o, i], ~[first.e end.one]) -> (~[r, o]) reduce{i} private{r e} attributes{expected_rows ~ r e}
 
 // Active experts only: 2*32*5 + 2*32*3*(2*12 + 16) + 2*32 a token forward, and 2*32*7 + 2*32*2*2*16.
-// PLAN: 0 E moe {{.*}} 24.192 KFLOP
-// PLAN: 1 G moe {{.*}} 13.632 KFLOP
+// PLAN: 1 E moe {{.*}} 24.192 KFLOP {{.*}}; slot 0
+// PLAN: 1 G moe {{.*}} 13.632 KFLOP {{.*}}; slot 1
 
 // RT-DAG: rt.metric "picks.0" : tensor<5xf32>
 // RT-DAG: rt.metric "loss.moe_aux" : tensor<1xf32> {{.*}}weight = 1.000000e+00
