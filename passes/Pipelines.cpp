@@ -36,7 +36,7 @@ void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
 void buildMemoryPipeline(OpPassManager &passes, const StepOptions &options) {
   passes.addPass(step::createStepFuse()); // before caches: a group is planned as one op
   step::StepPlanMemoryOptions memory;
-  memory.recompute = options.recompute;
+  memory.recompute = options.recompute, memory.costs = options.costs, memory.pareto = options.pareto;
   passes.addPass(step::createStepPlanMemory(memory));
   passes.addPass(step::createStepApplyMemory());
 }
@@ -47,6 +47,8 @@ void buildLaunchPipeline(OpPassManager &passes, const StepOptions &options) {
   passes.addPass(rt::createStepAssignBuffers());
   passes.addPass(rt::createRtCheckSchedule());
   passes.addPass(rt::createRtCheckMemory());
+  if (!options.costs.empty() && !options.allow_missing_costs)
+    passes.addPass(rt::createRtCheckCosts({options.costs}));
   passes.addPass(rt::createRtBuildReceipt());
 }
 

@@ -16,6 +16,12 @@ struct StepOptions {
   std::string target = "cpu";
   /// What the backward computes again: auto, none, full, or names of ops (step-plan-memory). Empty: as declared.
   std::string recompute;
+  /// Measured costs that the choice goes by, a file of megacc-run --calibrate. Empty: FLOPs and bytes alone.
+  std::string costs;
+  /// Goes on where these lack a launch.
+  bool allow_missing_costs = false;
+  /// Also asks what other budgets would take.
+  bool pareto = false;
 };
 
 /// Declaration -> checked declaration.

@@ -1,8 +1,15 @@
-// How long a launch takes, from what it computes and moves.
+// How long a launch takes: as measured, or from what it computes and moves.
 #pragma once
 #include "dialects/Interfaces/OpCost.h"
 
-#include <string_view>
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
 
 namespace megacc {
 
@@ -16,11 +23,35 @@ struct DeviceRecord {
 };
 
 /// The record of a name ("h100", "h200", "cpu"); null without one.
-const DeviceRecord *findDevice(std::string_view name);
+const DeviceRecord *findDevice(llvm::StringRef name);
 /// The record that stands for a target where none is named.
-const DeviceRecord &getDefaultDevice(std::string_view target);
+const DeviceRecord &getDefaultDevice(llvm::StringRef target);
 
 /// Roofline: as long as its FLOPs or its bytes take, whichever is more, and the launch.
 double estimateMilliseconds(const OpCost &cost, const DeviceRecord &device);
+
+/// Milliseconds of the launches of a target.
+class Costs {
+public:
+  /// By roofline alone.
+  explicit Costs(llvm::StringRef target) : device(&getDefaultDevice(target)) {}
+  /// Measured where the file, which `megacc-run --calibrate` wrote, has the kernel with these parameters. Fails where it is not such a file
+  /// or of another target.
+  static llvm::Expected<Costs> read(llvm::StringRef path, llvm::StringRef target);
+
+  /// `ints`: the integer parameters of kernels.def, in its order.
+  double getMilliseconds(llvm::StringRef kernel, llvm::ArrayRef<int64_t> ints, const OpCost &cost) const;
+  bool isMeasured(llvm::StringRef kernel, llvm::ArrayRef<int64_t> ints) const { return measured.contains({kernel.str(), ints.vec()}); }
+  /// Of what: the device's name, or the machine of the measured file.
+  std::string getMachine() const { return machine.empty() ? device->name : machine; }
+  /// Milliseconds of the step that was measured, launched as a whole; 0 where none was.
+  double getMeasuredStep() const { return measured_step; }
+
+private:
+  const DeviceRecord *device;
+  std::map<std::pair<std::string, std::vector<int64_t>>, double> measured;
+  std::string machine;
+  double measured_step = 0;
+};
 
 } // namespace megacc

@@ -1,7 +1,6 @@
 #include "lib/Plan/Plan.h"
 #include "dialects/Mega/Parameters.h"
 #include "dialects/Rt/Rt.h"
-#include "lib/Cost/Cost.h"
 #include "lib/Plan/Traffic.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -108,8 +107,12 @@ Figures measureTables(const Model &model) {
   return figures;
 }
 
+double getMilliseconds(rt::CallOp call, const Costs &costs) {
+  return costs.getMilliseconds(call.getKernel(), call.getInts(), {int64_t(call.getFlops()), int64_t(call.getMovedBytes()), 0});
+}
+
 /// From the launches: what will run.
-Figures measureLaunches(const Model &model, mlir::ModuleOp launches, const DeviceRecord &device) {
+Figures measureLaunches(const Model &model, mlir::ModuleOp launches, const Costs &costs) {
   Figures figures;
   figures.slots.resize(model.blocks.size());
   figures.kernels.resize(model.blocks.size());
@@ -128,12 +131,12 @@ Figures measureLaunches(const Model &model, mlir::ModuleOp launches, const Devic
   for (auto func : launches.getOps<rt::FuncOp>())
     if (func.getSymName() == "update") {
       for (auto call : func.getBody().getOps<rt::CallOp>())
-        figures.update += estimateMilliseconds({int64_t(call.getFlops()), int64_t(call.getMovedBytes()), 0}, device);
+        figures.update += getMilliseconds(call, costs);
     } else if (func.getSymName() == "micro_batch") {
       for (auto call : func.getBody().getOps<rt::CallOp>()) {
         int64_t slot = call.getBlock();
         Totals &totals = slot < 0 ? figures.outer : figures.slots[slot];
-        double milliseconds = estimateMilliseconds({int64_t(call.getFlops()), int64_t(call.getMovedBytes()), 0}, device);
+        double milliseconds = getMilliseconds(call, costs);
         bool is_again = call->hasAttr(rt::kRecomputeAttr);
         totals.flops += is_again ? 0 : double(call.getFlops()) / tokens / 3; // forward; training is three of it
         totals.milliseconds += milliseconds, totals.again += is_again ? milliseconds : 0;
@@ -190,26 +193,25 @@ void addUp(const Model &model, Figures &figures) {
 
 } // namespace
 
-void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &os) {
-  auto target = launches ? launches->getAttrOfType<mlir::StringAttr>("megacc.target") : mlir::StringAttr();
-  const DeviceRecord &device = getDefaultDevice(target ? target.getValue() : "cpu");
-  Figures figures = launches ? measureLaunches(model, launches, device) : measureTables(model);
+void printPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs, llvm::raw_ostream &os) {
+  Figures figures = launches ? measureLaunches(model, launches, costs) : measureTables(model);
   addUp(model, figures);
   const Totals &all = figures.all;
   os << "model @" << model.name << ": " << model.blocks.size() << " blocks, " << grouped(all.total) << " parameters, "
      << grouped(std::llround(all.active)) << " active, " << flopsText(3 * all.flops) << " per token\n\n";
-  os << "  family       blocks        parameters            active    training/token" << (launches ? "    ms, least" : "") << "\n";
+  os << "  family       blocks        parameters            active    training/token" << (launches ? "          ms" : "") << "\n";
   for (const auto &[kind, totals] : figures.families)
     row(os, kind, std::to_string(totals.count), totals);
   row(os, "outside", "-", figures.outer);
   row(os, "total", std::to_string(model.blocks.size()), all);
   if (launches) {
     double accumulate = double(model.train->accumulate), step = accumulate * all.milliseconds + figures.update;
-    os << llvm::format("  a step takes at least %.2f ms on one ", step) << device.name
-       << llvm::format(", by the FLOPs or bytes of every launch: %lld micro-batches and %.2f ms for the update", (long long)accumulate,
-                       figures.update);
+    os << llvm::format("  ms: of a micro-batch; a step takes %s%.2f ms on ", costs.getMeasuredStep() ? "" : "at least ", step)
+       << (costs.getMeasuredStep() ? costs.getMachine() + ", as its kernels were measured"
+                                   : "one " + costs.getMachine() + ", by FLOPs and bytes")
+       << llvm::format(", %.2f ms of it the update", figures.update);
     if (all.again)
-      os << llvm::format("; %.2f ms a micro-batch are computing again", all.again);
+      os << llvm::format("; %.2f ms of a micro-batch are computing again", all.again);
     os << "\n";
   }
 
@@ -242,6 +244,16 @@ void printPlan(const Model &model, mlir::ModuleOp launches, llvm::raw_ostream &o
       for (mlir::Attribute decision : decisions)
         os << "  " << mlir::cast<mlir::StringAttr>(decision).getValue() << "\n";
     }
+
+  if (auto budgets = launches ? launches->getAttrOfType<mlir::ArrayAttr>("megacc.budgets") : mlir::ArrayAttr()) {
+    double kept = double(model.train->accumulate) * (all.milliseconds - all.again) + figures.update;
+    os << "\n         budget     ms a step   computing again\n";
+    for (auto row : budgets.getAsRange<mlir::DictionaryAttr>()) {
+      double again = double(model.train->accumulate) * row.getAs<mlir::FloatAttr>("milliseconds").getValueAsDouble();
+      os << llvm::right_justify(bytesText(double(row.getAs<mlir::IntegerAttr>("bytes").getInt())), 15)
+         << llvm::format("%14.2f%16.1f %%\n", kept + again, 100 * again / (kept + again));
+    }
+  }
 
   // Blocks that are alike are one row.
   os << "\nblocks letter family           parameters            active     training/token";

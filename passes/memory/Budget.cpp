@@ -35,7 +35,31 @@ SmallVector<Operation *> getForwardOps(ModuleOp module) {
 
 class Budget {
 public:
-  Budget(ModuleOp module, int64_t bytes) : module(module), bytes(bytes), ops(getForwardOps(module)) {}
+  Budget(ModuleOp module, int64_t bytes, const Costs &costs) : module(module), bytes(bytes), costs(costs), ops(getForwardOps(module)) {}
+
+  /// Budgets from all that is kept down to the smallest, each as bytes and the milliseconds of computing again.
+  void tabulate() {
+    std::optional<Segments> all = lay({});
+    PlannedGraph graph;
+    if (!all || failed(describeKept(graph)))
+      return;
+    Planner planner(graph);
+    Builder builder(module.getContext());
+    SmallVector<Attribute> rows;
+    auto add = [&](int64_t total, double milliseconds) {
+      rows.push_back(builder.getDictionaryAttr({builder.getNamedAttr("bytes", builder.getI64IntegerAttr(total)),
+                                                builder.getNamedAttr("milliseconds", builder.getF64FloatAttr(milliseconds))}));
+    };
+    add(all->total(), 0);
+    for (int rung = getRung(all->temporaries); rung > 0; rung -= 10)
+      if (std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung))) {
+        if (std::optional<Segments> placed = lay(plan->ops); placed && !plan->ops.empty())
+          add(placed->total(), plan->milliseconds);
+      } else {
+        break;
+      }
+    module->setAttr(kBudgetsAttr, builder.getArrayAttr(rows));
+  }
 
   LogicalResult run(SmallVectorImpl<Attribute> &decisions) {
     std::optional<Segments> all = lay({});
@@ -45,12 +69,9 @@ public:
       decide(decisions, Twine(all->total()) + " bytes, everything is kept");
       return success();
     }
-    OwningOpRef<ModuleOp> kept = prepare({});
-    PassManager passes(module.getContext());
-    passes.addPass(rt::createStepSelectKernels());
-    if (failed(passes.run(*kept)))
+    PlannedGraph graph;
+    if (failed(describeKept(graph)))
       return failure();
-    PlannedGraph graph = describe(*kept);
     Planner planner(graph);
     // About 1 % apart, whatever the budget, so that more of it never gives a slower plan.
     for (int rung = getRung(bytes - all->state); rung > 0; --rung) {
@@ -127,10 +148,19 @@ private:
     return segments;
   }
 
+  LogicalResult describeKept(PlannedGraph &graph) {
+    OwningOpRef<ModuleOp> kept = prepare({});
+    PassManager passes(module.getContext());
+    passes.addPass(rt::createStepSelectKernels());
+    if (!kept || failed(passes.run(*kept)))
+      return failure();
+    graph = describe(*kept);
+    return success();
+  }
+
   /// The schedule for the planner, of a module with caches and records.
   PlannedGraph describe(ModuleOp kept) {
     PlannedGraph graph;
-    const DeviceRecord &device = getDefaultDevice(getTarget(module));
     llvm::DenseMap<Value, int> numbers;
     auto number = [&](Value value) {
       auto [found, isNew] = numbers.try_emplace(value, graph.bytes.size());
@@ -161,14 +191,18 @@ private:
       if (auto cached = op->getAttrOfType<ArrayAttr>("cached"))
         for (int cache : ArrayRef<int>(planned.makes).take_back(cached.size()))
           graph.isCache[cache] = true;
+      auto given = dyn_cast<CostOpInterface>(op);
+      OpCost cost = given ? given.getCost() : getMemoryCost(op);
       KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
       if (const Record *record = match(getTarget(module), query)) {
+        SmallVector<int64_t> ints;
+        for (StringRef name : rt::findKernel(record->symbol)->ints)
+          ints.push_back(getLaunchInt(*record, query, name).value_or(0));
+        planned.milliseconds = costs.getMilliseconds(record->symbol, ints, cost);
         planned.scratch = llvm::alignTo(record->getScratch(query), rt::kAlignment);
         pairInPlace(*record, query, planned.in_place);
         planned.isRecomputable = getBlock(op) >= 0 && isRecomputable(op) && !isReadByOthers(op);
       }
-      auto costs = dyn_cast<CostOpInterface>(op);
-      planned.milliseconds = estimateMilliseconds(costs ? costs.getCost() : getMemoryCost(op), device);
       graph.ops.push_back(std::move(planned));
     };
     for (Operation &op : kept.lookupSymbol<FuncOp>("micro_batch").getBody().front().without_terminator()) {
@@ -232,15 +266,26 @@ private:
 
   ModuleOp module;
   int64_t bytes;
+  const Costs &costs;
   SmallVector<Operation *> ops;
 };
 
 } // namespace
 
-LogicalResult fitMemory(ModuleOp module, int64_t bytes, SmallVectorImpl<Attribute> &decisions) {
-  if (!bytes || !module.lookupSymbol<FuncOp>("micro_batch"))
+LogicalResult fitMemory(ModuleOp module, int64_t bytes, StringRef file, bool tabulates, SmallVectorImpl<Attribute> &decisions) {
+  if ((!bytes && !tabulates) || !module.lookupSymbol<FuncOp>("micro_batch"))
     return success();
-  return Budget(module, bytes).run(decisions);
+  Costs costs(getTarget(module));
+  if (!file.empty()) {
+    llvm::Expected<Costs> measured = Costs::read(file, getTarget(module));
+    if (!measured)
+      return emitError(UnknownLoc::get(module.getContext())) << llvm::toString(measured.takeError());
+    costs = std::move(*measured);
+  }
+  Budget budget(module, bytes, costs);
+  if (tabulates)
+    budget.tabulate();
+  return bytes ? budget.run(decisions) : success();
 }
 
 } // namespace megacc::step

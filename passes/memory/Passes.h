@@ -16,8 +16,10 @@ mlir::LogicalResult markRecomputed(mlir::ModuleOp module, llvm::StringRef what, 
 
 /// Marks these ops, of the forward of @micro_batch.
 void markRecomputed(mlir::ModuleOp module, llvm::ArrayRef<mlir::Operation *> ops, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
-/// Marks what makes the step fit in `bytes`, at the least cost; an error where nothing does. No budget (0): nothing.
-mlir::LogicalResult fitMemory(mlir::ModuleOp module, int64_t bytes, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
+/// Marks what makes the step fit in `bytes`, at the least cost by the file `costs` (empty: FLOPs and bytes); an error where nothing does.
+/// No budget (0): nothing. `tabulates`: also leaves what other budgets would take in kBudgetsAttr.
+mlir::LogicalResult fitMemory(mlir::ModuleOp module, int64_t bytes, llvm::StringRef costs, bool tabulates,
+                              llvm::SmallVectorImpl<mlir::Attribute> &decisions);
 
 /// Whether a clone of an op may run again: it has no effects but flags, which a clone drops, and makes no gradients of its own.
 bool isRecomputable(mlir::Operation *op);

@@ -27,7 +27,9 @@ def StepPlanMemory : Pass<"step-plan-memory", "::mlir::ModuleOp"> {
   }];
   let options = [
     Option<"recompute", "recompute", "std::string", "",
-           "as declared (auto); none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, with commas">
+           "as declared (auto); none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, with commas">,
+    Option<"costs", "costs", "std::string", "", "measured costs to choose by, a file of megacc-run --calibrate">,
+    Option<"pareto", "pareto", "bool", "false", "leave a table of budgets and of what they take in the module's `megacc.budgets`">
   ];
 }
 

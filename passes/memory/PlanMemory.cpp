@@ -25,7 +25,8 @@ struct StepPlanMemory : impl::StepPlanMemoryBase<StepPlanMemory> {
         plan(op);
     });
     StringRef what = recompute.empty() ? getConfigText(module, "recompute", "auto") : StringRef(recompute);
-    if (failed(what == "auto" ? fitMemory(module, getConfigInteger(module, "memory"), decisions) : markRecomputed(module, what, decisions)))
+    if (failed(what == "auto" ? fitMemory(module, getConfigInteger(module, "memory"), costs, pareto, decisions)
+                              : markRecomputed(module, what, decisions)))
       return signalPassFailure();
     Builder builder(&getContext());
     if (!decisions.empty())

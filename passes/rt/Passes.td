@@ -43,6 +43,15 @@ def RtBuildReceipt : Pass<"rt-build-receipt", "::mlir::ModuleOp"> {
   }];
 }
 
+def RtCheckCosts : Pass<"rt-check-costs", "::mlir::ModuleOp"> {
+  let summary = "every launch of a step has a measured time";
+  let description = [{
+    Reads the file that `megacc-run --calibrate` wrote, of the module's target, and fails where it lacks a launch of @micro_batch or @update, by
+    kernel and integer parameters. Changes nothing.
+  }];
+  let options = [Option<"costs", "costs", "std::string", "", "the file">];
+}
+
 def RtCheckMemory : Pass<"rt-check-memory", "::mlir::ModuleOp"> {
   let summary = "compares the planned bytes with the declared memory";
   let description = [{

@@ -73,7 +73,7 @@ OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::St
   return succeeded(lowered) ? std::move(copy) : OwningOpRef<ModuleOp>();
 }
 
-void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os) {
+void printReports(ModuleOp module, const Options &options, const megacc::Costs &costs, llvm::raw_ostream &os) {
   for (const megacc::mega::Model &model : megacc::mega::readStacks(module)) {
     if (!options.step.model.empty() && options.step.model != model.name)
       continue;
@@ -83,7 +83,7 @@ void printReports(ModuleOp module, const Options &options, llvm::raw_ostream &os
     }
     std::vector<std::string> reasons;
     OwningOpRef<ModuleOp> launches = tryLower(module, options, model.name, reasons);
-    megacc::printPlan(model, launches ? *launches : ModuleOp(), os);
+    megacc::printPlan(model, launches ? *launches : ModuleOp(), costs, os);
     for (const std::string &reason : reasons)
       os << "not planned: " << reason << "\n";
   }
@@ -126,7 +126,16 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
   if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)))
     return failure();
   if (options.emit == kStack || options.emit == kPlan) {
-    printReports(module, options, os);
+    megacc::Costs costs(options.step.target);
+    if (!options.step.costs.empty()) {
+      llvm::Expected<megacc::Costs> measured = megacc::Costs::read(options.step.costs, options.step.target);
+      if (!measured) {
+        llvm::errs() << "error: " << toString(measured.takeError()) << "\n";
+        return failure();
+      }
+      costs = std::move(*measured);
+    }
+    printReports(module, options, costs, os);
     return bytes;
   }
   LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
@@ -316,6 +325,11 @@ int main(int argc, char **argv) {
          "--recompute", options.step.recompute,
          "what the backward computes again: auto: what makes the step fit in --memory; none; full: all inside the blocks; or names of "
          "ops, [LETTER:]GLOB,... (as declared; auto)")
+      ->group("Step");
+  app.add_option("--costs", options.step.costs, "times to choose and report by, a file of megacc-run --calibrate (by FLOPs and bytes)")
+      ->group("Step");
+  app.add_flag("--pareto", options.step.pareto, "with --emit=plan: what a step takes with less memory, down to the least")->group("Step");
+  app.add_flag("--allow-missing-costs", options.step.allow_missing_costs, "take FLOPs and bytes for launches that --costs lacks")
       ->group("Step");
   app.add_flag("--documents", options.documents, "the step takes document ids")->group("Step");
   app.add_option("--taps", taps, "hidden: also output the residual stream after every block")
