@@ -46,8 +46,8 @@ def RtBuildReceipt : Pass<"rt-build-receipt", "::mlir::ModuleOp"> {
 def RtCheckCosts : Pass<"rt-check-costs", "::mlir::ModuleOp"> {
   let summary = "every launch of a step has a measured time";
   let description = [{
-    Reads the file that `megacc-run --calibrate` wrote, of the module's target, and fails where it lacks a launch of @micro_batch or @update, by
-    kernel and integer parameters. Changes nothing.
+    Reads the file that `megacc-run --calibrate` wrote, of the module's target, and fails where it lacks a launch of @micro_batch or
+    @update, by kernel and integer parameters. Changes nothing.
   }];
   let options = [Option<"costs", "costs", "std::string", "", "the file">];
 }
