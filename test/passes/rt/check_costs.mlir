@@ -1,10 +1,9 @@
 // Every launch of @micro_batch and @update must have been measured, by its kernel and integers; an evaluation need not.
-// RUN: echo '{"target": "cpu", "costs": [{"kernel": "mg_add", "ints": {"count": 16}, "milliseconds": 1.0}]}' > %t.json
-// RUN: megacc-opt %s -rt-check-costs=costs=%t.json
-// RUN: sed 's/16/8/' %t.json > %t.other.json
+// RUN: megacc-opt %s -rt-check-costs=costs=%S/Inputs/add.costs.json
+// RUN: sed 's/16/8/' %S/Inputs/add.costs.json > %t.other.json
 // RUN: not megacc-opt %s -rt-check-costs=costs=%t.other.json 2>&1 | FileCheck %s
 // CHECK: has no time of 1 launches of this step (mg_add); fix: megacc-run --calibrate with this step, or --allow-missing-costs
-// RUN: sed 's/"cpu"/"sm_90a"/' %t.json > %t.card.json
+// RUN: sed 's/"cpu"/"sm_90a"/' %S/Inputs/add.costs.json > %t.card.json
 // RUN: not megacc-opt %s -rt-check-costs=costs=%t.card.json 2>&1 | FileCheck %s --check-prefix=TARGET
 // TARGET: was measured on target sm_90a, the step is for cpu
 rt.segment "temporaries" bytes 256
