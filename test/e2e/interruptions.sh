@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# interruptions.sh BIN MODEL STOPS: runs, fresh and resumed, that are stopped so many times at random moments by signals, kill -9, a full disk
-# or data cut short end with the bits of one that was never stopped, and never leave a checkpoint that cannot be read.
+# interruptions.sh BIN MODEL STOPS: runs, fresh and resumed, that are stopped so many times at random moments by signals, kill -9, a full
+# disk or data cut short end with the bits of one that was never stopped, and never leave a checkpoint that cannot be read.
 set -euo pipefail
 bin=$1 model=$2 stops=$3 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -55,7 +55,8 @@ for ((number = 1; count < stops; ++number)); do
   if [ -e "$folder/checkpoint.safetensors" ]; then where=(--resume "$folder"); else rm -rf "$folder"; where=(--out "$folder"); fi
   "${command[@]}" "${where[@]}" >"$work/log" 2>&1 || { echo "after $how, run $number: exit status $?"; cat "$work/log"; exit 1; }
   cmp "$work/whole/checkpoint.safetensors" "$folder/checkpoint.safetensors"
-  [ "$(grep -c '"grad_norm"' "$folder/metrics.jsonl")" = 24 ] || { echo "$how, run $number: metrics.jsonl has not one line per step"; exit 1; }
+  [ "$(grep -c '"grad_norm"' "$folder/metrics.jsonl")" = 24 ] ||
+    { echo "$how, run $number: metrics.jsonl has not one line per step"; exit 1; }
   rm -r "$folder"
 done
 for how in "${!counts[@]}"; do echo "$how: ${counts[$how]} times"; done
