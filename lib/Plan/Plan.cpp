@@ -1,6 +1,7 @@
 #include "lib/Plan/Plan.h"
 #include "dialects/Mega/Parameters.h"
 #include "dialects/Rt/Rt.h"
+#include "lib/Plan/Peak.h"
 #include "lib/Plan/Traffic.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -175,6 +176,29 @@ void printTraffic(const Traffic &traffic, llvm::raw_ostream &os) {
      << llvm::format("; what is moved is %.2f times that\n", traffic.moved / least);
 }
 
+/// The ten largest values where most bytes of @micro_batch are alive; those of equal bytes and kernel in one row.
+void printPeak(const Peak &peak, llvm::raw_ostream &os) {
+  os << "\nalive at the peak of a micro-batch, " << peak.path << " (" << llvm::StringRef(peak.kernel).drop_front(3)
+     << (peak.is_again ? ", computing again" : "") << "): " << grouped(peak.bytes) << " bytes\n";
+  std::vector<std::pair<Peak::Value, std::vector<std::string>>> rows;
+  for (const Peak::Value &value : peak.values) {
+    auto found = llvm::find_if(rows, [&](const auto &row) {
+      return row.first.bytes == value.bytes && row.first.kernel == value.kernel && row.first.is_scratch == value.is_scratch;
+    });
+    (found == rows.end() ? rows.emplace_back(value, std::vector<std::string>()) : *found).second.push_back(value.path);
+  }
+  llvm::stable_sort(rows, [](const auto &a, const auto &b) {
+    return a.first.bytes * int64_t(a.second.size()) > b.first.bytes * int64_t(b.second.size());
+  });
+  for (const auto &[value, paths] : llvm::ArrayRef(rows).take_front(10)) {
+    os << llvm::right_justify(std::to_string(paths.size()), 5) << " x" << llvm::right_justify(bytesText(double(value.bytes)), 14) << "  "
+       << llvm::StringRef(value.kernel).drop_front(3) << (value.is_scratch ? " (scratch)" : "") << ": " << paths.front();
+    if (paths.size() > 1)
+      os << (paths.size() > 2 ? ", ..., " : ", ") << paths.back();
+    os << "\n";
+  }
+}
+
 void addUp(const Model &model, Figures &figures) {
   auto join = [](Totals &sum, const Totals &part) {
     sum.total += part.total;
@@ -235,6 +259,8 @@ void printPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs, 
   } else {
     os << "  activations   not planned: part of the model is not supported yet\n";
   }
+  if (launches)
+    printPeak(findPeak(launches), os);
   if (launches)
     printTraffic(measureTraffic(launches, model.train->accumulate), os);
 

@@ -21,6 +21,16 @@ struct Planner::Choice {
 };
 
 struct Planner::Slot {
+  /// Neighbouring values.
+  struct Values {
+    int first = 0, size = 0;
+    bool contains(int value) const { return value >= first && value < first + size; }
+    void add(int value) {
+      int begin = size ? std::min(first, value) : value, end = std::max(size ? first + size : value, value + 1);
+      first = begin, size = end - begin;
+    }
+  };
+  Values forward_values, backward_values; // all that its launches make, and some between
   int64_t number = 0;
   int first_forward = 0, last_forward = -1, first_backward = 0, last_backward = -1; // launches
   std::vector<int> ops;                                                             // of its forward
@@ -33,7 +43,7 @@ struct Planner::Slot {
 /// slot makes.
 class Planner::Timeline {
 public:
-  Timeline(const Planner &planner, const Slot &slot) : planner(planner), graph(planner.graph), slot(slot), values(graph.bytes) {}
+  Timeline(const Planner &planner, const Slot &slot) : planner(planner), graph(planner.graph), slot(slot) {}
 
   /// False where a clone would read what is gone.
   bool run(const std::vector<bool> &again) {
@@ -151,9 +161,10 @@ private:
     for (int value : from.reads)
       event.reads.push_back(getAgain(value, launch, false));
     for (int value : from.makes) {
-      again_values[value] = values.size();
-      event.makes.push_back(values.size());
-      values.push_back(values[value]);
+      int again = int(graph.bytes.size() + clone_bytes.size());
+      again_values[value] = again;
+      event.makes.push_back(again);
+      clone_bytes.push_back(graph.bytes[value]);
     }
     for (auto [made, read] : from.in_place)
       for (size_t i = 0; i < from.reads.size(); ++i)
@@ -182,43 +193,58 @@ private:
     return last;
   }
 
+  int64_t getBytes(int value) const {
+    int clone = value - int(graph.bytes.size());
+    return clone < 0 ? graph.bytes[value] : clone_bytes[clone];
+  }
+
+  /// A number for what launches of the slot, or clones, make; -1 for what comes from elsewhere.
+  int getIndex(int value) const {
+    if (int clone = value - int(graph.bytes.size()); clone >= 0)
+      return slot.forward_values.size + slot.backward_values.size + clone;
+    if (slot.forward_values.contains(value))
+      return value - slot.forward_values.first;
+    return slot.backward_values.contains(value) ? slot.forward_values.size + value - slot.backward_values.first : -1;
+  }
+
   void measure() {
-    std::vector<int64_t> last(values.size(), -1);
+    struct Use {
+      int64_t last = -1;
+      int place = -1; // in buffers
+    };
+    std::vector<Use> uses(slot.forward_values.size + slot.backward_values.size + clone_bytes.size());
     for (size_t i = 0; i < events.size(); ++i) {
+      if (events[i].isOwn)
+        for (int value : events[i].makes)
+          uses[getIndex(value)].last = std::max<int64_t>(i, getOutsideUse(value));
       for (int value : events[i].reads)
-        last[value] = i;
-      for (int value : events[i].makes)
-        if (events[i].isOwn)
-          last[value] = std::max<int64_t>(i, getOutsideUse(value));
+        if (int index = getIndex(value); index >= 0)
+          uses[index].last = std::max<int64_t>(uses[index].last, i);
     }
-    // Uses follow what they read.
-    for (size_t i = 0; i < events.size(); ++i)
-      for (int value : events[i].reads)
-        last[value] = std::max<int64_t>(last[value], i);
     struct Interval {
       int64_t bytes, first, last;
     };
     std::vector<Interval> buffers;
-    std::vector<int> places(values.size(), -1);
     for (size_t i = 0; i < events.size(); ++i) {
       const Event &event = events[i];
       if (!event.isOwn)
         continue;
       std::vector<int> taken;
       for (int value : event.makes) {
-        int place = -1;
-        for (auto [made, read] : event.in_place)
-          if (made == value && places[read] >= 0 && last[read] == int64_t(i) && values[made] == values[read] &&
-              std::count(event.reads.begin(), event.reads.end(), read) == 1 && !std::count(taken.begin(), taken.end(), places[read]))
-            place = places[read];
-        if (place >= 0) {
-          taken.push_back(place);
-          buffers[place].last = last[value];
-        } else {
-          place = buffers.size();
-          buffers.push_back({values[value], int64_t(i), last[value]});
+        Use &use = uses[getIndex(value)];
+        for (auto [made, read] : event.in_place) {
+          int index = made == value ? getIndex(read) : -1;
+          if (index >= 0 && uses[index].place >= 0 && uses[index].last == int64_t(i) && getBytes(made) == getBytes(read) &&
+              std::count(event.reads.begin(), event.reads.end(), read) == 1 && !std::count(taken.begin(), taken.end(), uses[index].place))
+            use.place = uses[index].place;
         }
-        places[value] = place;
+        if (use.place >= 0) {
+          taken.push_back(use.place);
+          buffers[use.place].last = use.last;
+        } else {
+          use.place = buffers.size();
+          buffers.push_back({getBytes(value), int64_t(i), use.last});
+        }
       }
       if (event.scratch)
         buffers.push_back({event.scratch, int64_t(i), int64_t(i)});
@@ -233,7 +259,7 @@ private:
   const Planner &planner;
   const PlannedGraph &graph;
   const Slot &slot;
-  std::vector<int64_t> values; // bytes, those of clones behind the graph's
+  std::vector<int64_t> clone_bytes; // of the values of clones, which are numbered behind the graph's
   std::vector<Event> events;
   size_t middle = 0;
   const std::vector<bool> *isAgain = nullptr;
@@ -306,6 +332,8 @@ void Planner::findSlots() {
     if (last < 0)
       first = i;
     last = i;
+    for (int value : launch.makes)
+      (i < size_t(middle) ? slot.forward_values : slot.backward_values).add(value);
   }
   for (size_t op = 0; op < graph.ops.size(); ++op)
     if (auto slot = found.find(graph.ops[op].slot); slot != found.end())
@@ -424,24 +452,24 @@ std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
   const int64_t grain = std::max<int64_t>(256, kept_peak / 8192); // does not depend on the budget
   std::vector<std::vector<State>> steps = {{{0, 0, -1, -1}}};
   for (const Slot &slot : slots) {
-    std::map<int64_t, State> next; // by bytes kept, rounded
     const std::vector<State> &states = steps.back();
+    std::vector<State> next(budget / grain + 1, State{0, 0, -1, -1}); // by bytes kept, rounded
     for (size_t s = 0; s < states.size(); ++s)
       for (size_t c = 0; c < slot.choices->size(); ++c) {
         const Choice &choice = (*slot.choices)[c];
         const State &state = states[s];
-        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget)
-          continue;
         State after{state.kept + choice.kept, state.milliseconds + choice.milliseconds, int(c), int(s)};
-        auto [found, isNew] = next.try_emplace(after.kept / grain, after);
-        State &known = found->second;
-        if (!isNew && (after.milliseconds < known.milliseconds || (after.milliseconds == known.milliseconds && after.kept < known.kept)))
+        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget || after.kept > budget)
+          continue;
+        State &known = next[after.kept / grain];
+        if (known.choice < 0 || after.milliseconds < known.milliseconds ||
+            (after.milliseconds == known.milliseconds && after.kept < known.kept))
           known = after;
       }
     std::vector<State> front;
     double best = std::numeric_limits<double>::infinity();
-    for (const auto &[key, state] : next)
-      if (state.milliseconds < best)
+    for (const State &state : next)
+      if (state.choice >= 0 && state.milliseconds < best)
         front.push_back(state), best = state.milliseconds;
     if (front.empty())
       return std::nullopt;
