@@ -14,6 +14,7 @@ struct Planner::Choice {
   int64_t kept = 0;                  // bytes from its forward to its backward
   int64_t forward = 0, backward = 0; // peaks above what earlier slots keep
   double milliseconds = 0;
+  bool isFull = false; // all that can be
 
   bool isAsGoodAs(const Choice &other) const {
     return kept <= other.kept && forward <= other.forward && backward <= other.backward && milliseconds <= other.milliseconds;
@@ -415,7 +416,7 @@ std::vector<Planner::Choice> Planner::findChoices(const Slot &slot, const std::m
           return std::find(timeline.clones.begin(), timeline.clones.end(), op) == timeline.clones.end();
         })))
       return;
-    Choice choice{{}, timeline.kept(), 0, 0, timeline.milliseconds};
+    Choice choice{{}, timeline.kept(), 0, 0, timeline.milliseconds, isAll};
     for (int op : timeline.clones)
       choice.ops.push_back(std::find(slot.ops.begin(), slot.ops.end(), op) - slot.ops.begin());
     for (size_t i = 0; i < timeline.size(); ++i)
@@ -438,9 +439,53 @@ std::vector<Planner::Choice> Planner::findChoices(const Slot &slot, const std::m
   });
   std::vector<Choice> best;
   for (Choice &choice : found)
-    if (std::none_of(best.begin(), best.end(), [&](const Choice &better) { return better.isAsGoodAs(choice); }))
+    if (choice.isFull || std::none_of(best.begin(), best.end(), [&](const Choice &better) { return better.isAsGoodAs(choice); }))
       best.push_back(std::move(choice));
   return best;
+}
+
+double Planner::getLeast(int64_t budget) const {
+  struct State {
+    int64_t kept;
+    double milliseconds;
+  };
+  constexpr double none = std::numeric_limits<double>::infinity();
+  std::vector<State> states = {{0, 0}};
+  for (const Slot &slot : slots) {
+    std::vector<State> next(budget / grain() + 1, State{0, none});
+    for (const State &state : states)
+      for (const Choice &choice : *slot.choices) {
+        int64_t kept = state.kept + choice.kept;
+        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget || kept > budget)
+          continue;
+        State &known = next[kept / grain()];
+        known.kept = known.milliseconds == none ? kept : std::min(known.kept, kept);
+        known.milliseconds = std::min(known.milliseconds, state.milliseconds + choice.milliseconds);
+      }
+    states.clear();
+    double best = none;
+    for (const State &state : next)
+      if (state.milliseconds < best)
+        states.push_back(state), best = state.milliseconds;
+  }
+  double least = none;
+  for (const State &state : states)
+    if (state.kept + outside_peak <= budget)
+      least = std::min(least, state.milliseconds);
+  return least;
+}
+
+RecomputePlan Planner::getFull() const {
+  RecomputePlan plan;
+  for (const Slot &slot : slots)
+    for (const Choice &choice : *slot.choices)
+      if (choice.isFull) {
+        plan.milliseconds += choice.milliseconds;
+        for (int op : choice.ops)
+          plan.ops.push_back(slot.ops[op]);
+      }
+  std::sort(plan.ops.begin(), plan.ops.end());
+  return plan;
 }
 
 std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
@@ -449,11 +494,10 @@ std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
     double milliseconds;
     int choice, before;
   };
-  const int64_t grain = std::max<int64_t>(256, kept_peak / 8192); // does not depend on the budget
   std::vector<std::vector<State>> steps = {{{0, 0, -1, -1}}};
   for (const Slot &slot : slots) {
     const std::vector<State> &states = steps.back();
-    std::vector<State> next(budget / grain + 1, State{0, 0, -1, -1}); // by bytes kept, rounded
+    std::vector<State> next(budget / grain() + 1, State{0, 0, -1, -1}); // by bytes kept, rounded
     for (size_t s = 0; s < states.size(); ++s)
       for (size_t c = 0; c < slot.choices->size(); ++c) {
         const Choice &choice = (*slot.choices)[c];
@@ -461,7 +505,7 @@ std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
         State after{state.kept + choice.kept, state.milliseconds + choice.milliseconds, int(c), int(s)};
         if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget || after.kept > budget)
           continue;
-        State &known = next[after.kept / grain];
+        State &known = next[after.kept / grain()];
         if (known.choice < 0 || after.milliseconds < known.milliseconds ||
             (after.milliseconds == known.milliseconds && after.kept < known.kept))
           known = after;

@@ -1,5 +1,6 @@
 // Which values the backward computes again, so that a step fits a budget and takes as little longer as can be.
 #pragma once
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -55,6 +56,10 @@ public:
 
   /// The fastest plan whose peak is at most `budget` bytes of temporaries; none where there is none.
   std::optional<RecomputePlan> solve(int64_t budget) const;
+  /// Milliseconds that no plan of the slots' choices within the budget can be below; infinity where there is none.
+  double getLeast(int64_t budget) const;
+  /// Everything that can be computed again is; its peak is not counted.
+  RecomputePlan getFull() const;
   /// Bytes alive at once where everything is kept.
   int64_t getKeptPeak() const { return kept_peak; }
 
@@ -64,6 +69,8 @@ private:
   class Timeline;
 
   void findSlots();
+  /// States whose bytes are in the same grain are one: solve() keeps the faster, getLeast() takes the better of each. Not of the budget.
+  int64_t grain() const { return std::max<int64_t>(256, kept_peak / 8192); }
   bool isAfterMiddle(int launch) const { return launch >= middle; }
   bool isOutside(int launch) const;
   void measureAll();

@@ -81,22 +81,33 @@ public:
       std::optional<Segments> placed = lay(plan->ops);
       if (!placed)
         return failure();
-      if (placed->total() > bytes)
-        continue;
-      SmallVector<Operation *> chosen;
-      for (int op : plan->ops)
-        chosen.push_back(ops[op]);
-      char milliseconds[32];
-      snprintf(milliseconds, sizeof milliseconds, "%.3f", plan->milliseconds);
-      decide(decisions, Twine(placed->total()) + " bytes, " + Twine(all->total()) +
-                            " where everything is kept; computing again takes about " + milliseconds + " ms a micro-batch");
-      markRecomputed(module, chosen, decisions);
-      return success();
+      if (placed->total() <= bytes)
+        return choose(*plan, *placed, *all, planner.getLeast(bytes - all->state), decisions);
     }
+    // What cannot be told from the peaks of single slots: all at once may lie closer.
+    RecomputePlan full = planner.getFull();
+    if (std::optional<Segments> placed = lay(full.ops); placed && placed->total() <= bytes)
+      return choose(full, *placed, *all, planner.getLeast(bytes - all->state), decisions);
     return refuse(*all, planner);
   }
 
 private:
+  /// `least`: milliseconds that every plan takes; infinity where the planner sees none.
+  LogicalResult choose(const RecomputePlan &plan, const Segments &placed, const Segments &all, double least,
+                       SmallVectorImpl<Attribute> &decisions) {
+    SmallVector<Operation *> chosen;
+    for (int op : plan.ops)
+      chosen.push_back(ops[op]);
+    char time[96];
+    int length = snprintf(time, sizeof time, "%.3f ms a micro-batch", plan.milliseconds);
+    if (std::isfinite(least))
+      snprintf(time + length, sizeof time - length, ", at least %.3f with any plan", least);
+    decide(decisions,
+           Twine(placed.total()) + " bytes, " + Twine(all.total()) + " where everything is kept; computing again takes about " + time);
+    markRecomputed(module, chosen, decisions);
+    return success();
+  }
+
   /// The highest rung of at most that many bytes.
   static int getRung(int64_t bytes) {
     int rung = bytes < 1 ? 0 : int(std::log(double(bytes)) / std::log(1.01)) + 1;
@@ -259,6 +270,8 @@ private:
         if (std::optional<Segments> placed = lay(plan->ops))
           if (int64_t needed = std::max(placed->total(), placed->state + getBytesOf(rung)); needed < least_bytes)
             least = *placed, least_bytes = needed;
+    if (std::optional<Segments> placed = lay(planner.getFull().ops); placed && placed->total() < least_bytes)
+      least = *placed, least_bytes = placed->total();
     return emitError(UnknownLoc::get(module.getContext()))
            << "the step needs " << least_bytes << " bytes (" << all.total() << " where everything is kept), memory allows " << bytes << ": "
            << least.text << "; fix: memory = \"" << (least_bytes + (1 << 20) - 1) / (1 << 20) << "MiB\", or a smaller micro_batch";

@@ -163,6 +163,8 @@ TEST(Planner, IsAsFastAsTheBestOfAllSubsets) {
       EXPECT_EQ(plan->peak, schedule.peak) << "seed " << seed << ", budget " << budget;
       EXPECT_LE(schedule.peak, budget);
       EXPECT_DOUBLE_EQ(plan->milliseconds, schedule.milliseconds);
+      EXPECT_LE(planner.getLeast(budget), best);
+      EXPECT_GE(planner.getLeast(budget), 0.99 * best);
       EXPECT_DOUBLE_EQ(plan->milliseconds, best) << "seed " << seed << ", budget " << budget;
       recomputing += !plan->ops.empty();
     }
@@ -177,6 +179,7 @@ TEST(Planner, ABiggerBudgetIsNeverSlower) {
   int solved = 0;
   for (int64_t budget = planner.getKeptPeak(); std::optional<RecomputePlan> plan = planner.solve(budget); budget = budget * 99 / 100) {
     EXPECT_GE(plan->milliseconds, before) << budget;
+    EXPECT_LE(planner.getLeast(budget), plan->milliseconds);
     EXPECT_LE(plan->peak, budget);
     before = plan->milliseconds;
     ++solved;
