@@ -172,6 +172,7 @@ private:
   /// The schedule for the planner, of a module with caches and records.
   PlannedGraph describe(ModuleOp kept) {
     PlannedGraph graph;
+    std::vector<size_t> launch_of_op;
     llvm::DenseMap<Value, int> numbers;
     auto number = [&](Value value) {
       auto [found, isNew] = numbers.try_emplace(value, graph.bytes.size());
@@ -212,9 +213,10 @@ private:
         planned.milliseconds = costs.getMilliseconds(record->symbol, ints, cost);
         planned.scratch = llvm::alignTo(record->getScratch(query), rt::kAlignment);
         pairInPlace(*record, query, planned.in_place);
-        planned.isRecomputable = getBlock(op) >= 0 && isRecomputable(op) && !isReadByOthers(op);
+        planned.isRecomputable = isRecomputable(op) && !isReadByOthers(op);
       }
       graph.ops.push_back(std::move(planned));
+      launch_of_op.push_back(graph.launches.size());
     };
     for (Operation &op : kept.lookupSymbol<FuncOp>("micro_batch").getBody().front().without_terminator()) {
       auto kernel = dyn_cast<KernelOpInterface>(op);
@@ -250,7 +252,31 @@ private:
       pairInPlace(*record, query, launch.in_place);
       graph.launches.push_back(std::move(launch));
     }
+    numberTop(graph, launch_of_op);
     return graph;
+  }
+
+  /// What comes between the forward of the last block and the backward of the first that runs, heads and predictions of further tokens, is
+  /// a slot behind the last one. Ops of no slot are not chosen.
+  static void numberTop(PlannedGraph &graph, ArrayRef<size_t> launch_of_op) {
+    size_t begin = 0, end = graph.launches.size();
+    int64_t top = 0;
+    for (auto [index, launch] : llvm::enumerate(graph.launches)) {
+      if (launch.slot < 0)
+        continue;
+      top = std::max(top, launch.slot + 1);
+      if (!launch.isBackward)
+        begin = index + 1;
+      else
+        end = std::min(end, index);
+    }
+    for (size_t i = begin; i < end; ++i)
+      graph.launches[i].slot = top;
+    for (auto [op, launch] : llvm::zip(graph.ops, launch_of_op)) {
+      if (launch >= begin && launch < end)
+        op.slot = top;
+      op.isRecomputable &= op.slot >= 0;
+    }
   }
 
   /// Says what the smallest plan needs.
