@@ -22,4 +22,9 @@ OpCost getMemoryCost(Operation *op) {
   return cost;
 }
 
+OpCost getCost(Operation *op) {
+  auto costs = dyn_cast<step::CostOpInterface>(op);
+  return costs ? costs.getCost() : getMemoryCost(op);
+}
+
 } // namespace megacc

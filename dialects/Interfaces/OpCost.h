@@ -22,6 +22,8 @@ struct OpCost {
 
 /// Every operand read once, every result written once, no FLOPs.
 OpCost getMemoryCost(mlir::Operation *op);
+/// What the op says it costs; getMemoryCost() where it says nothing.
+OpCost getCost(mlir::Operation *op);
 
 } // namespace megacc
 

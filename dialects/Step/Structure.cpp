@@ -200,8 +200,7 @@ OpCost FusedOp::getCost() {
   OpCost cost;
   auto yield = cast<YieldOp>(getBody().front().back());
   for (Operation &op : getBody().front().without_terminator()) {
-    auto costs = dyn_cast<CostOpInterface>(op);
-    OpCost part = costs ? costs.getCost() : getMemoryCost(&op);
+    OpCost part = megacc::getCost(&op);
     cost.flops = (Size(cost.flops) + part.flops).get();
     cost.bytesRead += part.bytesRead;
     cost.bytesWritten += part.bytesWritten;

@@ -30,6 +30,9 @@ double estimateMilliseconds(const OpCost &cost, const DeviceRecord &device) {
 }
 
 llvm::Expected<Costs> Costs::read(llvm::StringRef path, llvm::StringRef target) {
+  Costs costs(target);
+  if (path.empty())
+    return costs;
   auto fail = [&](const llvm::Twine &what) { return llvm::createStringError(path + ": " + what); };
   auto buffer = llvm::MemoryBuffer::getFile(path);
   if (!buffer)
@@ -47,7 +50,6 @@ llvm::Expected<Costs> Costs::read(llvm::StringRef path, llvm::StringRef target) 
   if (*measured_target != target)
     return fail("was measured on target " + *measured_target + ", the step is for " + target +
                 "; fix: megacc-run --calibrate with a step for " + target);
-  Costs costs(target);
   costs.machine = top->getString("machine").value_or("").str();
   costs.measured_step = top->getNumber("step_milliseconds").value_or(0);
   for (llvm::json::Value &value : *list) {

@@ -33,10 +33,8 @@ double estimateMilliseconds(const OpCost &cost, const DeviceRecord &device);
 /// Milliseconds of the launches of a target.
 class Costs {
 public:
-  /// By roofline alone.
-  explicit Costs(llvm::StringRef target) : device(&getDefaultDevice(target)) {}
-  /// Measured where the file, which `megacc-run --calibrate` wrote, has the kernel with these parameters. Fails where it is not such a file
-  /// or of another target.
+  /// Measured where the file, which `megacc-run --calibrate` wrote, has the kernel with these parameters, else by roofline; without a file
+  /// ("") by roofline alone. Fails where it is not such a file or of another target.
   static llvm::Expected<Costs> read(llvm::StringRef path, llvm::StringRef target);
 
   /// `ints`: the integer parameters of kernels.def, in its order.
@@ -48,6 +46,8 @@ public:
   double getMeasuredStep() const { return measured_step; }
 
 private:
+  explicit Costs(llvm::StringRef target) : device(&getDefaultDevice(target)) {}
+
   const DeviceRecord *device;
   std::map<std::pair<std::string, std::vector<int64_t>>, double> measured;
   std::string machine;

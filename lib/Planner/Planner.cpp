@@ -40,6 +40,62 @@ struct Planner::Slot {
   std::shared_ptr<std::vector<Choice>> choices; // of all slots that are alike
 };
 
+/// Bytes kept by the slots so far and what computing again took, by which choice and from which state before.
+struct Planner::State {
+  int64_t kept = 0;
+  double milliseconds = 0;
+  int choice = -1, before = -1;
+};
+
+namespace {
+
+/// When a value is read last, and the buffer that holds it, -1 before there is one.
+struct Use {
+  int last = -1, place = -1;
+};
+
+/// Bytes alive at each of the launches, as lib/Lifetimes counts them: a value from the launch that makes it to its last use, in the place
+/// of one that dies there if it may. findUse gives the Use of a value, null where no launch makes it.
+template <typename Launches, typename FindUse, typename GetBytes>
+std::vector<int64_t> countAlive(const Launches &launches, FindUse &&findUse, GetBytes &&getBytes) {
+  struct Buffer {
+    int64_t bytes;
+    int first, last;
+  };
+  std::vector<Buffer> buffers;
+  for (int i = 0; i < int(launches.size()); ++i) {
+    const auto &launch = launches[i];
+    std::vector<int> taken;
+    for (int value : launch.makes) {
+      Use &use = *findUse(value);
+      for (auto [made, read] : launch.in_place) {
+        const Use *from = made == value ? findUse(read) : nullptr;
+        if (from && from->place >= 0 && from->last == i && getBytes(made) == getBytes(read) &&
+            std::count(launch.reads.begin(), launch.reads.end(), read) == 1 && !std::count(taken.begin(), taken.end(), from->place))
+          use.place = from->place;
+      }
+      if (use.place >= 0) {
+        taken.push_back(use.place);
+        buffers[use.place].last = use.last;
+      } else {
+        use.place = buffers.size();
+        buffers.push_back({getBytes(value), i, use.last});
+      }
+    }
+    if (launch.scratch)
+      buffers.push_back({launch.scratch, i, i});
+  }
+  std::vector<int64_t> alive(launches.size() + 1, 0);
+  for (const Buffer &buffer : buffers)
+    alive[buffer.first] += buffer.bytes, alive[buffer.last + 1] -= buffer.bytes;
+  for (size_t i = 1; i < alive.size(); ++i)
+    alive[i] += alive[i - 1];
+  alive.pop_back();
+  return alive;
+}
+
+} // namespace
+
 /// The launches of a slot's forward, a place between, and those of its backward with clones, and the bytes alive at each of values that the
 /// slot makes.
 class Planner::Timeline {
@@ -66,7 +122,6 @@ public:
   }
 
   size_t size() const { return events.size(); }
-  bool isClone(size_t event) const { return events[event].isClone; }
   int launch(size_t event) const { return events[event].launch; }
   int64_t bytes(size_t event) const { return own[event]; }
   int64_t kept() const { return own[middle]; }
@@ -106,15 +161,15 @@ public:
     }
     for (const Event &event : events) {
       list(event.reads), list(event.makes), pairs(event.in_place);
-      key.insert(key.end(), {event.scratch, event.isOwn});
+      key.push_back(event.scratch);
     }
     return key;
   }
 
 private:
+  /// What a launch of another slot makes is not the timeline's.
   struct Event {
     int launch = -1;
-    bool isClone = false, isOwn = false;
     std::vector<int> reads, makes;
     int64_t scratch = 0;
     std::vector<std::pair<int, int>> in_place;
@@ -122,7 +177,10 @@ private:
 
   void add(int launch, std::vector<int> reads) {
     const PlannedLaunch &from = graph.launches[launch];
-    Event event{launch, false, from.slot == slot.number, std::move(reads), from.makes, from.scratch, {}};
+    Event event{launch, std::move(reads), {}, 0, {}};
+    if (from.slot != slot.number)
+      return events.push_back(std::move(event));
+    event.makes = from.makes, event.scratch = from.scratch;
     for (auto [made, read] : from.in_place)
       for (size_t i = 0; i < from.reads.size(); ++i)
         if (from.reads[i] == read)
@@ -158,7 +216,7 @@ private:
         again_values[value] = value;
       return;
     }
-    Event event{launch, true, true, {}, {}, from.scratch, {}};
+    Event event{launch, {}, {}, from.scratch, {}};
     for (int value : from.reads)
       event.reads.push_back(getAgain(value, launch, false));
     for (int value : from.makes) {
@@ -177,8 +235,8 @@ private:
   }
 
   /// Where in the timeline launches outside of it read a value last; -1: nowhere.
-  int64_t getOutsideUse(int value) const {
-    int64_t last = -1;
+  int getOutsideUse(int value) const {
+    int last = -1;
     if (value >= int(planner.users.size()))
       return last;
     for (int user : planner.users[value]) {
@@ -186,9 +244,7 @@ private:
         continue;
       if (user >= slot.first_backward && user <= slot.last_backward)
         continue;
-      int64_t place = user > slot.last_backward     ? int64_t(events.size()) - 1
-                      : planner.isAfterMiddle(user) ? int64_t(middle)
-                                                    : int64_t(middle) - 1;
+      int place = user > slot.last_backward ? int(events.size()) - 1 : planner.isAfterMiddle(user) ? int(middle) : int(middle) - 1;
       last = std::max(last, place);
     }
     return last;
@@ -209,52 +265,19 @@ private:
   }
 
   void measure() {
-    struct Use {
-      int64_t last = -1;
-      int place = -1; // in buffers
-    };
     std::vector<Use> uses(slot.forward_values.size + slot.backward_values.size + clone_bytes.size());
-    for (size_t i = 0; i < events.size(); ++i) {
-      if (events[i].isOwn)
-        for (int value : events[i].makes)
-          uses[getIndex(value)].last = std::max<int64_t>(i, getOutsideUse(value));
-      for (int value : events[i].reads)
-        if (int index = getIndex(value); index >= 0)
-          uses[index].last = std::max<int64_t>(uses[index].last, i);
-    }
-    struct Interval {
-      int64_t bytes, first, last;
+    auto findUse = [&](int value) {
+      int index = getIndex(value);
+      return index < 0 ? nullptr : &uses[index];
     };
-    std::vector<Interval> buffers;
-    for (size_t i = 0; i < events.size(); ++i) {
-      const Event &event = events[i];
-      if (!event.isOwn)
-        continue;
-      std::vector<int> taken;
-      for (int value : event.makes) {
-        Use &use = uses[getIndex(value)];
-        for (auto [made, read] : event.in_place) {
-          int index = made == value ? getIndex(read) : -1;
-          if (index >= 0 && uses[index].place >= 0 && uses[index].last == int64_t(i) && getBytes(made) == getBytes(read) &&
-              std::count(event.reads.begin(), event.reads.end(), read) == 1 && !std::count(taken.begin(), taken.end(), uses[index].place))
-            use.place = uses[index].place;
-        }
-        if (use.place >= 0) {
-          taken.push_back(use.place);
-          buffers[use.place].last = use.last;
-        } else {
-          use.place = buffers.size();
-          buffers.push_back({getBytes(value), int64_t(i), use.last});
-        }
-      }
-      if (event.scratch)
-        buffers.push_back({event.scratch, int64_t(i), int64_t(i)});
+    for (int i = 0; i < int(events.size()); ++i) {
+      for (int value : events[i].makes)
+        findUse(value)->last = std::max(i, getOutsideUse(value));
+      for (int value : events[i].reads)
+        if (Use *use = findUse(value))
+          use->last = std::max(use->last, i);
     }
-    own.assign(events.size() + 1, 0);
-    for (const Interval &buffer : buffers)
-      own[buffer.first] += buffer.bytes, own[buffer.last + 1] -= buffer.bytes;
-    for (size_t i = 1; i < own.size(); ++i)
-      own[i] += own[i - 1];
+    own = countAlive(events, findUse, [&](int value) { return getBytes(value); });
   }
 
   const Planner &planner;
@@ -283,7 +306,13 @@ Planner::Planner(const PlannedGraph &graph) : graph(graph) {
       users[value].push_back(i);
   }
   findSlots();
-  measureAll();
+  std::vector<Use> uses(graph.bytes.size());
+  for (size_t value = 0; value < uses.size(); ++value)
+    uses[value].last = std::max(made_at[value], users[value].empty() ? -1 : users[value].back());
+  // Where everything is kept.
+  std::vector<int64_t> alive = countAlive(graph.launches, [&](int value) { return &uses[value]; }, [&](int value) { return graph.bytes[value]; });
+  for (int64_t bytes : alive)
+    kept_peak = std::max(kept_peak, bytes);
   int64_t kept_before = 0;
   std::map<std::vector<int64_t>, std::shared_ptr<std::vector<Choice>>> known;
   for (Slot &slot : slots) {
@@ -344,47 +373,8 @@ void Planner::findSlots() {
       slots.push_back(std::move(slot));
 }
 
-bool Planner::isOutside(int launch) const { return launch > slots.back().last_forward && launch < slots.back().first_backward; }
-
-/// As lib/Lifetimes counts.
-void Planner::measureAll() {
-  std::vector<int64_t> change(graph.launches.size() + 1, 0);
-  std::vector<int> places(graph.bytes.size(), -1);
-  struct Interval {
-    int64_t bytes;
-    int first, last;
-  };
-  std::vector<Interval> buffers;
-  auto lastUse = [&](int value, int at) { return users[value].empty() ? at : std::max(at, users[value].back()); };
-  for (int i = 0; i < int(graph.launches.size()); ++i) {
-    const PlannedLaunch &launch = graph.launches[i];
-    std::vector<int> taken;
-    for (int value : launch.makes) {
-      int place = -1;
-      for (auto [made, read] : launch.in_place)
-        if (made == value && places[read] >= 0 && lastUse(read, i) == i && graph.bytes[made] == graph.bytes[read] &&
-            std::count(launch.reads.begin(), launch.reads.end(), read) == 1 && !std::count(taken.begin(), taken.end(), places[read]))
-          place = places[read];
-      if (place >= 0) {
-        taken.push_back(place);
-        buffers[place].last = lastUse(value, i);
-      } else {
-        place = buffers.size();
-        buffers.push_back({graph.bytes[value], i, lastUse(value, i)});
-      }
-      places[value] = place;
-    }
-    if (launch.scratch)
-      buffers.push_back({launch.scratch, i, i});
-  }
-  for (const Interval &buffer : buffers)
-    change[buffer.first] += buffer.bytes, change[buffer.last + 1] -= buffer.bytes;
-  int64_t bytes = 0;
-  for (size_t i = 0; i < graph.launches.size(); ++i) {
-    bytes += change[i];
-    alive.push_back(bytes);
-    kept_peak = std::max(kept_peak, bytes);
-  }
+bool Planner::isOutside(int launch) const {
+  return slots.empty() || (launch > slots.back().last_forward && launch < slots.back().first_backward);
 }
 
 std::vector<Planner::Choice> Planner::findChoices(const Slot &slot, const std::map<int, int64_t> &base) const {
@@ -444,35 +434,43 @@ std::vector<Planner::Choice> Planner::findChoices(const Slot &slot, const std::m
   return best;
 }
 
-double Planner::getLeast(int64_t budget) const {
-  struct State {
-    int64_t kept;
-    double milliseconds;
-  };
-  constexpr double none = std::numeric_limits<double>::infinity();
-  std::vector<State> states = {{0, 0}};
+/// The states after each slot that stay within the budget, fewer bytes before more; nothing where there is none. Of states in one grain the
+/// faster is kept or, for a bound, the better of each.
+std::vector<std::vector<Planner::State>> Planner::search(int64_t budget, bool isBound) const {
+  std::vector<std::vector<State>> steps = {{State()}};
   for (const Slot &slot : slots) {
-    std::vector<State> next(budget / grain() + 1, State{0, none});
-    for (const State &state : states)
-      for (const Choice &choice : *slot.choices) {
-        int64_t kept = state.kept + choice.kept;
-        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget || kept > budget)
+    const std::vector<State> &states = steps.back();
+    std::vector<State> next(budget / grain() + 1); // by bytes kept, rounded
+    for (size_t s = 0; s < states.size(); ++s)
+      for (size_t c = 0; c < slot.choices->size(); ++c) {
+        const Choice &choice = (*slot.choices)[c];
+        const State &state = states[s];
+        State after{state.kept + choice.kept, state.milliseconds + choice.milliseconds, int(c), int(s)};
+        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget || after.kept > budget)
           continue;
-        State &known = next[kept / grain()];
-        known.kept = known.milliseconds == none ? kept : std::min(known.kept, kept);
-        known.milliseconds = std::min(known.milliseconds, state.milliseconds + choice.milliseconds);
+        State &known = next[after.kept / grain()];
+        bool isFirst = known.choice < 0;
+        if (isBound && !isFirst)
+          after.kept = std::min(after.kept, known.kept), after.milliseconds = std::min(after.milliseconds, known.milliseconds);
+        if (isFirst || isBound || std::pair(after.milliseconds, after.kept) < std::pair(known.milliseconds, known.kept))
+          known = after;
       }
-    states.clear();
-    double best = none;
+    std::vector<State> front;
+    double best = std::numeric_limits<double>::infinity();
     for (const State &state : next)
-      if (state.milliseconds < best)
-        states.push_back(state), best = state.milliseconds;
+      if (state.choice >= 0 && state.milliseconds < best)
+        front.push_back(state), best = state.milliseconds;
+    if (front.empty())
+      return {};
+    steps.push_back(std::move(front));
   }
-  double least = none;
-  for (const State &state : states)
-    if (state.kept + outside_peak <= budget)
-      least = std::min(least, state.milliseconds);
-  return least;
+  std::erase_if(steps.back(), [&](const State &state) { return state.kept + outside_peak > budget; });
+  return steps.back().empty() ? std::vector<std::vector<State>>() : steps;
+}
+
+double Planner::getLeast(int64_t budget) const {
+  std::vector<std::vector<State>> steps = search(budget, /*isBound=*/true);
+  return steps.empty() ? std::numeric_limits<double>::infinity() : steps.back().back().milliseconds;
 }
 
 RecomputePlan Planner::getFull() const {
@@ -489,42 +487,10 @@ RecomputePlan Planner::getFull() const {
 }
 
 std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
-  struct State {
-    int64_t kept;
-    double milliseconds;
-    int choice, before;
-  };
-  std::vector<std::vector<State>> steps = {{{0, 0, -1, -1}}};
-  for (const Slot &slot : slots) {
-    const std::vector<State> &states = steps.back();
-    std::vector<State> next(budget / grain() + 1, State{0, 0, -1, -1}); // by bytes kept, rounded
-    for (size_t s = 0; s < states.size(); ++s)
-      for (size_t c = 0; c < slot.choices->size(); ++c) {
-        const Choice &choice = (*slot.choices)[c];
-        const State &state = states[s];
-        State after{state.kept + choice.kept, state.milliseconds + choice.milliseconds, int(c), int(s)};
-        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget || after.kept > budget)
-          continue;
-        State &known = next[after.kept / grain()];
-        if (known.choice < 0 || after.milliseconds < known.milliseconds ||
-            (after.milliseconds == known.milliseconds && after.kept < known.kept))
-          known = after;
-      }
-    std::vector<State> front;
-    double best = std::numeric_limits<double>::infinity();
-    for (const State &state : next)
-      if (state.choice >= 0 && state.milliseconds < best)
-        front.push_back(state), best = state.milliseconds;
-    if (front.empty())
-      return std::nullopt;
-    steps.push_back(std::move(front));
-  }
-  int best = -1;
-  for (size_t s = 0; s < steps.back().size(); ++s)
-    if (steps.back()[s].kept + outside_peak <= budget && (best < 0 || steps.back()[s].milliseconds < steps.back()[best].milliseconds))
-      best = s;
-  if (best < 0)
+  std::vector<std::vector<State>> steps = search(budget, /*isBound=*/false);
+  if (steps.empty())
     return std::nullopt;
+  int best = int(steps.back().size()) - 1; // more bytes are kept only to be faster
   RecomputePlan plan;
   plan.milliseconds = steps.back()[best].milliseconds;
   plan.peak = steps.back()[best].kept + outside_peak;

@@ -66,6 +66,7 @@ public:
 private:
   struct Choice;
   struct Slot;
+  struct State;
   class Timeline;
 
   void findSlots();
@@ -73,16 +74,15 @@ private:
   int64_t grain() const { return std::max<int64_t>(256, kept_peak / 8192); }
   bool isAfterMiddle(int launch) const { return launch >= middle; }
   bool isOutside(int launch) const;
-  void measureAll();
   /// `base`: bytes of others at every launch of the slot.
   std::vector<Choice> findChoices(const Slot &slot, const std::map<int, int64_t> &base) const;
+  std::vector<std::vector<State>> search(int64_t budget, bool isBound) const;
 
   const PlannedGraph &graph;
   std::vector<Slot> slots;             // in the order of their forward
   std::vector<int> maker;              // the op of the forward that makes a value; -1: none
   std::vector<std::vector<int>> users; // launches that read a value
   std::vector<int> made_at;            // launch that makes a value; -1: none does, it lives in a group
-  std::vector<int64_t> alive;          // bytes at every launch where everything is kept
   int middle = 0;                      // the first launch of the backward
   int64_t kept_peak = 0;
   int64_t outside_peak = 0; // at launches of no slot, above what the slots keep

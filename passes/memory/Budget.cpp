@@ -26,8 +26,8 @@ struct Segments {
 
 SmallVector<Operation *> getForwardOps(ModuleOp module) {
   SmallVector<Operation *> ops;
-  module.lookupSymbol<FuncOp>("micro_batch").walk([&](KernelOpInterface op) {
-    if (!isa<FusedOp>(op.getOperation()) && getPhase(op) == Phase::forward)
+  module.lookupSymbol<FuncOp>("micro_batch").walk([&](Operation *op) {
+    if (isForward(op))
       ops.push_back(op);
   });
   return ops;
@@ -37,74 +37,76 @@ class Budget {
 public:
   Budget(ModuleOp module, int64_t bytes, const Costs &costs) : module(module), bytes(bytes), costs(costs), ops(getForwardOps(module)) {}
 
+  /// False where the passes that follow cannot lay the step out; they say why.
+  bool begin() {
+    std::optional<Segments> laid = lay({}, &graph);
+    if (laid)
+      all = *laid;
+    return laid.has_value();
+  }
+
   /// Budgets from all that is kept down to the smallest, each as bytes and the milliseconds of computing again.
   void tabulate() {
-    std::optional<Segments> all = lay({});
-    PlannedGraph graph;
-    if (!all || failed(describeKept(graph)))
-      return;
-    Planner planner(graph);
     Builder builder(module.getContext());
     SmallVector<Attribute> rows;
     auto add = [&](int64_t total, double milliseconds) {
       rows.push_back(builder.getDictionaryAttr({builder.getNamedAttr("bytes", builder.getI64IntegerAttr(total)),
                                                 builder.getNamedAttr("milliseconds", builder.getF64FloatAttr(milliseconds))}));
     };
-    add(all->total(), 0);
-    for (int rung = getRung(all->temporaries); rung > 0; rung -= 10)
-      if (std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung))) {
-        if (std::optional<Segments> placed = lay(plan->ops); placed && !plan->ops.empty())
-          add(placed->total(), plan->milliseconds);
-      } else {
+    add(all.total(), 0);
+    for (int rung = getRung(all.temporaries); rung > 0; rung -= 10) {
+      std::optional<RecomputePlan> plan = getPlanner().solve(getBytesOf(rung));
+      if (!plan)
         break;
-      }
+      if (std::optional<Segments> placed = lay(plan->ops); placed && !plan->ops.empty())
+        add(placed->total(), plan->milliseconds);
+    }
     module->setAttr(kBudgetsAttr, builder.getArrayAttr(rows));
   }
 
   LogicalResult run(SmallVectorImpl<Attribute> &decisions) {
-    std::optional<Segments> all = lay({});
-    if (!all) // the passes that follow say why
-      return success();
-    if (all->total() <= bytes) {
-      decide(decisions, Twine(all->total()) + " bytes, everything is kept");
+    if (all.total() <= bytes) {
+      decide(decisions, Twine(all.total()) + " bytes, everything is kept");
       return success();
     }
-    PlannedGraph graph;
-    if (failed(describeKept(graph)))
-      return failure();
-    Planner planner(graph);
     // About 1 % apart, whatever the budget, so that more of it never gives a slower plan.
-    for (int rung = getRung(bytes - all->state); rung > 0; --rung) {
-      std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung));
+    for (int rung = getRung(bytes - all.state); rung > 0; --rung) {
+      std::optional<RecomputePlan> plan = getPlanner().solve(getBytesOf(rung));
       if (!plan)
         break;
       std::optional<Segments> placed = lay(plan->ops);
       if (!placed)
         return failure();
       if (placed->total() <= bytes)
-        return choose(*plan, *placed, *all, planner.getLeast(bytes - all->state), decisions);
+        return choose(*plan, *placed, decisions);
     }
     // What cannot be told from the peaks of single slots: all at once may lie closer.
-    RecomputePlan full = planner.getFull();
+    RecomputePlan full = getPlanner().getFull();
     if (std::optional<Segments> placed = lay(full.ops); placed && placed->total() <= bytes)
-      return choose(full, *placed, *all, planner.getLeast(bytes - all->state), decisions);
-    return refuse(*all, planner);
+      return choose(full, *placed, decisions);
+    return refuse();
   }
 
 private:
-  /// `least`: milliseconds that every plan takes; infinity where the planner sees none.
-  LogicalResult choose(const RecomputePlan &plan, const Segments &placed, const Segments &all, double least,
-                       SmallVectorImpl<Attribute> &decisions) {
+  /// Made when it is first asked for: a step that fits needs none.
+  const Planner &getPlanner() {
+    if (!planner)
+      planner.emplace(graph);
+    return *planner;
+  }
+
+  LogicalResult choose(const RecomputePlan &plan, const Segments &placed, SmallVectorImpl<Attribute> &decisions) {
     SmallVector<Operation *> chosen;
     for (int op : plan.ops)
       chosen.push_back(ops[op]);
     char time[96];
     int length = snprintf(time, sizeof time, "%.3f ms a micro-batch", plan.milliseconds);
-    if (std::isfinite(least))
+    // Infinity where the planner sees no plan.
+    if (double least = getPlanner().getLeast(bytes - all.state); std::isfinite(least))
       snprintf(time + length, sizeof time - length, ", at least %.3f with any plan", least);
     decide(decisions,
            Twine(placed.total()) + " bytes, " + Twine(all.total()) + " where everything is kept; computing again takes about " + time);
-    markRecomputed(module, chosen, decisions);
+    markRecomputed(module, chosen, &decisions);
     return success();
   }
 
@@ -121,52 +123,26 @@ private:
     decisions.push_back(StringAttr::get(module.getContext(), "memory = " + Twine(bytes) + " bytes: " + what));
   }
 
-  /// A copy of the module with clones and caches.
-  OwningOpRef<ModuleOp> prepare(ArrayRef<int> again) {
+  /// What the passes behind this one make of the module where these ops are computed again, and the schedule for the planner.
+  std::optional<Segments> lay(ArrayRef<int> again, PlannedGraph *schedule = nullptr) {
     OwningOpRef<ModuleOp> copy = module.clone();
     SmallVector<Operation *> copies = getForwardOps(*copy), chosen;
     for (int op : again)
       chosen.push_back(copies[op]);
-    SmallVector<Attribute> unused;
-    markRecomputed(*copy, chosen, unused);
-    PassManager passes(module.getContext());
-    passes.addPass(createStepApplyMemory());
-    if (failed(passes.run(*copy)))
-      return {};
-    return copy;
-  }
-
-  /// What the passes behind this one make of it.
-  std::optional<Segments> lay(ArrayRef<int> again) {
-    OwningOpRef<ModuleOp> copy = prepare(again);
-    if (!copy)
-      return {};
+    markRecomputed(*copy, chosen, /*decisions=*/nullptr);
     ScopedDiagnosticHandler quiet(module.getContext(), [](Diagnostic &) { return success(); });
-    PassManager passes(module.getContext());
-    passes.addPass(rt::createStepSelectKernels());
-    passes.addPass(rt::createStepAssignBuffers());
-    if (failed(passes.run(*copy)))
+    PassManager select(module.getContext()), assign(module.getContext());
+    select.addPass(createStepApplyMemory());
+    select.addPass(rt::createStepSelectKernels());
+    assign.addPass(rt::createStepAssignBuffers());
+    if (failed(select.run(*copy)))
       return {};
-    Segments segments;
-    for (auto segment : copy->getOps<rt::SegmentOp>()) {
-      (segment.getName() == "temporaries" ? segments.temporaries : segments.state) += segment.getBytes();
-      if (!segment.getBytes())
-        continue;
-      segments.text += (segments.text.empty() ? "" : ", ") + (segment.getName() + " " + Twine(segment.getBytes())).str();
-      if (segment.getPeak())
-        segments.text += (" (the peak is in @" + *segment.getPeak() + ")").str();
-    }
-    return segments;
-  }
-
-  LogicalResult describeKept(PlannedGraph &graph) {
-    OwningOpRef<ModuleOp> kept = prepare({});
-    PassManager passes(module.getContext());
-    passes.addPass(rt::createStepSelectKernels());
-    if (!kept || failed(passes.run(*kept)))
-      return failure();
-    graph = describe(*kept);
-    return success();
+    if (schedule)
+      *schedule = describe(*copy);
+    if (failed(assign.run(*copy)))
+      return {};
+    rt::SegmentSum sum = rt::sumSegments(*copy);
+    return Segments{sum.total.get() - sum.temporaries, sum.temporaries, std::move(sum.text)};
   }
 
   /// The schedule for the planner, of a module with caches and records.
@@ -203,14 +179,12 @@ private:
       if (auto cached = op->getAttrOfType<ArrayAttr>("cached"))
         for (int cache : ArrayRef<int>(planned.makes).take_back(cached.size()))
           graph.isCache[cache] = true;
-      auto given = dyn_cast<CostOpInterface>(op);
-      OpCost cost = given ? given.getCost() : getMemoryCost(op);
       KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
       if (const Record *record = match(getTarget(module), query)) {
         SmallVector<int64_t> ints;
         for (StringRef name : rt::findKernel(record->symbol)->ints)
           ints.push_back(getLaunchInt(*record, query, name).value_or(0));
-        planned.milliseconds = costs.getMilliseconds(record->symbol, ints, cost);
+        planned.milliseconds = costs.getMilliseconds(record->symbol, ints, getCost(op));
         planned.scratch = llvm::alignTo(record->getScratch(query), rt::kAlignment);
         pairInPlace(*record, query, planned.in_place);
         planned.isRecomputable = isRecomputable(op) && !isReadByOthers(op);
@@ -222,22 +196,22 @@ private:
       auto kernel = dyn_cast<KernelOpInterface>(op);
       if (!kernel)
         continue;
-      bool isForward = false;
+      bool is_forward = false;
       if (auto fused = dyn_cast<FusedOp>(op)) {
         for (Operation &inner : fused.getBody().front().without_terminator())
-          if (getPhase(&inner) == Phase::forward) {
-            isForward = true;
+          if (isForward(&inner)) {
+            is_forward = true;
             addOp(&inner);
           }
         for (auto [result, yielded] : llvm::zip(fused.getResults(), fused.getBody().front().back().getOperands()))
           numbers[result] = number(yielded);
-      } else if (getPhase(&op) == Phase::forward) {
-        isForward = true;
+      } else if (isForward(&op)) {
+        is_forward = true;
         addOp(&op);
       }
       PlannedLaunch launch;
       launch.slot = getBlock(&op);
-      launch.isBackward = !isForward;
+      launch.isBackward = !is_forward;
       op.walk([&](Operation *inner) {
         for (Value operand : inner->getOperands())
           if (operand.getParentBlock() == op.getBlock())
@@ -280,7 +254,8 @@ private:
   }
 
   /// Says what the smallest plan needs.
-  LogicalResult refuse(const Segments &all, const Planner &planner) {
+  LogicalResult refuse() {
+    const Planner &planner = getPlanner();
     int low = 1, high = getRung(all.temporaries) + 1;
     while (low < high) {
       int middle = (low + high) / 2;
@@ -300,13 +275,16 @@ private:
       least = *placed, least_bytes = placed->total();
     return emitError(UnknownLoc::get(module.getContext()))
            << "the step needs " << least_bytes << " bytes (" << all.total() << " where everything is kept), memory allows " << bytes << ": "
-           << least.text << "; fix: memory = \"" << (least_bytes + (1 << 20) - 1) / (1 << 20) << "MiB\", or a smaller micro_batch";
+           << least.text << "; fix: " << rt::adviseMemory(least_bytes);
   }
 
   ModuleOp module;
   int64_t bytes;
   const Costs &costs;
   SmallVector<Operation *> ops;
+  Segments all; // where everything is kept
+  PlannedGraph graph;
+  std::optional<Planner> planner;
 };
 
 } // namespace
@@ -314,14 +292,12 @@ private:
 LogicalResult fitMemory(ModuleOp module, int64_t bytes, StringRef file, bool tabulates, SmallVectorImpl<Attribute> &decisions) {
   if ((!bytes && !tabulates) || !module.lookupSymbol<FuncOp>("micro_batch"))
     return success();
-  Costs costs(getTarget(module));
-  if (!file.empty()) {
-    llvm::Expected<Costs> measured = Costs::read(file, getTarget(module));
-    if (!measured)
-      return emitError(UnknownLoc::get(module.getContext())) << llvm::toString(measured.takeError());
-    costs = std::move(*measured);
-  }
-  Budget budget(module, bytes, costs);
+  llvm::Expected<Costs> costs = Costs::read(file, getTarget(module));
+  if (!costs)
+    return emitError(UnknownLoc::get(module.getContext())) << llvm::toString(costs.takeError());
+  Budget budget(module, bytes, *costs);
+  if (!budget.begin())
+    return success();
   if (tabulates)
     budget.tabulate();
   return bytes ? budget.run(decisions) : success();

@@ -49,19 +49,22 @@ private:
       return value;
     Operation *op = inner.getOwner();
     auto fused = dyn_cast<FusedOp>(op->getParentOp());
-    if (fused && isMarked(fused)) {
-      for (auto [result, yielded] : llvm::zip(fused.getResults(), fused.getBody().front().back().getOperands()))
-        if (yielded == inner)
-          return clone(fused, user)->getResult(result.getResultNumber());
-    } else if (isMarked(op)) {
-      return clone(op, user)->getResult(inner.getResultNumber());
-    }
     if (!fused)
-      return value;
-    for (auto [result, yielded] : llvm::zip(fused.getResults(), fused.getBody().front().back().getOperands()))
+      return isMarked(op) ? clone(op, user)->getResult(inner.getResultNumber()) : value;
+    OpResult outside = getOutside(fused, inner);
+    if (outside && isMarked(fused))
+      return clone(fused, user)->getResult(outside.getResultNumber());
+    if (outside && !isMarked(op))
+      return outside;
+    return clone(op, user)->getResult(inner.getResultNumber()); // of an op by itself; what stays inside never exists
+  }
+
+  /// The result of a group that has a value made inside; null where it stays inside.
+  static OpResult getOutside(FusedOp fused, Value inner) {
+    for (auto [result, yielded] : llvm::zip(fused->getOpResults(), fused.getBody().front().back().getOperands()))
       if (yielded == inner)
         return result;
-    return clone(op, user)->getResult(inner.getResultNumber()); // it never exists outside its group
+    return {};
   }
 
   Operation *clone(Operation *op, Operation *user) {

@@ -14,13 +14,15 @@ namespace megacc::step {
 /// lists every pattern that matches no op.
 mlir::LogicalResult markRecomputed(mlir::ModuleOp module, llvm::StringRef what, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
 
-/// Marks these ops, of the forward of @micro_batch.
-void markRecomputed(mlir::ModuleOp module, llvm::ArrayRef<mlir::Operation *> ops, llvm::SmallVectorImpl<mlir::Attribute> &decisions);
+/// Marks these ops, of the forward of @micro_batch; adds what that means to `decisions` unless it is null.
+void markRecomputed(mlir::ModuleOp module, llvm::ArrayRef<mlir::Operation *> ops, llvm::SmallVectorImpl<mlir::Attribute> *decisions);
 /// Marks what makes the step fit in `bytes`, at the least cost by the file `costs` (empty: FLOPs and bytes); an error where nothing does.
 /// No budget (0): nothing. `tabulates`: also leaves what other budgets would take in kBudgetsAttr.
 mlir::LogicalResult fitMemory(mlir::ModuleOp module, int64_t bytes, llvm::StringRef costs, bool tabulates,
                               llvm::SmallVectorImpl<mlir::Attribute> &decisions);
 
+/// Whether an op of the forward is a launch, or would be one outside of its group.
+bool isForward(mlir::Operation *op);
 /// Whether a clone of an op may run again: it has no effects but flags, which a clone drops, and makes no gradients of its own.
 bool isRecomputable(mlir::Operation *op);
 /// Whether the forward of another block needs it: the residual stream, or what a placement takes from one block to another.

@@ -122,8 +122,7 @@ public:
         continue;
       auto [letter, name] = getName(op);
       Sum &sum = sums[{letter, name}];
-      auto costs = dyn_cast<CostOpInterface>(op);
-      ++sum.ops, sum.flops += costs ? costs.getCost().flops : 0;
+      ++sum.ops, sum.flops += getCost(op).flops;
       for (Value result : op->getResults())
         if (isReadByBackward(result))
           sum.bytes += getBytes(result.getType());
@@ -137,8 +136,6 @@ public:
   }
 
 private:
-  bool isForward(Operation *op) { return isa<KernelOpInterface>(op) && !isa<FusedOp>(op) && getPhase(op) == Phase::forward; }
-
   static bool isReadByBackward(Value value) {
     return anyUser(value, [](Operation *user) { return getPhase(user) == Phase::backward; });
   }
@@ -175,8 +172,10 @@ private:
 
 } // namespace
 
+bool isForward(Operation *op) { return isa<KernelOpInterface>(op) && !isa<FusedOp>(op) && getPhase(op) == Phase::forward; }
+
 bool isRecomputable(Operation *op) {
-  if (auto costs = dyn_cast<CostOpInterface>(op); costs && !costs.getCost().recomputable)
+  if (!getCost(op).recomputable)
     return false;
   Operation *copy = op->clone();
   if (auto flags = dyn_cast<FlagOpInterface>(copy))
@@ -192,11 +191,12 @@ bool isReadByOthers(Operation *op) {
   });
 }
 
-void markRecomputed(ModuleOp module, ArrayRef<Operation *> ops, SmallVectorImpl<Attribute> &decisions) {
+void markRecomputed(ModuleOp module, ArrayRef<Operation *> ops, SmallVectorImpl<Attribute> *decisions) {
   Marker marker(module, module.lookupSymbol<FuncOp>("micro_batch"));
   for (Operation *op : ops)
     marker.mark(op);
-  marker.record(decisions);
+  if (decisions)
+    marker.record(*decisions);
   marker.markGroups();
 }
 

@@ -53,8 +53,7 @@ private:
     for (const KernelOperand &operand : kernel->operands)
       if (failed(addOperands(launch, operand, ranges, stateBytes, builder)))
         return failure();
-    auto costs = dyn_cast<CostOpInterface>(launch.op);
-    OpCost cost = costs ? costs.getCost() : getMemoryCost(launch.op);
+    OpCost cost = getCost(launch.op);
     auto call = CallOp::create(builder, launch.op->getLoc(), kernel->symbol, ranges, ints, doubles, getBlock(launch.op), cost.flops,
                                cost.bytesRead + cost.bytesWritten + stateBytes);
     if (getPhase(launch.op) == Phase::recompute)

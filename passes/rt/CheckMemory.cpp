@@ -1,5 +1,4 @@
 // Whether the plan fits the declared memory.
-#include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"
 
 using namespace mlir;
@@ -7,6 +6,25 @@ using namespace mlir;
 namespace megacc::rt {
 #define GEN_PASS_DEF_RTCHECKMEMORY
 #include "passes/rt/Passes.h.inc"
+
+SegmentSum sumSegments(ModuleOp module) {
+  SegmentSum sum;
+  for (auto segment : module.getOps<SegmentOp>()) {
+    if (!segment.getBytes())
+      continue;
+    sum.total = sum.total + segment.getBytes();
+    if (segment.getName() == getSegmentName(MG_TEMPORARIES))
+      sum.temporaries = segment.getBytes();
+    sum.text += (sum.text.empty() ? "" : ", ") + (segment.getName() + " " + Twine(segment.getBytes())).str();
+    if (segment.getPeak())
+      sum.text += (" (the peak is in @" + *segment.getPeak() + ")").str();
+  }
+  return sum;
+}
+
+std::string adviseMemory(int64_t needed) {
+  return "memory = \"" + std::to_string(llvm::divideCeil(needed, int64_t(1) << 20)) + "MiB\", or a smaller micro_batch";
+}
 
 namespace {
 
@@ -17,22 +35,12 @@ struct RtCheckMemory : impl::RtCheckMemoryBase<RtCheckMemory> {
     auto declared = config ? config.getAs<IntegerAttr>("memory") : IntegerAttr();
     if (!declared || declared.getInt() == 0)
       return;
-    Size total = 0;
-    std::string parts;
-    for (auto segment : getOperation().getOps<SegmentOp>()) {
-      if (!segment.getBytes())
-        continue;
-      total = total + segment.getBytes();
-      parts += (parts.empty() ? "" : ", ") + (segment.getName() + " " + Twine(segment.getBytes())).str();
-      if (segment.getPeak())
-        parts += (" (the peak is in @" + *segment.getPeak() + ")").str();
-    }
-    int64_t needed = total.get();
+    SegmentSum sum = sumSegments(getOperation());
+    int64_t needed = sum.total.get();
     if (needed <= declared.getInt())
       return;
     emitError(UnknownLoc::get(&getContext())) << "the step needs " << needed << " bytes, memory allows " << declared.getInt() << ": "
-                                              << parts << "; fix: memory = \"" << llvm::divideCeil(needed, int64_t(1) << 20)
-                                              << "MiB\", or a smaller micro_batch";
+                                              << sum.text << "; fix: " << adviseMemory(needed);
     signalPassFailure();
   }
 };

@@ -126,16 +126,12 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
   if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)))
     return failure();
   if (options.emit == kStack || options.emit == kPlan) {
-    megacc::Costs costs(options.step.target);
-    if (!options.step.costs.empty()) {
-      llvm::Expected<megacc::Costs> measured = megacc::Costs::read(options.step.costs, options.step.target);
-      if (!measured) {
-        llvm::errs() << "error: " << toString(measured.takeError()) << "\n";
-        return failure();
-      }
-      costs = std::move(*measured);
+    llvm::Expected<megacc::Costs> costs = megacc::Costs::read(options.step.costs, options.step.target);
+    if (!costs) {
+      llvm::errs() << "error: " << toString(costs.takeError()) << "\n";
+      return failure();
     }
-    printReports(module, options, costs, os);
+    printReports(module, options, *costs, os);
     return bytes;
   }
   LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
