@@ -136,27 +136,12 @@ using Counts = SmallVector<std::optional<int64_t>>;
     ints operands return counts;                                                                                                           \
   }
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 #undef MG_COUNT
-#undef OUT
-#undef OPT_OUT
-#undef SUM
-#undef INOUT
-#undef OPT_INOUT
-#undef IN
-#undef OPT_IN
-#undef SCRATCH
-#undef TABLE
-#undef OUT_EACH
-#undef IN_EACH
-#undef INT
-#undef DOUBLE
 
 /// In the order of kernels.def, as kernelSignatures.
 static constexpr Counts (*kCounts[])(ArrayRef<int64_t>) = {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) getCounts_##symbol,
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 };
 
 // The table.

@@ -32,20 +32,6 @@ inline constexpr KernelSignature kernelSignatures[] = {
 };
 
 #undef MG_WORD
-#undef OUT
-#undef OPT_OUT
-#undef SUM
-#undef INOUT
-#undef OPT_INOUT
-#undef IN
-#undef OPT_IN
-#undef SCRATCH
-#undef TABLE
-#undef OUT_EACH
-#undef IN_EACH
-#undef INT
-#undef DOUBLE
-#undef MEGACC_KERNEL
 
 } // namespace megacc
 

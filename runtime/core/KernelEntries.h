@@ -6,7 +6,6 @@
 extern "C" {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *);
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 }
 
 namespace megacc::runtime {
@@ -14,13 +13,11 @@ namespace megacc::runtime {
 enum KernelPosition {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) position_##symbol,
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 };
 
 inline constexpr MgKernelEntry kernel_entries[] = {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, kernelSignatures[position_##symbol].text, symbol},
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 };
 
 } // namespace megacc::runtime

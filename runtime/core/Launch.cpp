@@ -101,7 +101,6 @@ private:
     ints operands return checker.finish();                                                                                                 \
   }
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 
 const struct {
   const char *symbol;
@@ -109,7 +108,6 @@ const struct {
 } checks[] = {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, check_##symbol},
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 };
 
 } // namespace

@@ -39,21 +39,7 @@ namespace megacc::runtime {
     enum Real : int { doubles real_count };                                                                                                \
   }
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 #undef MG_NAME
-#undef OUT
-#undef OPT_OUT
-#undef SUM
-#undef INOUT
-#undef OPT_INOUT
-#undef IN
-#undef OPT_IN
-#undef SCRATCH
-#undef TABLE
-#undef OUT_EACH
-#undef IN_EACH
-#undef INT
-#undef DOUBLE
 
 /// Compares a launch with its line of kernels.def: number of operands and parameters, bytes and types of every operand. Returns 0, or
 /// records the first difference with both numbers. Called by kernels of checked builds (MEGACC_CHECKED).

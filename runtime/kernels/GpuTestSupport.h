@@ -19,7 +19,6 @@
 extern "C" {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *launch);
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 }
 
 namespace megacc::gpu {

@@ -20,7 +20,6 @@
 extern "C" {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *launch);
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 const char *mg_last_error();
 int32_t mg_cpu_set_threads(int32_t count);
 }
@@ -85,7 +84,6 @@ inline Kernel findKernel(const std::string &symbol) {
   static const MgKernel functions[] = {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) symbol,
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
   };
   for (size_t i = 0; i < std::size(functions); ++i)
     if (symbol == kernelSignatures[i].symbol)

@@ -13,7 +13,6 @@ using namespace megacc;
 extern "C" {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) int32_t symbol(const MgLaunch *launch);
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
 const char *mg_last_error();
 }
 
@@ -77,7 +76,6 @@ int64_t getKernelScratch(const Record &record, const KernelQuery &query) {
   static const std::pair<llvm::StringRef, MgKernel> kernels[] = {
 #define MEGACC_KERNEL(symbol, operands, ints, doubles) {#symbol, symbol},
 #include "megacc/kernels.def"
-#undef MEGACC_KERNEL
   };
   static char memory[64];
   const KernelSignature &signature = getSignature(record.symbol);
