@@ -1,4 +1,5 @@
 #include "runtime/core/Artifact.h"
+#include "runtime/core/Hash.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -9,22 +10,11 @@
 #include <optional>
 #include <sys/mman.h>
 #include <vector>
-#include <xxhash.h>
 
 namespace megacc::runtime {
 namespace {
 
 constexpr size_t trailer_bytes = sizeof(XXH128_canonical_t) + sizeof(MEGACC_TRAILER) - 1;
-
-std::string hex(const unsigned char *bytes, size_t count) {
-  std::string text;
-  for (size_t i = 0; i < count; ++i) {
-    char digits[3];
-    snprintf(digits, sizeof digits, "%02x", bytes[i]);
-    text += digits;
-  }
-  return text;
-}
 
 /// An ELF image in memory; every read is checked against its size.
 class Image {
@@ -104,12 +94,11 @@ Artifact::Artifact(const std::string &where) : path(where) {
   if (bytes.size() < trailer_bytes || !bytes.ends_with(MEGACC_TRAILER))
     throw fail("is not a step.so, or is cut off: it does not end in " MEGACC_TRAILER "; fix: compile the declaration again");
   size_t image_bytes = bytes.size() - trailer_bytes;
-  XXH128_canonical_t stored, computed;
+  XXH128_canonical_t stored;
   std::memcpy(&stored, bytes.data() + image_bytes, sizeof stored);
-  XXH128_canonicalFromHash(&computed, XXH3_128bits(bytes.data(), image_bytes));
-  digits = hex(stored.digest, sizeof stored.digest);
-  if (std::memcmp(&stored, &computed, sizeof stored) != 0)
-    throw fail("has changed since it was compiled: its hash is " + hex(computed.digest, sizeof computed.digest) + ", it was " + digits +
+  digits = Hash::digitsOf(XXH128_hashFromCanonical(&stored));
+  if (std::string computed = Hash::digitsOf(XXH3_128bits(bytes.data(), image_bytes)); computed != digits)
+    throw fail("has changed since it was compiled: its hash is " + computed + ", it was " + digits +
                "; fix: compile the declaration again");
   std::optional<std::string> found = Image(std::string_view(bytes).substr(0, image_bytes)).readText("megacc_descriptor");
   if (!found)

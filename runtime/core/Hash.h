@@ -21,8 +21,8 @@ public:
   void add(const void *data, size_t size) { XXH3_128bits_update(state, data, size); }
   void add(std::string_view text) { add(text.data(), text.size()); }
   /// 32 hexadecimal digits.
-  std::string digits() const {
-    XXH128_hash_t value = XXH3_128bits_digest(state);
+  std::string digits() const { return digitsOf(XXH3_128bits_digest(state)); }
+  static std::string digitsOf(XXH128_hash_t value) {
     char text[digit_count + 1];
     snprintf(text, sizeof text, "%016llx%016llx", (unsigned long long)value.high64, (unsigned long long)value.low64);
     return text;

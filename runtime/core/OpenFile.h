@@ -1,5 +1,9 @@
-// A file that is open as long as this lives.
+// A file that is open as long as this lives, and reading from one.
 #pragma once
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 #include <unistd.h>
 #include <utility>
 
@@ -27,5 +31,20 @@ public:
 private:
   int descriptor;
 };
+
+/// Reads as much of the target as the file has from `offset` on, whatever signals arrive: the bytes read, or -1 and errno.
+inline ssize_t readAt(int file, uint64_t offset, std::span<std::byte> target) {
+  size_t done = 0;
+  while (done < target.size()) {
+    ssize_t count = ::pread(file, target.data() + done, target.size() - done, off_t(offset + done));
+    if (count == 0)
+      break;
+    if (count > 0)
+      done += size_t(count);
+    else if (errno != EINTR)
+      return -1;
+  }
+  return ssize_t(done);
+}
 
 } // namespace megacc::runtime

@@ -34,21 +34,13 @@ Opened open(const fs::path &path) {
   return {std::move(file), about.st_size};
 }
 
-/// Reads as much of the target as the file has from `offset` on; the bytes read.
+/// As the other readAt(); a failure is a DataError.
 size_t readAt(int file, int64_t offset, std::span<unsigned char> target, const fs::path &path) {
-  size_t done = 0;
-  while (done < target.size()) {
-    ssize_t count = ::pread(file, target.data() + done, target.size() - done, offset + int64_t(done));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count < 0)
-      throw DataError(path.string() + ": cannot read " + std::to_string(target.size()) + " bytes at " + std::to_string(offset) + ": " +
-                      systemError());
-    if (count == 0)
-      break;
-    done += size_t(count);
-  }
-  return done;
+  ssize_t count = runtime::readAt(file, uint64_t(offset), std::as_writable_bytes(target));
+  if (count < 0)
+    throw DataError(path.string() + ": cannot read " + std::to_string(target.size()) + " bytes at " + std::to_string(offset) + ": " +
+                    systemError());
+  return size_t(count);
 }
 
 [[noreturn]] void refuseTruncated(const fs::path &path, int64_t now, int64_t before) {

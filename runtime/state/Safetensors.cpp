@@ -189,14 +189,10 @@ const SafetensorsFile::Entry &SafetensorsFile::find(const std::string &name) con
 }
 
 void SafetensorsFile::readBytes(const std::string &name, uint64_t begin, std::span<std::byte> target) const {
-  while (!target.empty()) {
-    ssize_t count = ::pread(file.get(), target.data(), target.size(), off_t(begin));
-    if (count < 0 && errno == EINTR)
-      continue;
-    if (count <= 0)
-      fail(path, "cannot read '" + name + "': " + (count < 0 ? systemError() : "the file ends at byte " + std::to_string(begin)));
-    begin += uint64_t(count), target = target.subspan(size_t(count));
-  }
+  ssize_t count = readAt(file.get(), begin, target);
+  if (count != ssize_t(target.size()))
+    fail(path,
+         "cannot read '" + name + "': " + (count < 0 ? systemError() : "the file ends at byte " + std::to_string(begin + uint64_t(count))));
 }
 
 void SafetensorsFile::read(const std::string &name, const std::string &dtype, std::span<std::byte> target) const {

@@ -1,10 +1,10 @@
 #include "runtime/train/Observers.h"
+#include "runtime/core/Format.h"
 #include "runtime/core/Launch.h"
 #include "runtime/state/Safetensors.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdarg>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -152,15 +152,6 @@ void Profiler::endStep() {
   observed += !is_first;
   clock += seconds;
   pending.clear();
-}
-
-static std::string format(const char *pattern, ...) {
-  char text[256];
-  va_list arguments;
-  va_start(arguments, pattern);
-  vsnprintf(text, sizeof text, pattern, arguments);
-  va_end(arguments);
-  return text;
 }
 
 std::string Profiler::table() const {

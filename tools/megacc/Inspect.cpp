@@ -1,8 +1,8 @@
 #include "tools/megacc/Inspect.h"
 
 #include "runtime/core/Artifact.h"
+#include "runtime/core/Format.h"
 
-#include <cstdarg>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -11,18 +11,6 @@ namespace megacc {
 namespace {
 
 using namespace runtime;
-
-std::string format(const char *text, ...) __attribute__((format(printf, 1, 2)));
-std::string format(const char *text, ...) {
-  va_list arguments, again;
-  va_start(arguments, text);
-  va_copy(again, arguments);
-  std::string buffer(size_t(vsnprintf(nullptr, 0, text, arguments)), '\0');
-  vsnprintf(buffer.data(), buffer.size() + 1, text, again);
-  va_end(again);
-  va_end(arguments);
-  return buffer;
-}
 
 std::string join(const std::vector<int64_t> &numbers) {
   std::string text;
