@@ -215,75 +215,47 @@ void addUp(const Model &model, Figures &figures) {
   join(figures.all, figures.outer);
 }
 
-} // namespace
+/// What a step takes, below the families.
+void printTime(const Figures &figures, const Costs &costs, double accumulate, llvm::raw_ostream &os) {
+  os << llvm::format("  ms: of a micro-batch; a step takes %s%.2f ms on ", costs.getMeasuredStep() ? "" : "at least ",
+                     accumulate * figures.all.milliseconds + figures.update)
+     << (costs.getMeasuredStep() ? costs.getMachine() + ", as its kernels were measured"
+                                 : "one " + costs.getMachine() + ", by FLOPs and bytes")
+     << llvm::format(", %.2f ms of it the update", figures.update);
+  if (figures.all.again)
+    os << llvm::format("; %.2f ms of a micro-batch are computing again", figures.all.again);
+  os << "\n";
+}
 
-void printPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs, llvm::raw_ostream &os) {
-  Figures figures = launches ? measureLaunches(model, launches, costs) : measureTables(model);
-  addUp(model, figures);
-  const Totals &all = figures.all;
-  os << "model @" << model.name << ": " << model.blocks.size() << " blocks, " << grouped(all.total) << " parameters, "
-     << grouped(std::llround(all.active)) << " active, " << flopsText(3 * all.flops) << " per token\n\n";
-  os << "  family       blocks        parameters            active    training/token" << (launches ? "          ms" : "") << "\n";
-  for (const auto &[kind, totals] : figures.families)
-    row(os, kind, std::to_string(totals.count), totals);
-  row(os, "outside", "-", figures.outer);
-  row(os, "total", std::to_string(model.blocks.size()), all);
-  if (launches) {
-    double accumulate = double(model.train->accumulate), step = accumulate * all.milliseconds + figures.update;
-    os << llvm::format("  ms: of a micro-batch; a step takes %s%.2f ms on ", costs.getMeasuredStep() ? "" : "at least ", step)
-       << (costs.getMeasuredStep() ? costs.getMachine() + ", as its kernels were measured"
-                                   : "one " + costs.getMachine() + ", by FLOPs and bytes")
-       << llvm::format(", %.2f ms of it the update", figures.update);
-    if (all.again)
-      os << llvm::format("; %.2f ms of a micro-batch are computing again", all.again);
-    os << "\n";
+/// The temporaries beside what must be alive at once.
+void printTemporaries(mlir::ModuleOp launches, llvm::raw_ostream &os) {
+  for (auto segment : launches.getOps<rt::SegmentOp>())
+    if (segment.getLiveBytes())
+      os << "  temporaries: " << grouped(segment.getBytes()) << " bytes, at most " << grouped(*segment.getLiveBytes())
+         << " alive at one launch; @" << segment.getPeak().value_or("") << " sets the peak\n";
+}
+
+void printDecisions(mlir::ArrayAttr decisions, llvm::raw_ostream &os) {
+  os << "\ndecisions\n";
+  for (mlir::Attribute decision : decisions)
+    os << "  " << mlir::cast<mlir::StringAttr>(decision).getValue() << "\n";
+}
+
+/// Budgets with what a step takes in each.
+void printBudgets(mlir::ArrayAttr budgets, const Figures &figures, double accumulate, llvm::raw_ostream &os) {
+  double kept = accumulate * (figures.all.milliseconds - figures.all.again) + figures.update;
+  os << "\n         budget     ms a step   computing again\n";
+  for (auto row : budgets.getAsRange<mlir::DictionaryAttr>()) {
+    double again = accumulate * row.getAs<mlir::FloatAttr>("milliseconds").getValueAsDouble();
+    os << llvm::right_justify(bytesText(double(row.getAs<mlir::IntegerAttr>("bytes").getInt())), 15)
+       << llvm::format("%14.2f%16.1f %%\n", kept + again, 100 * again / (kept + again));
   }
+}
 
-  os << "\nbytes, one rank\n";
-  auto bytes = [&](llvm::StringRef name, double count) {
-    os << "  " << llvm::left_justify(name, 12) << llvm::right_justify(bytesText(count), 14);
-  };
-  double sum = 0;
-  for (const auto &[name, count] : figures.bytes) {
-    bytes(name, count);
-    os << "\n";
-    sum += count;
-  }
-  if (launches) {
-    bytes("total", sum);
-    os << "\n";
-    for (auto segment : launches.getOps<rt::SegmentOp>())
-      if (segment.getLiveBytes())
-        os << "  temporaries: " << grouped(segment.getBytes()) << " bytes, at most " << grouped(*segment.getLiveBytes())
-           << " alive at one launch; @" << segment.getPeak().value_or("") << " sets the peak\n";
-  } else {
-    os << "  activations   not planned: part of the model is not supported yet\n";
-  }
-  if (launches)
-    printPeak(findPeak(launches), os);
-  if (launches)
-    printTraffic(measureTraffic(launches, model.train->accumulate), os);
-
-  if (launches)
-    if (auto decisions = launches->getAttrOfType<mlir::ArrayAttr>("megacc.decisions")) {
-      os << "\ndecisions\n";
-      for (mlir::Attribute decision : decisions)
-        os << "  " << mlir::cast<mlir::StringAttr>(decision).getValue() << "\n";
-    }
-
-  if (auto budgets = launches ? launches->getAttrOfType<mlir::ArrayAttr>("megacc.budgets") : mlir::ArrayAttr()) {
-    double kept = double(model.train->accumulate) * (all.milliseconds - all.again) + figures.update;
-    os << "\n         budget     ms a step   computing again\n";
-    for (auto row : budgets.getAsRange<mlir::DictionaryAttr>()) {
-      double again = double(model.train->accumulate) * row.getAs<mlir::FloatAttr>("milliseconds").getValueAsDouble();
-      os << llvm::right_justify(bytesText(double(row.getAs<mlir::IntegerAttr>("bytes").getInt())), 15)
-         << llvm::format("%14.2f%16.1f %%\n", kept + again, 100 * again / (kept + again));
-    }
-  }
-
-  // Blocks that are alike are one row.
+/// Blocks that are alike are one row; `has_kernels`: with their kernels.
+void printBlocks(const Model &model, const Figures &figures, bool has_kernels, llvm::raw_ostream &os) {
   os << "\nblocks letter family           parameters            active     training/token";
-  os << (launches ? "  kernels of a micro-batch, slots\n" : "  slots\n");
+  os << (has_kernels ? "  kernels of a micro-batch, slots\n" : "  slots\n");
   std::vector<std::pair<std::string, std::vector<int>>> rows;
   for (const Block &block : model.blocks) {
     const Totals &slot = figures.slots[block.slot];
@@ -291,7 +263,7 @@ void printPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs, 
     llvm::raw_string_ostream line(text);
     line << "   " << block.letter << "    " << llvm::left_justify(block.kind, 10) << llvm::right_justify(grouped(slot.total), 17)
          << llvm::right_justify(grouped(std::llround(slot.active)), 18) << llvm::right_justify(flopsText(3 * slot.flops), 19);
-    if (launches) {
+    if (has_kernels) {
       const char *separator = "  ";
       for (const auto &[kernel, count] : figures.kernels[block.slot]) {
         line << separator << llvm::StringRef(kernel).drop_front(3);
@@ -308,6 +280,47 @@ void printPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs, 
     llvm::interleave(slots, os, ", ");
     os << "\n";
   }
+}
+
+} // namespace
+
+void printPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs, llvm::raw_ostream &os) {
+  Figures figures = launches ? measureLaunches(model, launches, costs) : measureTables(model);
+  addUp(model, figures);
+  const Totals &all = figures.all;
+  double accumulate = launches ? double(model.train->accumulate) : 0;
+  os << "model @" << model.name << ": " << model.blocks.size() << " blocks, " << grouped(all.total) << " parameters, "
+     << grouped(std::llround(all.active)) << " active, " << flopsText(3 * all.flops) << " per token\n\n";
+  os << "  family       blocks        parameters            active    training/token" << (launches ? "          ms" : "") << "\n";
+  for (const auto &[kind, totals] : figures.families)
+    row(os, kind, std::to_string(totals.count), totals);
+  row(os, "outside", "-", figures.outer);
+  row(os, "total", std::to_string(model.blocks.size()), all);
+  if (launches)
+    printTime(figures, costs, accumulate, os);
+
+  os << "\nbytes, one rank\n";
+  auto bytes = [&](llvm::StringRef name, double count) {
+    os << "  " << llvm::left_justify(name, 12) << llvm::right_justify(bytesText(count), 14) << "\n";
+  };
+  double sum = 0;
+  for (const auto &[name, count] : figures.bytes) {
+    bytes(name, count);
+    sum += count;
+  }
+  if (launches) {
+    bytes("total", sum);
+    printTemporaries(launches, os);
+    printPeak(findPeak(launches), os);
+    printTraffic(measureTraffic(launches, model.train->accumulate), os);
+    if (auto decisions = launches->getAttrOfType<mlir::ArrayAttr>("megacc.decisions"))
+      printDecisions(decisions, os);
+    if (auto budgets = launches->getAttrOfType<mlir::ArrayAttr>("megacc.budgets"))
+      printBudgets(budgets, figures, accumulate, os);
+  } else {
+    os << "  activations   not planned: part of the model is not supported yet\n";
+  }
+  printBlocks(model, figures, launches != nullptr, os);
 }
 
 } // namespace megacc

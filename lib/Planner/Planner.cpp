@@ -310,7 +310,8 @@ Planner::Planner(const PlannedGraph &graph) : graph(graph) {
   for (size_t value = 0; value < uses.size(); ++value)
     uses[value].last = std::max(made_at[value], users[value].empty() ? -1 : users[value].back());
   // Where everything is kept.
-  std::vector<int64_t> alive = countAlive(graph.launches, [&](int value) { return &uses[value]; }, [&](int value) { return graph.bytes[value]; });
+  std::vector<int64_t> alive =
+      countAlive(graph.launches, [&](int value) { return &uses[value]; }, [&](int value) { return graph.bytes[value]; });
   for (int64_t bytes : alive)
     kept_peak = std::max(kept_peak, bytes);
   int64_t kept_before = 0;
