@@ -3,17 +3,8 @@
 set -u
 bin=$1 here=$(cd "$(dirname "$0")" && pwd); models=$here/../../models
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-status=0
+. "$here/refuses.sh"
 data="$here $models"
-fail() { echo "$1"; [ ! -e "$work/log" ] || cat "$work/log"; status=1; }
-
-# refuses NAME WORDS COMMAND...: exit status 1 and WORDS.
-refuses() {
-  local name=$1 words=$2; shift 2
-  "$@" >"$work/log" 2>&1
-  [ $? = 1 ] || fail "$name: was accepted"
-  grep -qE -- "$words" "$work/log" || fail "$name: expected '$words'"
-}
 train() { "$bin/megacc-run" "$work/step.so" --data $data "$@"; }
 "$bin/megacc" "$models/dense-tiny.mlir" -o "$work/step.so" --micro-batch 1 || exit 1
 sed 's/width = 512/width = 256/' "$models/dense-tiny.mlir" >"$work/other.mlir"

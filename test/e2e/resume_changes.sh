@@ -4,15 +4,7 @@
 set -u
 bin=$1 here=$(cd "$(dirname "$0")" && pwd); models=$here/../../models
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
-status=0
-fail() { echo "$1"; [ ! -e "$work/log" ] || cat "$work/log"; status=1; }
-# refuses NAME WORDS COMMAND...: exit status 1 and WORDS.
-refuses() {
-  local name=$1 words=$2; shift 2
-  "$@" >"$work/log" 2>&1
-  [ $? = 1 ] || fail "$name: was accepted"
-  grep -qE -- "$words" "$work/log" || fail "$name: expected '$words'"
-}
+. "$here/refuses.sh"
 
 cat >"$work/small.mlir" <<'END'
 mega.model @small hidden 32 vocab 256 sequence 32 {
