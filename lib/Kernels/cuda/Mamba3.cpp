@@ -14,6 +14,8 @@ namespace megacc {
 static constexpr int64_t kWindow = 256, kMaxWindow = 256;
 /// Rows of a chunk, and blocks that fill a card: the backward has the states of that many chunks of a group at a time.
 static constexpr int64_t kRows = 64, kSliceBlocks = 2048;
+/// Heads of all batch rows from which on a block walks a whole head.
+static constexpr int64_t kWholeHeads = 96;
 
 namespace {
 
@@ -32,7 +34,11 @@ struct ScanSizes {
     return room(2 * N, 4) + room(2 * heads * R * N, 2) + 3 * room(heads * R * P, 4) + room(heads * P, 4) +
            room(2 * tokens * groups * R * N, 2) + room(tokens * A, 4) + 4 * room(tokens * heads, 4) + room(tokens * heads * A, 4);
   }
-  int64_t getWindowStates() const { return room(batch * heads * windows * N * P, 4) + room(batch * heads * windows, 4); }
+  int64_t getWindowStates() const {
+    if (windows > 1 && batch * heads >= kWholeHeads)
+      return 0;
+    return room(batch * heads * windows * N * P, 4) + room(batch * heads * windows, 4);
+  }
   int64_t getForwardScratch() const { return getTables() + getWindowStates(); }
 
   int64_t getBackwardScratch(bool cached) const {

@@ -22,6 +22,8 @@ constexpr int max_window = 256;
 constexpr int rows = 64;
 /// Warps of a block that walks a whole sequence, and the spans of tokens into which it cuts it: one for each half of a warp.
 constexpr int walk_warps = 32, walk_spans = 2 * walk_warps;
+/// Heads of all batch rows from which on a block walks a head from its first token to its last: fewer would leave most of the card idle.
+constexpr int whole_heads = 96;
 /// Tokens whose norm gradients are summed together.
 constexpr int token_tile = 16;
 
@@ -54,6 +56,8 @@ struct Shape {
   float *decay, *gamma, *weight, *delta; // [batch, heads, sequence]; decay in powers of two, -infinity where a document starts
   uint2 *rotation;                       // [batch, heads, sequence, A / 2]: for two angles the cosines, then the sines, fp16
 
+  /// Windows that a block of the forward walks.
+  int span() const { return batch * heads >= whole_heads ? windows : 1; }
   __host__ __device__ int64_t keyColumns() const { return int64_t(rank) * groups * state; }
   __device__ bool startsDocument(int b, int t) const {
     return t == 0 || (documents && documents[int64_t(b) * sequence + t] != documents[int64_t(b) * sequence + t - 1]);
@@ -96,13 +100,16 @@ int32_t prepare(const Shape &shape, cudaStream_t stream);
 struct StatePass {
   bool reverse = false;
   int first_batch = 0, batches = 1, first_head = 0, heads = 1;
-  // Where every window starts: [batches, heads, windows, N, P], or exactly [batch, heads of the shape, windows, state, head_dim]; or zero.
+  // Windows that a block walks; forward, more than one writes no totals.
+  int span = 1;
+  // Where every span starts: [batches, heads, windows, N, P], or exactly [batch, heads of the shape, windows, state, head_dim]; or zero.
   const float *start = nullptr;
   const bf16 *exact_start = nullptr;
   // What is written: the state before every chunk as tiles [batches, heads, chunks, N * P], and what is left there of the window's start;
-  // the state after the window and the window's decay.
+  // the state after the window and the window's decay; the states before the windows, as exact_start.
   bf16 *chunk_states = nullptr;
   float *totals = nullptr, *decays = nullptr, *chunk_decays = nullptr;
+  bf16 *exact_windows = nullptr;
   // Of the reverse direction: the gradient of y, or, with an output norm, E as tiles [batches, heads, chunks, rows * P].
   const bf16 *d_y = nullptr, *E = nullptr;
 };
@@ -377,6 +384,37 @@ __device__ inline void writePair(const Shape &s, bf16 *to, int p, float a, float
     to[p] = __float2bfloat16(a);
   if (p + 1 < s.head_dim)
     to[p + 1] = __float2bfloat16(b);
+}
+
+/// A thread's part of a head's state, an accumulator [N, P] from (first_row, first_column) on, where a pass starts; `index` counts the
+/// heads of the pass.
+template <int N, int P, int Columns>
+__device__ inline void readStart(const Shape &s, const StatePass &pass, int64_t index, int b, int h, int window, int first_row,
+                                 int first_column, float (&state)[Columns]) {
+#pragma unroll
+  for (int i = 0; i < Columns; i += 2) {
+    int n = first_row + (i & 2) * 4, p = first_column + i / 4 * 8;
+    if (pass.start) {
+      float2 value = load<float2>(pass.start + (index * s.windows + window) * N * P + n * P + p);
+      state[i] = value.x, state[i + 1] = value.y;
+    } else if (pass.exact_start) {
+      int channel = s.outside(n);
+      const bf16 *from = pass.exact_start + ((int64_t(b) * s.heads + h) * s.windows + window) * s.state * s.head_dim;
+      for (int e = 0; e < 2; ++e)
+        if (channel >= 0 && p + e < s.head_dim)
+          state[i + e] = __bfloat162float(from[channel * s.head_dim + p + e]);
+    }
+  }
+}
+/// The same part as the state before a window.
+template <int Columns>
+__device__ inline void writeWindow(const Shape &s, const StatePass &pass, int b, int h, int window, int first_row, int first_column,
+                                   const float (&state)[Columns]) {
+  bf16 *to = pass.exact_windows + ((int64_t(b) * s.heads + h) * s.windows + window) * s.state * s.head_dim;
+#pragma unroll
+  for (int i = 0; i < Columns; i += 2)
+    if (int channel = s.outside(first_row + (i & 2) * 4); channel >= 0)
+      writePair(s, to + channel * s.head_dim, first_column + i / 4 * 8, state[i], state[i + 1]);
 }
 
 /// What a warp reads of its tokens of a chunk: warps take tokens, lanes pairs of channels.

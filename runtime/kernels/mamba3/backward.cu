@@ -24,8 +24,8 @@ struct Backward {
     takeTables(s, scratch);
     int64_t count = int64_t(s.batch) * s.sequence, size = int64_t(s.N) * s.P;
     if (!has_states) {
-      int64_t windows = int64_t(s.batch) * s.heads * s.windows;
-      all_totals = scratch.take<float>(windows * size), all_decays = scratch.take<float>(windows);
+      int64_t windows = int64_t(s.batch) * s.heads * s.windows, apart = s.span() == 1 ? windows : 0;
+      all_totals = scratch.take<float>(apart * size), all_decays = scratch.take<float>(apart);
       exact_states = scratch.take<bf16>(windows * s.state * s.head_dim);
     }
     int slices = std::max(1, int(int64_t(s.groups) * s.chunks / slice_blocks));
@@ -47,7 +47,12 @@ struct Backward {
   }
 
   int32_t findStates(cudaStream_t stream) {
-    StatePass all = {.batches = s.batch, .heads = s.heads, .totals = all_totals, .decays = all_decays};
+    StatePass all = {.batches = s.batch, .heads = s.heads};
+    if (s.span() > 1) { // as the forward, to the same bits
+      all.span = s.span(), all.exact_windows = exact_states;
+      return runStates(s, all, stream);
+    }
+    all.totals = all_totals, all.decays = all_decays;
     if (int32_t status = runStates(s, all, stream))
       return status;
     return scanWindows(s, all, exact_states, nullptr, stream);

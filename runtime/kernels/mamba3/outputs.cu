@@ -27,41 +27,34 @@ template <int Pairs> __device__ void normGradient(const Shape &s, float2 (&y)[Pa
     e[k].x = scale * (e[k].x - y[k].x * shift), e[k].y = scale * (e[k].y - y[k].y * shift);
 }
 
-/// One block per window of a head.
+/// One block per span of windows of a head.
 template <int N, int P, int R, bool Gradient>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Shape s, StatePass pass, bf16 *y, bf16 *E) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2, half = P / 2, pairs = P / 64;
   using Rows = TokenRows<P, R, block_threads>;
   extern __shared__ __align__(1024) uint8_t shared[];
   OutputMemory<N, P, R> &memory = *reinterpret_cast<OutputMemory<N, P, R> *>(shared);
-  int window = blockIdx.x, head = blockIdx.y, b = pass.first_batch + blockIdx.z, h = pass.first_head + head;
+  int window = blockIdx.x * pass.span, head = blockIdx.y, b = pass.first_batch + blockIdx.z, h = pass.first_head + head;
   int group = __shfl_sync(0xffffffff, int(threadIdx.x) / 128, 0), warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
   int own_row = warp * 16 + lane / 4, column = lane % 4 * 2; // of this thread in accumulators; the other row is row + 8
   int first_row = (N == 128 ? group * 64 : 0) + own_row, first_column = (N == 128 ? 0 : group * columns) + column;
   int64_t index = int64_t(blockIdx.z) * pass.heads + head;
   float skip = s.skip.at(h);
 
-  int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
+  int window_begin = window * s.window, end = min(s.sequence, window_begin + pass.span * s.window);
+  int count = (end - window_begin + chunk - 1) / chunk, window_chunks = s.window / chunk;
   memory.head.copy(s, h);
   commitCopies();
   waitCopies();
-  for (int c = threadIdx.x / 32; c < count; c += block_warps)
-    memory.decays[c].fill(s, b, h, window_begin + c * chunk);
+  auto fillDecays = [&](int first) {
+    for (int c = threadIdx.x / 32; c < window_chunks && first + c < count; c += block_warps)
+      memory.decays[c].fill(s, b, h, window_begin + (first + c) * chunk);
+  };
+  fillDecays(0);
   float state[columns / 2] = {};
-#pragma unroll
-  for (int i = 0; i < columns / 2; i += 2) {
-    int n = first_row + (i & 2) * 4, p = first_column + i / 4 * 8;
-    if (pass.start) {
-      float2 value = load<float2>(pass.start + (index * s.windows + window) * N * P + n * P + p);
-      state[i] = value.x, state[i + 1] = value.y;
-    } else {
-      int channel = s.outside(n);
-      const bf16 *from = pass.exact_start + ((int64_t(b) * s.heads + h) * s.windows + window) * s.state * s.head_dim;
-      for (int e = 0; e < 2; ++e)
-        if (channel >= 0 && p + e < s.head_dim)
-          state[i + e] = __bfloat162float(from[channel * s.head_dim + p + e]);
-    }
-  }
+  readStart<N, P>(s, pass, index, b, h, window, first_row, first_column, state);
+  if (pass.exact_windows)
+    writeWindow(s, pass, b, h, window, first_row, first_column, state);
   const bf16 *z_row = s.row(b, 0) + h * s.head_dim, *x_row = z_row + s.column_x;
   int64_t y_stride = int64_t(s.heads) * s.head_dim, y_first = (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
   Rows x, z, d;
@@ -81,9 +74,9 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   commitCopies();
   __syncthreads();
 
-  for (int c = 0; c < count; ++c) {
+  for (int c = 0, filled = 0; c < count; ++c) {
     int begin = window_begin + c * chunk, row = anew(own_row), state_row = anew(first_row);
-    const Decays<chunk> &decays = memory.decays[c];
+    const Decays<chunk> &decays = memory.decays[c - filled];
     placeInputs<P, R, block_threads>(x, memory.head.psi, decays.leaving, memory.U, memory.leaving_U);
     x.read(s, x_row, s.width, begin + chunk);
     z.read(s, z_row, s.width, begin);
@@ -146,6 +139,13 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     if (c + 1 < count)
       copyKeys(begin + chunk);
     commitCopies();
+    if (c + 1 == filled + window_chunks && c + 1 < count) { // the decays of this window have been read
+      filled = c + 1;
+      fillDecays(filled);
+      if (pass.exact_windows)
+        writeWindow(s, pass, b, h, ++window, first_row, first_column, state);
+      __syncthreads();
+    }
 
     float2 sum[Rows::tokens][pairs] = {};
 #pragma unroll
@@ -208,7 +208,7 @@ int32_t runOutputs(const Shape &s, const StatePass &pass, bf16 *y, bf16 *E, cuda
     auto launch = [&](auto kernel) {
       int bytes = sizeof(OutputMemory<n, p, r>);
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-      kernel<<<dim3(s.windows, pass.heads, pass.batches), block_threads, bytes, stream>>>(s, pass, y, E);
+      kernel<<<dim3((s.windows + pass.span - 1) / pass.span, pass.heads, pass.batches), block_threads, bytes, stream>>>(s, pass, y, E);
       return checkCuda("mamba3: outputs");
     };
     return pass.d_y ? launch(walkOutputs<n, p, r, true>) : launch(walkOutputs<n, p, r, false>);

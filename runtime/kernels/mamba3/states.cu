@@ -87,38 +87,29 @@ __device__ void storeAccumulator(const float (&values)[Columns / 2], uint8_t *ti
     }
 }
 
-/// One block per window of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after next.
+/// One block per span of windows of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after next.
 template <int N, int P, int R, bool Reverse>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Shape s, StatePass pass) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2;
   extern __shared__ __align__(1024) uint8_t shared[];
   StateMemory<N, P, R> &memory = *reinterpret_cast<StateMemory<N, P, R> *>(shared);
-  int window = blockIdx.x, head = blockIdx.y, row = blockIdx.z, b = pass.first_batch + row, h = pass.first_head + head;
+  int window = blockIdx.x * pass.span, head = blockIdx.y, row = blockIdx.z, b = pass.first_batch + row, h = pass.first_head + head;
   int group = __shfl_sync(0xffffffff, int(threadIdx.x) / 128, 0), warp = threadIdx.x % 128 / 32, lane = threadIdx.x & 31;
   int first_row = (N == 128 ? group * 64 : 0) + warp * 16 + lane / 4, first_column = (N == 128 ? 0 : group * columns) + lane % 4 * 2;
   int64_t index = int64_t(row) * pass.heads + head;
 
-  int window_begin = window * s.window, end = min(s.sequence, window_begin + s.window), count = (end - window_begin + chunk - 1) / chunk;
+  int window_begin = window * s.window, end = min(s.sequence, window_begin + pass.span * s.window);
+  int count = (end - window_begin + chunk - 1) / chunk, window_chunks = s.window / chunk;
   memory.head.copy(s, h);
   commitCopies();
   waitCopies();
-  for (int c = threadIdx.x / 32; c < count; c += block_warps)
-    memory.decays[c].fill(s, b, h, window_begin + c * chunk);
+  auto fillDecays = [&](int first) {
+    for (int c = threadIdx.x / 32; c < window_chunks && first + c < count; c += block_warps)
+      memory.decays[c].fill(s, b, h, window_begin + (first + c) * chunk);
+  };
+  fillDecays(0);
   float state[columns / 2] = {};
-#pragma unroll
-  for (int i = 0; i < columns / 2; i += 2) {
-    int n = first_row + (i & 2) * 4, p = first_column + i / 4 * 8;
-    if (pass.start) {
-      float2 value = load<float2>(pass.start + (index * s.windows + window) * N * P + n * P + p);
-      state[i] = value.x, state[i + 1] = value.y;
-    } else if (pass.exact_start) {
-      int channel = s.outside(n);
-      const bf16 *from = pass.exact_start + ((int64_t(b) * s.heads + h) * s.windows + window) * s.state * s.head_dim;
-      for (int e = 0; e < 2; ++e)
-        if (channel >= 0 && p + e < s.head_dim)
-          state[i + e] = __bfloat162float(from[channel * s.head_dim + p + e]);
-    }
-  }
+  readStart<N, P>(s, pass, index, b, h, window, first_row, first_column, state);
   const bf16 *x = s.row(b, 0) + s.column_x + h * s.head_dim, *z = s.row(b, 0) + h * s.head_dim;
   const bf16 *d_y = pass.d_y + (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
   TokenRows<P, R, block_threads> inputs, d_rows;
@@ -149,10 +140,16 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
 
   float total_decay = 1;
   bool writes_totals = pass.totals;
-  for (int step = 0; step < count; ++step) {
+  for (int step = 0, filled = 0; step < count; ++step) {
     int c = Reverse ? count - 1 - step : step, t = window_begin + c * chunk;
     auto &tiles = memory.tiles[step % 3];
-    const Decays<chunk> &decays = memory.decays[c];
+    if (!Reverse && step == filled + window_chunks) {
+      __syncthreads();
+      filled = step;
+      fillDecays(filled);
+      __syncthreads();
+    }
+    const Decays<chunk> &decays = memory.decays[c - filled];
     bool last = step + 1 == count && !writes_totals;
     if (!last) {
       if constexpr (!Reverse)
@@ -175,6 +172,8 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
       if (pass.chunk_decays && threadIdx.x == 0)
         pass.chunk_decays[index * s.chunks + t / chunk] = total_decay;
     }
+    if (!Reverse && pass.exact_windows && step == filled)
+      writeWindow(s, pass, b, h, window + step / window_chunks, first_row, first_column, state);
     if (last)
       return;
     publishTiles();
@@ -242,7 +241,7 @@ int32_t runStates(const Shape &s, const StatePass &pass, cudaStream_t stream) {
     auto launch = [&](auto kernel) {
       int bytes = sizeof(StateMemory<n, p, r>);
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
-      kernel<<<dim3(s.windows, pass.heads, pass.batches), block_threads, bytes, stream>>>(s, pass);
+      kernel<<<dim3((s.windows + pass.span - 1) / pass.span, pass.heads, pass.batches), block_threads, bytes, stream>>>(s, pass);
       return checkCuda("mamba3: states");
     };
     return pass.reverse ? launch(walkStates<n, p, r, true>) : launch(walkStates<n, p, r, false>);
