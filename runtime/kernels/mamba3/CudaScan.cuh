@@ -45,13 +45,14 @@ struct Shape {
 
   int N, P, R, A, chunk, chunks, windows, group_heads;
   bool packed; // neighbouring channels of B and C may be read four at a time
+  bool paired; // neighbouring channels of x, z and y may be read and written two at a time
   int width, column_x, column_key[2], column_dt, column_decay, column_trap, column_angle; // of the projection; z is at 0
 
   // Written by prepare(), all padded.
   float *norm_weights;                   // [2, N]
   __half *biases;                        // [2, heads, R, N]
   float *psi, *zeta, *phi, *out_norms;   // [heads, R, P], the last [heads, P]; ones where there is no parameter
-  __half *keys;                          // [2, batch, groups, sequence, R, N]: B and C after their norm
+  __half *keys;                          // [2, batch, groups, sequence, R, N]: B and C after their norm, see keyPlace
   float *turn;                           // [batch, sequence, A]: tanh of the angles
   float *decay, *gamma, *weight, *delta; // [batch, heads, sequence]; decay in powers of two, -infinity where a document starts
   uint2 *rotation;                       // [batch, heads, sequence, A / 2]: for two angles the cosines, then the sines, fp16
@@ -141,6 +142,13 @@ struct GradientPass {
 };
 int32_t runGradients(const Shape &shape, const GradientPass &pass, cudaStream_t stream);
 
+/// Where the key tables have channel n: the second and the third quarter change places, so that channels and partners of half a row are
+/// neighbours.
+template <int N> __device__ inline int keyPlace(int n) {
+  int quarter = n / (N / 4);
+  return quarter == 1 ? n + N / 4 : quarter == 2 ? n - N / 4 : n;
+}
+
 /// Calls body with the padded sizes as constants.
 template <typename Body> int32_t dispatch(const Shape &s, Body &&body) {
   auto withRank = [&](auto n, auto p) {
@@ -223,7 +231,7 @@ template <int Chunk> struct Decays {
 /// What an input weighs in an output of its chunk, for every pair of tokens: a table where it is small, else computed anew.
 template <int R> struct PairWeights {
   static constexpr int chunk = rows / R;
-  float2 table[R > 1 ? chunk : 1][R > 1 ? chunk : 1]; // mask and pair
+  float2 table[R > 1 ? chunk : 1][R > 1 ? chunk + 1 : 1]; // mask and pair; rows of tokens start at other banks
 
   __device__ void fill(const Decays<chunk> &decays) {
     if constexpr (R > 1)
@@ -249,6 +257,24 @@ __device__ inline void copy16(void *to, const void *from, bool valid = true) {
 __device__ inline void commitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 template <int Pending = 0> __device__ inline void waitCopies() { asm volatile("cp.async.wait_group %0;" ::"n"(Pending) : "memory"); }
 
+/// Eight channels of a row of B or C and their partners: bias, rotation, bf16. `turn`: cosines and sines of two channels each, fp16.
+template <bool Rotates>
+__device__ inline void turnRow(const uint4 (&keys)[2], const uint4 (&bias)[2], const uint4 (&turn)[2], uint4 (&out)[2]) {
+#pragma unroll
+  for (int pair = 0; pair < 4; ++pair) {
+    __half2 low = __hadd2(reinterpret_cast<const __half2 *>(&keys[0])[pair], reinterpret_cast<const __half2 *>(&bias[0])[pair]),
+            high = __hadd2(reinterpret_cast<const __half2 *>(&keys[1])[pair], reinterpret_cast<const __half2 *>(&bias[1])[pair]);
+    if constexpr (Rotates) {
+      __half2 cosine = reinterpret_cast<const __half2 *>(turn)[2 * pair], sine = reinterpret_cast<const __half2 *>(turn)[2 * pair + 1];
+      __half2 kept = low;
+      low = __hfma2(__hneg2(high), sine, __hmul2(low, cosine));
+      high = __hfma2(kept, sine, __hmul2(high, cosine));
+    }
+    reinterpret_cast<__nv_bfloat162 *>(&out[0])[pair] = __float22bfloat162_rn(__half22float2(low));
+    reinterpret_cast<__nv_bfloat162 *>(&out[1])[pair] = __float22bfloat162_rn(__half22float2(high));
+  }
+}
+
 /// How a block makes the matrices [rows, N] of rotated B and C of a chunk: one of them, or `Both`, B in its first half and C in its second.
 /// A thread owns neighbouring rows, mostly of one token, and of each 8 channels and their partners: it copies and turns them by itself.
 template <int N, int R, int Threads, bool Both> struct KeyRows {
@@ -263,12 +289,13 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
   }
   /// The rows as they are, in tiles where they will be turned.
   __device__ void copy(const Shape &s, int b, int h, int begin, uint8_t *tile) const {
-    const __half *keys = s.keyRows(which, b, h, begin) + first * N + j;
+    const __half *keys = s.keyRows(which, b, h, begin) + first * N;
+    int low = keyPlace<N>(j), high = keyPlace<N>(N / 2 + j);
 #pragma unroll
     for (int k = 0; k < own; ++k) {
       bool valid = begin + (first + k) / R < s.sequence;
-      copy16(tile + tileByte(first + k, j, rows), valid ? keys + k * N : s.keys, valid);
-      copy16(tile + tileByte(first + k, N / 2 + j, rows), valid ? keys + k * N + N / 2 : s.keys, valid);
+      copy16(tile + tileByte(first + k, j, rows), valid ? keys + k * N + low : s.keys, valid);
+      copy16(tile + tileByte(first + k, N / 2 + j, rows), valid ? keys + k * N + high : s.keys, valid);
     }
   }
   __device__ const uint2 *rotationOf(const Shape &s, int b, int h, int begin) const {
@@ -297,31 +324,16 @@ template <int N, int R, int Threads, bool Both> struct KeyRows {
 #pragma unroll(own > 2 ? 2 : own)
     for (int k = 0; k < own; ++k) {
       int i = first + k, t = i / R, r = i % R;
-      __half2 low[4] = {}, high[4] = {};
+      uint4 out[2] = {};
       if (begin + t < s.sequence) {
-        *reinterpret_cast<uint4 *>(low) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, j, rows));
-        *reinterpret_cast<uint4 *>(high) = *reinterpret_cast<const uint4 *>(raw + tileByte(i, N / 2 + j, rows));
-        uint4 bias_low = *reinterpret_cast<const uint4 *>(bias + r * N + j),
-              bias_high = *reinterpret_cast<const uint4 *>(bias + r * N + N / 2 + j);
+        uint4 keys[2] = {*reinterpret_cast<const uint4 *>(raw + tileByte(i, j, rows)),
+                         *reinterpret_cast<const uint4 *>(raw + tileByte(i, N / 2 + j, rows))};
+        uint4 biases[2] = {*reinterpret_cast<const uint4 *>(bias + r * N + j), *reinterpret_cast<const uint4 *>(bias + r * N + N / 2 + j)};
         if (!turns && j < s.A && (k == 0 || k % R == 0)) {
           const uint4 *from = reinterpret_cast<const uint4 *>(rotation + (t - first / R) * s.A / 2);
           turn[0] = load<uint4>(from), turn[1] = load<uint4>(from + 1);
         }
-#pragma unroll
-        for (int pair = 0; pair < 4; ++pair) {
-          low[pair] = __hadd2(low[pair], reinterpret_cast<const __half2 *>(&bias_low)[pair]);
-          high[pair] = __hadd2(high[pair], reinterpret_cast<const __half2 *>(&bias_high)[pair]);
-          __half2 cosine = reinterpret_cast<const __half2 *>(turn)[2 * pair], sine = reinterpret_cast<const __half2 *>(turn)[2 * pair + 1];
-          __half2 kept = low[pair];
-          low[pair] = __hfma2(__hneg2(high[pair]), sine, __hmul2(low[pair], cosine));
-          high[pair] = __hfma2(kept, sine, __hmul2(high[pair], cosine));
-        }
-      }
-      uint4 out[2];
-#pragma unroll
-      for (int pair = 0; pair < 4; ++pair) {
-        reinterpret_cast<__nv_bfloat162 *>(&out[0])[pair] = __float22bfloat162_rn(__half22float2(low[pair]));
-        reinterpret_cast<__nv_bfloat162 *>(&out[1])[pair] = __float22bfloat162_rn(__half22float2(high[pair]));
+        turnRow<true>(keys, biases, turn, out);
       }
       *reinterpret_cast<uint4 *>(tile + tileByte(i, j, rows)) = out[0];
       *reinterpret_cast<uint4 *>(tile + tileByte(i, N / 2 + j, rows)) = out[1];
@@ -369,14 +381,14 @@ __device__ inline void readChannels(bool packed, const bf16 *from, const int (&c
 
 /// Two neighbouring channels of a row of head_dim numbers, as loaded; zero past its end.
 __device__ inline uint32_t readPair(const Shape &s, const bf16 *from, int p) {
-  if (((s.head_dim | s.width) & 1) == 0)
+  if (s.paired)
     return p < s.head_dim ? load<uint32_t>(from + p) : 0;
   uint32_t low = p < s.head_dim ? load<uint16_t>(from + p) : 0, high = p + 1 < s.head_dim ? load<uint16_t>(from + p + 1) : 0;
   return low | high << 16;
 }
 __device__ inline float2 widen(uint32_t pair) { return __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162 *>(&pair)); }
 __device__ inline void writePair(const Shape &s, bf16 *to, int p, float a, float b) {
-  if (p + 1 < s.head_dim && ((s.head_dim | s.width) & 1) == 0) {
+  if (p + 1 < s.head_dim && s.paired) {
     *reinterpret_cast<__nv_bfloat162 *>(to + p) = __floats2bfloat162_rn(a, b);
     return;
   }
@@ -423,43 +435,55 @@ template <int P, int R, int Threads> struct TokenRows {
   uint32_t values[tokens][pairs];
 
   /// Rows of a tensor with `stride` elements per token; `from` is channel 0 of token 0 of the batch row and head.
-  __device__ void read(const Shape &s, const bf16 *from, int64_t stride, int begin) {
+  __device__ void read(const Shape &s, const bf16 *from, int stride, int begin) {
+    readFrom(s, from + int64_t(begin + token(0)) * stride, stride, begin);
+  }
+  /// The same, `from` is channel 0 of this warp's first token of the chunk.
+  __device__ void readFrom(const Shape &s, const bf16 *from, int stride, int begin) {
 #pragma unroll
     for (int k = 0; k < tokens; ++k) {
       int t = token(k);
+      bool valid = (chunk % warps == 0 || t < chunk) && begin + t < s.sequence;
 #pragma unroll
       for (int pair = 0; pair < pairs; ++pair)
-        values[k][pair] = t < chunk && begin + t < s.sequence ? readPair(s, from + int64_t(begin + t) * stride, channel(pair)) : 0;
+        values[k][pair] = valid ? readPair(s, from + int64_t(k * warps) * stride, channel(pair)) : 0;
     }
   }
-  __device__ static int token(int k) { return int(threadIdx.x) / 32 + k * warps; }
+  __device__ static int token(int k) { return int(threadIdx.x / 32) + k * warps; }
   __device__ static int channel(int pair) { return int(threadIdx.x & 31) * 2 + pair * 64; }
 };
 
-/// Matrices [rows, P] of U and, where they are asked for, leaving * U from rows of x and a head's psi.
-template <int P, int R, int Threads>
+/// Matrices [rows, P] of U and of leaving * U, or one of them, from rows of x and a head's psi.
+template <bool Plain, bool Leaving, int P, int R, int Threads>
 __device__ inline void placeInputs(const TokenRows<P, R, Threads> &x, const float *psi_rows, const float *leaving, uint8_t *U,
                                    uint8_t *leaving_U) {
   using Rows = TokenRows<P, R, Threads>;
+  float factors[Rows::tokens];
 #pragma unroll
-  for (int r = 0; r < R; ++r)
+  for (int k = 0; Leaving && k < Rows::tokens; ++k)
+    factors[k] = leaving[Rows::chunk % Rows::warps ? min(Rows::token(k), Rows::chunk - 1) : Rows::token(k)];
 #pragma unroll
-    for (int pair = 0; pair < Rows::pairs; ++pair) {
-      int p = Rows::channel(pair);
+  for (int pair = 0; pair < Rows::pairs; ++pair) {
+    int p = Rows::channel(pair);
+    uint32_t first = anew(tileByte(Rows::token(0) * R, p, rows));
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      uint32_t place = fromPlace(first, r, 0);
       float2 psi = *reinterpret_cast<const float2 *>(psi_rows + r * P + p);
 #pragma unroll
       for (int k = 0; k < Rows::tokens; ++k) {
-        int t = Rows::token(k);
-        if (Rows::chunk % Rows::warps && t >= Rows::chunk)
+        if (Rows::chunk % Rows::warps && Rows::token(k) >= Rows::chunk)
           break;
+        uint32_t to = place + k * Rows::warps * R * 128;
         float2 value = widen(x.values[k][pair]);
         float a = value.x * psi.x, c = value.y * psi.y;
-        if (U)
-          storePair(U, t * R + r, p, rows, a, c);
-        if (leaving_U)
-          storePair(leaving_U, t * R + r, p, rows, a * leaving[t], c * leaving[t]);
+        if constexpr (Plain)
+          *reinterpret_cast<__nv_bfloat162 *>(U + to) = __floats2bfloat162_rn(a, c);
+        if constexpr (Leaving)
+          *reinterpret_cast<__nv_bfloat162 *>(leaving_U + to) = __floats2bfloat162_rn(a * factors[k], c * factors[k]);
       }
     }
+  }
 }
 
 } // namespace megacc::cuda::mamba3

@@ -26,8 +26,8 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
   int first_head = g * s.group_heads;
   int first_index = blockIdx.y * s.group_heads * s.chunks + c; // of a chunk of the pass
   const bf16 *z_row = s.row(pass.b, 0) + first_head * s.head_dim;
-  int64_t y_stride = int64_t(s.heads) * s.head_dim;
-  const bf16 *d_row = pass.d_y + pass.b * s.sequence * y_stride + first_head * s.head_dim;
+  int y_stride = s.heads * s.head_dim;
+  const bf16 *d_row = pass.d_y + int64_t(pass.b) * s.sequence * y_stride + first_head * s.head_dim;
 
   copyTile(memory.H, pass.states + int64_t(first_index) * N * P, N * P * 2);
   copyTile(memory.Gamma, pass.adjoints + int64_t(first_index) * N * P, N * P * 2);
@@ -79,7 +79,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
     turned.j = anew(key_rows.j), turned.first = anew(key_rows.first);
     turned.turn(s, pass.b, h, begin, bias, raw_keys, turned_keys, turns, threads / 2);
     memory.weights.fill(decays);
-    placeInputs<P, R, threads>(x, psi, nullptr, memory.U, nullptr);
+    placeInputs<true, false>(x, psi, nullptr, memory.U, nullptr);
 #pragma unroll
     for (int k = 0; Memory::keeps_x && k < Rows::tokens; ++k)
 #pragma unroll
@@ -119,7 +119,7 @@ template <int N, int P, int R> __global__ void __launch_bounds__(threads, 1) chu
         if (i < 3 * chunk && begin + i % chunk < s.sequence)
           next = i < chunk       ? z_row + int64_t(begin + i) * s.width + (head + 1) * s.head_dim
                  : i < 2 * chunk ? z_row + s.column_x + int64_t(begin + i - chunk) * s.width + (head + 1) * s.head_dim
-                                 : d_row + (begin + i - 2 * chunk) * y_stride + (head + 1) * s.head_dim;
+                                 : d_row + int64_t(begin + i - 2 * chunk) * y_stride + (head + 1) * s.head_dim;
         if (next)
           prefetch(next);
       }

@@ -1,5 +1,5 @@
 // y of the Mamba-3 scan from the states that enter windows; with an output norm also E = dL/dY of a chunk's rows, which then depends on Y.
-#include "runtime/kernels/mamba3/CudaScan.cuh"
+#include "runtime/kernels/mamba3/WalkKeys.cuh"
 
 #include <type_traits>
 
@@ -28,7 +28,7 @@ template <int Pairs> __device__ void normGradient(const Shape &s, float2 (&y)[Pa
 }
 
 /// One block per span of windows of a head.
-template <int N, int P, int R, bool Gradient>
+template <int N, int P, int R, bool Norm, bool Gradient>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Shape s, StatePass pass, bf16 *y, bf16 *E) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2, half = P / 2, pairs = P / 64;
   using Rows = TokenRows<P, R, block_threads>;
@@ -55,39 +55,35 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
   readStart<N, P>(s, pass, index, b, h, window, first_row, first_column, state);
   if (pass.exact_windows)
     writeWindow(s, pass, b, h, window, first_row, first_column, state);
-  const bf16 *z_row = s.row(b, 0) + h * s.head_dim, *x_row = z_row + s.column_x;
-  int64_t y_stride = int64_t(s.heads) * s.head_dim, y_first = (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
+  // Of this warp's first token of a chunk: z, and in tensors [batch, sequence, heads, head_dim] y or its gradient.
+  const bf16 *z_row = s.row(b, window_begin + Rows::token(0)) + h * s.head_dim;
+  int64_t y_row = ((int64_t(b) * s.sequence + window_begin + Rows::token(0)) * s.heads + h) * s.head_dim;
+  int y_stride = s.heads * s.head_dim;
   Rows x, z, d;
-  x.read(s, x_row, s.width, window_begin);
-  KeyRows<N, R, block_threads, true> key_rows;
-  uint8_t *keys = key_rows.which ? memory.Q : memory.K;
-  const __half *bias = memory.head.bias[key_rows.which];
-  uint4 *turns = R > 1 ? memory.turns + threadIdx.x : nullptr;
-  auto copyKeys = [&](int begin) {
-    key_rows.copy(s, b, h, begin, keys);
-    if (R > 1)
-      key_rows.copyTurns(s, b, h, begin, turns, block_threads);
-  };
-  if (R > 1)
-    key_rows.clearTurns(s, turns, block_threads);
-  copyKeys(window_begin);
+  x.readFrom(s, z_row + s.column_x, s.width, window_begin);
+  WalkKeys<N, R, block_threads, true> keys(s, b, h);
+  uint8_t *key_tile = keys.which ? memory.Q : memory.K;
+  keys.copy(s, window_begin, key_tile, memory.turns);
   commitCopies();
   __syncthreads();
 
   for (int c = 0, filled = 0; c < count; ++c) {
-    int begin = window_begin + c * chunk, row = anew(own_row), state_row = anew(first_row);
+    int begin = window_begin + c * chunk, row = anew(own_row), side = anew(group);
     const Decays<chunk> &decays = memory.decays[c - filled];
-    placeInputs<P, R, block_threads>(x, memory.head.psi, decays.leaving, memory.U, memory.leaving_U);
-    x.read(s, x_row, s.width, begin + chunk);
-    z.read(s, z_row, s.width, begin);
+    placeInputs<true, true>(x, memory.head.psi, decays.leaving, memory.U, memory.leaving_U);
+    z.readFrom(s, z_row, s.width, begin);
+    z_row += int64_t(chunk) * s.width;
+    x.readFrom(s, z_row + s.column_x, s.width, begin + chunk);
     if constexpr (Gradient)
-      d.read(s, pass.d_y + y_first, y_stride, begin);
+      d.readFrom(s, pass.d_y + y_row, y_stride, begin);
     waitCopies();
-    key_rows.turn(s, b, h, begin, bias, keys, keys, turns, block_threads);
+    keys.place(s, b, h, begin, memory.head.bias[keys.which], key_tile, memory.turns);
     memory.weights.fill(decays);
+    uint32_t state_place = anew(tileByte(first_row, first_column, N));
 #pragma unroll
     for (int i = 0; i < columns / 2; i += 2)
-      storePair(memory.H, state_row + (i & 2) * 4, first_column + i / 4 * 8, N, state[i], state[i + 1]);
+      *reinterpret_cast<__nv_bfloat162 *>(memory.H + fromPlace(state_place, (i & 2) * 4, i / 4 % 8) + i / 32 * N * 128) =
+          __floats2bfloat162_rn(state[i], state[i + 1]);
     publishTiles();
     __syncthreads();
 
@@ -95,25 +91,32 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
     float S[16] = {}, Y[half / 2] = {};
     fenceRegisters(S), fenceRegisters(Y);
     beginProducts();
-    multiplyTiles<N, 32, false, false>(S, sharedAddress(memory.Q), rows, sharedAddress(memory.K) + group * 32 * 128, rows);
+    multiplyTiles<N, 32, false, false>(S, sharedAddress(memory.Q), rows, sharedAddress(memory.K) + side * 32 * 128, rows);
     commitProducts();
-    multiplyTiles<N, half, false, true>(Y, sharedAddress(memory.Q), rows, columnsFrom(sharedAddress(memory.H), group * half, N), N);
+    multiplyTiles<N, half, false, true>(Y, sharedAddress(memory.Q), rows, columnsFrom(sharedAddress(memory.H), side * half, N), N);
     commitProducts();
     waitProducts<1>();
     fenceRegisters(S);
+    unsigned own_token = unsigned(row) / R, other_token = unsigned(side * 32 + column) / R;
+    int diagonal = row - side * 32 - column;
+    uint32_t place = anew(tileByte(row, side * 32 + column, rows));
 #pragma unroll
     for (int i = 0; i < 16; i += 2) {
-      int from = row + (i & 2) * 4, to = group * 32 + i / 4 * 8 + column, t = from / R;
-      float weights[2] = {memory.weights.at(decays, t, to / R).x, 0};
-      weights[1] = R == 1 ? memory.weights.at(decays, t, to + 1).x : weights[0];
-      storePair(memory.M, from, to, rows, S[i] * weights[0] + (from == to ? skip : 0.0f),
-                S[i + 1] * weights[1] + (from == to + 1 ? skip : 0.0f));
+      constexpr int apart = 8 / R;
+      int t = own_token + i / 2 % 2 * apart, u = other_token + i / 4 * apart;
+      float weights[2] = {memory.weights.at(decays, t, u).x, 0};
+      weights[1] = R == 1 ? memory.weights.at(decays, t, u + 1).x : weights[0];
+      float values[2];
+#pragma unroll
+      for (int e = 0; e < 2; ++e)
+        values[e] = S[i + e] * weights[e] + (diagonal == i / 4 * 8 + e - (i & 2) * 4 ? skip : 0.0f);
+      *reinterpret_cast<__nv_bfloat162 *>(memory.M + fromPlace(place, (i & 2) * 4, i / 4)) = __floats2bfloat162_rn(values[0], values[1]);
     }
     waitProducts();
     fenceRegisters(Y);
 #pragma unroll
     for (int i = 0; i < half / 2; ++i)
-      Y[i] *= decays.entering[(row + (i & 2) * 4) / R];
+      Y[i] *= decays.entering[own_token + i / 2 % 2 * (8 / R)];
 #pragma unroll
     for (float &value : state)
       value *= decays.end[0];
@@ -122,22 +125,21 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
 
     fenceRegisters(Y), fenceRegisters(state);
     beginProducts();
-    multiplyTiles<rows, half, false, true>(Y, sharedAddress(memory.M), rows, columnsFrom(sharedAddress(memory.U), group * half, rows),
-                                           rows);
+    multiplyTiles<rows, half, false, true>(Y, sharedAddress(memory.M), rows, columnsFrom(sharedAddress(memory.U), side * half, rows), rows);
     commitProducts();
-    multiplyTiles<rows, columns, true, true>(state, sharedAddress(memory.K) + (N == 128 ? group * 8192 : 0), rows,
-                                             columnsFrom(sharedAddress(memory.leaving_U), N == 128 ? 0 : group * columns, rows), rows);
+    multiplyTiles<rows, columns, true, true>(state, sharedAddress(memory.K) + (N == 128 ? side * 8192 : 0), rows,
+                                             columnsFrom(sharedAddress(memory.leaving_U), N == 128 ? 0 : side * columns, rows), rows);
     commitProducts();
     waitProducts<1>();
     fenceRegisters(Y);
 #pragma unroll
     for (int i = 0; i < half / 2; i += 2)
-      *reinterpret_cast<float2 *>(&memory.Y[row + (i & 2) * 4][group * half + i / 4 * 8 + column]) = {Y[i], Y[i + 1]};
+      *reinterpret_cast<float2 *>(&memory.Y[row + (i & 2) * 4][side * half + i / 4 * 8 + column]) = {Y[i], Y[i + 1]};
     waitProducts();
     fenceRegisters(state);
     __syncthreads();
     if (c + 1 < count)
-      copyKeys(begin + chunk);
+      keys.copy(s, begin + chunk, key_tile, memory.turns);
     commitCopies();
     if (c + 1 == filled + window_chunks && c + 1 < count) { // the decays of this window have been read
       filled = c + 1;
@@ -155,7 +157,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
       for (int pair = 0; pair < pairs; ++pair) {
         zeta[pair] = *reinterpret_cast<const float2 *>(memory.head.zeta + r * P + Rows::channel(pair));
         phi[pair] = *reinterpret_cast<const float2 *>(memory.head.phi + r * P + Rows::channel(pair));
-        if (s.norm) {
+        if constexpr (Norm) {
           float2 norm = load<float2>(s.out_norms + h * P + Rows::channel(pair));
           phi[pair].x *= norm.x, phi[pair].y *= norm.y;
         }
@@ -184,7 +186,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
           for (int pair = 0; pair < pairs; ++pair)
             storePair(to, Rows::token(k) * R + r, Rows::channel(pair), rows, e[pair].x, e[pair].y);
         } else {
-          float scale = s.norm ? rsqrtf(warpSum(squares) / float(s.head_dim) + s.eps) : 1.0f;
+          float scale = Norm ? rsqrtf(warpSum(squares) / float(s.head_dim) + s.eps) : 1.0f;
 #pragma unroll
           for (int pair = 0; pair < pairs; ++pair)
             sum[k][pair].x += value[pair].x * scale * e[pair].x, sum[k][pair].y += value[pair].y * scale * e[pair].y;
@@ -196,8 +198,9 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkOutputs(Sh
       for (int k = 0; k < Rows::tokens; ++k)
 #pragma unroll
         for (int pair = 0; pair < pairs; ++pair)
-          if (begin + Rows::token(k) < s.sequence)
-            writePair(s, y + y_first + (begin + Rows::token(k)) * y_stride, Rows::channel(pair), sum[k][pair].x, sum[k][pair].y);
+          if ((chunk % block_warps == 0 || Rows::token(k) < chunk) && begin + Rows::token(k) < s.sequence)
+            writePair(s, y + y_row + int64_t(k * block_warps) * y_stride, Rows::channel(pair), sum[k][pair].x, sum[k][pair].y);
+    y_row += int64_t(chunk) * y_stride;
   }
 }
 
@@ -211,7 +214,9 @@ int32_t runOutputs(const Shape &s, const StatePass &pass, bf16 *y, bf16 *E, cuda
       kernel<<<dim3((s.windows + pass.span - 1) / pass.span, pass.heads, pass.batches), block_threads, bytes, stream>>>(s, pass, y, E);
       return checkCuda("mamba3: outputs");
     };
-    return pass.d_y ? launch(walkOutputs<n, p, r, true>) : launch(walkOutputs<n, p, r, false>);
+    return pass.d_y ? launch(walkOutputs<n, p, r, true, true>)
+           : s.norm ? launch(walkOutputs<n, p, r, true, false>)
+                    : launch(walkOutputs<n, p, r, false, false>);
   });
 }
 

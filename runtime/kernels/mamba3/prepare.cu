@@ -45,6 +45,7 @@ int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *typ
   s.column_x = inner, s.column_key[0] = 2 * inner, s.column_key[1] = s.column_key[0] + s.keyColumns();
   s.column_dt = s.column_key[1] + s.keyColumns(), s.column_decay = s.column_dt + s.heads, s.column_trap = s.column_decay + s.heads;
   s.column_angle = s.column_trap + s.heads, s.width = s.column_angle + s.angles;
+  s.paired = (s.head_dim | s.width) % 2 == 0;
   s.packed = s.mimo && s.state == s.N && (s.width | inner) % 4 == 0;
   return 0;
 }
@@ -112,7 +113,7 @@ template <int N> __device__ void prepareKeys(const Shape &s, int block) {
     weight[k] = channel[k] >= 0 ? s.norm_weights[which * N + lane * own + k] : 0.0f;
   }
   const bf16 *from = s.row(b, t) + s.column_key[which] + r * s.groups * s.state;
-  __half *to = s.keys + ((int64_t(which) * s.batch + b) * s.groups * s.sequence * s.R + vector) * N + lane * own;
+  __half *to = s.keys + ((int64_t(which) * s.batch + b) * s.groups * s.sequence * s.R + vector) * N + keyPlace<N>(lane * own);
   bool packed = s.packed && r < s.rank;
 #pragma unroll 2
   for (int g = 0; g < s.groups; ++g) {

@@ -1,6 +1,6 @@
 // The states that enter windows and chunks, and in reverse their adjoints: K^T (leaving U), Q^T (entering E), chunk after chunk of a
 // window.
-#include "runtime/kernels/mamba3/CudaScan.cuh"
+#include "runtime/kernels/mamba3/WalkKeys.cuh"
 
 #include <type_traits>
 
@@ -87,7 +87,8 @@ __device__ void storeAccumulator(const float (&values)[Columns / 2], uint8_t *ti
     }
 }
 
-/// One block per span of windows of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after next.
+/// One block per span of windows of a head. Three sets of tiles: one is multiplied, one written, and one awaits the keys of the chunk after
+/// next.
 template <int N, int P, int R, bool Reverse>
 __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Shape s, StatePass pass) {
   constexpr int chunk = rows / R, columns = N == 128 ? P : P / 2;
@@ -113,27 +114,20 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
   const bf16 *x = s.row(b, 0) + s.column_x + h * s.head_dim, *z = s.row(b, 0) + h * s.head_dim;
   const bf16 *d_y = pass.d_y + (int64_t(b) * s.sequence * s.heads + h) * s.head_dim;
   TokenRows<P, R, block_threads> inputs, d_rows;
+  WalkKeys<N, R, block_threads, false> keys(s, b, h, Reverse);
+  auto copyKeys = [&](int step) {
+    auto &tiles = memory.tiles[step % 3];
+    if (step < count)
+      keys.copy(s, window_begin + (Reverse ? count - 1 - step : step) * chunk, tiles.keys, tiles.turns);
+    commitCopies();
+  };
   auto fetch = [&](int step) {
     int t = window_begin + (Reverse ? count - 1 - step : step) * chunk;
     if (!Reverse)
       inputs.read(s, x, s.width, t);
     else if (!pass.E)
-      inputs.read(s, z, s.width, t), d_rows.read(s, d_y, int64_t(s.heads) * s.head_dim, t);
+      inputs.read(s, z, s.width, t), d_rows.read(s, d_y, s.heads * s.head_dim, t);
   };
-  KeyRows<N, R, block_threads, false> key_rows(Reverse);
-  auto copyKeys = [&](int step) {
-    auto &tiles = memory.tiles[step % 3];
-    int t = window_begin + (Reverse ? count - 1 - step : step) * chunk;
-    if (step < count) {
-      key_rows.copy(s, b, h, t, tiles.keys);
-      if (R > 1)
-        key_rows.copyTurns(s, b, h, t, tiles.turns + threadIdx.x, block_threads);
-    }
-    commitCopies();
-  };
-  if (R > 1)
-    for (auto &tiles : memory.tiles)
-      key_rows.clearTurns(s, tiles.turns + threadIdx.x, block_threads);
   copyKeys(0), copyKeys(1);
   fetch(0);
   __syncthreads();
@@ -153,7 +147,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
     bool last = step + 1 == count && !writes_totals;
     if (!last) {
       if constexpr (!Reverse)
-        placeInputs<P, R, block_threads>(inputs, memory.head.psi, decays.leaving, nullptr, tiles.inputs);
+        placeInputs<false, true>(inputs, memory.head.psi, decays.leaving, nullptr, tiles.inputs);
       else if (pass.E)
         scaleGateGradients<P, R>(pass.E + (index * s.chunks + t / chunk) * rows * P, decays.entering, tiles.inputs);
       else
@@ -161,8 +155,7 @@ __global__ void __launch_bounds__(block_threads, P == 64 ? 2 : 1) walkStates(Sha
       if (step + 1 < count)
         fetch(step + 1);
       waitCopies<1>();
-      key_rows.turn(s, b, h, t, memory.head.bias[Reverse], tiles.keys, tiles.keys, R > 1 ? tiles.turns + threadIdx.x : nullptr,
-                    block_threads);
+      keys.place(s, b, h, t, memory.head.bias[Reverse], tiles.keys, tiles.turns);
     }
     waitProducts();
     fenceRegisters(state);
