@@ -12,7 +12,7 @@ namespace megacc {
 struct Planner::Choice {
   std::vector<int> ops;              // places in Slot::ops
   int64_t kept = 0;                  // bytes from its forward to its backward
-  int64_t forward = 0, backward = 0; // peaks above what earlier slots keep
+  int64_t forward = 0, backward = 0; // peaks above what earlier slots keep and the slot's base
   double milliseconds = 0;
   bool isFull = false; // all that can be
 
@@ -36,8 +36,12 @@ struct Planner::Slot {
   int first_forward = 0, last_forward = -1, first_backward = 0, last_backward = -1; // launches
   std::vector<int> ops;                                                             // of its forward
   int64_t kept = 0;                                                                 // bytes, where everything is kept
-  int64_t base = 0;                             // bytes that others always have alive beside it, above what earlier slots keep
+  // Bytes that others always have alive beside its forward and its backward, above what earlier slots keep: apart, because a little that
+  // every slot leaves to the end would make no two of them alike.
+  int64_t forward_base = 0, backward_base = 0;
   std::shared_ptr<std::vector<Choice>> choices; // of all slots that are alike
+
+  int64_t getPeak(const Choice &choice) const { return std::max(forward_base + choice.forward, backward_base + choice.backward); }
 };
 
 /// Bytes kept by the slots so far and what computing again took, by which choice and from which state before.
@@ -323,16 +327,17 @@ Planner::Planner(const PlannedGraph &graph) : graph(graph) {
     slot.kept = all.kept();
     // What others have alive at each launch.
     std::map<int, int64_t> base;
-    slot.base = std::numeric_limits<int64_t>::max();
+    slot.forward_base = slot.backward_base = std::numeric_limits<int64_t>::max();
+    auto baseOf = [&](int launch) -> int64_t & { return launch <= slot.last_forward ? slot.forward_base : slot.backward_base; };
     for (size_t i = 0; i < all.size(); ++i)
       if (!all.isMiddle(i)) {
         int launch = all.launch(i);
         base[launch] = alive[launch] - kept_before - all.bytes(i);
-        slot.base = std::min(slot.base, base[launch]);
+        baseOf(launch) = std::min(baseOf(launch), base[launch]);
       }
     std::vector<int64_t> key = all.getKey();
     for (auto &[launch, bytes] : base)
-      key.push_back(bytes -= slot.base);
+      key.push_back(bytes -= baseOf(launch));
     std::shared_ptr<std::vector<Choice>> &choices = known[key];
     if (!choices)
       choices = std::make_shared<std::vector<Choice>>(findChoices(slot, base));
@@ -447,7 +452,7 @@ std::vector<std::vector<Planner::State>> Planner::search(int64_t budget, bool is
         const Choice &choice = (*slot.choices)[c];
         const State &state = states[s];
         State after{state.kept + choice.kept, state.milliseconds + choice.milliseconds, int(c), int(s)};
-        if (state.kept + slot.base + std::max(choice.forward, choice.backward) > budget || after.kept > budget)
+        if (state.kept + slot.getPeak(choice) > budget || after.kept > budget)
           continue;
         State &known = next[after.kept / grain()];
         bool isFirst = known.choice < 0;
@@ -498,7 +503,7 @@ std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
   for (size_t i = slots.size(); i-- > 0;) {
     const State &state = steps[i + 1][best];
     const Choice &choice = (*slots[i].choices)[state.choice];
-    plan.peak = std::max(plan.peak, steps[i][state.before].kept + slots[i].base + std::max(choice.forward, choice.backward));
+    plan.peak = std::max(plan.peak, steps[i][state.before].kept + slots[i].getPeak(choice));
     for (int op : choice.ops)
       plan.ops.push_back(slots[i].ops[op]);
     best = state.before;
