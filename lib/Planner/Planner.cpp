@@ -344,6 +344,7 @@ Planner::Planner(const PlannedGraph &graph) : graph(graph) {
     slot.choices = choices;
     kept_before += slot.kept;
   }
+  type_count = known.size();
   for (size_t i = 0; i < graph.launches.size(); ++i)
     if (isOutside(i))
       outside_peak = std::max(outside_peak, alive[i] - kept_before);

@@ -62,6 +62,8 @@ public:
   RecomputePlan getFull() const;
   /// Bytes alive at once where everything is kept.
   int64_t getKeptPeak() const { return kept_peak; }
+  /// Slots that have different choices.
+  int countTypes() const { return type_count; }
 
 private:
   struct Choice;
@@ -84,6 +86,7 @@ private:
   std::vector<std::vector<int>> users; // launches that read a value
   std::vector<int> made_at;            // launch that makes a value; -1: none does, it lives in a group
   int middle = 0;                      // the first launch of the backward
+  int type_count = 0;
   int64_t kept_peak = 0;
   int64_t outside_peak = 0; // at launches of no slot, above what the slots keep
 };

@@ -186,3 +186,37 @@ TEST(Planner, ABiggerBudgetIsNeverSlower) {
   }
   EXPECT_GT(solved, 10);
 }
+
+TEST(Planner, BlocksThatLeaveALittleToTheEndAreAlike) {
+  constexpr int slots = 50;
+  PlannedGraph graph;
+  auto value = [&](int64_t bytes) {
+    graph.bytes.push_back(bytes);
+    graph.isCache.push_back(false);
+    return int(graph.bytes.size()) - 1;
+  };
+  auto launch = [&](int64_t slot, bool is_backward, std::vector<int> reads, std::vector<int> makes) {
+    graph.launches.push_back({slot, is_backward, reads, makes, 0, {}});
+    if (!is_backward)
+      graph.ops.push_back({slot, reads, makes, 0, {}, 1.0, makes.size() == 1 && slot >= 0});
+  };
+  int stream = value(1 << 20);
+  launch(-1, false, {}, {stream});
+  std::vector<int> streams, inner, statistics;
+  for (int slot = 0; slot < slots; ++slot) {
+    streams.push_back(stream), inner.push_back(value(4 << 20));
+    launch(slot, false, {stream}, {inner.back()});
+    stream = value(1 << 20), statistics.push_back(value(256));
+    launch(slot, false, {inner.back()}, {stream, statistics.back()});
+  }
+  int gradient = value(1 << 20);
+  launch(-1, false, {stream}, {gradient});
+  for (int slot = slots; slot-- > 0;) {
+    int next = value(1 << 20);
+    launch(slot, true, {gradient, inner[slot], streams[slot]}, {next});
+    gradient = next;
+  }
+  statistics.push_back(gradient);
+  launch(-1, true, statistics, {value(256)});
+  EXPECT_LE(Planner(graph).countTypes(), 3); // the first and the last have other neighbours
+}
