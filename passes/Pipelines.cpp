@@ -4,6 +4,7 @@
 #include "passes/mega/Passes.h"
 #include "passes/memory/Passes.h"
 #include "passes/rt/Passes.h"
+#include "passes/shard/Passes.h"
 #include "passes/train/Passes.h"
 
 using namespace mlir;
@@ -33,7 +34,15 @@ void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
   passes.addPass(step::createStepCheckRules());
 }
 
+void buildShardPipeline(OpPassManager &passes) {
+  passes.addPass(step::createStepPropagateSharding());
+  passes.addPass(step::createStepInsertReshards());
+  passes.addPass(step::createStepPartition());
+  passes.addPass(step::createStepCheckLocal());
+}
+
 void buildMemoryPipeline(OpPassManager &passes, const StepOptions &options) {
+  buildShardPipeline(passes);
   passes.addPass(step::createStepFuse()); // before caches: a group is planned as one op
   step::StepPlanMemoryOptions memory;
   memory.recompute = options.recompute, memory.costs = options.costs, memory.pareto = options.pareto;
@@ -57,11 +66,13 @@ void buildCodePipeline(OpPassManager &passes) { passes.addPass(rt::createRtToLLV
 void registerPassesAndPipelines() {
   mega::registerMegaPasses();
   step::registerTrainPasses();
+  step::registerShardPasses();
   step::registerMemoryPasses();
   rt::registerRtPasses();
   static PassPipelineRegistration<> model("model-pipeline", "declaration -> stacks with their features", buildModelPipeline);
   static PassPipelineRegistration<> train("train-pipeline", "stacks -> checked training step",
                                           [](OpPassManager &passes) { buildTrainPipeline(passes, {}); });
+  static PassPipelineRegistration<> shard("shard-pipeline", "checked training step -> a rank's part of it", buildShardPipeline);
   static PassPipelineRegistration<> memory("memory-pipeline", "checked training step -> fused, with its caches",
                                            [](OpPassManager &passes) { buildMemoryPipeline(passes, {}); });
   static PassPipelineRegistration<> launch("launch-pipeline", "checked training step -> checked launches with a receipt",

@@ -30,15 +30,17 @@ void buildCheckPipeline(mlir::OpPassManager &passes);
 void buildModelPipeline(mlir::OpPassManager &passes);
 /// Stacks -> checked training step.
 void buildTrainPipeline(mlir::OpPassManager &passes, const StepOptions &options);
-/// Checked training step -> fused, with its caches and what the backward computes again.
+/// Checked training step -> a rank's part of it; nothing where the mesh has one rank.
+void buildShardPipeline(mlir::OpPassManager &passes);
+/// Checked training step -> cut for the mesh, fused, with its caches and what the backward computes again.
 void buildMemoryPipeline(mlir::OpPassManager &passes, const StepOptions &options);
 /// Checked training step -> checked launches with a receipt; the memory pipeline is its first part.
 void buildLaunchPipeline(mlir::OpPassManager &passes, const StepOptions &options);
 /// Launches -> the LLVM dialect.
 void buildCodePipeline(mlir::OpPassManager &passes);
 
-/// Makes all passes, and the pipelines as --model-pipeline, --train-pipeline, --memory-pipeline, --launch-pipeline and --code-pipeline,
-/// known to megacc-opt.
+/// Makes all passes, and the pipelines as --model-pipeline, --train-pipeline, --shard-pipeline, --memory-pipeline, --launch-pipeline and
+/// --code-pipeline, known to megacc-opt.
 void registerPassesAndPipelines();
 
 } // namespace megacc

@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 PACKAGES=(cmake ninja-build g++-12 libmlir-22-dev mlir-22-tools llvm-22-dev llvm-22-tools clang-22 lld-22 liblld-22-dev
-          libdnnl-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libgtest-dev python3 python3-numpy)
+          libdnnl-dev libcli11-dev nlohmann-json3-dev libxxhash-dev libgtest-dev libopenmpi-dev openmpi-bin python3 python3-numpy)
 
 step() { printf '\n[%s] %s\n' "$1" "$2"; }
 

@@ -43,7 +43,8 @@ public:
           report(name + " may not be split, but gives no reason");
         continue;
       }
-      checkResults(name, index);
+      if (!factor.independent) // results without it are whole
+        checkResults(name, index);
     }
     bool marked = any_of(concat<const ShardingRule::Tensor>(rule.operands, rule.results), [](auto &tensor) { return tensor.isPrivate; });
     bool orders = any_of(rule.factors, [](auto &factor) { return factor.kind == ShardingRule::Kind::Private; });
@@ -159,6 +160,10 @@ SmallVector<std::string> checkShardingRule(const ShardingRule &rule, ArrayRef<Ra
     return checker.problems;
   checker.checkFactors();
   checker.checkAttributes(getAttribute);
+  for (const std::vector<unsigned> &together : rule.linear)
+    for (unsigned operand : together)
+      if (operand >= rule.operands.size())
+        checker.report("it is linear in operand " + Twine(operand) + " of " + Twine(rule.operands.size()));
   return checker.problems;
 }
 
@@ -166,8 +171,7 @@ SmallVector<std::string> checkShardingRule(const ShardingRule &rule, mlir::Opera
   auto getTypes = [](mlir::TypeRange range) { return map_to_vector(range, [](mlir::Type type) { return cast<RankedTensorType>(type); }); };
   return checkShardingRule(rule, getTypes(op->getOperandTypes()), getTypes(op->getResultTypes()),
                            [&](StringRef name) -> std::optional<int64_t> {
-                             auto value = dyn_cast_or_null<mlir::IntegerAttr>(op->getAttr(name));
-                             return value ? std::optional<int64_t>(value.getInt()) : std::nullopt;
+                             return getTied(op, name);
                            });
 }
 

@@ -24,6 +24,8 @@ struct LaunchOperand {
   std::string state;
   /// Type of the operand.
   mlir::RankedTensorType type;
+  /// The first of its elements, where a place of the state is meant in part.
+  int64_t first = 0;
 };
 
 /// A question: a family of kernels, named parameters, operands with their types. The answer is a record of lib/Kernels, which knows the

@@ -110,15 +110,36 @@ private:
       readKind(ShardingRule::Kind::Private);
     else if (consume("replicate{"))
       readReplicate();
+    else if (consume("independent{"))
+      readIndependent();
+    else if (consume("linear{"))
+      readLinear();
     else if (consume("attributes{"))
       readAttributes();
     else
-      fail("'reduce{', 'private{', 'replicate{' or 'attributes{'");
+      fail("'reduce{', 'private{', 'replicate{', 'independent{', 'linear{' or 'attributes{'");
   }
 
   void readKind(ShardingRule::Kind kind) {
     for (StringRef name = readName(); !name.empty(); name = readName())
       rule.factors[getFactor(name)].kind = kind;
+    expect("}");
+  }
+
+  void readIndependent() {
+    for (StringRef name = readName(); !name.empty(); name = readName())
+      rule.factors[getFactor(name)].independent = true;
+    expect("}");
+  }
+
+  /// "0; 1 2"
+  void readLinear() {
+    do {
+      std::vector<unsigned> &operands = rule.linear.emplace_back();
+      for (StringRef number = readName(); !number.empty(); number = readName())
+        if (number.getAsInteger(10, operands.emplace_back()))
+          fail("numbers of operands");
+    } while (consume(";"));
     expect("}");
   }
 
@@ -146,6 +167,8 @@ private:
     do {
       ShardingRule::Attribute &attribute = rule.attributes.emplace_back();
       attribute.name = readName().str();
+      if (rest.consume_front("."))
+        attribute.name += "." + readName().str();
       if (consume("="))
         attribute.tie = ShardingRule::Tie::Product;
       else if (consume("~"))
@@ -235,6 +258,17 @@ std::string ShardingRule::str() const {
   printKind("reduce", Kind::Reduce);
   printKind("private", Kind::Private);
   printReplicate(os, factors);
+  SmallVector<StringRef> together;
+  for (const Factor &factor : factors)
+    if (factor.independent)
+      together.push_back(factor.name);
+  if (!together.empty())
+    os << " independent{" << join(together, " ") << '}';
+  if (!linear.empty()) {
+    os << " linear{";
+    interleave(linear, os, [&](const std::vector<unsigned> &operands) { interleave(operands, os, " "); }, "; ");
+    os << '}';
+  }
   if (attributes.empty())
     return text;
   os << " attributes{";
@@ -315,7 +349,7 @@ std::string refuseSplit(Operation *op, const ShardingRule &rule, unsigned factor
            " ranks cannot share evenly";
   for (const ShardingRule::Attribute &attribute : rule.attributes)
     if (attribute.tie == ShardingRule::Tie::Axis && is_contained(attribute.factors, factor))
-      if (int64_t axis = cast<mlir::IntegerAttr>(op->getAttr(attribute.name)).getInt(); axis >= 0)
+      if (int64_t axis = *getTied(op, attribute.name); axis >= 0)
         return "factor '" + split.name + "' is split over axis " + std::to_string(axis) + " already, and '" + attribute.name +
                "' can name one axis only";
   return "";
@@ -337,6 +371,36 @@ RankedTensorType localShape(RankedTensorType type, const ShardingRule &rule, con
   return getShape(type, rule.withSize(factor, rule.factors[factor].size / parts), tensor);
 }
 
+std::optional<int64_t> getTied(Operation *op, StringRef name) {
+  auto [list, index] = name.split('.');
+  if (index.empty()) {
+    auto value = dyn_cast_or_null<mlir::IntegerAttr>(op->getAttr(name));
+    return value ? std::optional<int64_t>(value.getInt()) : std::nullopt;
+  }
+  auto values = dyn_cast_or_null<mlir::DenseI64ArrayAttr>(op->getAttr(list));
+  int64_t at;
+  if (!values || index.getAsInteger(10, at) || at < 0 || at >= values.size())
+    return std::nullopt;
+  return values[at];
+}
+
+void setTied(Operation *op, SmallVectorImpl<mlir::NamedAttribute> &attributes, StringRef name, int64_t value) {
+  auto [key, index] = name.split('.');
+  auto known = find_if(attributes, [&, &wanted = key](mlir::NamedAttribute entry) { return entry.getName() == wanted; });
+  mlir::Attribute now = known == attributes.end() ? op->getAttr(key) : known->getValue(), then;
+  if (index.empty()) {
+    then = mlir::IntegerAttr::get(cast<mlir::IntegerAttr>(now).getType(), value);
+  } else {
+    SmallVector<int64_t> values(cast<mlir::DenseI64ArrayAttr>(now).asArrayRef());
+    values[std::stoi(index.str())] = value;
+    then = mlir::DenseI64ArrayAttr::get(op->getContext(), values);
+  }
+  if (known == attributes.end())
+    attributes.emplace_back(mlir::StringAttr::get(op->getContext(), key), then);
+  else
+    known->setValue(then);
+}
+
 OpShape resizeOp(Operation *op, const ShardingRule &rule, unsigned factor, int64_t size) {
   ShardingRule resized = rule.withSize(factor, size);
   OpShape shape;
@@ -347,9 +411,7 @@ OpShape resizeOp(Operation *op, const ShardingRule &rule, unsigned factor, int64
   for (const ShardingRule::Attribute &attribute : rule.attributes) {
     if (attribute.tie == ShardingRule::Tie::Axis || !is_contained(attribute.factors, factor))
       continue;
-    auto value = cast<mlir::IntegerAttr>(op->getAttr(attribute.name));
-    int64_t scaled = divideCeil(value.getInt() * size, rule.factors[factor].size);
-    shape.attributes.emplace_back(mlir::StringAttr::get(op->getContext(), attribute.name), mlir::IntegerAttr::get(value.getType(), scaled));
+    setTied(op, shape.attributes, attribute.name, divideCeil(*getTied(op, attribute.name) * size, rule.factors[factor].size));
   }
   return shape;
 }
@@ -358,8 +420,7 @@ OpShape localizeOp(Operation *op, const ShardingRule &rule, unsigned factor, int
   OpShape shape = resizeOp(op, rule, factor, rule.factors[factor].size / parts);
   for (const ShardingRule::Attribute &attribute : rule.attributes)
     if (attribute.tie == ShardingRule::Tie::Axis && is_contained(attribute.factors, factor))
-      shape.attributes.emplace_back(mlir::StringAttr::get(op->getContext(), attribute.name),
-                                    mlir::IntegerAttr::get(cast<mlir::IntegerAttr>(op->getAttr(attribute.name)).getType(), axis));
+      setTied(op, shape.attributes, attribute.name, axis);
   return shape;
 }
 

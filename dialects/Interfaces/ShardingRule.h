@@ -24,8 +24,12 @@ namespace megacc {
 ///                  is not marked is as for reduce{f}
 ///   replicate{f: reason}  f may not be split
 ///   other factors  are in every segment of every result; operands without a split factor are whole on every rank
+///   independent{f g}  may be split together over one axis, each in the part of a tensor that it makes; results without it are whole
+///   linear{0; 1 2}  the op is linear in operand 0, and in operands 1 and 2 together: summands of them, with the others whole, give summands
+///                  of every result
 /// The factor `one` has size 1: a number is `[one]`. Attributes of the op follow the factors:
 ///   name = f g     equals the product of their sizes
+///   name.2 = f g   element 2 of a list does
 ///   name ~ f g     is in proportion to their sizes, rounded up
 ///   name @ f       is the mesh axis over which f is split, -1 while it is not
 struct ShardingRule {
@@ -36,6 +40,8 @@ struct ShardingRule {
     Kind kind = Kind::Parallel;
     /// Why it may not be split, in words; Replicate only.
     std::string reason;
+    /// Whether others that are may be split with it.
+    bool independent = false;
   };
   struct Part {
     /// Empty without segments.
@@ -57,6 +63,7 @@ struct ShardingRule {
   std::vector<Factor> factors;
   std::vector<Tensor> operands, results;
   std::vector<Attribute> attributes;
+  std::vector<std::vector<unsigned>> linear;
   /// What could not be read of the text form; empty if all could.
   std::string error;
 
@@ -88,6 +95,11 @@ llvm::SmallVector<SegmentShare> getShares(const ShardingRule &rule, const Shardi
 
 /// Empty if `parts` ranks can share the factor of the op evenly, else why they cannot.
 std::string refuseSplit(mlir::Operation *op, const ShardingRule &rule, unsigned factor, int64_t parts);
+
+/// The attribute "name", or element INDEX of the list "name" for "name.INDEX"; nullopt if it is not that.
+std::optional<int64_t> getTied(mlir::Operation *op, llvm::StringRef name);
+/// Sets it in `attributes`, whose entry of a list may be there already; the op has it.
+void setTied(mlir::Operation *op, llvm::SmallVectorImpl<mlir::NamedAttribute> &attributes, llvm::StringRef name, int64_t value);
 
 /// Types and attributes of an op at other sizes than its own.
 struct OpShape {

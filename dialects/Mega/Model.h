@@ -1,8 +1,11 @@
 // A declaration, checked and completed: what every later phase reads.
 #pragma once
 #include "dialects/Mega/KeyTable.h"
+#include "megacc/StepABI.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Support/LLVM.h"
+
+#include <array>
 
 namespace megacc::mega {
 
@@ -32,6 +35,7 @@ struct Train {
   int64_t warmup = 0, steps = 0; // steps 0: the run's total
   double final_lr = -1;          // negative: lr / 10
   bool documents = false;
+  std::array<int64_t, MG_AXIS_COUNT> mesh = {1, 1, 1}; // ranks on dp, tp, ep
   std::string psiv_cache = "off"; // "off", "auto" or "on"
   std::string recompute = "auto"; // "auto", "none" or "full"
   std::string memory;             // as written, "132GiB"; empty: no budget

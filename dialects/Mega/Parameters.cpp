@@ -12,6 +12,18 @@ int64_t Parameter::elements() const {
   return count.get();
 }
 
+Parameter &Parameter::split(int64_t axis, unsigned dim, llvm::ArrayRef<Size> sizes) {
+  std::vector<Piece> pieces;
+  for (Size size : sizes)
+    pieces.push_back({size.get(), size.get(), Share::Split});
+  return split(axis, dim, pieces);
+}
+
+Parameter &Parameter::split(int64_t axis, unsigned dim, llvm::ArrayRef<Piece> pieces) {
+  sharding.axes[axis] = Spread::split(dim, pieces);
+  return *this;
+}
+
 void ParameterList::setScope(std::string prefix, int64_t block) {
   scope = std::move(prefix);
   slot = block;
@@ -22,7 +34,7 @@ Parameter &ParameterList::add(const std::string &name, const std::vector<Size> &
   std::vector<int64_t> sizes;
   for (Size size : shape)
     sizes.push_back(size.get());
-  all.push_back({scope + name, std::move(sizes), std::move(initializer), a, false, decays, true, 1.0, slot});
+  all.push_back({scope + name, std::move(sizes), std::move(initializer), a, false, decays, true, 1.0, slot, {}});
   return all.back();
 }
 
@@ -59,7 +71,7 @@ std::vector<Parameter> parameters(const Model &model) {
       if (const Feature *feature = spec.role == role && spec.addParameters ? model.find(spec.word) : nullptr)
         spec.addParameters(list, feature->keys);
   };
-  list.normal("embedding.weight", {model.vocab, model.hidden});
+  list.normal("embedding.weight", {model.vocab, model.hidden}).split(MG_TP, 0, {Size(model.vocab)});
   addPlacements(Role::input);
   for (const Block &block : model.blocks)
     addBlockParameters(list, "blocks." + std::to_string(block.slot), block);

@@ -1,5 +1,6 @@
 // Parameters and forward FLOPs that a declaration implies (conventions sections 2, 3 and 17).
 #pragma once
+#include "dialects/Interfaces/Sharding.h"
 #include "dialects/Interfaces/Size.h"
 #include "dialects/Mega/Model.h"
 
@@ -17,7 +18,13 @@ struct Parameter {
   bool trained = true;
   double active_share = 1.0; // of a token's use; top_k / experts for routed experts
   int64_t slot = -1;         // block, or -1
+  Sharding sharding = {};    // which dimension an axis of a mesh splits, where it has one; else every rank has all of it
   int64_t elements() const;  // at most the largest 64-bit number
+
+  /// The axis splits each of these sizes of a dimension, one after the other, evenly over its ranks.
+  Parameter &split(int64_t axis, unsigned dim, llvm::ArrayRef<Size> sizes);
+  /// The same of pieces, some of which all ranks have.
+  Parameter &split(int64_t axis, unsigned dim, llvm::ArrayRef<Piece> pieces);
 };
 
 /// Collects parameters in order. Names are relative to the scope, a prefix such as "blocks.2.mixer.".

@@ -9,6 +9,12 @@ namespace megacc::mega {
 /// Begins an error at the place of a key; the empty key is the kind itself.
 using ErrorAt = llvm::function_ref<mlir::InFlightDiagnostic(llvm::StringRef key)>;
 
+/// A size that an axis of a mesh splits, in the spec of what it is the size of: a key, which 0 switches off.
+struct MeshRule {
+  int64_t axis = MG_TP;
+  std::string key;
+};
+
 /// A kind of block. A rule between keys has an id (mega.<kind>.c<n>); keys that are missing or wrong have been reported, have no value and
 /// take no part in further rules.
 struct FamilySpec {
@@ -20,6 +26,8 @@ struct FamilySpec {
   void (*addParameters)(ParameterList &list, const KeyValues &keys) = nullptr;
   /// Forward FLOPs per token of the mixer.
   double (*flops)(const Model &model, const KeyValues &keys) = nullptr;
+  /// What axes split; the parameters say in which dimensions.
+  std::vector<MeshRule> mesh = {};
 };
 
 enum class Role { input, block, objective };

@@ -59,6 +59,12 @@ Train readSettings(KindAttr settings) {
     train.recompute = keys.getText("recompute");
   train.memory = keys.getText("memory");
   train.memory_bytes = parseBytes(train.memory).value_or(0);
+  if (KindAttr mesh = findTable(settings, "mesh")) {
+    KeyValues axes = readKeys(mesh);
+    for (const auto &[name, ranks] : axes.all())
+      if (std::optional<int64_t> axis = findAxis(name))
+        train.mesh[*axis] = std::get<int64_t>(ranks);
+  }
   train.schedule = schedule.getWord().str();
   train.warmup = curve.getInt("warmup"), train.steps = curve.getInt("steps");
   if (curve.has("final"))

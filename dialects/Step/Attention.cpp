@@ -36,7 +36,7 @@ Gradients RopeOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, 
 ShardingRule RopeOp::getShardingRule() {
   int64_t batch = getDim(getX(), 0) / int64_t(getSequence());
   return ShardingRule::get("([b s, h c]) -> ([b s, h c]) replicate{s: a position counts from the start of its row; c: a head is rotated in "
-                           "one} attributes{sequence = s, heads = h, head_dim = c}",
+                           "one} linear{0} attributes{sequence = s, heads = h, head_dim = c}",
                            {{"b", batch}, {"s", getSequence()}, {"h", getHeads()}, {"c", getHeadDim()}});
 }
 
@@ -78,16 +78,25 @@ static KernelQuery &setParts(KernelQuery &query, Value whole, int64_t groups, Ar
 
 /// Groups and rows can be shared; the channels w of a group, the widths c0, c1, ... one after another, stay together.
 static ShardingRule getPartsRule(Value whole, int64_t groups, ArrayRef<int64_t> widths, bool splits) {
-  std::string parts, channels = "w";
+  std::string parts, channels = "w", segments, attributes, each, together;
   SmallVector<std::pair<StringRef, int64_t>> sizes = {{"t", getDim(whole, 0)}, {"g", groups}, {"w", getDim(whole, 1) / groups}};
   static const StringRef names[] = {"c0", "c1", "c2", "c3"};
-  for (auto [width, name] : llvm::zip(widths, names)) {
-    parts += (parts.empty() ? "[t, g " : ", [t, g ") + name.str() + "]";
-    channels += " " + name.str();
+  for (auto [index, width, name] : llvm::enumerate(widths, names)) {
+    std::string comma = index ? ", " : "", number = std::to_string(index), c = name.str();
+    parts += comma + (groups == 1 ? "[t, " : "[t, g ") + c + "]";
+    segments += " p" + number + "." + c;
+    attributes += comma + "widths." + number + " = " + c;
+    together += (index ? " " : "") + c;
+    each += (index ? " " : "") + number;
+    channels += " " + c;
     sizes.push_back({name, width});
   }
-  std::string text = splits ? "([t, g w]) -> (" + parts + ")" : "(" + parts + ") -> ([t, g w])";
-  return ShardingRule::get(text + " replicate{" + channels + ": a group is cut at its widths} attributes{groups = g}", sizes);
+  std::string packed = groups == 1 ? "[t," + segments + "]" : "[t, g w]", linear = " linear{" + (splits ? "0" : each) + "} attributes{";
+  std::string text = splits ? "(" + packed + ") -> (" + parts + ")" : "(" + parts + ") -> (" + packed + ")";
+  // Parts of one group are split each for itself, those of several with the groups.
+  text += groups == 1 ? " independent{" + together + "}" + linear + attributes + "}"
+                      : " replicate{" + channels + ": a group is cut at its widths}" + linear + "groups = g}";
+  return ShardingRule::get(text, sizes);
 }
 
 LogicalResult SplitOp::verify() { return verifyParts(*this, getX(), getParts(), getGroups(), getWidths()); }
@@ -150,12 +159,12 @@ Gradients SumGroupsOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
 }
 
 ShardingRule RepeatGroupsOp::getShardingRule() {
-  return ShardingRule::get("([t, c]) -> ([t, g c]) attributes{groups = g}",
+  return ShardingRule::get("([t, c]) -> ([t, g c]) linear{0} attributes{groups = g}",
                            {{"t", getDim(getX(), 0)}, {"c", getDim(getX(), 1)}, {"g", getGroups()}});
 }
 
 ShardingRule SumGroupsOp::getShardingRule() {
-  return ShardingRule::get("([t, g c]) -> ([t, c]) reduce{g} attributes{groups = g}",
+  return ShardingRule::get("([t, g c]) -> ([t, c]) reduce{g} linear{0} attributes{groups = g}",
                            {{"t", getDim(getX(), 0)}, {"c", getDim(getY(), 1)}, {"g", getGroups()}});
 }
 

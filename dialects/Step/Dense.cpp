@@ -48,8 +48,8 @@ ShardingRule EmbeddingOp::getShardingRule() {
 }
 
 ShardingRule EmbeddingGradOp::getShardingRule() {
-  return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s} attributes{vocab_axis @ v}",
-                       "([b, s d], [b, s]) -> ([v, d]) reduce{b s} attributes{vocab_axis @ v}", getDY(), getTokens(), getDTable());
+  return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s} linear{0} attributes{vocab_axis @ v}",
+                       "([b, s d], [b, s]) -> ([v, d]) reduce{b s} linear{0} attributes{vocab_axis @ v}", getDY(), getTokens(), getDTable());
 }
 
 KernelQuery EmbeddingOp::getKernelQuery() {
@@ -176,9 +176,9 @@ OpCost LinearOp::getCost() { return getProductCost(*this, getX(), getY()); }
 OpCost LinearGradInputOp::getCost() { return getProductCost(*this, getDX(), getDY()); }
 OpCost LinearGradWeightOp::getCost() { return getProductCost(*this, getX(), getDY()); }
 
-ShardingRule LinearOp::getShardingRule() { return getProductRule("([t, i], [o, i]) -> ([t, o]) reduce{i}", getX(), getY()); }
-ShardingRule LinearGradInputOp::getShardingRule() { return getProductRule("([t, o], [o, i]) -> ([t, i]) reduce{o}", getDX(), getDY()); }
-ShardingRule LinearGradWeightOp::getShardingRule() { return getProductRule("([t, o], [t, i]) -> ([o, i]) reduce{t}", getX(), getDY()); }
+ShardingRule LinearOp::getShardingRule() { return getProductRule("([t, i], [o, i]) -> ([t, o]) reduce{i} linear{0; 1}", getX(), getY()); }
+ShardingRule LinearGradInputOp::getShardingRule() { return getProductRule("([t, o], [o, i]) -> ([t, i]) reduce{o} linear{0; 1}", getDX(), getDY()); }
+ShardingRule LinearGradWeightOp::getShardingRule() { return getProductRule("([t, o], [t, i]) -> ([o, i]) reduce{t} linear{0; 1}", getX(), getDY()); }
 
 KernelQuery LinearOp::getKernelQuery() {
   KernelQuery query("linear");
@@ -203,7 +203,11 @@ Gradients AddOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, V
   return SmallVector<Value>{resultGradients[0], resultGradients[0]};
 }
 
-ShardingRule AddOp::getShardingRule() { return ShardingRule::getPointwise(2, cast<RankedTensorType>(getY().getType()).getShape()); }
+ShardingRule AddOp::getShardingRule() {
+  ShardingRule rule = ShardingRule::getPointwise(2, cast<RankedTensorType>(getY().getType()).getShape());
+  rule.linear = {{0, 1}};
+  return rule;
+}
 
 KernelQuery AddOp::getKernelQuery() {
   KernelQuery query("add");
@@ -240,7 +244,8 @@ ShardingRule ActivationOp::getShardingRule() {
 }
 
 ShardingRule ActivationGradOp::getShardingRule() {
-  StringRef text = getKind() == Activation::swiglu ? "([t, w], [t, gate.w up.w]) -> ([t, gate.w up.w])" : "([t, w], [t, w]) -> ([t, w])";
+  StringRef text = getKind() == Activation::swiglu ? "([t, w], [t, gate.w up.w]) -> ([t, gate.w up.w]) linear{0}"
+                                                      : "([t, w], [t, w]) -> ([t, w]) linear{0}";
   return ShardingRule::get(text, {{"t", getDim(getDY(), 0)}, {"w", getDim(getDY(), 1)}});
 }
 

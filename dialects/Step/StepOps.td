@@ -10,5 +10,6 @@ include "dialects/Step/StepExperts.td"
 include "dialects/Step/StepM2rnn.td"
 include "dialects/Step/StepMamba3.td"
 include "dialects/Step/StepTokens.td"
+include "dialects/Step/StepMesh.td"
 
 #endif

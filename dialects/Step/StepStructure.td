@@ -20,10 +20,12 @@ def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
   let summary = "a tensor of the model's state";
   let description = [{
     `init` says how it starts, with `init_a` the value, the standard deviation, the bound, or the width of stacked identity matrices. A
-    trained parameter has an f32 gradient and moments, and an f32 master where it is bf16 itself.
+    trained parameter has an f32 gradient and moments, and an f32 master where it is bf16 itself. `sharding` says how ranks share it
+    (dialects/Interfaces/Sharding.h); once step-partition has cut it, `type` is a rank's part and `whole` the tensor.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained,
-                       Step_InitializerAttr:$init, F64Attr:$init_a, I64Attr:$block);
+                       Step_InitializerAttr:$init, F64Attr:$init_a, I64Attr:$block, OptionalAttr<StrAttr>:$sharding,
+                       OptionalAttr<TypeAttr>:$whole);
   let assemblyFormat = "$sym_name `:` $type `init` `` $init attr-dict";
   let extraClassDeclaration = [{
     /// The group of parameters it is updated with.
@@ -79,8 +81,11 @@ def Step_SetMetricOp : Step_EffectOp<"set_metric", [Step_Kernel]> {
 
 def Step_SquareSumOp : Step_Op<"square_sum", [MemoryEffects<[MemRead]>, CostOpInterface, Step_Kernel, Step_Sharding]> {
   let summary = "sum of the squares of all gradients of a group";
-  let description = [{sum [1]. Over the ranks that share the gradients the sums of the parts add up.}];
-  let arguments = (ins Step_GroupAttr:$group);
+  let description = [{
+    sum [1]. Over the ranks of `axis`, which share the gradients, the sums of the parts add up; the elements [begin, end) of the group that
+    `shared` lists one after the other are on all of them and count on the first alone.
+  }];
+  let arguments = (ins Step_GroupAttr:$group, OptionalAttr<DenseI64ArrayAttr>:$shared, OptionalAttr<I64Attr>:$axis);
   let results = (outs Step_F64:$sum);
   let assemblyFormat = "`` $group attr-dict `:` type($sum)";
 }

@@ -115,8 +115,13 @@ KernelQuery AdamWOp::getKernelQuery() {
 
 KernelQuery SquareSumOp::getKernelQuery() {
   int64_t count = countElements(*this, getGroup());
-  KernelQuery query("square_sum");
+  KernelQuery query(getShared() ? "square_sum_shared" : "square_sum");
   query.add("sum", getSum());
+  if (std::optional<ArrayRef<int64_t>> shared = getShared()) {
+    query.set("axis", getAxis().value_or(-1)).set("ranges", shared->size() / 2);
+    for (auto [index, bound] : llvm::enumerate(*shared))
+      query.set("shared" + std::to_string(index), bound);
+  }
   return addRange(query, "x", LaunchOperand::Kind::Gradient, getGroup(), count, Float32Type::get(getContext())).set("count", count);
 }
 

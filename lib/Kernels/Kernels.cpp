@@ -22,6 +22,7 @@ const std::vector<Record> &allRecords() {
     addExpertRecords(all);
     addLossRecords(all);
     addStateRecords(all);
+    addCollectiveRecords(all);
     addPointwiseCudaRecords(all);
     addM2rnnCudaRecords(all);
     addMamba3CudaRecords(all);

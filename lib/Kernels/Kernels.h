@@ -89,6 +89,7 @@ Record makeAddNorm(const Record &record);
 // One file per family; each adds its records.
 void addExpertRecords(std::vector<Record> &records);
 void addAttentionRecords(std::vector<Record> &records);
+void addCollectiveRecords(std::vector<Record> &records);
 void addDenseRecords(std::vector<Record> &records);
 void addLossRecords(std::vector<Record> &records);
 void addM2rnnRecords(std::vector<Record> &records);

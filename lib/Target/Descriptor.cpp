@@ -1,6 +1,7 @@
 #include "lib/Target/Descriptor.h"
 
 #include "dialects/Interfaces/OpPath.h"
+#include "dialects/Interfaces/Sharding.h"
 #include "dialects/Rt/Rt.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -42,10 +43,29 @@ static void addRange(json::Object &object, rt::RangeAttr range) {
   object["stride"] = range.getStride();
 }
 
+/// For every dimension its pieces, [axis, size, block]: every rank has all of those of axis -1, and an equal part of every block of others.
+static json::Array describePieces(StringRef text, RankedTensorType whole) {
+  Sharding sharding = *Sharding::parse(text);
+  json::Array dimensions;
+  for (auto [dim, size] : llvm::enumerate(whole.getShape())) {
+    json::Array pieces;
+    for (auto [axis, spread] : llvm::enumerate(sharding.axes))
+      if (spread.kind == Share::Split && spread.dim == dim)
+        for (const Piece &piece : spread.pieces)
+          pieces.push_back(json::Array{piece.share == Share::Split ? int64_t(axis) : -1, piece.size, piece.block});
+    if (pieces.empty())
+      pieces.push_back(json::Array{-1, size, size});
+    dimensions.push_back(std::move(pieces));
+  }
+  return dimensions;
+}
+
 static json::Object describe(rt::ParameterOp op) {
   json::Object object{{"name", op.getName()},     {"init", op.getInit()},       {"init_a", op.getInitA().convertToDouble()},
                       {"decays", op.getDecays()}, {"trained", op.getTrained()}, {"block", int64_t(op.getBlock())}};
-  addType(object, op.getType());
+  addType(object, op.getWhole().value_or(op.getType()));
+  if (std::optional<StringRef> sharding = op.getSharding())
+    object["pieces"] = describePieces(*sharding, cast<RankedTensorType>(*op.getWhole()));
   object["offset"] = op.getWeight().getOffset();
   auto addPlace = [&](StringRef key, std::optional<rt::RangeAttr> range) {
     if (range)

@@ -1,4 +1,5 @@
 #include "dialects/Mega/Mega.h"
+#include "passes/mega/CheckMesh.h"
 #include "passes/mega/Passes.h"
 
 #include "mlir/IR/Builders.h"
@@ -27,25 +28,18 @@ struct MegaCheckStack : impl::MegaCheckStackBase<MegaCheckStack> {
     for (auto train : getOperation().getOps<TrainOp>())
       for (NamedAttribute setting : train.getSettings().getKeys())
         if (auto kind = dyn_cast<KindAttr>(setting.getValue())) {
-          checkSetting(train, setting.getName(), kind, refuse);
           if (setting.getName() == "precision" && target != "cpu" && kind.getWord() != "bf16") { // mega.stack.c4
             emitError(keyLocation(train, "precision")) << "target " << target << " computes in bf16, precision = " << kind.getWord()
                                                        << "; fix: write precision = bf16 or pass --precision=bf16";
             good = false;
           }
         }
+    for (auto stack : getOperation().getOps<StackOp>())
+      for (auto train : getOperation().getOps<TrainOp>())
+        good &= checkMesh(stack, train, target);
     markAllAnalysesPreserved();
     if (!good)
       signalPassFailure();
-  }
-
-private:
-  template <typename Refuse> void checkSetting(TrainOp train, StringRef name, KindAttr value, Refuse refuse) {
-    if (name == "mesh")
-      for (NamedAttribute axis : value.getKeys())
-        if (auto size = dyn_cast<IntegerAttr>(axis.getValue()); size && size.getInt() != 1) // mega.stack.c3
-          refuse(keyLocation(train, ("mesh." + axis.getName().strref()).str()),
-                 "a mesh of more than one device, " + axis.getName().strref() + " = " + Twine(size.getInt()) + ",");
   }
 };
 

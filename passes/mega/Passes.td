@@ -30,8 +30,8 @@ def MegaPlaceFeatures : Pass<"mega-place-features", "::mlir::ModuleOp"> {
 def MegaCheckStack : Pass<"mega-check-stack", "::mlir::ModuleOp"> {
   let summary = "checks that a stack can be trained on the target, on the mesh and with the settings asked for";
   let description = [{
-    Refuses, all in one run: more than one pipeline stage, a mesh of more than one device, fp32 on a target that computes in bf16, settings
-    without an implementation. Changes nothing.
+    Refuses, all in one run: more than one pipeline stage, sizes that the mesh cannot share evenly, each with what it could share and what
+    that costs, meshes that nothing can run yet, fp32 on a target that computes in bf16. Changes nothing.
   }];
   let options = [Option<"target", "target", "std::string", "\"cpu\"", "the kernel library the step is for, cpu or sm_90a">];
 }

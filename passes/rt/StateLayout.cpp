@@ -67,7 +67,7 @@ void StateLayout::addParameters() {
     rt::ParameterOp::create(builder, parameter.getLoc(), parameter.getSymNameAttr(), parameter.getTypeAttr(),
                             getStateRange(span, Kind::Weight), gradient, master, first, second, parameter.getDecaysAttr(),
                             parameter.getTrainedAttr(), builder.getStringAttr(stringifyInitializer(parameter.getInit())),
-                            parameter.getInitAAttr(), parameter.getBlockAttr());
+                            parameter.getInitAAttr(), parameter.getBlockAttr(), parameter.getShardingAttr(), parameter.getWholeAttr());
   }
 }
 
@@ -86,14 +86,23 @@ RangeAttr StateLayout::getStateRange(const Span &span, LaunchOperand::Kind kind)
   }
 }
 
+/// The elements of a place that the operand means; padding follows the last.
+RangeAttr StateLayout::getPart(RangeAttr range, const LaunchOperand &operand) const {
+  int64_t bytes = getBytes(operand.type);
+  if (!operand.first && bytes >= range.getBytes())
+    return range;
+  return getRange(range.getSegment(), range.getOffset() + operand.first * (bytes / operand.type.getNumElements()), bytes, range.getType(),
+                  range.getStride());
+}
+
 RangeAttr StateLayout::find(Operation *op, const LaunchOperand &operand) {
   if (operand.kind == LaunchOperand::Kind::Metric)
-    return metrics.lookup(operand.state);
+    return getPart(metrics.lookup(operand.state), operand);
   if (operand.kind == LaunchOperand::Kind::Output)
     return outputs.lookup(operand.state);
   auto found = spans.find(operand.state);
   if (found != spans.end())
-    return getStateRange(found->second, operand.kind);
+    return getPart(getStateRange(found->second, operand.kind), operand);
   op->emitOpError("unknown parameter ") << operand.state;
   return {};
 }

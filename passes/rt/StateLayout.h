@@ -48,6 +48,7 @@ private:
   mlir::LogicalResult addOutput(mlir::Operation *op, step::FuncOp func, const LaunchOperand &operand);
   /// A place in io, one per micro-batch for @micro_batch.
   mlir::FailureOr<RangeAttr> addPlace(mlir::Operation *op, mlir::RankedTensorType type, step::FuncOp func);
+  RangeAttr getPart(RangeAttr range, const LaunchOperand &operand) const;
   RangeAttr getStateRange(const Span &span, LaunchOperand::Kind kind) const;
 
   mlir::ModuleOp module;

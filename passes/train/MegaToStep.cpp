@@ -108,6 +108,12 @@ private:
     number("eps", train.eps), number("decay", train.decay), number("final", train.final_lr);
     text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);
     text("psiv_cache", train.psiv_cache), text("recompute", train.recompute);
+    if (train.mesh[MG_DP] * train.mesh[MG_TP] * train.mesh[MG_EP] > 1) {
+      NamedAttrList axes;
+      for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+        axes.set(getAxisName(axis), builder.getI64IntegerAttr(train.mesh[axis]));
+      config.set("mesh", axes.getDictionary(builder.getContext()));
+    }
 
     // The rest of the declaration, for a checkpoint to be compared with.
     NamedAttrList families;
@@ -152,8 +158,18 @@ private:
                           TypeAttr::get(type), parameter.decays ? builder.getUnitAttr() : UnitAttr(),
                           parameter.trained ? builder.getUnitAttr() : UnitAttr(),
                           InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)),
-                          builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot));
+                          builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot),
+                          getSharding(parameter, builder), TypeAttr());
     }
+  }
+
+  /// Over the axes that the mesh has; null where every rank has all of it.
+  StringAttr getSharding(const mega::Parameter &parameter, OpBuilder &builder) const {
+    Sharding sharding = parameter.sharding;
+    for (auto [spread, ranks] : llvm::zip(sharding.axes, current->train->mesh))
+      if (ranks == 1)
+        spread = {};
+    return sharding == Sharding() ? StringAttr() : builder.getStringAttr(sharding.str());
   }
 
   FuncOp createFunc(OpBuilder &builder, StringRef name) {

@@ -44,6 +44,24 @@ std::vector<Place> readPlaces(const json &list) {
   return places;
 }
 
+/// Pieces are those of the shape, of axes that there are, and shared evenly.
+void checkPieces(const ParameterPlace &parameter, const int64_t (&mesh)[MG_AXIS_COUNT]) {
+  if (parameter.pieces.empty())
+    return;
+  bool good = parameter.pieces.size() == parameter.shape.size() && parameter.ranges.empty();
+  for (size_t d = 0; good && d < parameter.pieces.size(); ++d) {
+    int64_t left = parameter.shape[d];
+    for (auto [axis, size, block] : parameter.pieces[d]) {
+      good = good && axis >= -1 && axis < MG_AXIS_COUNT && block > 0 && size > 0 && size <= left && size % block == 0 &&
+             (axis < 0 || block % mesh[axis] == 0);
+      left -= good ? size : 0;
+    }
+    good = good && left == 0;
+  }
+  if (!good)
+    refuse("the pieces of parameter '" + parameter.name + "' are not those of " + shapeText(parameter.shape));
+}
+
 void checkParameter(const ParameterPlace &parameter, bool whole) {
   if (parameter.type != MG_F32 && parameter.type != MG_BF16)
     refuse("parameter '" + parameter.name + "' has dtype " + typeName(parameter.type) + "; expected f32 or bf16");
@@ -78,6 +96,7 @@ std::vector<ParameterPlace> readParameters(const json &list, bool whole) {
                              readType(entry),
                              readShape(entry),
                              {},
+                             {},
                              entry.at("init_a"),
                              entry.at("decays"),
                              entry.at("trained"),
@@ -89,6 +108,8 @@ std::vector<ParameterPlace> readParameters(const json &list, bool whole) {
                              std::nullopt};
     if (entry.contains("ranges"))
       entry["ranges"].get_to(parameter.ranges);
+    if (entry.contains("pieces"))
+      entry["pieces"].get_to(parameter.pieces);
     if (entry.contains("master"))
       parameter.master = entry["master"].get<int64_t>();
     checkParameter(parameter, whole);
@@ -132,7 +153,14 @@ Descriptor readChecked(const json &root) {
   int64_t ranks = 1;
   for (int axis = 0; axis < MG_AXIS_COUNT; ++axis)
     ranks *= descriptor.mesh[axis] = root.at("mesh").at(axisName(axis));
+  for (int64_t size : descriptor.mesh)
+    if (size < 1)
+      refuse("an axis of its mesh has " + std::to_string(size) + " ranks");
   descriptor.parameters = readParameters(root.at("parameters"), ranks == 1);
+  for (const ParameterPlace &parameter : descriptor.parameters)
+    checkPieces(parameter, descriptor.mesh);
+  if (descriptor.micro_batch % descriptor.dataRanks())
+    refuse("a micro-batch of " + std::to_string(descriptor.micro_batch) + " rows for " + std::to_string(descriptor.dataRanks()) + " ranks");
   descriptor.inputs = readPlaces(root.at("inputs"));
   descriptor.metrics = readPlaces(root.at("metrics"));
   descriptor.outputs = readPlaces(root.at("outputs"));
@@ -169,6 +197,28 @@ const char *typeName(MgType type) {
 int64_t typeBytes(MgType type) { return type == MG_F64 || type == MG_I64 ? 8 : type == MG_BF16 ? 2 : 4; }
 
 int64_t Place::elements() const { return countElements(shape); }
+
+std::vector<std::vector<std::array<int64_t, 2>>> ParameterPlace::rangesOf(const int64_t (&mesh)[MG_AXIS_COUNT],
+                                                                          const int64_t (&ranks)[MG_AXIS_COUNT]) const {
+  std::vector<std::vector<std::array<int64_t, 2>>> all;
+  for (const auto &dimension : pieces) {
+    auto &list = all.emplace_back();
+    int64_t begin = 0;
+    auto add = [&](int64_t first, int64_t count) {
+      if (!list.empty() && list.back()[1] == first)
+        list.back()[1] += count;
+      else
+        list.push_back({first, first + count});
+    };
+    for (auto [axis, size, block] : dimension) {
+      int64_t part = axis < 0 ? block : block / mesh[axis], first = axis < 0 ? 0 : ranks[axis] * part;
+      for (int64_t at = begin; at < begin + size; at += block)
+        add(at + first, part);
+      begin += size;
+    }
+  }
+  return all;
+}
 
 int64_t ParameterPlace::elements() const {
   if (ranges.empty())
@@ -217,6 +267,12 @@ const Place *Descriptor::findInput(std::string_view name) const { return find(in
 const Place *Descriptor::findMetric(std::string_view name) const { return find(metrics, name); }
 const Place *Descriptor::findOutput(std::string_view name) const { return find(outputs, name); }
 const Function *Descriptor::findFunction(std::string_view name) const { return find(functions, name); }
+
+void Descriptor::setRanks(const int64_t (&ranks)[MG_AXIS_COUNT]) {
+  for (ParameterPlace &parameter : parameters)
+    if (!parameter.pieces.empty())
+      parameter.ranges = parameter.rangesOf(mesh, ranks);
+}
 
 std::string Descriptor::declarationHash() const {
   Hash hash;

@@ -47,6 +47,9 @@ struct ParameterPlace {
   std::string name, init;
   MgType type = MG_F32;       // of the weight; everything else is fp32
   std::vector<int64_t> shape; // of the whole tensor
+  /// For every dimension its pieces [axis, size, block]: every rank has all of those of axis -1, and its part of every block of others;
+  /// empty: every rank has all.
+  std::vector<std::vector<std::array<int64_t, 3>>> pieces;
   /// For every dimension the index ranges [begin, end) of the whole tensor that this rank's part is made of, in their order; empty: all.
   std::vector<std::vector<std::array<int64_t, 2>>> ranges;
   double init_a = 0;
@@ -54,6 +57,8 @@ struct ParameterPlace {
   int64_t block = -1, offset = 0, gradient = 0, first_moment = 0, second_moment = 0;
   std::optional<int64_t> master; // where the weight is bf16
 
+  /// The ranges of the rank that stands at `ranks` of the axes of `mesh`.
+  std::vector<std::vector<std::array<int64_t, 2>>> rangesOf(const int64_t (&mesh)[MG_AXIS_COUNT], const int64_t (&ranks)[MG_AXIS_COUNT]) const;
   /// Number of elements of this rank's part.
   int64_t elements() const;
   /// This rank's part as runs, ordered by `begin`, each as long as it can be.
@@ -105,6 +110,12 @@ struct Descriptor {
   const Place *findMetric(std::string_view name) const;
   const Place *findOutput(std::string_view name) const;
   const Function *findFunction(std::string_view name) const;
+  /// Ranks of the whole mesh; those that read data of their own; rows of a micro-batch on each of them.
+  int64_t rankCount() const { return mesh[MG_DP] * mesh[MG_TP] * mesh[MG_EP]; }
+  int64_t dataRanks() const { return mesh[MG_DP] * mesh[MG_EP]; }
+  int64_t localRows() const { return micro_batch / dataRanks(); }
+  /// Gives parameters the ranges of the rank that stands there on the axes.
+  void setRanks(const int64_t (&ranks)[MG_AXIS_COUNT]);
   /// Hash of the declaration's content, 32 hexadecimal digits.
   std::string declarationHash() const;
 };

@@ -15,16 +15,16 @@ namespace {
 Descriptor describe(const Artifact &artifact, const std::string &path) {
   try {
     Descriptor about = readDescriptor(artifact.descriptor());
-    int64_t ranks = 1;
-    std::string mesh;
-    for (int axis = 0; axis < MG_AXIS_COUNT; ++axis) {
-      ranks *= about.mesh[axis];
-      mesh += std::string(axis ? ", " : "") + axisName(axis) + " = " + std::to_string(about.mesh[axis]);
-    }
-    if (ranks != 1)
-      throw ArtifactError("was compiled for " + std::to_string(ranks) + " ranks (" + mesh +
-                          "), megacc-run is one; fix: compile it with mesh = <dp = 1, tp = 1, ep = 1>");
     return about;
+  } catch (const ArtifactError &error) {
+    throw ArtifactError(path + ": " + error.what());
+  }
+}
+
+/// The ranks that run the artifact.
+Mesh join(const Descriptor &about, const Artifact &artifact, const std::string &path) {
+  try {
+    return Mesh(about, artifact.hash());
   } catch (const ArtifactError &error) {
     throw ArtifactError(path + ": " + error.what());
   }
@@ -76,7 +76,7 @@ std::vector<uint16_t> roundAll(std::span<const float> values) {
 Step::Step(const std::string &path) : Step(Artifact(path), path) {}
 
 Step::Step(const Artifact &artifact, const std::string &path)
-    : about(describe(artifact, path)), device(about.target, wantedKernels(about)), object(artifact.open()) {
+    : about(describe(artifact, path)), ranks(join(about, artifact, path)), device(about.target, wantedKernels(about)), object(artifact.open()) {
   auto find = [&](const std::string &symbol) {
     void *address = dlsym(object.get(), symbol.c_str());
     if (!address)
@@ -87,8 +87,10 @@ Step::Step(const Artifact &artifact, const std::string &path)
     functions.push_back(reinterpret_cast<MgStepFunction>(find(function.symbol)));
   mirrorInputsAndMetrics();
   MgContext &context = device.context();
-  for (MgAxis &axis : context.axes)
-    axis = {.rank = 0, .size = 1, .communicator = nullptr};
+  std::ranges::copy(ranks.axes(), context.axes);
+  int64_t places[MG_AXIS_COUNT];
+  ranks.place(ranks.rank(), places);
+  about.setRanks(places);
   context.user = this;
   setObserver(nullptr);
   device.reserve(about.segments);
@@ -166,7 +168,23 @@ void Step::runEvaluation() {
 }
 
 void Step::sendInputs() { device.write(MG_IO, inputs.begin, inputs.bytes); }
-void Step::fetchMetrics() { device.read(MG_IO, metrics.begin, metrics.bytes); }
+
+void Step::fetchMetrics() {
+  device.read(MG_IO, metrics.begin, metrics.bytes);
+  if (ranks.size() == 1)
+    return;
+  std::vector<const Place *> flags;
+  std::vector<float> mine;
+  for (const Place &place : about.metrics)
+    if (place.name.starts_with("invalid.") || place.name.starts_with("nonfinite.")) {
+      flags.push_back(&place);
+      mine.push_back(float(metric(place)));
+    }
+  std::vector<float> all = ranks.gather(std::span<const float>(mine));
+  for (size_t index = 0; index < all.size(); ++index)
+    if (float raised = 1; all[index] != 0)
+      std::memcpy(metrics.bytes.data() + (flags[index % flags.size()]->offset - metrics.begin), &raised, sizeof raised);
+}
 
 double Step::metric(const Place &place, int64_t index) const {
   const std::byte *element = metrics.bytes.data() + (place.offset - metrics.begin) + index * typeBytes(place.type);
@@ -234,9 +252,38 @@ void Step::readState(const ParameterPlace &parameter, StatePart part, int64_t fi
   });
 }
 
+void Step::collectState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values) {
+  readState(parameter, part, first, values);
+  if (parameter.pieces.empty() || ranks.size() == 1)
+    return;
+  // Every rank gives what it has of them, filled up to as many elements as the rank with the most.
+  int64_t count = int64_t(values.size()), most = 0;
+  std::vector<ParameterPlace> places(size_t(ranks.size()), parameter);
+  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
+    int64_t place[MG_AXIS_COUNT], has = 0;
+    ranks.place(rank, place);
+    places[rank].ranges = parameter.rangesOf(about.mesh, place);
+    forEachRun(places[rank], first, count, [&](int64_t, int64_t, int64_t run) { has += run; });
+    most = std::max(most, has);
+  }
+  std::vector<float> mine;
+  forEachRun(parameter, first, count, [&](int64_t index, int64_t, int64_t run) {
+    mine.insert(mine.end(), values.begin() + index, values.begin() + index + run);
+  });
+  mine.resize(most);
+  std::vector<float> all = ranks.gather(std::span<const float>(mine));
+  for (int64_t rank = 0; rank < ranks.size(); ++rank) {
+    auto from = all.begin() + rank * most;
+    forEachRun(places[rank], first, count, [&](int64_t index, int64_t, int64_t run) {
+      std::copy_n(from, run, values.begin() + index);
+      from += run;
+    });
+  }
+}
+
 std::vector<float> Step::readState(const ParameterPlace &parameter, StatePart part) {
   std::vector<float> values(countElements(parameter.shape));
-  readState(parameter, part, 0, values);
+  collectState(parameter, part, 0, values);
   return values;
 }
 

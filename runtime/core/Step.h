@@ -2,6 +2,7 @@
 #pragma once
 #include "runtime/core/Descriptor.h"
 #include "runtime/core/Device.h"
+#include "runtime/core/Mesh.h"
 
 #include <functional>
 #include <memory>
@@ -35,6 +36,9 @@ public:
   Step &operator=(const Step &) = delete;
 
   const Descriptor &descriptor() const { return about; }
+  /// The ranks that run it together.
+  Mesh &mesh() { return ranks; }
+  const Mesh &mesh() const { return ranks; }
 
   /// Runs a function of the step on what sendInputs() sent; a kernel's failure is a std::runtime_error with its message.
   void run(std::string_view function, int64_t micro_batch = 0);
@@ -50,7 +54,7 @@ public:
   std::span<float> floats(const Place &input, int64_t micro_batch = 0) { return staged<float>(input, micro_batch); }
   /// Gives all inputs of all micro-batches to the step, in one write.
   void sendInputs();
-  /// Takes all metrics from the step, in one read.
+  /// Takes all metrics from the step, in one read. A flag (invalid.*, nonfinite.*) is raised where it is on any rank.
   void fetchMetrics();
   /// An element of a metric as fetched.
   double metric(const Place &metric, int64_t index = 0) const;
@@ -61,7 +65,9 @@ public:
   /// to nearest even where it is bf16. Elements that another rank has stay as they are.
   void readState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values);
   void writeState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<const float> values);
-  /// A whole tensor.
+  /// The same elements, of whichever ranks have them. All ranks call it in the same order.
+  void collectState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values);
+  /// A whole tensor, of all ranks.
   std::vector<float> readState(const ParameterPlace &parameter, StatePart part);
   /// Makes the initial values of a parameter (mg_initialize of kernels.def), weight and master, a launch for every run of its elements.
   void initialize(const ParameterPlace &parameter, int64_t kind, uint64_t key);
@@ -113,6 +119,7 @@ private:
   }
 
   Descriptor about;
+  Mesh ranks;
   Device device;
   std::shared_ptr<void> object;
   std::vector<MgStepFunction> functions; // as about.functions

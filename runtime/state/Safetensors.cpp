@@ -269,6 +269,15 @@ std::string makeHeader(const std::map<std::string, TensorSource> &tensors, const
 
 } // namespace
 
+void readThrough(const std::map<std::string, TensorSource> &tensors) {
+  std::vector<std::byte> buffer;
+  for (const auto &[name, tensor] : tensors)
+    for (uint64_t offset = 0, bytes = byteCount(tensor); offset < bytes; offset += part_bytes) {
+      buffer.resize(std::min<uint64_t>(bytes - offset, part_bytes));
+      tensor.read(offset, buffer);
+    }
+}
+
 void writeSafetensors(const std::filesystem::path &path, const std::map<std::string, TensorSource> &tensors, const Metadata &given,
                       const std::function<void()> &before_rename) {
   std::error_code error;

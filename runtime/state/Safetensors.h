@@ -70,6 +70,9 @@ private:
 /// Tensors are read and written in parts of this many bytes.
 inline constexpr size_t part_bytes = 16 << 20;
 
+/// Reads the tensors as writeSafetensors does, part by part, and writes nothing: what a rank does while another one writes.
+void readThrough(const std::map<std::string, TensorSource> &tensors);
+
 /// Writes to a temporary file beside `path`, syncs it and renames it, so that `path` is always whole; the folder is synced before and
 /// after. Throws FileError; an older file at `path` then stays as it was, unless the error says that the new one is there. The header's
 /// metadata get a hash of every tensor, xxh3_128.NAME, and xxh3_128, a hash of the header with zeros in its own place. `before_rename` runs

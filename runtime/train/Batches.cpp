@@ -35,7 +35,7 @@ int64_t stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_
 
 void checkInputs(const Step &step) {
   const Descriptor &descriptor = step.descriptor();
-  const std::vector<int64_t> rows = {descriptor.micro_batch}, tokens = {descriptor.micro_batch, descriptor.sequence};
+  const std::vector<int64_t> rows = {descriptor.localRows()}, tokens = {descriptor.localRows(), descriptor.sequence};
   const struct {
     std::string name;
     MgType type;
@@ -77,14 +77,23 @@ void checkLength(const Step &step, const Source &source) {
 int64_t stageTrainingBatch(Step &step, const Source &source, int64_t step_index) {
   const Descriptor &descriptor = step.descriptor();
   std::vector<int32_t> buffer(descriptor.sequence + 1);
-  int64_t targets = 0;
+  int64_t targets = 0, rows = descriptor.localRows(), first = step.mesh().dataRank() * rows;
   for (int64_t m = 0; m < descriptor.accumulate; ++m)
-    for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
-      int64_t sample = (step_index * descriptor.accumulate + m) * descriptor.micro_batch + row;
+    for (int64_t row = 0; row < rows; ++row) {
+      int64_t sample = (step_index * descriptor.accumulate + m) * descriptor.micro_batch + first + row;
       targets +=
           stageRow(step, source, samplePosition(descriptor.seed, "data", sample, source.size(), descriptor.sequence), m, row, buffer);
     }
-  return targets;
+  return step.mesh().largest(targets);
+}
+
+/// What every rank has for its rows, in the order of the rows: ranks of one place among the data have the same.
+static std::vector<float> gatherRows(const Step &step, const std::vector<float> &mine) {
+  std::vector<float> all = step.mesh().gather(std::span<const float>(mine)), rows;
+  int64_t same = step.descriptor().mesh[MG_TP], count = int64_t(mine.size());
+  for (int64_t rank = 0; rank < step.mesh().size(); rank += same)
+    rows.insert(rows.end(), all.begin() + rank * count, all.begin() + (rank + 1) * count);
+  return rows;
 }
 
 std::optional<Evaluation> evaluate(Step &step, const Source &source, const std::function<bool()> &isStopped) {
@@ -97,16 +106,17 @@ std::optional<Evaluation> evaluate(Step &step, const Source &source, const std::
   std::ranges::fill(step.integers(getInput(step, "positions")), 0);
   std::vector<int32_t> buffer(descriptor.sequence + 1);
   Evaluation result;
+  int64_t rows = descriptor.localRows(), first = step.mesh().dataRank() * rows;
   for (int64_t batch = 0; batch < batches; ++batch) {
     if (isStopped())
       return std::nullopt;
-    for (int64_t row = 0; row < descriptor.micro_batch; ++row) {
-      int64_t window = batch * descriptor.micro_batch + row;
+    for (int64_t row = 0; row < rows; ++row) {
+      int64_t window = batch * descriptor.micro_batch + first + row;
       stageRow(step, source, samplePosition(descriptor.seed, "eval", window, source.size(), descriptor.sequence), 0, row, buffer);
     }
     step.sendInputs();
     step.runEvaluation();
-    std::vector<float> batch_sums = step.readOutput(*sums), batch_counts = step.readOutput(*counts);
+    std::vector<float> batch_sums = gatherRows(step, step.readOutput(*sums)), batch_counts = gatherRows(step, step.readOutput(*counts));
     for (int64_t row = 0; row < descriptor.micro_batch; ++row)
       result.sum += batch_sums[row], result.targets += batch_counts[row];
   }

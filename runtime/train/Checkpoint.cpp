@@ -77,7 +77,7 @@ std::string describeDifferences(const Fields &then, const Fields &now, const std
 TensorSource sourceOf(Step &step, const ParameterPlace &parameter, StatePart part) {
   return {"F32", parameter.shape, [&step, &parameter, part](uint64_t offset, std::span<std::byte> target) {
             std::span<float> values(reinterpret_cast<float *>(target.data()), target.size() / 4);
-            step.readState(parameter, part, int64_t(offset / 4), values);
+            step.collectState(parameter, part, int64_t(offset / 4), values);
             if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
               throw FileError("the state is not finite, first in " + std::string(part == StatePart::value ? "" : "a moment of ") +
                               parameter.name + "; no checkpoint was written, an older one stays; fix: a smaller --lr");
@@ -88,7 +88,7 @@ TensorSource sourceOf(Step &step, const ParameterPlace &parameter, StatePart par
 TensorSource halfSourceOf(Step &step, const ParameterPlace &parameter) {
   return {"BF16", parameter.shape, [&step, &parameter](uint64_t offset, std::span<std::byte> target) {
             std::vector<float> values(target.size() / 2);
-            step.readState(parameter, StatePart::weight, int64_t(offset / 2), values);
+            step.collectState(parameter, StatePart::weight, int64_t(offset / 2), values);
             std::ranges::transform(values, reinterpret_cast<uint16_t *>(target.data()), toBfloat16);
           }};
 }
@@ -196,6 +196,11 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
   }
   tensors["optimizer.step"] = viewOf(std::span(&state.step, 1), {});
   tensors["data.position"] = viewOf(std::span(&state.position, 1), {});
+  if (step.mesh().rank() != 0) {
+    readThrough(tensors);
+    step.mesh().largest(0);
+    return;
+  }
   writeSafetensors(path, tensors,
                    {{"format", format_name},
                     {"model", descriptor.model},
@@ -211,6 +216,7 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
                     {"precision", descriptor.precision},
                     {"kernels", step.kernelVariant()}},
                    [&] { keepOlder(path, keep); });
+  step.mesh().largest(0); // nobody goes on before it is there
 }
 
 RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {

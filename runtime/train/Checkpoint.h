@@ -19,7 +19,8 @@ struct RunState {
 std::filesystem::path checkpointPath(const std::filesystem::path &folder);
 
 /// Writes it whole or leaves the old one, and then keeps `keep - 1` older ones beside it, checkpoint.1.safetensors the youngest of them.
-/// Throws FileError, also where a number of the state is not finite: such a state must not replace a good one.
+/// Throws FileError, also where a number of the state is not finite: such a state must not replace a good one. All ranks of a mesh call it,
+/// the first writes.
 void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::path &path, int64_t keep);
 
 /// Checks the file's hashes and that it is of this declaration, then fills parameters and moments. Throws FileError, naming what differs

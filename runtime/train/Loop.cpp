@@ -31,7 +31,7 @@ public:
     openData();
     stageTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
     prepareFolder();
-    MetricsLog log(folder / "metrics.jsonl", (options.resume.empty() ? folder : options.resume) / "metrics.jsonl", state.step);
+    MetricsLog log(folder / "metrics.jsonl", (options.resume.empty() ? folder : options.resume) / "metrics.jsonl", state.step, isFirst());
     return loop(log);
   }
 
@@ -44,6 +44,11 @@ private:
       return {};
     return {int64_t(about.st_dev), int64_t(about.st_ino), about.st_size, about.st_mtim.tv_sec, about.st_mtim.tv_nsec};
   }
+
+  /// The rank that writes; ranks are asked for what they do together in the same order on all of them.
+  bool isFirst() const { return step.mesh().rank() == 0; }
+  /// The signal that any rank has caught; all ranks act on it after the same step.
+  int caughtSignal() const { return int(step.mesh().largest(SignalGuard::caught())); }
 
   bool isResumedInPlace() const {
     std::error_code error;
@@ -115,6 +120,8 @@ private:
 
   /// Creates and locks it; nothing is written before everything else is known to be good.
   void prepareFolder() {
+    if (!isFirst())
+      return;
     bool is_resumed = isResumedInPlace();
     auto refuseOther = [&] {
       if (!is_resumed && fs::exists(checkpointPath(folder)))
@@ -139,7 +146,7 @@ private:
       return train(log, progress);
     } catch (const std::exception &error) {
       progress.clear();
-      if (is_in_step || is_saving)
+      if (is_in_step || is_saving || step.mesh().size() > 1) // other ranks may not have come here
         throw;
       try {
         save();
@@ -194,14 +201,15 @@ private:
       log.add(describeStep(t, lr, losses, norm, seconds, progress));
       if (!finite && !goesOnAfter(t, norm, culprit, progress))
         return 1;
-      if (t == last || SignalGuard::caught() || (options.checkpoint_every && t % options.checkpoint_every == 0))
+      int signal = caughtSignal();
+      if (t == last || signal || (options.checkpoint_every && t % options.checkpoint_every == 0))
         save();
-      if (SignalGuard::caught())
-        return stopBySignal(progress);
+      if (signal)
+        return stopBySignal(progress, signal);
       if (corpus.held_out && options.eval_every && t % options.eval_every == 0 && t != last) {
         std::optional<Evaluation> result = evaluateHeldOut(log, verifier);
         if (!result)
-          return stopBySignal(progress);
+          return stopBySignal(progress, evaluation_signal);
         progress.clear();
         printf("step %lld: held-out loss %s\n", (long long)t, lossText(result->loss()).c_str());
       }
@@ -211,14 +219,15 @@ private:
     save();
     std::optional<Evaluation> held_out;
     if (corpus.held_out && !(held_out = evaluateHeldOut(log, verifier)))
-      return stopBySignal(progress);
+      return stopBySignal(progress, evaluation_signal);
     step.setObserver(nullptr);
     printSummary(log, held_out, tokensOfStep() * (last - first + 1));
     if (options.verify)
       printf("launches: %lld, all as the receipt says\n", (long long)verifier.launches());
     if (profiler) {
       profiler->measurePeaks();
-      profiler->writeTrace(folder / "trace.json");
+      if (isFirst())
+        profiler->writeTrace(folder / "trace.json");
       printf("\n%s\ntrace: %s (open it in Perfetto or chrome://tracing)\n", profiler->table().c_str(), (folder / "trace.json").c_str());
     }
     printf("draw it: tools/plot %s\n", folder.c_str());
@@ -250,12 +259,11 @@ private:
     return false;
   }
 
-  int stopBySignal(Progress &progress) {
+  int stopBySignal(Progress &progress, int signal) {
     progress.clear();
     save();
-    fprintf(stderr, "stopped by signal %d after step %lld; go on with --resume %s\n", SignalGuard::caught(), (long long)state.step,
-            folder.c_str());
-    return 128 + SignalGuard::caught();
+    fprintf(stderr, "stopped by signal %d after step %lld; go on with --resume %s\n", signal, (long long)state.step, folder.c_str());
+    return 128 + signal;
   }
 
   nlohmann::ordered_json describeStep(int64_t t, double lr, const Losses &losses, double norm, double seconds, const Progress &progress) {
@@ -271,7 +279,7 @@ private:
 
   /// Nothing where a signal ends it.
   std::optional<Evaluation> evaluateHeldOut(MetricsLog &log, Verifier &verifier) {
-    std::optional<Evaluation> result = evaluate(step, *corpus.held_out, [] { return SignalGuard::caught() != 0; });
+    std::optional<Evaluation> result = evaluate(step, *corpus.held_out, [this] { return (evaluation_signal = caughtSignal()) != 0; });
     verifier.forget();
     if (result && result->loss())
       log.add({{"step", state.step}, {"held_out_loss", *result->loss()}});
@@ -311,6 +319,7 @@ private:
   int64_t saved = -1;        // step of the checkpoint in the folder; -1: none
   bool is_in_step = false;   // the state is half done
   bool is_saving = false;    // or could not be saved
+  int evaluation_signal = 0; // that ended an evaluation
   int64_t ignored_steps = 0; // without a target
   double training_seconds = 0;
 };

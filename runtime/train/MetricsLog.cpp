@@ -7,7 +7,7 @@ namespace fs = std::filesystem;
 
 namespace megacc::runtime {
 
-MetricsLog::MetricsLog(const fs::path &path, const fs::path &resumed, int64_t resumed_step) : path(path) {
+MetricsLog::MetricsLog(const fs::path &path, const fs::path &resumed, int64_t resumed_step, bool writes) : path(path), writes(writes) {
   std::string kept;
   std::ifstream old(resumed);
   for (std::string line; resumed_step > 0 && std::getline(old, line);) {
@@ -19,6 +19,8 @@ MetricsLog::MetricsLog(const fs::path &path, const fs::path &resumed, int64_t re
       note(entry["loss"]);
   }
   old.close();
+  if (!writes)
+    return;
   fs::path partial = path.string() + ".partial";
   file.open(partial, std::ios::trunc);
   file << kept;
@@ -33,6 +35,8 @@ MetricsLog::MetricsLog(const fs::path &path, const fs::path &resumed, int64_t re
 }
 
 void MetricsLog::add(const nlohmann::ordered_json &entry) {
+  if (!writes)
+    return;
   file << entry.dump() << "\n";
   check();
 }

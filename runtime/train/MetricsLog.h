@@ -10,8 +10,9 @@ namespace megacc::runtime {
 /// One JSON object per line. A resumed run drops what was logged after its checkpoint.
 class MetricsLog {
 public:
-  /// `resumed`: the log of the run that goes on after `resumed_step` steps; it stays whole whatever happens. Throws FileError.
-  MetricsLog(const std::filesystem::path &path, const std::filesystem::path &resumed, int64_t resumed_step);
+  /// `resumed`: the log of the run that goes on after `resumed_step` steps; it stays whole whatever happens. Where it does not write, as on
+  /// all ranks but the first, it keeps losses alone. Throws FileError.
+  MetricsLog(const std::filesystem::path &path, const std::filesystem::path &resumed, int64_t resumed_step, bool writes = true);
 
   /// Throws FileError.
   void add(const nlohmann::ordered_json &entry);
@@ -27,6 +28,7 @@ private:
   void check();
 
   std::filesystem::path path;
+  bool writes;
   std::ofstream file;
 };
 

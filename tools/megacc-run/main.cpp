@@ -10,8 +10,10 @@
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <csignal>
+#include <fcntl.h>
 #include <map>
 #include <set>
+#include <unistd.h>
 
 using namespace megacc::runtime;
 
@@ -105,8 +107,44 @@ std::string findMistakes(const CLI::App &app, const Options &options) {
   return mistakes;
 }
 
+/// What else than training needs one rank; "" where that is asked for.
+std::string findSingle(const Options &options) {
+  return options.sample ? "--sample" : !options.calibrate.empty() ? "--calibrate" : !options.print_initial.empty() ? "--print-initial" : "";
+}
+
+/// The rank among several, -1 alone. All but the first are silent, errors excepted.
+int64_t rank = -1;
+int errors = STDERR_FILENO;
+
+void keepSilent() {
+  errors = dup(STDERR_FILENO);
+  int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  for (int stream : {STDOUT_FILENO, STDERR_FILENO})
+    dup2(nowhere, stream);
+}
+
+void report(const std::string &message) {
+  std::string from = rank < 0 ? "" : "rank " + std::to_string(rank) + ": ";
+  dprintf(errors, "%serror: %s\n", from.c_str(), message.c_str());
+}
+
+int runStep(Step &step, const Options &options);
+
 int run(const Options &options) {
   Step step(options.step);
+  if (step.mesh().size() > 1) {
+    rank = step.mesh().rank();
+    if (std::string flag = findSingle(options); !flag.empty())
+      throw std::runtime_error(flag + " of a step of several ranks is not supported yet; fix: compile it without --mesh");
+    if (rank > 0)
+      keepSilent();
+  }
+  int status = runStep(step, options);
+  step.mesh().leave();
+  return status;
+}
+
+int runStep(Step &step, const Options &options) {
   if (options.threads)
     step.setThreads(options.threads);
   if (!options.choices.empty())
@@ -140,10 +178,10 @@ int main(int argc, char **argv) {
   try {
     return run(options);
   } catch (const std::bad_alloc &) {
-    fprintf(stderr, "error: there is not enough memory\n");
+    report("there is not enough memory");
     return 1;
   } catch (const std::exception &error) {
-    fprintf(stderr, "error: %s\n", error.what());
+    report(error.what());
     return 1;
   }
 }

@@ -1,4 +1,5 @@
 // megacc: the driver. Reads one declaration, runs the pipeline as far as asked and writes what it gave.
+#include "dialects/Interfaces/Sharding.h"
 #include "dialects/Mega/Stack.h"
 #include "lib/Plan/Plan.h"
 #include "lib/Target/Artifact.h"
@@ -41,6 +42,7 @@ struct Options {
   Level emit = kSo;
   int64_t micro_batch = 0, accumulate = 0;   // 0: as declared
   std::string precision, psiv_cache, memory; // empty: as declared
+  std::vector<std::string> mesh;             // "dp=2"; empty: as declared
   bool documents = false;
   megacc::StepOptions step;
 };
@@ -113,6 +115,12 @@ void applyOverrides(ModuleOp module, const Options &options) {
     set("precision", megacc::mega::KindAttr::get(module.getContext(), options.precision, {}));
   if (!options.psiv_cache.empty())
     set("psiv_cache", megacc::mega::KindAttr::get(module.getContext(), options.psiv_cache, {}));
+  if (!options.mesh.empty()) {
+    SmallVector<NamedAttribute> axes;
+    for (StringRef axis : options.mesh)
+      axes.push_back(builder.getNamedAttr(axis.split('=').first, builder.getI64IntegerAttr(std::stoll(axis.split('=').second.str()))));
+    set("mesh", megacc::mega::KindAttr::get(module.getContext(), "", axes));
+  }
   if (!options.memory.empty())
     set("memory", builder.getStringAttr(options.memory));
   if (options.documents)
@@ -257,6 +265,15 @@ int run(Options options) {
   return 0;
 }
 
+/// An axis of --mesh: "dp=2".
+std::string checkAxis(const std::string &text) {
+  auto [name, count] = StringRef(text).split('=');
+  int64_t ranks;
+  if (megacc::findAxis(name) && !count.getAsInteger(10, ranks) && ranks >= 1 && ranks <= megacc::mega::largestSize)
+    return "";
+  return text + " is not dp=N, tp=N or ep=N with N from 1 to " + std::to_string(megacc::mega::largestSize);
+}
+
 /// Where memory or threads end. What allocates has no way to report it: the process ends with one message.
 [[noreturn]] void endWithoutMemory() {
   static const char message[] =
@@ -315,6 +332,10 @@ int main(int argc, char **argv) {
   app.add_option("--psiv-cache", options.psiv_cache,
                  "Mamba-3: keep x * mimo_x for the backward: off, auto or on (as declared; on where CPPMEGA_MAMBA3_P2_PSIV_CACHE is 1)")
       ->check(CLI::IsMember({"off", "auto", "on"}))
+      ->group("Step");
+  app.add_option("--mesh", options.mesh, "ranks: dp=N of data, tp=N of tensors, ep=N of experts, such as dp=2,tp=4 (as declared)")
+      ->delimiter(',')
+      ->check(checkAxis)
       ->group("Step");
   app.add_option("--memory", options.memory, "budget of a rank's memory, for example 132GiB (as declared)")->group("Step");
   app.add_option(

@@ -23,8 +23,9 @@ void complete(KeyValues &keys, const Model &, ErrorAt error) {
 
 void addParameters(ParameterList &list, const KeyValues &keys) {
   Size hidden = list.getModel().hidden, dim = keys.getInt("head_dim"), heads = keys.getInt("heads");
-  list.normal("qkv_proj.weight", {(heads + 2 * keys.getInt("kv_heads")) * dim, hidden});
-  list.normal("out_proj.weight", {hidden, heads * dim}, list.getDownDeviation());
+  Size kv = keys.getInt("kv_heads") * dim;
+  list.normal("qkv_proj.weight", {(heads + 2 * keys.getInt("kv_heads")) * dim, hidden}).split(MG_TP, 0, {heads * dim, kv, kv});
+  list.normal("out_proj.weight", {hidden, heads * dim}, list.getDownDeviation()).split(MG_TP, 1, {heads * dim});
 }
 
 double flops(const Model &model, const KeyValues &keys) {
@@ -40,7 +41,8 @@ FamilySpec attentionFamily() {
                    keys::derived("rope", "head_dim", 0), keys::number("theta", 10000.0)},
           .complete = complete,
           .addParameters = addParameters,
-          .flops = flops};
+          .flops = flops,
+          .mesh = {{MG_TP, "heads"}, {MG_TP, "kv_heads"}}};
 }
 
 } // namespace megacc::mega

@@ -10,8 +10,10 @@ void addFeedForward(ParameterList &list, const std::string &prefix, Size width, 
   std::vector<Size> up = experts, down = experts;
   up.insert(up.end(), {width * upMatrices(activation), hidden});
   down.insert(down.end(), {hidden, width});
-  list.normal(prefix + "up.weight", up).active_share = active_share;
-  list.normal(prefix + "down.weight", down, list.getDownDeviation()).active_share = active_share;
+  std::vector<Size> matrices(upMatrices(activation), width);
+  unsigned first = experts.size();
+  list.normal(prefix + "up.weight", up).split(MG_TP, first, matrices).active_share = active_share;
+  list.normal(prefix + "down.weight", down, list.getDownDeviation()).split(MG_TP, first + 1, {width}).active_share = active_share;
 }
 
 } // namespace megacc::mega

@@ -42,7 +42,8 @@ FamilySpec m2rnnFamily() {
                    keys::integer("conv", 4)},
           .complete = complete,
           .addParameters = addParameters,
-          .flops = flops};
+          .flops = flops,
+          .mesh = {{MG_TP, "heads"}}};
 }
 
 } // namespace megacc::mega

@@ -71,7 +71,8 @@ FamilySpec mamba3Family() {
                    keys::number("rope_fraction", 0.5), keys::word("decay", {"softplus", "heavy"}), keys::flag("out_norm", false)},
           .complete = complete,
           .addParameters = addParameters,
-          .flops = flops};
+          .flops = flops,
+          .mesh = {{MG_TP, "heads"}, {MG_TP, "groups"}}};
 }
 
 } // namespace megacc::mega

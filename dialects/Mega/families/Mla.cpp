@@ -16,11 +16,11 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   Size nope = keys.getInt("nope"), rope = keys.getInt("rope"), value = keys.getInt("value");
   list.normal("q_down.weight", {q_rank, hidden});
   list.constant("q_norm.weight", {q_rank}, 1);
-  list.normal("q_up.weight", {heads * (nope + rope), q_rank});
+  list.normal("q_up.weight", {heads * (nope + rope), q_rank}).split(MG_TP, 0, {heads * (nope + rope)});
   list.normal("kv_down.weight", {kv_rank + rope, hidden});
   list.constant("kv_norm.weight", {kv_rank}, 1);
-  list.normal("kv_up.weight", {heads * (nope + value), kv_rank});
-  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation());
+  list.normal("kv_up.weight", {heads * (nope + value), kv_rank}).split(MG_TP, 0, {heads * (nope + value)});
+  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation()).split(MG_TP, 1, {heads * value});
 }
 
 double flops(const Model &model, const KeyValues &keys) {
@@ -40,7 +40,8 @@ FamilySpec mlaFamily() {
                    keys::required("rope"), keys::required("value"), keys::number("theta", 10000.0)},
           .complete = complete,
           .addParameters = addParameters,
-          .flops = flops};
+          .flops = flops,
+          .mesh = {{MG_TP, "heads"}}};
 }
 
 } // namespace megacc::mega

@@ -12,7 +12,8 @@ FamilySpec mlpFamily() {
           .flops =
               [](const Model &model, const KeyValues &keys) {
                 return 2.0 * model.hidden * keys.getInt("width") * (1 + upMatrices(keys.getText("activation")));
-              }};
+              },
+          .mesh = {{MG_TP, "width"}}};
 }
 
 } // namespace megacc::mega

@@ -61,7 +61,8 @@ FamilySpec moeFamily() {
                    keys::flag("shared_gate", false)},
           .complete = complete,
           .addParameters = addParameters,
-          .flops = flops};
+          .flops = flops,
+          .mesh = {{MG_TP, "width"}, {MG_TP, "shared"}, {MG_EP, "experts"}}};
 }
 
 } // namespace megacc::mega

@@ -1,0 +1,54 @@
+// What moves between the ranks of a mesh.
+#ifndef MEGACC_STEPMESH_TD
+#define MEGACC_STEPMESH_TD
+
+include "dialects/Step/StepBase.td"
+
+/// A collective over one axis of the mesh (enum MgAxisName). All ranks run the same program, so all take part in the same order.
+class Step_CollectiveOp<string mnemonic, list<Trait> traits = []>
+    : Step_Op<mnemonic, !listconcat([Pure, Step_Kernel, Step_Cost], traits)> {
+  let assemblyFormat = "operands attr-dict `:` functional-type(operands, results)";
+}
+
+def Step_ReshardOp : Step_Op<"reshard", [Pure, AllTypesMatch<["x", "y"]>]> {
+  let summary = "the same tensor, shared in another way";
+  let description = [{
+    Stands between step-insert-reshards and step-partition, which makes collectives of it. `from` and `sharding` are texts of
+    dialects/Interfaces/Sharding.h.
+  }];
+  let arguments = (ins Step_Any:$x, StrAttr:$from);
+  let results = (outs Step_Any:$y);
+  let assemblyFormat = "operands attr-dict `:` type($x)";
+}
+
+def Step_AllReduceOp : Step_CollectiveOp<"all_reduce", [AllTypesMatch<["x", "y"]>]> {
+  let summary = "y = sum of x over the ranks of an axis, in their order";
+  let arguments = (ins Step_Any:$x, I64Attr:$ranks, I64Attr:$axis);
+  let results = (outs Step_Any:$y);
+}
+
+def Step_TakePartOp : Step_CollectiveOp<"take_part"> {
+  let summary = "this rank's part of dimension `dim`, of `ranks` equal ones";
+  let arguments = (ins Step_Any:$x, I64Attr:$dim, I64Attr:$ranks, I64Attr:$axis);
+  let results = (outs Step_Any:$y);
+  let hasVerifier = 1;
+}
+
+def Step_GatherPartsOp : Step_CollectiveOp<"gather_parts"> {
+  let summary = "the parts of all ranks, one after the other in dimension `dim`";
+  let arguments = (ins Step_Any:$x, I64Attr:$dim, I64Attr:$ranks, I64Attr:$axis);
+  let results = (outs Step_Any:$y);
+  let hasVerifier = 1;
+}
+
+def Step_StateKind : Step_Enum<"StateKind", "which state", [I32EnumAttrCase<"gradient", 0>, I32EnumAttrCase<"metric", 1>]>;
+def Step_StateKindAttr : EnumAttr<Step_Dialect, Step_StateKind, "state_kind">;
+
+def Step_AllReduceStateOp : Step_EffectOp<"all_reduce_state", [Step_Kernel]> {
+  let summary = "sums elements [first, first + count) of a gradient or a metric over the ranks of an axis, where they lie";
+  let description = [{`name` is a parameter, a metric, or "*GROUP", all parameters of a group.}];
+  let arguments = (ins Step_StateKindAttr:$kind, StrAttr:$name, I64Attr:$first, I64Attr:$count, I64Attr:$ranks, I64Attr:$axis);
+  let assemblyFormat = "`` $kind $name `[` $first `:` $count `]` `over` $axis `of` $ranks attr-dict";
+}
+
+#endif

@@ -1,0 +1,43 @@
+// Records of what moves between ranks.
+#include "lib/Kernels/Cpu.h"
+
+#include <algorithm>
+
+using namespace megacc;
+using namespace megacc::cpu;
+
+/// Elements that mg_all_reduce sums at a time.
+static constexpr int64_t kReduceElements = 1 << 18;
+
+/// What it takes and gives of a piece: at most kReduceElements, rounded up to as many as the ranks share evenly.
+static std::function<int64_t(const KernelQuery &)> getReduceScratch(int64_t width) {
+  return [width](const KernelQuery &query) {
+    int64_t ranks = query.getInt("ranks"), count = query.getInt("count");
+    int64_t part = std::min(llvm::divideCeil(count, ranks), llvm::divideCeil(kReduceElements, ranks));
+    return 2 * int64_t(llvm::alignTo(width * part * ranks, 64));
+  };
+}
+
+void megacc::addCollectiveRecords(std::vector<Record> &records) {
+  for (auto [family, width] : {std::pair("all_reduce", 4), {"all_reduce_f64", 8}, {"all_reduce_state", 4}}) {
+    Record record = makeRecord(family);
+    record.scratch = getReduceScratch(width);
+    if (family != llvm::StringRef("all_reduce_state"))
+      record.inPlace = {{"y", "x"}};
+    records.push_back(record);
+  }
+  records.push_back(makeRecord("take_part"));
+  Record gather = makeRecord("gather_parts");
+  gather.scratch = [](const KernelQuery &query) { return floats(query.getInt("outer") * query.getInt("inner") * query.getInt("ranks")); };
+  records.push_back(gather);
+
+  Record squareSum = makeRecord("square_sum_shared");
+  squareSum.scratch = [](const KernelQuery &query) { return doubles(llvm::divideCeil(query.getInt("count"), 4096)); };
+  squareSum.table = [](const KernelQuery &query) {
+    std::vector<int64_t> bounds;
+    for (int64_t index = 0; index < 2 * query.getInt("ranges"); ++index)
+      bounds.push_back(query.getInt("shared" + std::to_string(index)));
+    return bounds;
+  };
+  records.push_back(squareSum);
+}

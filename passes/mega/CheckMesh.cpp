@@ -1,0 +1,134 @@
+#include "passes/mega/CheckMesh.h"
+
+#include "dialects/Mega/Spec.h"
+#include "dialects/Mega/Stack.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/Support/FormatVariadic.h"
+
+using namespace mlir;
+
+namespace megacc::mega {
+
+namespace {
+class MeshChecker {
+public:
+  MeshChecker(StackOp stack, TrainOp train, const Model &model) : stack(stack), train(train), model(model), ranks(model.train->mesh) {}
+
+  bool run(const std::string &target) {
+    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+      if (ranks[axis] > 1 && target != "cpu") // mega.mesh.c1
+        error(getAxisLocation(axis)) << getAxis(axis) << " on target " << target << " is not supported yet; fix: --target=cpu, or "
+                                     << getAxisName(axis) << " = 1";
+    if (ranks[MG_EP] > 1) // mega.mesh.c2
+      error(getAxisLocation(MG_EP)) << getAxis(MG_EP) << " is not supported yet; fix: ep = 1, or experts cut by width with tp";
+    int64_t data = ranks[MG_DP] * ranks[MG_EP], rows = model.train->micro_batch;
+    if (rows % data) // mega.mesh.c3
+      error(keyLocation(train, "micro_batch")) << "micro_batch = " << rows << " rows cannot be shared by dp * ep = " << data
+                                               << " ranks; fix: micro_batch = " << nearest(rows, data) << ", or " << getLegal(MG_DP, rows);
+    if (int64_t tp = ranks[MG_TP]; model.vocab % tp) // mega.mesh.c4
+      error(keyLocation(stack, "vocab")) << "vocab = " << model.vocab << " cannot be shared by " << getAxis(MG_TP)
+                                         << " ranks; fix: pad it, vocab = " << llvm::alignTo(model.vocab, tp) << " ("
+                                         << getCost([&](Model &other) { other.vocab = llvm::alignTo(model.vocab, tp); }) << "), or "
+                                         << getLegal(MG_TP, model.vocab);
+    for (auto family : stack.getBody().getOps<FamilyOp>())
+      checkFamily(family);
+    return good;
+  }
+
+private:
+  InFlightDiagnostic error(Location where) {
+    good = false;
+    return emitError(where);
+  }
+
+  Location getAxisLocation(int64_t axis) { return keyLocation(train, ("mesh." + getAxisName(axis)).str()); }
+  std::string getAxis(int64_t axis) const { return (getAxisName(axis) + " = " + Twine(ranks[axis])).str(); }
+
+  void checkFamily(FamilyOp op) {
+    char letter = op.getLetter().front();
+    auto found = model.families.find(letter);
+    if (found == model.families.end() || llvm::none_of(model.blocks, [&](const Block &block) { return block.letter == letter; }))
+      return; // blocks of mtp have the letters of others
+    const auto &[kind, keys] = found->second;
+    for (const MeshRule &rule : findFamily(kind)->mesh) {
+      int64_t size = keys.getInt(rule.key);
+      if (size % ranks[rule.axis] == 0)
+        continue;
+      bool isGiven = llvm::any_of(findFamily(kind)->keys, [&](const KeySpec &key) { return key.name == rule.key; });
+      auto diagnostic = error(isGiven ? keyLocation(op, rule.key) : opLocation(op)); // mega.mesh.c5
+      diagnostic << rule.key << " = " << size << " of \"" << op.getLetter() << "\" cannot be split over " << getAxis(rule.axis) << "; fix: ";
+      if (isGiven)
+        diagnostic << getSizes(letter, rule, size) << ", or ";
+      diagnostic << getLegal(rule.axis, size);
+    }
+  }
+
+  /// The sizes on either side that the ranks share evenly, with their cost.
+  std::string getSizes(char letter, const MeshRule &rule, int64_t size) const {
+    std::string text;
+    int64_t count = ranks[rule.axis];
+    for (int64_t other : {size / count * count, int64_t(llvm::alignTo(size, count))})
+      if (other > 0)
+        text += (text.empty() ? "" : " or ") + rule.key + " = " + std::to_string(other) + " (" + getCost([&](Model &changed) {
+                  changed.families[letter].second.set(rule.key, other);
+                  for (Block &block : changed.blocks)
+                    if (block.letter == letter)
+                      block.keys.set(rule.key, other);
+                }) + ")";
+    return text;
+  }
+
+  /// What the change does to the fp32 values, gradients and moments of a rank.
+  std::string getCost(llvm::function_ref<void(Model &)> change) const {
+    Model other = model;
+    change(other);
+    double bytes = 16.0 * (countLocal(other) - countLocal(model));
+    return llvm::formatv("{0}{1:f1} MiB of state a rank", bytes < 0 ? "-" : "+", std::abs(bytes) / 0x1p20).str();
+  }
+
+  double countLocal(const Model &of) const {
+    double count = 0;
+    for (const Parameter &parameter : parameters(of)) {
+      double local = parameter.elements();
+      for (auto [spread, size] : llvm::zip(parameter.sharding.axes, ranks))
+        if (spread.kind == Share::Split)
+          local *= double(getLocalSize(spread.pieces, size)) / double(getLocalSize(spread.pieces, 1));
+      count += local;
+    }
+    return count;
+  }
+
+  static std::string nearest(int64_t size, int64_t count) {
+    int64_t below = size / count * count, above = llvm::alignTo(size, count);
+    return (below ? std::to_string(below) + " or " : std::string()) + std::to_string(above);
+  }
+
+  /// "tp = 4": the most ranks below that share a size evenly.
+  std::string getLegal(int64_t axis, int64_t size) const {
+    int64_t count = ranks[axis];
+    while (count > 1 && size % count)
+      --count;
+    if (count == ranks[axis])
+      count = 1;
+    return (getAxisName(axis) + " = " + Twine(count)).str();
+  }
+
+  StackOp stack;
+  TrainOp train;
+  const Model &model;
+  std::array<int64_t, MG_AXIS_COUNT> ranks;
+  bool good = true;
+};
+} // namespace
+
+bool checkMesh(StackOp stack, TrainOp train, const std::string &target) {
+  bool good = true;
+  for (const Model &model : readStacks(stack->getParentOfType<ModuleOp>()))
+    if (model.name == stack.getSymbol() && model.name == train.getModel() && model.train)
+      good &= MeshChecker(stack, train, model).run(target);
+  return good;
+}
+
+} // namespace megacc::mega

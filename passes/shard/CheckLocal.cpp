@@ -1,0 +1,73 @@
+// What later phases rely on once a step is cut.
+#include "passes/shard/Mesh.h"
+#include "passes/shard/Passes.h"
+
+#include "dialects/Interfaces/OpPath.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+using namespace mlir;
+
+namespace megacc::step {
+#define GEN_PASS_DEF_STEPCHECKLOCAL
+#include "passes/shard/Passes.h.inc"
+
+namespace {
+
+struct StepCheckLocal : impl::StepCheckLocalBase<StepCheckLocal> {
+  void runOnOperation() override {
+    mesh = getMesh(getOperation());
+    bool good = true;
+    for (auto func : getOperation().getOps<FuncOp>())
+      for (Operation &op : func.getBody().front().without_terminator())
+        good &= succeeded(check(&op));
+    for (auto parameter : getOperation().getOps<ParameterOp>())
+      good &= succeeded(checkShape(parameter, parameter.getType(), getWholeType(parameter), getSharding(parameter)));
+    if (!good)
+      return signalPassFailure();
+    getOperation().walk([](Operation *op) {
+      if (isa<ParameterOp>(op))
+        return;
+      for (StringRef mark : {StringRef(kShardingAttr), StringRef(kWholeAttr)})
+        op->removeDiscardableAttr(mark);
+    });
+  }
+
+private:
+  LogicalResult check(Operation *op) {
+    if (isa<ReshardOp>(op))
+      return op->emitOpError("is left at \"") << getPath(op) << "\"; run step-partition";
+    if (auto axis = op->getAttrOfType<IntegerAttr>("axis"), ranks = op->getAttrOfType<IntegerAttr>("ranks"); axis && ranks)
+      if (axis.getInt() < 0 || axis.getInt() >= MG_AXIS_COUNT || mesh.ranks[axis.getInt()] != ranks.getInt())
+        return op->emitOpError("has ") << ranks.getInt() << " ranks on axis " << axis.getInt() << ", the mesh is dp = " << mesh.ranks[MG_DP]
+                                       << ", tp = " << mesh.ranks[MG_TP] << ", ep = " << mesh.ranks[MG_EP];
+    if (isa<LossOp, SetMetricOp, OutputOp>(op))
+      for (Value operand : op->getOperands())
+        if (Sharding sharding = getSharding(operand); llvm::any_of(sharding.axes, [](const Spread &spread) { return spread.has(Share::Partial); }))
+          return op->emitOpError("at \"") << getPath(op) << "\" shows the host a value shared as \"" << sharding.str() << "\"";
+    auto whole = op->getAttrOfType<ArrayAttr>(kWholeAttr);
+    if (!whole)
+      return success();
+    for (auto [result, type, sharding] : llvm::zip(op->getResults(), whole.getAsValueRange<TypeAttr>(),
+                                                   getShardings(op, kShardingAttr, op->getNumResults())))
+      if (failed(checkShape(op, result.getType(), cast<RankedTensorType>(type), sharding)))
+        return failure();
+    return success();
+  }
+
+  /// A tensor of a rank's own is as large as its op says.
+  LogicalResult checkShape(Operation *op, Type type, RankedTensorType whole, const Sharding &sharding) {
+    if (llvm::any_of(sharding.axes, [](const Spread &spread) { return spread.kind == Share::Private; }))
+      return success();
+    auto local = RankedTensorType::get(sharding.getLocalShape(whole.getShape(), mesh.ranks), whole.getElementType());
+    if (type == local)
+      return success();
+    return op->emitOpError("at \"") << getPath(op) << "\" is " << type << " on a rank, but " << whole << " shared as \"" << sharding.str()
+                                    << "\" is " << local;
+  }
+
+  Mesh mesh;
+};
+
+} // namespace
+} // namespace megacc::step

@@ -1,0 +1,255 @@
+#include "passes/shard/Choice.h"
+
+#include "llvm/ADT/STLExtras.h"
+
+#include <algorithm>
+
+using namespace llvm;
+
+namespace megacc::step {
+
+using Kind = ShardingRule::Kind;
+
+/// A run of parts of a dimension that belong to one segment, and its elements.
+struct Run {
+  ArrayRef<ShardingRule::Part> parts;
+  int64_t size = 1;
+};
+
+static SmallVector<Run> getRuns(const ShardingRule &rule, const ShardingRule::Dimension &dimension) {
+  SmallVector<Run> runs;
+  for (size_t begin = 0, end; begin < dimension.size(); begin = end) {
+    Run run;
+    for (end = begin; end < dimension.size() && dimension[end].segment == dimension[begin].segment; ++end)
+      run.size *= rule.factors[dimension[end].factor].size;
+    run.parts = ArrayRef(dimension).slice(begin, end - begin);
+    runs.push_back(run);
+  }
+  return runs;
+}
+
+/// Elements from a factor of the run on inwards: the blocks that splitting it cuts.
+static int64_t getBlock(const ShardingRule &rule, const Run &run, unsigned factor) {
+  auto found = find_if(run.parts, [&](const ShardingRule::Part &part) { return part.factor == factor; });
+  int64_t block = 1;
+  for (auto part = found; part != run.parts.end(); ++part)
+    block *= rule.factors[part->factor].size;
+  return block;
+}
+
+int64_t Choice::getLocalSize(const ShardingRule &rule, const Split &split, int64_t ranks) {
+  return split.pieces.empty() ? rule.factors[split.factor].size / ranks : megacc::getLocalSize(split.pieces, ranks);
+}
+
+/// How a tensor of the op is spread where these factors are split.
+static Spread getSpread(const ShardingRule &rule, const ShardingRule::Tensor &tensor, bool isResult, ArrayRef<Choice::Split> splits) {
+  auto isSplit = [&](unsigned factor) { return find_if(splits, [&](const Choice::Split &split) { return split.factor == factor; }); };
+  bool sums = isResult && any_of(splits, [&](const Choice::Split &split) {
+                Kind kind = rule.factors[split.factor].kind;
+                return kind == Kind::Reduce || kind == Kind::Private;
+              });
+  if (tensor.isPrivate && any_of(splits, [&](const Choice::Split &split) { return rule.factors[split.factor].kind == Kind::Private; }))
+    return {Share::Private, 0, {}};
+  if (!tensor.dimensions.empty() && tensor.dimensions.front().size() == 1)
+    if (auto split = isSplit(tensor.dimensions.front().front().factor); split != splits.end() && split->isPrivate)
+      return {Share::Private, 0, {}};
+  for (auto [dim, dimension] : enumerate(tensor.dimensions)) {
+    if (none_of(dimension, [&](const ShardingRule::Part &part) { return isSplit(part.factor) != splits.end(); }))
+      continue;
+    std::vector<Piece> pieces;
+    for (const Run &run : getRuns(rule, dimension)) {
+      auto part = find_if(run.parts, [&](const ShardingRule::Part &part) { return isSplit(part.factor) != splits.end(); });
+      if (part == run.parts.end())
+        pieces.push_back({run.size, run.size, sums ? Share::Partial : Share::Whole});
+      else if (const Choice::Split &split = *isSplit(part->factor); run.parts.size() == 1 && !split.pieces.empty())
+        pieces.insert(pieces.end(), split.pieces.begin(), split.pieces.end());
+      else
+        pieces.push_back({run.size, getBlock(rule, run, part->factor), Share::Split});
+    }
+    return Spread::split(dim, pieces);
+  }
+  return sums ? Spread{Share::Partial, 0, {}} : Spread();
+}
+
+/// The pieces of elements [begin, begin + size) of a dimension; nullopt where a block would be cut.
+static std::optional<std::vector<Piece>> cut(ArrayRef<Piece> pieces, int64_t begin, int64_t size) {
+  std::vector<Piece> inside;
+  for (const Piece &piece : pieces) {
+    int64_t from = std::max<int64_t>(begin, 0), to = std::min(piece.size, begin + size);
+    begin -= piece.size;
+    if (from >= to)
+      continue;
+    if (piece.share == Share::Split && (from % piece.block || to % piece.block))
+      return std::nullopt;
+    inside.push_back({to - from, piece.share == Share::Split ? piece.block : to - from, piece.share});
+    size -= to - from, begin = 0;
+    if (!size)
+      break;
+  }
+  return inside;
+}
+
+/// The factors that a spread operand suggests; nullopt where the rule cannot describe it.
+static std::optional<std::vector<Choice::Split>> derive(const ShardingRule &rule, const ShardingRule::Tensor &tensor,
+                                                        const Spread &spread) {
+  std::vector<Choice::Split> splits;
+  int64_t begin = 0;
+  for (const Run &run : getRuns(rule, tensor.dimensions[spread.dim])) {
+    std::optional<std::vector<Piece>> pieces = cut(spread.pieces, begin, run.size);
+    begin += run.size;
+    if (!pieces)
+      return std::nullopt;
+    if (pieces->size() == 1 && pieces->front().share == Share::Whole)
+      continue;
+    Choice::Split split;
+    if (run.parts.size() == 1) {
+      split = {run.parts.front().factor, *pieces};
+    } else {
+      if (pieces->size() != 1)
+        return std::nullopt;
+      auto part = find_if(run.parts, [&](const ShardingRule::Part &part) {
+        return rule.factors[part.factor].size > 1 && getBlock(rule, run, part.factor) == pieces->front().block;
+      });
+      if (pieces->front().share != Share::Split || part == run.parts.end())
+        return std::nullopt;
+      split = {part->factor, {}};
+    }
+    auto known = find_if(splits, [&](const Choice::Split &other) { return other.factor == split.factor; });
+    if (known == splits.end())
+      splits.push_back(split);
+    else if (!split.pieces.empty() && *known != split)
+      return std::nullopt;
+  }
+  return splits;
+}
+
+std::optional<int64_t> getReshardCost(const Spread &from, const Spread &to, int64_t bytes) {
+  if (from == to)
+    return 0;
+  auto isEven = [](const Spread &spread) { return spread.pieces.size() == 1 && spread.pieces.front().size == spread.pieces.front().block; };
+  if (from.kind == Share::Private || (to.kind != Share::Whole && !(to.kind == Share::Split && isEven(to))))
+    return std::nullopt;
+  if (from.kind == Share::Split && !isEven(from))
+    return std::nullopt;
+  int64_t cut = to.kind == Share::Split; // free, but nothing to be done without a reason
+  return (from.kind == Share::Partial ? 2 * bytes : from.kind == Share::Split ? bytes : 0) + cut;
+}
+
+namespace {
+/// Tries choices and keeps the best.
+class Chooser {
+public:
+  Chooser(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes, int64_t ranks)
+      : rule(rule), given(operands), bytes(bytes), ranks(ranks) {}
+
+  std::optional<Choice> run(std::string &why) {
+    attempt({});
+    std::vector<Choice::Split> together;
+    for (auto [index, spread] : enumerate(given)) {
+      const ShardingRule::Tensor &tensor = rule.operands[index];
+      if (spread.kind == Share::Private) {
+        for (auto [factor, about] : enumerate(rule.factors))
+          if (about.kind == Kind::Private && tensor.isPrivate)
+            attempt({{unsigned(factor), {}}});
+        if (!tensor.isPrivate && tensor.dimensions.front().size() == 1) // what an op does to every row it does to a rank's own
+          attempt({{tensor.dimensions.front().front().factor, {}, true}});
+      } else if (spread.kind == Share::Partial) {
+        for (const ShardingRule::Dimension &dimension : tensor.dimensions)
+          if (const ShardingRule::Factor &factor = rule.factors[dimension.front().factor]; dimension.size() == 1 && factor.independent)
+            together.push_back({dimension.front().factor, {{factor.size, factor.size, Share::Partial}}});
+      } else if (spread.kind == Share::Split) {
+        std::optional<std::vector<Choice::Split>> splits = derive(rule, tensor, spread);
+        if (!splits) {
+          note("its rule cannot describe operand " + std::to_string(index));
+          continue;
+        }
+        attempt(*splits);
+        for (const Choice::Split &split : *splits)
+          if (!is_contained(together, split))
+            together.push_back(split);
+      }
+    }
+    if (together.size() > 1)
+      attempt(together);
+    why = best ? "" : reason.empty() ? "no collective makes its operands whole" : reason;
+    return best;
+  }
+
+private:
+  void note(const std::string &why) { reason += (reason.empty() ? "" : "; ") + why; }
+
+  void attempt(std::vector<Choice::Split> splits) {
+    for (size_t i = 0; i < splits.size(); ++i) {
+      const ShardingRule::Factor &factor = rule.factors[splits[i].factor];
+      if (factor.kind == Kind::Replicate)
+        return note("factor '" + factor.name + "' may not be split: " + factor.reason);
+      if (splits.size() > 1 && !factor.independent)
+        return note("factor '" + factor.name + "' may not be split together with others");
+      for (size_t j = 0; j < i; ++j)
+        if (splits[i].factor == splits[j].factor)
+          return note("factor '" + factor.name + "' would be split in two ways");
+      if (splits[i].pieces.empty() && factor.size % ranks)
+        return note("factor '" + factor.name + "' has size " + std::to_string(factor.size) + ", which " + std::to_string(ranks) +
+                    " ranks cannot share evenly");
+    }
+    attempt(splits, {});
+    for (const std::vector<unsigned> &together : rule.linear)
+      if (any_of(together, [&](unsigned operand) { return given[operand].has(Share::Partial); }))
+        attempt(splits, together);
+  }
+
+  /// `summands`: operands of which ranks may have summands, as the op is linear in them.
+  void attempt(ArrayRef<Choice::Split> splits, ArrayRef<unsigned> summands) {
+    std::vector<Choice::Split> whole(splits.begin(), splits.end());
+    bool owes = false;
+    for (Choice::Split &split : whole)
+      for (Piece &piece : split.pieces)
+        if (piece.share == Share::Partial)
+          piece.share = Share::Whole, owes = true;
+    bool isSummand = !summands.empty(), isWhole = false;
+    for (unsigned operand : summands)
+      isWhole |= splits.empty() && given[operand].kind == Share::Partial;
+    if (owes && !isSummand)
+      return;
+    Choice choice{{splits.begin(), splits.end()}, {}, {}, 0};
+    for (auto [index, tensor] : enumerate(rule.operands)) {
+      bool summand = is_contained(summands, unsigned(index));
+      Spread spread = summand && isWhole ? Spread{Share::Partial, 0, {}} : getSpread(rule, tensor, false, summand ? splits : ArrayRef(whole));
+      std::optional<int64_t> cost = getReshardCost(given[index], spread, bytes[index]);
+      if (!cost)
+        return;
+      choice.cost += *cost;
+      choice.operands.push_back(spread);
+    }
+    for (const ShardingRule::Tensor &tensor : rule.results) {
+      choice.results.push_back(isWhole ? Spread{Share::Partial, 0, {}} : getSpread(rule, tensor, true, splits));
+      if (choice.results.back().kind == Share::Partial && countsTwice(splits))
+        return;
+    }
+    if (!best || choice.cost < best->cost)
+      best = std::move(choice);
+  }
+
+  /// Whether a sum over a factor would count, once for each rank, what all ranks have of it.
+  bool countsTwice(ArrayRef<Choice::Split> splits) const {
+    return any_of(splits, [&](const Choice::Split &split) {
+      return rule.factors[split.factor].kind == Kind::Reduce &&
+             any_of(split.pieces, [](const Piece &piece) { return piece.share == Share::Whole; });
+    });
+  }
+
+  const ShardingRule &rule;
+  ArrayRef<Spread> given;
+  ArrayRef<int64_t> bytes;
+  int64_t ranks;
+  std::optional<Choice> best;
+  std::string reason;
+};
+} // namespace
+
+std::optional<Choice> choose(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes, int64_t ranks,
+                             std::string &why) {
+  return Chooser(rule, operands, bytes, ranks).run(why);
+}
+
+} // namespace megacc::step

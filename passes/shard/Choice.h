@@ -1,0 +1,36 @@
+// What an op can do with operands that ranks share.
+#ifndef MEGACC_PASSES_SHARD_CHOICE_H
+#define MEGACC_PASSES_SHARD_CHOICE_H
+
+#include "dialects/Interfaces/Sharding.h"
+
+namespace megacc::step {
+
+/// Factors that one axis splits, with the pieces of those that are a dimension of their own; how operands and results are spread then.
+struct Choice {
+  struct Split {
+    unsigned factor = 0;
+    std::vector<Piece> pieces;
+    /// The factor is rows, and each rank has rows of its own.
+    bool isPrivate = false;
+    bool operator==(const Split &) const = default;
+  };
+  std::vector<Split> splits;
+  std::vector<Spread> operands, results;
+  /// Bytes that operands move to come to be as needed.
+  int64_t cost = 0;
+
+  /// The size that a split factor has on a rank.
+  static int64_t getLocalSize(const ShardingRule &rule, const Split &split, int64_t ranks);
+};
+
+/// Bytes that a rank receives where a tensor of `bytes` goes from one spread to another; nullopt where no collective does it.
+std::optional<int64_t> getReshardCost(const Spread &from, const Spread &to, int64_t bytes);
+
+/// The choice that moves the fewest bytes, the one that splits least where several do; nullopt where none fits, and why in `why`.
+std::optional<Choice> choose(const ShardingRule &rule, llvm::ArrayRef<Spread> operands, llvm::ArrayRef<int64_t> bytes, int64_t ranks,
+                             std::string &why);
+
+} // namespace megacc::step
+
+#endif

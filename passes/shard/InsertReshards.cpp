@@ -1,0 +1,248 @@
+// Disagreements and sums that are owed, made explicit.
+#include "passes/shard/Choice.h"
+#include "passes/shard/Mesh.h"
+#include "passes/shard/Passes.h"
+
+#include "dialects/Interfaces/OpPath.h"
+
+#include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+
+#include <map>
+
+using namespace mlir;
+
+namespace megacc::step {
+#define GEN_PASS_DEF_STEPINSERTRESHARDS
+#include "passes/shard/Passes.h.inc"
+
+namespace {
+
+/// Elements of a rank's part, or of a group, of which ranks have summands.
+struct Owed {
+  int64_t first = 0, count = 0;
+};
+
+struct StepInsertReshards : impl::StepInsertReshardsBase<StepInsertReshards> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    mesh = getMesh(getOperation());
+    if (mesh.count() == 1)
+      return;
+    for (auto func : getOperation().getOps<FuncOp>()) {
+      made.clear();
+      for (Operation &op : llvm::make_early_inc_range(func.getBody().front().without_terminator()))
+        if (failed(reshardOperands(&op)))
+          return signalPassFailure();
+    }
+    auto update = getOperation().lookupSymbol<FuncOp>("update");
+    if (!update || failed(sumState(update)))
+      return signalPassFailure();
+    shareSquares(update);
+    getOperation().walk([](Operation *op) { op->removeDiscardableAttr(kNeedsAttr); });
+  }
+
+private:
+  LogicalResult reshardOperands(Operation *op) {
+    std::vector<Sharding> needs = getShardings(op, kNeedsAttr, op->getNumOperands());
+    for (auto [operand, need] : llvm::zip_equal(op->getOpOperands(), needs)) {
+      Value value = operand.get();
+      Sharding has = getSharding(value);
+      if (has == need)
+        continue;
+      std::string from = has.str(), to = need.str();
+      Value &reshard = made[{value.getAsOpaquePointer(), to}];
+      if (!reshard) {
+        for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+          if (!getReshardCost(has.axes[axis], need.axes[axis], 1))
+            return op->emitError() << "'" << op->getName().getStringRef() << "' at \"" << getPath(op) << "\" needs a value shared as \""
+                                   << from << "\" as \"" << to << "\", which is not supported yet; fix: " << getAxisName(axis) << " = 1";
+        OpBuilder builder(op);
+        auto made = ReshardOp::create(builder, value.getLoc(), value.getType(), value, builder.getStringAttr(from));
+        made->setAttr(kBlockAttr, value.getDefiningOp()->getAttr(kBlockAttr));
+        made->setAttr(kPhaseAttr, op->getAttr(kPhaseAttr));
+        setShardings(made, kShardingAttr, need);
+        if (explain)
+          made.emitRemark() << "\"" << getPath(made) << "\" is shared as \"" << from << "\", '" << op->getName().getStringRef() << "' at \""
+                          << getPath(op) << "\" needs it as \"" << to << "\"";
+        reshard = made.getY();
+      }
+      operand.set(reshard);
+    }
+    return success();
+  }
+
+  // Once a step.
+
+  LogicalResult sumState(FuncOp update) {
+    OpBuilder builder(&update.getBody().front(), update.getBody().front().begin());
+    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis) {
+      if (mesh.ranks[axis] == 1)
+        continue;
+      std::map<std::string, SmallVector<Owed>> gradients;
+      std::map<std::string, int64_t> metrics;
+      WalkResult result = getOperation().walk([&](Operation *op) {
+        if (auto accumulate = dyn_cast<AccumulateOp>(op))
+          return failed(findOwed(accumulate, axis, gradients)) ? WalkResult::interrupt() : WalkResult::advance();
+        if (!isa<FlagOpInterface, ShardingRuleOpInterface>(op) && isa<KernelOpInterface>(op))
+          findOwedMetrics(op, axis, metrics);
+        return WalkResult::advance();
+      });
+      if (result.wasInterrupted())
+        return failure();
+      sumGradients(builder, update.getLoc(), axis, gradients);
+      for (auto &[name, count] : metrics)
+        sum(builder, NameLoc::get(builder.getStringAttr("mesh/" + name)), StateKind::metric, name, {0, count}, axis);
+    }
+    return success();
+  }
+
+  /// The part of a gradient that is owed: all of what the rank has, or rows of it.
+  LogicalResult findOwed(AccumulateOp op, int64_t axis, std::map<std::string, SmallVector<Owed>> &owed) {
+    SmallVector<Owed> &ranges = owed[op.getParameter().str()];
+    ranges.clear(); // all accumulations of a parameter agree
+    const Sharding need = getShardings(op, kNeedsAttr, 1).front();
+    const Spread &spread = need.axes[axis];
+    ParameterOp parameter = findParameter(op, op.getParameter());
+    SmallVector<int64_t> shape = getSharding(parameter).getLocalShape(getWholeType(parameter).getShape(), mesh.ranks);
+    int64_t count = 1;
+    for (int64_t size : shape)
+      count *= size;
+    if (spread.kind == Share::Partial || isZero(op))
+      ranges.push_back({0, count});
+    if (spread.kind != Share::Split || !spread.has(Share::Partial))
+      return success();
+    if (spread.dim != 0)
+      return op.emitError() << "the gradient of \"" << op.getParameter() << "\" owes sums in dimension " << spread.dim << " over "
+                            << getAxisName(axis) << ", which is not supported yet; fix: " << getAxisName(axis) << " = 1";
+    int64_t row = 0, width = count / shape.front();
+    for (const Piece &piece : spread.pieces) {
+      int64_t rows = getLocalSize(piece, mesh.ranks[axis]);
+      if (piece.share == Share::Partial)
+        ranges.push_back({row * width, rows * width});
+      row += rows;
+    }
+    return success();
+  }
+
+  /// A gradient of zeros is the sum of zeros.
+  static bool isZero(AccumulateOp op) { return op.getGradient().getDefiningOp<ZeroOp>() != nullptr; }
+
+  static void findOwedMetrics(Operation *op, int64_t axis, std::map<std::string, int64_t> &metrics) {
+    std::vector<Sharding> needs = getShardings(op, kNeedsAttr, op->getNumOperands());
+    if (llvm::none_of(needs, [&](const Sharding &need) { return need.axes[axis].kind == Share::Private; }))
+      return;
+    for (const LaunchOperand &operand : cast<KernelOpInterface>(op).getKernelQuery().operands)
+      if (operand.kind == LaunchOperand::Kind::Metric)
+        metrics[operand.state] = operand.type.getNumElements();
+  }
+
+  /// A group at once where all of its parameters owe all they have.
+  void sumGradients(OpBuilder &builder, Location loc, int64_t axis, std::map<std::string, SmallVector<Owed>> &owed) {
+    for (Group group : {Group::f32_decays, Group::f32_plain, Group::bf16_decays, Group::bf16_plain}) {
+      SmallVector<ParameterOp> members;
+      bool all = true;
+      int64_t elements = 0;
+      for (auto parameter : getOperation().getOps<ParameterOp>()) {
+        if (parameter.getGroup() != group)
+          continue;
+        members.push_back(parameter);
+        int64_t count = 1;
+        for (int64_t size : getSharding(parameter).getLocalShape(getWholeType(parameter).getShape(), mesh.ranks))
+          count *= size;
+        const SmallVector<Owed> &ranges = owed[parameter.getSymName().str()];
+        all &= ranges.size() == 1 && ranges.front().count == count;
+        elements += llvm::alignTo(count, kParameterAlignment);
+      }
+      if (members.empty())
+        continue;
+      if (all) {
+        std::string name = ("*" + stringifyGroup(group)).str();
+        sum(builder, NameLoc::get(builder.getStringAttr("mesh/" + stringifyGroup(group).str())), StateKind::gradient, name, {0, elements}, axis);
+        continue;
+      }
+      for (ParameterOp parameter : members)
+        for (const Owed &range : owed[parameter.getSymName().str()])
+          sum(builder, parameter.getLoc(), StateKind::gradient, parameter.getSymName(), range, axis);
+    }
+  }
+
+  void sum(OpBuilder &builder, Location loc, StateKind kind, StringRef name, Owed range, int64_t axis) {
+    auto op = AllReduceStateOp::create(builder, loc, kind, name, range.first, range.count, mesh.ranks[axis], axis);
+    op->setAttr(kBlockAttr, builder.getI64IntegerAttr(-1));
+    op->setAttr(kPhaseAttr, PhaseAttr::get(builder.getContext(), Phase::update));
+  }
+
+  // Squares of gradients.
+
+  /// Over an axis that cuts parameters of a group the squares are summed over its ranks; what all of them have counts once.
+  void shareSquares(FuncOp update) {
+    for (auto op : llvm::to_vector(update.getBody().getOps<SquareSumOp>()))
+      for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis) {
+        std::optional<SmallVector<int64_t>> shared = findShared(op.getGroup(), axis);
+        if (!shared)
+          continue;
+        op.setShared(*shared);
+        op.setAxis(axis);
+        OpBuilder builder(&getContext());
+        builder.setInsertionPointAfter(op);
+        Sharding summands;
+        summands.axes[axis].kind = Share::Partial;
+        auto reshard = ReshardOp::create(builder, op.getLoc(), op.getSum().getType(), op.getSum(), builder.getStringAttr(summands.str()));
+        for (StringRef mark : {StringRef(kBlockAttr), StringRef(kPhaseAttr)})
+          reshard->setAttr(mark, op->getAttr(mark));
+        setShardings(reshard, kShardingAttr, Sharding());
+        setShardings(op, kShardingAttr, summands);
+        op.getSum().replaceAllUsesExcept(reshard.getY(), reshard);
+      }
+  }
+
+  /// Elements of the group's local order that every rank of the axis has, [begin, end) after [begin, end); nullopt where the axis cuts none.
+  std::optional<SmallVector<int64_t>> findShared(Group group, int64_t axis) {
+    SmallVector<int64_t> bounds;
+    auto add = [&](int64_t begin, int64_t count) {
+      if (!bounds.empty() && bounds.back() == begin)
+        bounds.back() += count;
+      else
+        bounds.append({begin, begin + count});
+    };
+    bool cuts = false;
+    int64_t first = 0;
+    for (auto parameter : getOperation().getOps<ParameterOp>()) {
+      if (parameter.getGroup() != group)
+        continue;
+      Sharding sharding = getSharding(parameter);
+      const Spread &spread = sharding.axes[axis];
+      SmallVector<int64_t> shape = sharding.getLocalShape(getWholeType(parameter).getShape(), mesh.ranks);
+      int64_t outer = 1, inner = 1;
+      for (auto [dim, size] : llvm::enumerate(shape))
+        if (spread.kind == Share::Split && dim < spread.dim)
+          outer *= size;
+        else if (spread.kind != Share::Split || dim > spread.dim)
+          inner *= size;
+      int64_t count = outer * inner * (spread.kind == Share::Split ? shape[spread.dim] : 1);
+      if (spread.kind != Share::Split) {
+        add(first, count);
+      } else {
+        cuts = true;
+        for (int64_t row = 0, at = first; row < outer; ++row)
+          for (const Piece &piece : spread.pieces) {
+            int64_t size = getLocalSize(piece, mesh.ranks[axis]) * inner;
+            if (piece.share == Share::Whole)
+              add(at, size);
+            at += size;
+          }
+      }
+      first += llvm::alignTo(count, kParameterAlignment);
+    }
+    return cuts ? std::optional(bounds) : std::nullopt;
+  }
+
+  Mesh mesh;
+  std::map<std::pair<const void *, std::string>, Value> made;
+};
+
+} // namespace
+} // namespace megacc::step
