@@ -48,18 +48,18 @@ Gradients CausalConvOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
   return gradients;
 }
 
-template <typename Op> static ShardingRule getConvRule(Op op, StringRef operands, StringRef results) {
+template <typename Op> static ShardingRule getConvRule(Op op, StringRef operands, StringRef results, StringRef linear = "") {
   std::string optional = std::string(op.getBias() ? ", [c]" : "") + (op.getDocuments() ? ", [b, s]" : "");
   return ShardingRule::get(("(" + operands + optional + ") -> (" + results +
-                            " replicate{s: a token reads those before it; w: the taps of " +
-                            "a channel are one sum} attributes{batch = b, sequence = s}")
+                            " replicate{s: a token reads those before it; w: the taps of a channel are one sum}" + linear +
+                            " attributes{batch = b, sequence = s}")
                                .str(),
                            {{"b", op.getBatch()}, {"s", op.getSequence()}, {"c", getDim(op.getX(), 1)}, {"w", getDim(op.getWeight(), 1)}});
 }
 
 ShardingRule CausalConvOp::getShardingRule() { return getConvRule(*this, "[b s, c], [c, w]", "[b s, c])"); }
 ShardingRule CausalConvGradOp::getShardingRule() {
-  return getConvRule(*this, "[b s, c], [b s, c], [c, w]", "[b s, c], [c, w], [c]) reduce{b}");
+  return getConvRule(*this, "[b s, c], [b s, c], [c, w]", "[b s, c], [c, w], [c]) reduce{b}", " linear{0}");
 }
 
 template <typename Op> static KernelQuery &setConv(KernelQuery &query, Op op) {

@@ -17,15 +17,20 @@ void complete(KeyValues &keys, const Model &model, ErrorAt error) {
 void addParameters(ParameterList &list, const KeyValues &keys) {
   Size hidden = list.getModel().hidden, heads = keys.getInt("heads"), value = keys.getInt("value"), width = keys.getInt("conv");
   Size channels = 2 * keys.getInt("key") + heads * value;
-  list.normal("in_proj.weight", {channels + heads + heads * value, hidden});
-  list.add("conv.weight", {channels, width}, "uniform", 1 / std::sqrt(double(width.get())));
-  list.constant("conv.bias", {channels}, 0);
-  list.add("A_log", {heads}, "a_log", 0).fp32 = true;
-  list.add("dt_bias", {heads}, "dt_bias", 0).fp32 = true;
-  list.add("state_weight", {heads, value, value}, "identity", double(value.get()));
-  list.constant("D", {heads, value}, 1).decays = false;
+  // Heads share queries and keys.
+  Size shared = 2 * keys.getInt("key"), own = heads * value;
+  std::vector<Piece> conv = {{shared.get(), shared.get(), Share::Whole}, {own.get(), own.get(), Share::Split}}, all = conv;
+  all.push_back({heads.get(), heads.get(), Share::Split});
+  all.push_back({own.get(), own.get(), Share::Split});
+  list.normal("in_proj.weight", {channels + heads + heads * value, hidden}).split(MG_TP, 0, all);
+  list.add("conv.weight", {channels, width}, "uniform", 1 / std::sqrt(double(width.get()))).split(MG_TP, 0, conv);
+  list.constant("conv.bias", {channels}, 0).split(MG_TP, 0, conv);
+  list.add("A_log", {heads}, "a_log", 0).split(MG_TP, 0, {heads}).fp32 = true;
+  list.add("dt_bias", {heads}, "dt_bias", 0).split(MG_TP, 0, {heads}).fp32 = true;
+  list.add("state_weight", {heads, value, value}, "identity", double(value.get())).split(MG_TP, 0, {heads});
+  list.constant("D", {heads, value}, 1).split(MG_TP, 0, {heads}).decays = false;
   list.constant("norm.weight", {heads * value}, 1);
-  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation());
+  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation()).split(MG_TP, 1, {own});
 }
 
 double flops(const Model &model, const KeyValues &keys) {

@@ -36,22 +36,31 @@ void complete(KeyValues &keys, const Model &model, ErrorAt error) {
 void addParameters(ParameterList &list, const KeyValues &keys) {
   Size inner = keys.getInt("inner"), heads = keys.getInt("heads"), rank = keys.getInt("rank"), dim = keys.getInt("head_dim");
   Size state = keys.getInt("state"), hidden = list.getModel().hidden;
+  // Heads, and of B and C the groups of every rank of the update; the angles turn all heads.
+  Size group = keys.getInt("groups") * state, angles = keys.getInt("angles");
+  std::vector<Piece> pieces;
+  for (auto [size, block] : {std::pair(inner, inner), {inner, inner}, {group * rank, group}, {group * rank, group}, {3 * heads, heads}})
+    pieces.push_back({size.get(), block.get(), Share::Split});
+  pieces.push_back({angles.get(), angles.get(), Share::Whole});
   list.add("in_proj.weight", {2 * inner + Size(2) * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles"), hidden},
-           "uniform", 1 / std::sqrt(double(hidden.get())));
-  list.add("dt_bias", {heads}, "dt_bias", 0).fp32 = true;
-  list.constant("D", {heads}, 1).fp32 = true;
-  list.constant("B_bias", {heads, rank, state}, 1).fp32 = true;
-  list.constant("C_bias", {heads, rank, state}, 1).fp32 = true;
+           "uniform", 1 / std::sqrt(double(hidden.get())))
+      .split(MG_TP, 0, pieces);
+  auto addOfHeads = [&](Parameter &parameter) { parameter.split(MG_TP, 0, {heads}).fp32 = true; };
+  addOfHeads(list.add("dt_bias", {heads}, "dt_bias", 0));
+  addOfHeads(list.constant("D", {heads}, 1));
+  addOfHeads(list.constant("B_bias", {heads, rank, state}, 1));
+  addOfHeads(list.constant("C_bias", {heads, rank, state}, 1));
   list.constant("B_norm.weight", {state}, 1);
   list.constant("C_norm.weight", {state}, 1);
   if (keys.getText("variant") == "mimo") {
-    list.constant("mimo_x", {heads, rank, dim}, 1.0 / double(rank.get())).fp32 = true;
-    list.constant("mimo_z", {heads, rank, dim}, 1).fp32 = true;
-    list.constant("mimo_o", {heads, rank, dim}, 1.0 / double(rank.get())).fp32 = true;
+    addOfHeads(list.constant("mimo_x", {heads, rank, dim}, 1.0 / double(rank.get())));
+    addOfHeads(list.constant("mimo_z", {heads, rank, dim}, 1));
+    addOfHeads(list.constant("mimo_o", {heads, rank, dim}, 1.0 / double(rank.get())));
   }
   if (keys.getBool("out_norm"))
-    list.constant("norm.weight", {inner}, 1);
-  list.add("out_proj.weight", {hidden, inner}, "uniform", 1 / std::sqrt(double(inner.get()) * list.getModel().depth));
+    list.constant("norm.weight", {inner}, 1).split(MG_TP, 0, {inner});
+  list.add("out_proj.weight", {hidden, inner}, "uniform", 1 / std::sqrt(double(inner.get()) * list.getModel().depth))
+      .split(MG_TP, 1, {inner});
 }
 
 double flops(const Model &model, const KeyValues &keys) {

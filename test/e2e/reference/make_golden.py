@@ -41,7 +41,8 @@ STEPS = 3
 SMALLEST_MARGIN = 1e-4  # of a router's picks
 
 # Lengths of the documents of packed cases: row b of micro-batch a takes entry a + b.
-DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 2, 9], [19]]}
+DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 2, 9], [19]],
+             "mesh_hybrid": [[9, 1, 5, 9], [24], [2, 22]]}
 
 
 def ignore_some_targets(name, targets, random):
