@@ -94,10 +94,20 @@ private:
       double local = parameter.elements();
       for (auto [spread, size] : llvm::zip(parameter.sharding.axes, ranks))
         if (spread.kind == Share::Split)
-          local *= double(getLocalSize(spread.pieces, size)) / double(getLocalSize(spread.pieces, 1));
+          local *= getShare(spread.pieces, size);
       count += local;
     }
     return count;
+  }
+
+  /// Of the pieces of a dimension, also where they are not shared evenly.
+  static double getShare(llvm::ArrayRef<Piece> pieces, int64_t count) {
+    double all = 0, local = 0;
+    for (const Piece &piece : pieces) {
+      all += double(piece.size);
+      local += double(piece.size) / (piece.share == Share::Split ? double(count) : 1.0);
+    }
+    return local / all;
   }
 
   static std::string nearest(int64_t size, int64_t count) {

@@ -471,6 +471,30 @@ TEST_F(RulesTest, CachesOfAPartServeItsBackward) {
   EXPECT_GT(cuts, 0);
 }
 
+/// Where a rule says that the op is linear in operands, two summands of them give two summands of every result.
+TEST_F(RulesTest, SummandsGiveSummands) {
+  int64_t checked = 0;
+  for (auto &[key, op] : instances)
+    for (const std::vector<unsigned> &together : getRule(op).linear) {
+      std::vector<HostTensor> whole = makeOperands(op), first = whole, second = whole, expected, one, other;
+      for (unsigned operand : together)
+        for (int64_t index = 0, count = whole[operand].getCount(); index < count; ++index) {
+          first[operand].set(index, 0.5 * whole[operand].get(count - 1 - index));
+          second[operand].set(index, whole[operand].get(index) - first[operand].get(index));
+        }
+      for (auto [operands, results] : {std::pair(&whole, &expected), {&first, &one}, {&second, &other}})
+        ASSERT_EQ(runKernel(cast<KernelOpInterface>(op), *operands, {}, *results), "") << key;
+      for (auto [result, part, rest] : llvm::zip(expected, one, other)) {
+        for (int64_t index = 0; index < part.getCount(); ++index)
+          part.set(index, part.get(index) + rest.get(index));
+        EXPECT_EQ(compare(part, result), "") << key << "\n" << getRule(op).str();
+      }
+      ++checked;
+    }
+  std::cout << checked << " ops are linear" << std::endl;
+  EXPECT_GT(checked, 0);
+}
+
 /// After the tests above: nothing that may be split is left out.
 TEST_F(RulesTest, EveryOpAndFactorIsTested) {
   std::set<std::string> seen;
@@ -489,7 +513,7 @@ TEST_F(RulesTest, EveryOpAndFactorIsTested) {
           << key << ": '" << factor.name << "'";
   std::cout << registered << " ops with a rule, " << tested.size() << " pairs of op and factor" << std::endl;
   EXPECT_EQ(registered, 48);
-  EXPECT_EQ(tested.size(), 105u);
+  EXPECT_EQ(tested.size(), 111u);
 }
 
 /// A rule that reads well and is wrong: parts of the text of an instance's rule are replaced; splitting `factor` must fail.
@@ -513,7 +537,7 @@ void expectWrong(Operation *op, StringRef factor, ArrayRef<std::pair<std::string
 
 TEST_F(RulesTest, WrongRulesFail) {
   auto any = [](const ShardingRule &) { return true; };
-  auto grouped = [](const ShardingRule &rule) { return rule.factors[*rule.find("g")].size > 1; };
+  auto grouped = [](const ShardingRule &rule) { return rule.find("g") && rule.factors[*rule.find("g")].size > 1; };
   auto ranked = [](const ShardingRule &rule) { return rule.factors[*rule.find("r")].size > 1; };
   expectWrong(find("step.attention", grouped), "k", {{"k g", "g k"}});
   expectWrong(find("step.rms_norm", any), "d", {{" replicate{d: the mean is over the whole row}", ""}});

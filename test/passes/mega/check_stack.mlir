@@ -8,10 +8,7 @@ mega.model @wide hidden 64 vocab 64 sequence 32 {
 }
 mega.train @step of @wide {
   micro_batch = 2,
-  // expected-error @+1 {{a mesh of more than one device, dp = 2, is not supported yet}}
-  mesh = <dp = 2,
-          // expected-error @+1 {{a mesh of more than one device, tp = 4, is not supported yet}}
-          tp = 4>,
+  mesh = <dp = 2, tp = 4>,
   recompute = full,
   optimizer = adamw<lr = 1.0e-3>
 }

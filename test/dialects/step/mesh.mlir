@@ -1,0 +1,19 @@
+// RUN: megacc-opt %s --verify-roundtrip | FileCheck %s
+// RUN: megacc-opt %s --mlir-print-op-generic | megacc-opt | FileCheck %s
+
+// CHECK-LABEL: step.func @moves
+step.func @moves {
+  %x = step.input "x" : tensor<4x6xf32>
+  // CHECK: step.reshard {{.*}} {from = "tp +"{{.*}}} : tensor<4x6xf32>
+  %owed = step.reshard %x {from = "tp +", sharding = [""]} : tensor<4x6xf32>
+  // CHECK: step.all_reduce {{.*}} {axis = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
+  %sum = step.all_reduce %x {axis = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x6xf32>
+  // CHECK: step.take_part {{.*}} {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x3xf32>
+  %part = step.take_part %sum {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x3xf32>
+  // CHECK: step.gather_parts {{.*}} {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x3xf32>) -> tensor<4x6xf32>
+  %whole = step.gather_parts %part {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x3xf32>) -> tensor<4x6xf32>
+  // CHECK: step.all_reduce_state gradient "w"[0 : 24] over 0 of 2
+  step.all_reduce_state gradient "w" [0 : 24] over 0 of 2
+  // CHECK: step.all_reduce_state metric "picks.blocks.1"[0 : 8] over 0 of 2
+  step.all_reduce_state metric "picks.blocks.1" [0 : 8] over 0 of 2
+}

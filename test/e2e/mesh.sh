@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# mesh.sh BIN: training on several ranks gives the losses of one; the same run twice gives the same bits; a checkpoint of any mesh goes on
+# on any other; what does not fit together is refused.
+set -u
+bin=$1 here=$(cd "$(dirname "$0")" && pwd)
+command -v mpirun >/dev/null || { echo "skipped: there is no mpirun"; exit 77; }
+work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
+. "$here/refuses.sh"
+declaration=$here/goldens/mesh_hybrid.mlir data="--data $here/goldens $here/gallery"
+sed 's/vocab 64/vocab 256/; s/lr = 3.0e-3/lr = 3.0e-4/' "$declaration" >"$work/model.mlir"
+ranks() { local n=1 axis; for axis in ${1//,/ }; do n=$((n * ${axis#*=})); done; echo $n; }
+launch() { # RANKS ARGUMENT...
+  local n=$1; shift
+  if [ "$n" = 1 ]; then "$bin/megacc-run" "$@"; else mpirun -n "$n" --oversubscribe --allow-run-as-root "$bin/megacc-run" "$@"; fi
+}
+train() { # MESH ARGUMENT...
+  local mesh=$1; shift
+  launch "$(ranks "$mesh")" "$work/$mesh.so" $data --threads 1 "$@" >"$work/log" 2>&1 || fail "$mesh: training failed"
+}
+# same NAME ONE OTHER FIRST: losses from step FIRST on within 1e-5, relative.
+same() {
+  python3 - "$work/$2/metrics.jsonl" "$work/$3/metrics.jsonl" "$4" >"$work/log" 2>&1 <<'PYTHON' || fail "$1: other losses"
+import json, sys
+one, other = ({line["step"]: line["loss"] for line in map(json.loads, open(name)) if "loss" in line} for name in sys.argv[1:3])
+steps = [step for step in one if step >= int(sys.argv[3])]
+assert len(steps) >= 5 and all(step in other for step in steps), (len(one), len(other))
+worst = max(abs(one[step] - other[step]) / one[step] for step in steps)
+print(len(steps), "steps, losses", worst, "apart")
+assert worst < 1e-5, worst
+PYTHON
+}
+for mesh in dp=1 dp=2 tp=2 dp=2,tp=2 tp=4; do
+  "$bin/megacc" "$work/model.mlir" --mesh $mesh -o "$work/$mesh.so" || fail "$mesh: does not compile"
+done
+train dp=1 --steps 20 --out "$work/one"
+for mesh in dp=2 tp=2 dp=2,tp=2; do
+  train $mesh --steps 20 --out "$work/$mesh" --verify
+  same "$mesh" one $mesh 1
+done
+train dp=2,tp=2 --steps 20 --out "$work/again"
+cmp "$work/dp=2,tp=2/checkpoint.safetensors" "$work/again/checkpoint.safetensors" || fail 'the same run gives other bits'
+
+# Half a run on one mesh, the other half on others.
+train dp=2,tp=2 --steps 10 --out "$work/half"
+for mesh in dp=1 tp=4 dp=2,tp=2; do
+  train $mesh --steps 20 --resume "$work/half" --out "$work/on-$mesh"
+  same "resumed on $mesh" one on-$mesh 11
+done
+cmp "$work/on-dp=2,tp=2/checkpoint.safetensors" "$work/again/checkpoint.safetensors" || fail 'a resumed run gives other bits'
+
+refuses 'one rank of two' 'compiled for 2 ranks \(dp = 2, tp = 1, ep = 1\), 1 is started; fix: mpirun -n 2' \
+  launch 1 "$work/dp=2.so" $data --steps 1 --out "$work/none"
+refuses 'two ranks of one' 'compiled for 1 rank .*, 2 are started' launch 2 "$work/dp=1.so" $data --steps 1 --out "$work/none"
+cat >"$work/mixed.sh" <<SCRIPT
+step=$work/dp=2.so; [ \$OMPI_COMM_WORLD_RANK = 0 ] || step=$work/tp=2.so
+exec $bin/megacc-run \$step $data --steps 1 --out $work/none
+SCRIPT
+refuses 'other artifacts' 'rank 1 has the step of hash [0-9a-f]{32}, rank 0 that of [0-9a-f]{32}; fix' \
+  mpirun -n 2 --oversubscribe --allow-run-as-root bash "$work/mixed.sh"
+[ ! -e "$work/none" ] || fail 'a refused run left a folder'
+refuses 'sampling' '--sample of a step of several ranks is not supported yet' launch 2 "$work/dp=2.so" --sample 3 --resume "$work/half"
+exit $status

@@ -1,0 +1,37 @@
+// All sizes that a mesh cannot share, in one run, each with what it could be and the cost.
+// RUN: megacc-opt %s -model-pipeline -mega-check-stack -split-input-file -verify-diagnostics
+
+// expected-error @+1 {{vocab = 61 cannot be shared by tp = 8 ranks; fix: pad it, vocab = 64 (+0.0 MiB of state a rank), or tp = 1}}
+mega.model @uneven hidden 64 vocab 61 sequence 32 {
+  mega.pattern "AMERF" depth 5
+  // expected-error @+2 {{heads = 12 of "A" cannot be split over tp = 8; fix: heads = 8 (-0.0 MiB of state a rank) or heads = 16 (+0.0 MiB of state a rank), or tp = 6}}
+  // expected-error @+1 {{kv_heads = 4 of "A" cannot be split over tp = 8; fix: kv_heads = 8 (+0.0 MiB of state a rank), or tp = 4}}
+  mega.family "A" = attention<heads = 12, kv_heads = 4, head_dim = 16>
+  // expected-error @+1 {{groups = 1 of "M" cannot be split over tp = 8; fix: groups = 8 (+0.1 MiB of state a rank), or tp = 1}}
+  mega.family "M" = mamba3<expand = 2, head_dim = 16, state = 16, groups = 1, rank = 4, chunk = 16>
+  // expected-error @+1 {{width = 20 of "E" cannot be split over tp = 8; fix: width = 16 (-0.0 MiB of state a rank) or width = 24 (+0.0 MiB of state a rank), or tp = 5}}
+  mega.family "E" = moe<experts = 4, top_k = 2, width = 20, shared = 0>
+  // expected-error @+1 {{heads = 2 of "R" cannot be split over tp = 8; fix: heads = 8 (+0.0 MiB of state a rank), or tp = 2}}
+  mega.family "R" = m2rnn<key = 16, value = 16>
+  mega.family "F" = mlp<width = 64>
+}
+mega.train @step of @uneven {
+  // expected-error @+1 {{micro_batch = 3 rows cannot be shared by dp * ep = 2 ranks; fix: micro_batch = 2 or 4, or dp = 1}}
+  micro_batch = 3,
+  mesh = <dp = 2, tp = 8>,
+  optimizer = adamw<lr = 1.0e-3>
+}
+
+// -----
+
+mega.model @experts hidden 64 vocab 64 sequence 32 {
+  mega.pattern "E" depth 1
+  // expected-error @+1 {{experts = 6 of "E" cannot be split over ep = 4; fix: experts = 4 (-0.3 MiB of state a rank) or experts = 8 (+0.3 MiB of state a rank), or ep = 3}}
+  mega.family "E" = moe<experts = 6, top_k = 2, width = 64>
+}
+mega.train @step of @experts {
+  micro_batch = 4,
+  // expected-error @+1 {{ep = 4 is not supported yet; fix: ep = 1, or experts cut by width with tp}}
+  mesh = <ep = 4>,
+  optimizer = adamw<lr = 1.0e-3>
+}
