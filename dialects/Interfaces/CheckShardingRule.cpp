@@ -160,10 +160,14 @@ SmallVector<std::string> checkShardingRule(const ShardingRule &rule, ArrayRef<Ra
     return checker.problems;
   checker.checkFactors();
   checker.checkAttributes(getAttribute);
-  for (const std::vector<unsigned> &together : rule.linear)
-    for (unsigned operand : together)
+  for (const ShardingRule::Linear &linear : rule.linear) {
+    for (unsigned operand : linear.operands)
       if (operand >= rule.operands.size())
         checker.report("it is linear in operand " + Twine(operand) + " of " + Twine(rule.operands.size()));
+    for (unsigned result : linear.results)
+      if (result >= rule.results.size())
+        checker.report("result " + Twine(result) + " of " + Twine(rule.results.size()) + " is linear");
+  }
   return checker.problems;
 }
 

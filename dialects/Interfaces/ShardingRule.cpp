@@ -132,12 +132,15 @@ private:
     expect("}");
   }
 
-  /// "0; 1 2"
+  /// "0; 1 2 in 1"
   void readLinear() {
     do {
-      std::vector<unsigned> &operands = rule.linear.emplace_back();
-      for (StringRef number = readName(); !number.empty(); number = readName())
-        if (number.getAsInteger(10, operands.emplace_back()))
+      ShardingRule::Linear &linear = rule.linear.emplace_back();
+      std::vector<unsigned> *numbers = &linear.operands;
+      for (StringRef word = readName(); !word.empty(); word = readName())
+        if (word == "in")
+          numbers = &linear.results;
+        else if (word.getAsInteger(10, numbers->emplace_back()))
           fail("numbers of operands");
     } while (consume(";"));
     expect("}");
@@ -266,7 +269,12 @@ std::string ShardingRule::str() const {
     os << " independent{" << join(together, " ") << '}';
   if (!linear.empty()) {
     os << " linear{";
-    interleave(linear, os, [&](const std::vector<unsigned> &operands) { interleave(operands, os, " "); }, "; ");
+    auto print = [&](const Linear &entry) {
+      interleave(entry.operands, os, " ");
+      if (!entry.results.empty())
+        os << " in ", interleave(entry.results, os, " ");
+    };
+    interleave(linear, os, print, "; ");
     os << '}';
   }
   if (attributes.empty())

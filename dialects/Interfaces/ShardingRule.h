@@ -5,6 +5,7 @@
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Operation.h"
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/ADT/StringRef.h"
 #include <cstdint>
@@ -25,8 +26,8 @@ namespace megacc {
 ///   replicate{f: reason}  f may not be split
 ///   other factors  are in every segment of every result; operands without a split factor are whole on every rank
 ///   independent{f g}  may be split together over one axis, each in the part of a tensor that it makes; results without it are whole
-///   linear{0; 1 2}  the op is linear in operand 0, and in operands 1 and 2 together: summands of them, with the others whole, give summands
-///                  of every result
+///   linear{0; 1 2 in 1}  the op is linear in operand 0, and result 1 in operands 1 and 2 together, of which no other result knows: summands
+///                  of them, with the others whole, give summands of these results, all where none is named
 /// The factor `one` has size 1: a number is `[one]`. Attributes of the op follow the factors:
 ///   name = f g     equals the product of their sizes
 ///   name.2 = f g   element 2 of a list does
@@ -63,7 +64,11 @@ struct ShardingRule {
   std::vector<Factor> factors;
   std::vector<Tensor> operands, results;
   std::vector<Attribute> attributes;
-  std::vector<std::vector<unsigned>> linear;
+  struct Linear {
+    std::vector<unsigned> operands, results;
+    bool gives(unsigned result) const { return results.empty() || llvm::is_contained(results, result); }
+  };
+  std::vector<Linear> linear;
   /// What could not be read of the text form; empty if all could.
   std::string error;
 

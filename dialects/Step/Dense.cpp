@@ -205,7 +205,7 @@ Gradients AddOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, V
 
 ShardingRule AddOp::getShardingRule() {
   ShardingRule rule = ShardingRule::getPointwise(2, cast<RankedTensorType>(getY().getType()).getShape());
-  rule.linear = {{0, 1}};
+  rule.linear = {{{0, 1}, {}}};
   return rule;
 }
 

@@ -220,10 +220,10 @@ static LogicalResult verifyPicks(Operation *op, Value rows, Value tokens, Value 
 }
 
 /// The rule "(`operands`, offsets) -> `results` `kinds`" of what moves rows between tokens and experts; `offsets` may be null.
-static ShardingRule getPicksRule(StringRef operands, StringRef results, Value tokens, Value position, Value offsets) {
+static ShardingRule getPicksRule(StringRef operands, StringRef results, StringRef linear, Value tokens, Value position, Value offsets) {
   std::string text = ("(" + operands + (offsets ? StringRef(", ") : StringRef()) + (offsets ? kOffsets : "") + ") -> " + results +
                       " private{t} replicate{k: a token's picks stand together" +
-                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}"))
+                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}") + " linear{" + linear + "}")
                          .str();
   return ShardingRule::get(
       text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)}, {"e", offsets ? getDim(offsets, 0) - 1 : 0}});
@@ -242,11 +242,11 @@ Gradients MoeDispatchOp::buildGradient(OpBuilder &builder, ValueRange resultGrad
 }
 
 ShardingRule MoeDispatchOp::getShardingRule() {
-  return getPicksRule("[t, d], ~[t, k]", "(~[t k, d])", getX(), getPosition(), getOffsets());
+  return getPicksRule("[t, d], ~[t, k]", "(~[t k, d])", "0", getX(), getPosition(), getOffsets());
 }
 
 ShardingRule MoeDispatchGradOp::getShardingRule() {
-  return getPicksRule("~[t k, d], ~[t, k]", "([t, d])", getDX(), getPosition(), Value());
+  return getPicksRule("~[t k, d], ~[t, k]", "([t, d])", "0", getDX(), getPosition(), Value());
 }
 
 /// Sizes of the kernels that move rows.
@@ -284,11 +284,11 @@ Gradients MoeCombineOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
 }
 
 ShardingRule MoeCombineOp::getShardingRule() {
-  return getPicksRule("~[t k, d], [t, k], ~[t, k]", "([t, d])", getY(), getPosition(), getOffsets());
+  return getPicksRule("~[t k, d], [t, k], ~[t, k]", "([t, d])", "0; 1", getY(), getPosition(), getOffsets());
 }
 
 ShardingRule MoeCombineGradOp::getShardingRule() {
-  return getPicksRule("[t, d], ~[t k, d], [t, k], ~[t, k]", "(~[t k, d], [t, k]) reduce{d}", getDY(), getPosition(), getOffsets());
+  return getPicksRule("[t, d], ~[t k, d], [t, k], ~[t, k]", "(~[t k, d], [t, k]) reduce{d}", "0; 1 in 1; 2 in 0", getDY(), getPosition(), getOffsets());
 }
 
 KernelQuery MoeCombineOp::getKernelQuery() {
@@ -343,7 +343,7 @@ static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRo
 
 /// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit.
 static ShardingRule getGroupedRule(StringRef operands, StringRef results, Value x, Value y, Value offsets) {
-  return ShardingRule::get(("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} attributes{expected_rows ~ r e}").str(),
+  return ShardingRule::get(("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} linear{0; 1} attributes{expected_rows ~ r e}").str(),
                            {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getDim(offsets, 0) - 1}});
 }
 

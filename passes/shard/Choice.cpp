@@ -139,8 +139,9 @@ namespace {
 /// Tries choices and keeps the best.
 class Chooser {
 public:
-  Chooser(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes, int64_t ranks)
-      : rule(rule), given(operands), bytes(bytes), ranks(ranks) {}
+  Chooser(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes, ArrayRef<std::optional<Spread>> wanted,
+          int64_t ranks)
+      : rule(rule), given(operands), bytes(bytes), wanted(wanted), ranks(ranks) {}
 
   std::optional<Choice> run(std::string &why) {
     attempt({});
@@ -171,6 +172,10 @@ public:
     }
     if (together.size() > 1)
       attempt(together);
+    for (auto [tensor, spread] : zip(rule.results, wanted))
+      if (spread && spread->kind == Share::Split)
+        if (std::optional<std::vector<Choice::Split>> splits = derive(rule, tensor, *spread))
+          attempt(*splits);
     why = best ? "" : reason.empty() ? "no collective makes its operands whole" : reason;
     return best;
   }
@@ -192,14 +197,15 @@ private:
         return note("factor '" + factor.name + "' has size " + std::to_string(factor.size) + ", which " + std::to_string(ranks) +
                     " ranks cannot share evenly");
     }
-    attempt(splits, {});
-    for (const std::vector<unsigned> &together : rule.linear)
-      if (any_of(together, [&](unsigned operand) { return given[operand].has(Share::Partial); }))
-        attempt(splits, together);
+    attempt(splits, nullptr);
+    for (const ShardingRule::Linear &linear : rule.linear)
+      if (any_of(linear.operands, [&](unsigned operand) { return given[operand].has(Share::Partial); }))
+        attempt(splits, &linear);
   }
 
-  /// `summands`: operands of which ranks may have summands, as the op is linear in them.
-  void attempt(ArrayRef<Choice::Split> splits, ArrayRef<unsigned> summands) {
+  /// `linear`: operands of which ranks may have summands; null: none.
+  void attempt(ArrayRef<Choice::Split> splits, const ShardingRule::Linear *linear) {
+    ArrayRef<unsigned> summands = linear ? ArrayRef<unsigned>(linear->operands) : ArrayRef<unsigned>();
     std::vector<Choice::Split> whole(splits.begin(), splits.end());
     bool owes = false;
     for (Choice::Split &split : whole)
@@ -221,11 +227,14 @@ private:
       choice.cost += *cost;
       choice.operands.push_back(spread);
     }
-    for (const ShardingRule::Tensor &tensor : rule.results) {
-      choice.results.push_back(isWhole ? Spread{Share::Partial, 0, {}} : getSpread(rule, tensor, true, splits));
+    for (auto [index, tensor] : enumerate(rule.results)) {
+      bool gives = linear && linear->gives(index);
+      choice.results.push_back(isWhole && gives ? Spread{Share::Partial, 0, {}} : getSpread(rule, tensor, true, gives ? splits : ArrayRef(whole)));
       if (choice.results.back().kind == Share::Partial && countsTwice(splits))
         return;
     }
+    for (auto [spread, want] : zip(choice.results, wanted))
+      choice.cost += want && spread.summed() != *want;
     if (!best || choice.cost < best->cost)
       best = std::move(choice);
   }
@@ -241,15 +250,16 @@ private:
   const ShardingRule &rule;
   ArrayRef<Spread> given;
   ArrayRef<int64_t> bytes;
+  ArrayRef<std::optional<Spread>> wanted;
   int64_t ranks;
   std::optional<Choice> best;
   std::string reason;
 };
 } // namespace
 
-std::optional<Choice> choose(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes, int64_t ranks,
-                             std::string &why) {
-  return Chooser(rule, operands, bytes, ranks).run(why);
+std::optional<Choice> choose(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes,
+                             ArrayRef<std::optional<Spread>> wanted, int64_t ranks, std::string &why) {
+  return Chooser(rule, operands, bytes, wanted, ranks).run(why);
 }
 
 } // namespace megacc::step

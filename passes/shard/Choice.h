@@ -27,9 +27,10 @@ struct Choice {
 /// Bytes that a rank receives where a tensor of `bytes` goes from one spread to another; nullopt where no collective does it.
 std::optional<int64_t> getReshardCost(const Spread &from, const Spread &to, int64_t bytes);
 
-/// The choice that moves the fewest bytes, the one that splits least where several do; nullopt where none fits, and why in `why`.
-std::optional<Choice> choose(const ShardingRule &rule, llvm::ArrayRef<Spread> operands, llvm::ArrayRef<int64_t> bytes, int64_t ranks,
-                             std::string &why);
+/// The choice that moves the fewest bytes; where several do, one that gives results as they are wanted, then the one that splits least.
+/// nullopt where none fits, and why in `why`.
+std::optional<Choice> choose(const ShardingRule &rule, llvm::ArrayRef<Spread> operands, llvm::ArrayRef<int64_t> bytes,
+                             llvm::ArrayRef<std::optional<Spread>> wanted, int64_t ranks, std::string &why);
 
 } // namespace megacc::step
 

@@ -78,8 +78,11 @@ private:
       if (mesh.ranks[axis] == 1)
         continue;
       SmallVector<Spread> spreads = llvm::map_to_vector(given, [&](const Sharding &sharding) { return sharding.axes[axis]; });
+      SmallVector<std::optional<Spread>> wanted;
+      for (Value result : op->getResults())
+        wanted.push_back(getWanted(result, axis));
       std::string why;
-      std::optional<Choice> choice = choose(rule, spreads, bytes, mesh.ranks[axis], why);
+      std::optional<Choice> choice = choose(rule, spreads, bytes, wanted, mesh.ranks[axis], why);
       if (!choice)
         return refuse(op, rule, given, axis, why);
       for (auto [need, spread] : llvm::zip_equal(needs, choice->operands))
@@ -97,6 +100,14 @@ private:
     if (!splits.empty())
       op->setDiscardableAttr(kSplitsAttr, splits.getDictionary(&getContext()));
     return success();
+  }
+
+  /// How the parameter is shared of which a value is the gradient and nothing else.
+  static std::optional<Spread> getWanted(Value value, int64_t axis) {
+    auto accumulate = value.hasOneUse() ? dyn_cast<AccumulateOp>(*value.user_begin()) : AccumulateOp();
+    if (!accumulate)
+      return std::nullopt;
+    return getSharding(findParameter(accumulate, accumulate.getParameter())).axes[axis];
   }
 
   LogicalResult refuse(Operation *op, const ShardingRule &rule, ArrayRef<Sharding> given, int64_t axis, const std::string &why) {

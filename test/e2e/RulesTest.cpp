@@ -475,18 +475,18 @@ TEST_F(RulesTest, CachesOfAPartServeItsBackward) {
 TEST_F(RulesTest, SummandsGiveSummands) {
   int64_t checked = 0;
   for (auto &[key, op] : instances)
-    for (const std::vector<unsigned> &together : getRule(op).linear) {
+    for (const ShardingRule::Linear &linear : getRule(op).linear) {
       std::vector<HostTensor> whole = makeOperands(op), first = whole, second = whole, expected, one, other;
-      for (unsigned operand : together)
+      for (unsigned operand : linear.operands)
         for (int64_t index = 0, count = whole[operand].getCount(); index < count; ++index) {
           first[operand].set(index, 0.5 * whole[operand].get(count - 1 - index));
           second[operand].set(index, whole[operand].get(index) - first[operand].get(index));
         }
       for (auto [operands, results] : {std::pair(&whole, &expected), {&first, &one}, {&second, &other}})
         ASSERT_EQ(runKernel(cast<KernelOpInterface>(op), *operands, {}, *results), "") << key;
-      for (auto [result, part, rest] : llvm::zip(expected, one, other)) {
+      for (auto [number, result, part, rest] : llvm::enumerate(expected, one, other)) {
         for (int64_t index = 0; index < part.getCount(); ++index)
-          part.set(index, part.get(index) + rest.get(index));
+          part.set(index, part.get(index) + (linear.gives(number) ? rest.get(index) : 0.0));
         EXPECT_EQ(compare(part, result), "") << key << "\n" << getRule(op).str();
       }
       ++checked;
