@@ -153,7 +153,9 @@ Gradients LinearOp::buildGradient(OpBuilder &builder, ValueRange resultGradients
   if (lacksGradient(resultGradients))
     return failure();
   Value d_weight = LinearGradWeightOp::create(builder, getLoc(), getF32Like(getWeight()), resultGradients[0], saved[0]);
-  Value d_x = LinearGradInputOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[1]);
+  // x may be a parameter, whose gradient is f32.
+  Type d_x_type = getX().getDefiningOp<ReadOp>() ? getF32Like(getX()) : getX().getType();
+  Value d_x = LinearGradInputOp::create(builder, getLoc(), d_x_type, resultGradients[0], saved[1]);
   return SmallVector<Value>{d_x, d_weight};
 }
 

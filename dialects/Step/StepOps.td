@@ -11,5 +11,9 @@ include "dialects/Step/StepM2rnn.td"
 include "dialects/Step/StepMamba3.td"
 include "dialects/Step/StepTokens.td"
 include "dialects/Step/StepMesh.td"
+include "dialects/Step/StepEngram.td"
+include "dialects/Step/StepComponents.td"
+include "dialects/Step/StepBank.td"
+include "dialects/Step/StepStraightness.td"
 
 #endif

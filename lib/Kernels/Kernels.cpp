@@ -21,6 +21,7 @@ const std::vector<Record> &allRecords() {
     addMamba3Records(all);
     addExpertRecords(all);
     addLossRecords(all);
+    addPlacementRecords(all);
     addStateRecords(all);
     addCollectiveRecords(all);
     addPointwiseCudaRecords(all);
@@ -30,6 +31,7 @@ const std::vector<Record> &allRecords() {
     addLinearCudaRecords(all);
     addExpertCudaRecords(all);
     addLossCudaRecords(all);
+    addPlacementCudaRecords(all);
     addStateCudaRecords(all);
     return all;
   }();
@@ -133,8 +135,8 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
       if (operand.name != name)
         continue;
       ++count;
-      if (role.ends_with("each") && operand.type.getElementType().isF64())
-        continue; // the sums of mg_norm
+      if (role.ends_with("each") && (operand.type.getElementType().isF64() || operand.type.getElementType().isInteger(32)))
+        continue; // the sums of mg_norm, the ids of mg_component_rows
       if (std::string misfit = checkType(record, operand, typeClass); !misfit.empty())
         return misfit;
     }

@@ -94,6 +94,7 @@ void addDenseRecords(std::vector<Record> &records);
 void addLossRecords(std::vector<Record> &records);
 void addM2rnnRecords(std::vector<Record> &records);
 void addMamba3Records(std::vector<Record> &records);
+void addPlacementRecords(std::vector<Record> &records);
 void addStateRecords(std::vector<Record> &records);
 void addTokenRecords(std::vector<Record> &records);
 

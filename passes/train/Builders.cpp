@@ -9,6 +9,7 @@ namespace megacc::step {
 
 // families/
 Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+Value buildConcept(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
@@ -16,11 +17,15 @@ Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 
 // placements/
+std::unique_ptr<BlockHooks> buildEngram(const mega::Feature &feature);
 void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
 Value buildNgramHash(ForwardBuilder &builder, const mega::Feature &feature, Value tokens);
+void buildStp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
+Value buildStructure(ForwardBuilder &builder, const mega::Feature &feature, Value tokens);
 
 FamilyBuilder findFamilyBuilder(StringRef kind) {
   static const std::pair<StringRef, FamilyBuilder> all[] = {{"attention", buildAttention},
+                                                            {"concept", buildConcept},
                                                             {"m2rnn", buildM2rnn},
                                                             {"mamba3", buildMamba3},
                                                             {"mla", buildMla},
@@ -31,7 +36,11 @@ FamilyBuilder findFamilyBuilder(StringRef kind) {
 }
 
 const PlacementBuilder *findPlacementBuilder(StringRef kind) {
-  static const std::pair<StringRef, PlacementBuilder> all[] = {{"mtp", {.objective = buildMtp}}, {"ngram_hash", {.input = buildNgramHash}}};
+  static const std::pair<StringRef, PlacementBuilder> all[] = {{"engram", {.block = buildEngram}},
+                                                             {"mtp", {.objective = buildMtp}},
+                                                             {"ngram_hash", {.input = buildNgramHash}},
+                                                             {"stp", {.objective = buildStp}},
+                                                             {"structure", {.input = buildStructure}}};
   auto found = llvm::find_if(all, [&](const auto &entry) { return entry.first == kind; });
   return found == std::end(all) ? nullptr : &found->second;
 }

@@ -1,6 +1,7 @@
 #include "runtime/train/Batches.h"
 
 #include <algorithm>
+#include <sstream>
 
 namespace megacc::runtime {
 namespace {
@@ -12,8 +13,28 @@ const Place &getInput(const Step &step, const char *name) {
   return *place;
 }
 
+constexpr std::string_view column_prefix = "structure.";
+
+/// Rows of the table of a component, from the declaration.
+int64_t columnSize(const Descriptor &descriptor, std::string_view column) {
+  auto field = [&](const std::string &key) {
+    auto found = descriptor.declaration.find(key);
+    return found == descriptor.declaration.end() ? std::string() : found->second;
+  };
+  for (int64_t i = 0; !field("placements/" + std::to_string(i) + "/kind").empty(); ++i) {
+    std::string placement = "placements/" + std::to_string(i) + "/";
+    std::istringstream names(field(placement + "components"));
+    std::string name;
+    for (int64_t index = 0; std::getline(names, name, ','); ++index)
+      if (name == column)
+        if (std::string size = field(placement + "sizes/" + std::to_string(index)); !size.empty())
+          return std::stoll(size);
+  }
+  throw ArtifactError("the step does not say how many ids '" + std::string(column) + "' has; fix: compile the declaration again");
+}
+
 /// Stages one row of sequence + 1 tokens from `begin`: tokens, targets, and document ids where the step takes them; the target of a
-/// document's last token is ignored then (conventions 13.3). Returns how many targets are not ignored.
+/// document's last token is ignored then (conventions 13.3); and the columns that it takes. Returns how many targets are not ignored.
 int64_t stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_batch, int64_t row, std::vector<int32_t> &buffer) {
   int64_t sequence = step.descriptor().sequence, vocab = step.descriptor().vocab;
   auto rowOf = [&](const Place &place) { return step.integers(place, micro_batch).subspan(row * sequence, sequence); };
@@ -28,6 +49,11 @@ int64_t stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_
       if (buffer[t + 1] != buffer[t])
         targets[t] = -1;
   }
+  for (const Place &input : step.descriptor().inputs)
+    if (std::string_view name = input.name; name.starts_with(column_prefix)) {
+      name.remove_prefix(column_prefix.size());
+      source.readColumn(std::string(name), begin, columnSize(step.descriptor(), name), rowOf(input));
+    }
   return std::ranges::count_if(targets, [](int32_t target) { return target >= 0; });
 }
 
@@ -48,7 +74,10 @@ void checkInputs(const Step &step) {
   auto describe = [](const auto &input) { return std::string(typeName(input.type)) + " " + shapeText(input.shape); };
   std::string mistakes;
   for (const Place &input : descriptor.inputs) {
-    auto found = std::ranges::find_if(known, [&](const auto &entry) { return entry.name == input.name; });
+    if (input.name == "stp.spans" && input.type == MG_I32 && input.shape.size() == 2 && input.shape[1] == 3)
+      continue;
+    bool is_column = input.name.starts_with(column_prefix); // its shape is that of tokens
+    auto found = std::ranges::find_if(known, [&](const auto &entry) { return entry.name == (is_column ? "tokens" : input.name); });
     if (found == std::end(known))
       mistakes += "\n  '" + input.name + "' " + describe(input) + ", which data cannot fill";
     else if (describe(input) != describe(*found))
@@ -56,7 +85,8 @@ void checkInputs(const Step &step) {
   }
   if (!mistakes.empty())
     throw ArtifactError("the step takes inputs that cannot be filled:" + mistakes +
-                        "\nfix: use the megacc-run of the same release; given are tokens, targets, documents, positions, scalars");
+                        "\nfix: use the megacc-run of the same release; given are tokens, targets, documents, "
+                        "positions, scalars, structure.NAME, stp.spans");
 }
 
 std::string describeShortage(const Step &step, const Source &source, const std::string &name) {
@@ -69,7 +99,26 @@ std::string describeShortage(const Step &step, const Source &source, const std::
   return "";
 }
 
+std::vector<std::string> wantedColumns(const Step &step) {
+  std::vector<std::string> columns;
+  for (const Place &input : step.descriptor().inputs)
+    if (input.name.starts_with(column_prefix))
+      columns.push_back(input.name.substr(column_prefix.size()));
+  return columns;
+}
+
+std::string describeMissing(const Step &step, const Source &source, const std::string &name) {
+  std::string missing;
+  for (const std::string &column : wantedColumns(step))
+    if (std::filesystem::path file = source.findWithout(column); !file.empty())
+      missing += (missing.empty() ? "" : "\n") + name + " lacks the input '" + std::string(column_prefix) + column +
+                 "' of the step: there is no " + sidecarPath(file, column).string();
+  return missing;
+}
+
 void checkLength(const Step &step, const Source &source) {
+  if (std::string missing = describeMissing(step, source, "the data"); !missing.empty())
+    throw DataError(missing + "; fix: write these files, or leave the placement out");
   if (std::string shortage = describeShortage(step, source, "the data"); !shortage.empty())
     throw DataError(shortage + "; fix: give more data");
 }

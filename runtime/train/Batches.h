@@ -11,6 +11,11 @@ namespace megacc::runtime {
 /// Throws ArtifactError naming every input of the step that corpora do not fill, or that has another type or shape than they give.
 void checkInputs(const Step &step);
 
+/// Names of the columns that the step takes: "dep_level" of its input "structure.dep_level".
+std::vector<std::string> wantedColumns(const Step &step);
+/// "NAME has no column ..." for every input of the step that the source lacks; "" where it lacks none.
+std::string describeMissing(const Step &step, const Source &source, const std::string &name);
+
 /// Stages the inputs of all micro-batches of step `step_index` (from 0): row r of micro-batch m is sample
 /// (step_index * accumulate + m) * micro_batch + r of the stream "data"; a rank of a mesh stages its own rows. Returns how many targets are not
 /// ignored, on the rank that has the most.
@@ -28,7 +33,7 @@ std::optional<Evaluation> evaluate(Step &step, const Source &source, const std::
 
 /// Why no sample of the source can be learned from, with both numbers; "" where one can. `name` is for people.
 std::string describeShortage(const Step &step, const Source &source, const std::string &name);
-/// Throws DataError with it.
+/// Throws DataError with it, or with describeMissing().
 void checkLength(const Step &step, const Source &source);
 
 } // namespace megacc::runtime

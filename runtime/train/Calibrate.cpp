@@ -92,7 +92,7 @@ nlohmann::json readCalibration(const std::filesystem::path &path) {
 
 void calibrate(Step &step, const RunOptions &options, const std::filesystem::path &path) {
   checkInputs(step);
-  Corpus corpus = openCorpus(options.data, options.token_type, step.descriptor().vocab, false);
+  Corpus corpus = openCorpus(options.data, options.token_type, step.descriptor().vocab, false, {}, wantedColumns(step));
   checkLength(step, corpus.train);
   initializeState(step);
   if (step.target().hasChoices())

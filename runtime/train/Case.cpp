@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t case_steps = 3;
 
 /// Inputs that the host makes itself.
-bool isMadeByHost(const Place &input) { return input.name == "scalars" || input.name == "positions"; }
+bool isMadeByHost(const Place &input) { return input.name == "scalars" || input.name == "positions" || input.name == "stp.spans"; }
 
 /// Whether the case holds exactly what the step wants; every mismatch is one line of the error.
 void checkCase(const Step &step, const SafetensorsFile &file, const std::filesystem::path &path) {

@@ -84,11 +84,16 @@ private:
     std::vector<fs::path> run_folders = {folder};
     if (!options.resume.empty())
       run_folders.push_back(options.resume);
-    corpus = openCorpus(options.data, options.token_type, about.vocab, options.eval_data.empty(), run_folders);
+    corpus = openCorpus(options.data, options.token_type, about.vocab, options.eval_data.empty(), run_folders, wantedColumns(step));
     if (!options.eval_data.empty())
       openEvaluationData(run_folders);
     for (const std::string &note : corpus.notes)
       fprintf(stderr, "data: %s\n", note.c_str());
+    std::string missing = describeMissing(step, corpus.train, corpus.name);
+    if (corpus.held_out && missing.empty())
+      missing = describeMissing(step, *corpus.held_out, corpus.held_out_name);
+    if (!missing.empty())
+      throw DataError(missing + "; fix: write these files, or leave the placement out");
     std::string mistakes = describeShortage(step, corpus.train, corpus.name), fixes = "; fix: give more data";
     if (corpus.held_out)
       if (std::string shortage = describeShortage(step, *corpus.held_out, corpus.held_out_name); !shortage.empty())
@@ -108,7 +113,7 @@ private:
   }
 
   void openEvaluationData(const std::vector<fs::path> &run_folders) {
-    Corpus other = openCorpus(options.eval_data, options.token_type, about.vocab, false, run_folders);
+    Corpus other = openCorpus(options.eval_data, options.token_type, about.vocab, false, run_folders, wantedColumns(step));
     std::vector<fs::path> trained = corpus.train.files(), evaluated = other.train.files();
     int64_t shared = std::ranges::count_if(evaluated, [&](const fs::path &file) { return std::ranges::binary_search(trained, file); });
     if (shared)

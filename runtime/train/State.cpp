@@ -21,7 +21,31 @@ void initializeState(Step &step) {
   }
 }
 
+/// The spans of every micro-batch (conventions 12.6): three sorted draws of [0, sequence - 2), plus 0, 1, 2; -1 where there are none.
+static void stageSpans(Step &step, const Place &place, int64_t t) {
+  const Descriptor &descriptor = step.descriptor();
+  int64_t start = 0, bases = descriptor.sequence - 2;
+  for (int64_t i = 0; descriptor.declaration.contains("placements/" + std::to_string(i) + "/kind"); ++i)
+    if (std::string placement = "placements/" + std::to_string(i) + "/"; descriptor.declaration.at(placement + "kind") == "stp")
+      start = std::stoll(descriptor.declaration.at(placement + "start"));
+  for (int64_t m = 0; m < descriptor.accumulate; ++m) {
+    std::span<int32_t> spans = step.integers(place, m);
+    std::ranges::fill(spans, -1);
+    if (bases < 1 || t - 1 < start)
+      continue;
+    uint64_t key = streamKey(descriptor.seed, "stp." + std::to_string(t - 1) + "." + std::to_string(m));
+    for (size_t at = 0; at + 3 <= spans.size(); at += 3) {
+      for (size_t i = at; i < at + 3; ++i)
+        spans[i] = int32_t(draw(key, i) % uint64_t(bases));
+      std::ranges::sort(spans.subspan(at, 3));
+      spans[at + 1] += 1, spans[at + 2] += 2;
+    }
+  }
+}
+
 void stageScalars(Step &step, double lr, int64_t t) {
+  if (const Place *spans = step.descriptor().findInput("stp.spans"))
+    stageSpans(step, *spans, t);
   const Place *place = step.descriptor().findInput("scalars");
   if (!place)
     throw ArtifactError("the step has no input 'scalars'; fix: compile the declaration again");

@@ -9,7 +9,8 @@ namespace megacc::runtime {
 /// Fills all parameters as conventions 3 and 4 say, and zeroes the moments and gradients.
 void initializeState(Step &step);
 
-/// Sets what changes from step to step in the inputs: lr(t), 1 - beta1^t, 1 - beta2^t.
+/// Sets what changes from step to step in the inputs: lr(t), 1 - beta1^t, 1 - beta2^t, and spans where the step takes them (conventions
+/// 12.6).
 void stageScalars(Step &step, double lr, int64_t t);
 
 /// One optimizer step on the inputs as they are staged; its metrics are fetched. Throws std::runtime_error where a kernel fails or met a

@@ -1,18 +1,13 @@
 // structure: embeddings of where a token stands in its syntax tree (conventions section 11).
+#include "dialects/Mega/placements/Structure.h"
 #include "dialects/Mega/Spec.h"
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 
-#include <numeric>
-
 namespace megacc::mega {
 namespace {
 
-struct Component {
-  llvm::StringRef name;
-  int64_t size; // rows of its table
-};
 constexpr Component kComponents[] = {{"structure", 9}, {"dep_level", 16}, {"ast_depth", 64}, {"sibling_index", 64}, {"ast_node_type", 256}};
 
 /// The components asked for, as written but for blanks: "core" are the first two, "all" every one.
@@ -47,22 +42,40 @@ void check(const KeyValues &keys, const Model &, ErrorAt error) {
     error("sizes") << sizes << " sizes for " << count << " components; fix: give at most " << count;
 }
 
-/// Rows of the table of each component in use.
-std::vector<int64_t> getSizes(const KeyValues &keys) {
+} // namespace
+
+std::vector<Component> structureComponents(const KeyValues &keys) {
   llvm::SmallVector<llvm::StringRef> names = getNames(keys);
-  std::vector<int64_t> sizes;
+  std::vector<Component> components;
   const std::vector<int64_t> &given = keys.getInts("sizes");
   for (const Component &component : kComponents)
     if (llvm::is_contained(names, component.name))
-      sizes.push_back(sizes.size() < given.size() ? given[sizes.size()] : component.size);
-  return sizes;
+      components.push_back({component.name, components.size() < given.size() ? given[components.size()] : component.size});
+  return components;
+}
+
+namespace {
+
+/// Spells out the components and all sizes, which a run compares with its data.
+void complete(KeyValues &keys, const Model &, const KeyValues &, ErrorAt) {
+  if (!keys.hasAll({"components", "sizes"}))
+    return;
+  llvm::SmallVector<llvm::StringRef> names;
+  std::vector<int64_t> sizes;
+  for (const Component &component : structureComponents(keys))
+    names.push_back(component.name), sizes.push_back(component.size);
+  keys.set("components", llvm::join(names, ","));
+  keys.set("sizes", sizes);
 }
 
 void addParameters(ParameterList &list, const KeyValues &keys) {
-  std::vector<int64_t> sizes = getSizes(keys);
+  std::vector<Component> components = structureComponents(keys);
+  int64_t rows = 0, count = components.size();
+  for (const Component &component : components)
+    rows += component.size;
   list.setScope("structure.", -1);
-  list.normal("table.weight", {std::accumulate(sizes.begin(), sizes.end(), int64_t(0)), keys.getInt("dim")});
-  list.constant("scale", {int64_t(sizes.size())}, 1.0 / sizes.size());
+  list.normal("table.weight", {rows, keys.getInt("dim")});
+  list.constant("scale", {count}, 1.0 / count);
   list.constant("proj.weight", {list.getModel().hidden, keys.getInt("dim")}, 0);
 }
 
@@ -75,6 +88,7 @@ PlacementSpec structurePlacement() {
           .role = Role::input,
           .keys = {keys::text("components", "core"), keys::integer("dim", 64), sizes},
           .check = check,
+          .complete = complete,
           .addParameters = addParameters,
           .flops = [](const Model &model, const KeyValues &keys) { return 2.0 * model.hidden * keys.getInt("dim"); }};
 }

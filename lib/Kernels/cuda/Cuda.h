@@ -37,6 +37,7 @@ void addLinearCudaRecords(std::vector<Record> &records);
 void addLossCudaRecords(std::vector<Record> &records);
 void addM2rnnCudaRecords(std::vector<Record> &records);
 void addMamba3CudaRecords(std::vector<Record> &records);
+void addPlacementCudaRecords(std::vector<Record> &records);
 void addPointwiseCudaRecords(std::vector<Record> &records);
 void addStateCudaRecords(std::vector<Record> &records);
 

@@ -40,7 +40,11 @@ void addLinearCudaRecords(std::vector<Record> &records) {
   addWithAddend(records, linearAdd, "y");
 
   Record gradInput = makeRecord(records, "linear_grad_input");
-  gradInput.refuses = [](const KernelQuery &query) { return refuseLinear(query, "d_x", {"d_y", "weight"}); };
+  // d_x may be f32, the gradient of a parameter, where it is a product of bf16.
+  gradInput.refuses = [](const KernelQuery &query) {
+    return refuseLinear(query, isF32(query, "d_x") ? "d_y" : "d_x", {"d_y", "weight", "d_x"}) +
+           (isF32(query, "d_x") && isF32(query, "weight") ? "weight has type f32, expected bf16 beside a d_x of f32" : "");
+  };
   gradInput.scratch = [](const KernelQuery &query) {
     return workspaceBytes + (isF32(query, "d_y") || isF32(query, "weight") ? getTermBytes(query, "rows", "in", 2) : 0);
   };

@@ -139,7 +139,14 @@ int32_t mg_linear(const MgLaunch *launch) {
 int32_t mg_linear_grad_input(const MgLaunch *launch) {
   MG_ENTER(mg_linear_grad_input);
   const char *kernel = "mg_linear_grad_input";
-  MG_TYPE(kernel, d_x, MG_BF16);
+  // The gradient of a parameter is f32; it is a product of bf16 without an addend.
+  bool is_parameter = launch->types[at::d_x] == MG_F32;
+  if (is_parameter) {
+    MG_TYPE(kernel, d_y, MG_BF16);
+    MG_TYPE(kernel, weight, MG_BF16);
+  } else {
+    MG_TYPE(kernel, d_x, MG_BF16);
+  }
   void *addend = launch->operands[at::addend];
   if (addend)
     MG_TYPE(kernel, addend, MG_BF16);
@@ -154,8 +161,8 @@ int32_t mg_linear_grad_input(const MgLaunch *launch) {
   if (launch->types[at::d_y] == MG_BF16 && launch->types[at::weight] == MG_BF16) {
     if (int32_t status = scratch.check(kernel))
       return status;
-    return multiplyMatrices(launch, {rows, in, out, false, false, MG_BF16}, launch->operands[at::d_y], launch->operands[at::weight], addend,
-                            launch->operands[at::d_x], workspace);
+    return multiplyMatrices(launch, {rows, in, out, false, false, is_parameter ? MG_F32 : MG_BF16}, launch->operands[at::d_y],
+                            launch->operands[at::weight], addend, launch->operands[at::d_x], workspace);
   }
   // d_y W without the product of the second terms, which a bf16 result does not show.
   auto *left = scratch.take<bf16>(rows * 3 * padded);

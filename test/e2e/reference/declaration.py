@@ -12,11 +12,16 @@ FAMILIES = {
     "mamba3": {"expand": 2, "head_dim": 64, "state": 128, "groups": 1, "rank": 4, "chunk": 16, "variant": "mimo", "rope_fraction": 0.5,
                "decay": "softplus", "out_norm": False},
     "m2rnn": {"key": 64, "value": 16, "heads": None, "conv": 4},
+    "concept": {"concepts": 64, "heads": 4},
 }
 PLACEMENTS = {
     "ngram_hash": {"orders": [2, 3], "heads": 8, "rows": 500000, "dim": 16, "seed": 0},
+    "structure": {"components": "core", "dim": 64, "sizes": []},
+    "engram": {"orders": [2, 3, 4], "dim": None, "gated": False, "sqrt_gate": False, "conv": 0, "conv_residual": True},
+    "stp": {"layers": None, "spans": 4, "weight": 0.05, "start": 10000},
     "mtp": {"depth": 1, "width": None, "activation": "gelu", "weight": 0.1, "block": "A"},
 }
+COMPONENTS = {"structure": 9, "dep_level": 16, "ast_depth": 64, "sibling_index": 64, "ast_node_type": 256}
 TRAINING = {"micro_batch": None, "accumulate": 1, "seed": 0, "clip": 1.0, "documents": False, "precision": "fp32"}
 ADAMW = {"lr": None, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
 
@@ -63,17 +68,42 @@ def complete(family, hidden):
     return family
 
 
+def component_sizes(structure):
+    """Rows of the table of each component in use, in their fixed order."""
+    names = structure.components.replace(" ", "").split(",")
+    names = {"core": list(COMPONENTS)[:2], "all": list(COMPONENTS)}.get(structure.components, names)
+    used = [name for name in COMPONENTS if name in names]
+    return {name: structure.sizes[index] if index < len(structure.sizes) else COMPONENTS[name] for index, name in enumerate(used)}
+
+
+def place_on_blocks(text, letters, hidden):
+    """For every slot, its placements by kind. A placement names ranks among the slots of its letter."""
+    placed = [{} for _ in letters]
+    for kind, keys, letter, ranks in re.findall(r'mega\.place (\w+)<(.*)> on "(\w)" ranks \[(.*)\]', text):
+        slots = [slot for slot, own in enumerate(letters) if own == letter]
+        for rank in ranks.split(","):
+            placement = read_keys(keys, PLACEMENTS[kind], kind)
+            if kind == "engram":
+                placement.dim = placement.dim or hidden // 4
+            placed[slots[int(rank)]][kind] = placement
+    return placed
+
+
 def read_declaration(text):
-    """The model: sizes, `blocks` (the family of each slot), `placements` by kind, `train` and `adamw`."""
+    """The model: sizes, `blocks` (the family of each slot), `placed` (the placements of each), `placements` of the input and the objective
+    by kind, `train` and `adamw`."""
     head = re.search(r"mega\.model @(\w+) hidden (\d+) vocab (\d+) sequence (\d+) \{", text)
     model = SimpleNamespace(name=head[1], hidden=int(head[2]), vocab=int(head[3]), sequence=int(head[4]))
     families = {letter: complete(read_keys(keys, FAMILIES[kind], kind), model.hidden)
                 for letter, kind, keys in re.findall(r'mega\.family "(\w)" = (\w+)<(.*)>', text)}
-    model.placements = {kind: read_keys(keys, PLACEMENTS[kind], kind) for kind, keys in re.findall(r"mega\.place (\w+)<(.*)> on", text)}
+    model.placements = {kind: read_keys(keys, PLACEMENTS[kind], kind) for kind, keys in re.findall(r"mega\.place (\w+)<(.*)> on [io]", text)}
     pattern, depth = re.search(r'mega\.pattern "(.*)" depth (\d+)', text).groups()
     model.depth = int(depth)
-    model.blocks = [families[letter] for letter in expand_pattern(pattern, model.depth)]
-    model.ngram_hash, model.mtp = model.placements.get("ngram_hash"), model.placements.get("mtp")
+    letters = expand_pattern(pattern, model.depth)
+    model.blocks, model.placed = [families[letter] for letter in letters], place_on_blocks(text, letters, model.hidden)
+    model.ngram_hash, model.structure, model.mtp, model.stp = (model.placements.get(kind) for kind in ("ngram_hash", "structure", "mtp", "stp"))
+    if model.structure:
+        model.structure.sizes = component_sizes(model.structure)
     if model.mtp:
         width = model.mtp.width or 4 * model.hidden
         model.mtp.blocks = [families[model.mtp.block], SimpleNamespace(kind="mlp", width=width, activation=model.mtp.activation)]

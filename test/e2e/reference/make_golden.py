@@ -9,7 +9,9 @@ A new case is a new .mlir. Its `seed` fixes inputs and parameters; a case where 
 another seed. Tensors of a case (A micro-batches of B rows of S tokens):
 
   input.tokens, input.targets, input.documents    int32 [A,B,S]; documents where the declaration says `documents = true`
+  input.structure.NAME    int32 [A,B,S]  the components of a structure embedding, some of them outside their table
   ngram_rows       int64 [A,B,S,tables]  the rows of the n-gram tables, where there are such tables
+  stp_spans        int64 [A,spans,3]  the spans of the first step, where the declaration has stp
   param.KEY        parameters and router biases before the step: random everywhere, so that no zero or one hides a mistake
   hidden.SLOT      [A,B,S,D]  the residual stream after each block, first step
   picks.SLOT       int64 [A,experts]  how often each expert was picked, first step
@@ -33,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compare import load_safetensors
 from declaration import read_declaration
-from model import MicroBatch, Optimizer, ngram_rows, run_micro_batches
+from model import MicroBatch, Optimizer, drawn_spans, ngram_rows, run_micro_batches
 from parameters import Table, initial_value, initial_values
 
 GOLDENS = Path(__file__).resolve().parent.parent / "goldens"
@@ -42,7 +44,8 @@ SMALLEST_MARGIN = 1e-4  # of a router's picks
 
 # Lengths of the documents of packed cases: row b of micro-batch a takes entry a + b.
 DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 2, 9], [19]],
-             "mesh_hybrid": [[9, 1, 5, 9], [24], [2, 22]]}
+             "mesh_hybrid": [[9, 1, 5, 9], [24], [2, 22]],
+             "engrams": [[1, 2, 7, 3], [13], [4, 1, 8]], "concept_docs": [[5, 6], [1, 10]], "stp_docs": [[3, 11], [14], [2, 5, 7]]}
 
 
 def ignore_some_targets(name, targets, random):
@@ -69,6 +72,8 @@ def random_inputs(model, generator):
         ids = np.array([[rows[(micro + row) % len(rows)] for row in range(shape[1])] for micro in range(shape[0])])
         inputs["targets"][..., :-1][ids[..., 1:] != ids[..., :-1]] = -1
         inputs["documents"] = ids
+    for name, size in model.structure.sizes.items() if model.structure else ():
+        inputs["structure." + name] = generator.integers(-1, size + 2, shape)
     return inputs
 
 
@@ -76,7 +81,7 @@ def random_parameter(key, parameter, noise, seed):
     """Values that make every parameter matter: near the initial value where that has a meaning, else activations of order one."""
     kind, initial = parameter.initial[0], initial_value(key, parameter, seed)
     spread = noise / np.sqrt(parameter.shape[-1])
-    if key in ("embedding.weight", "ngram_hash.table.weight"):
+    if key in ("embedding.weight", "ngram_hash.table.weight", "structure.table.weight"):
         return 0.1 * noise  # small, so that epsilon of the first norms shows
     if key.endswith(("q_down.weight", "kv_down.weight")):
         return 0.1 * spread
@@ -88,7 +93,7 @@ def random_parameter(key, parameter, noise, seed):
         return initial + 0.2 * noise
     if kind == "identity":
         return initial + 0.1 * noise
-    if kind == "constant" and (len(parameter.shape) == 1 or "proj" not in key):
+    if kind == "constant" and (len(parameter.shape) == 1 or ("proj" not in key and "value" not in key)):
         return initial + 0.25 * noise
     return spread
 
@@ -126,9 +131,11 @@ def make_case(declaration):
     if model.ngram_hash:
         rows = [ngram_rows(model.ngram_hash, MicroBatch(**arrays)) for arrays in micro_batches]
         case["ngram_rows"] = np.stack(rows).reshape(*inputs["tokens"].shape, -1)
+    if model.stp and model.sequence > 2:
+        case["stp_spans"] = np.stack([drawn_spans(model, 0, micro) for micro in range(model.train.accumulate)])
     optimizer, losses, norms, states = Optimizer(model), [], [], [values]
     for step in range(STEPS):
-        loss, gradients, batches = run_micro_batches(model, states[-1], micro_batches)
+        loss, gradients, batches = run_micro_batches(model, states[-1], micro_batches, step)
         updated, norm = optimizer.update(states[-1], gradients, batches)
         margin = min((margin for batch in batches for margin in batch.margins), default=1.0)
         if margin < SMALLEST_MARGIN:
@@ -177,7 +184,7 @@ def differences(golden, mine):
         got, group = mine[name], name.split(".")[0]
         if (got.dtype, got.shape) != (expected.dtype, expected.shape):
             found.append(f"{name}: {got.dtype}{list(got.shape)} instead of {expected.dtype}{list(expected.shape)}")
-        elif group in ("input", "ngram_rows", "param", "picks", "initial"):
+        elif group in ("input", "ngram_rows", "stp_spans", "param", "picks", "initial"):
             if not np.array_equal(got, expected):
                 found.append(f"{name}: {np.count_nonzero(got != expected)} of {expected.size} elements differ")
         else:

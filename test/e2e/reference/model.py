@@ -18,9 +18,10 @@ FORBIDDEN = -1e300  # score of a key that a query may not see
 
 
 class MicroBatch:
-    """Inputs as lists of T and the slices that are documents; takes in losses, expert counts and residual streams on the way."""
+    """Inputs as lists of T and the slices that are documents; takes in losses, expert counts and residual streams on the way. Other
+    inputs are components, "structure.NAME"."""
 
-    def __init__(self, tokens, targets, documents=None):
+    def __init__(self, tokens, targets, documents=None, **components):
         self.shape, self.tokens, self.targets = tokens.shape, tokens.reshape(-1), targets.reshape(-1)
         begins = np.zeros(tokens.shape, bool)
         begins[:, 0] = True
@@ -28,12 +29,19 @@ class MicroBatch:
             begins[:, 1:] |= np.diff(documents, axis=1) != 0
         edges = np.append(np.flatnonzero(begins), tokens.size)
         self.documents = [slice(first, last) for first, last in zip(edges, edges[1:])]
-        self.losses, self.depth_losses, self.picks, self.hidden = {}, {}, {}, []
+        self.components = {name: ids.reshape(-1) for name, ids in components.items()}
+        self.spans = []  # of the straightness term, where it counts
+        self.losses, self.depth_losses, self.picks, self.streams = {}, {}, {}, []
         self.margins = []  # of every selection: the smallest relative gap between a picked and a rejected score
 
     def by_document(self, function, *lists):
         """function of each document's part of the lists, joined again."""
         return concatenate([function(*(values[document] for values in lists)) for document in self.documents], 0)
+
+    @property
+    def hidden(self):
+        """The residual stream after each block (B,S,D)."""
+        return [stream.value.reshape(*self.shape, -1) for stream in self.streams]
 
     def add_loss(self, term, loss):
         self.losses[term] = loss + self.losses.get(term, 0.0)
@@ -249,17 +257,63 @@ def moe(family, weights, n, batch, block):
     return y
 
 
+def concept(family, weights, n, batch=None, block=None):
+    """Every token attends to the learned concepts, which are keys and values of nothing else."""
+    def heads(x):
+        return reshape(x, len(x.value), family.heads, -1)
+    q = heads(project(n, weights["q_proj.weight"]))
+    k, v = (heads(project(weights["concepts"], weights[name])) for name in ("k_proj.weight", "v_proj.weight"))
+    weight = softmax(einsum("qad,kad->aqk", q, k) * q.shape[-1] ** -0.5)
+    return project(reshape(einsum("aqk,kad->qad", weight, v), len(n.value), -1), weights["out_proj.weight"])
+
+
 OF_DOCUMENTS = {"attention": attention, "mla": mla, "mamba3": mamba3, "m2rnn": m2rnn}
-OF_TOKENS = {"mlp": mlp, "moe": moe}
+OF_TOKENS = {"mlp": mlp, "moe": moe, "concept": concept}
 
 
-def run_block(family, weights, x, batch, block):
-    """The residual stream after the block whose keys start with `block`."""
-    own = {key.removeprefix(block + "mixer."): value for key, value in weights.items() if key.startswith(block + "mixer.")}
+# What placements add beside the mixer.
+
+def signed_root(x):
+    """sign(x) sqrt(max(|x|, 1e-6)), flat where the bound is active."""
+    sign = np.sign(x.value)
+    return sqrt(where(abs(x.value) >= 1e-6, x * sign, 1e-6)) * sign
+
+
+def engram(placement, weights, n):
+    """Of one document (L,D)."""
+    length, z = len(n.value), project(n, weights["in_proj.weight"])
+    y = 0.0
+    for order in placement.orders:
+        window = padded(z, order - 1)
+        average = sum(window[start:start + length] for start in range(order)) / order
+        y = project(average, weights[f"order.{order}.weight"]) / len(placement.orders) + y
+    if placement.gated:
+        gate = sum_over(rms_norm(n) * rms_norm(project(y, weights["key.weight"])), -1, keepdims=True) / math.sqrt(n.shape[-1])
+        y = sigmoid(signed_root(gate) if placement.sqrt_gate else gate) * project(y, weights["value.weight"])
+    else:
+        y = project(y, weights["out_proj.weight"])
+    if not placement.conv:
+        return y
+    local = silu(causal_convolution(rms_norm(y), weights["conv.weight"]))
+    return y + local if placement.conv_residual else local
+
+
+def weights_of(weights, prefix):
+    """Those whose keys start with a prefix, without it."""
+    return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+
+
+def run_block(family, weights, x, batch, block, placed=()):
+    """The residual stream after the block whose keys start with `block`; `placed` are its placements by kind."""
+    own = weights_of(weights, block + "mixer.")
     n = rms_norm(x, weights[block + "norm.weight"])
     if family.kind in OF_TOKENS:
-        return x + OF_TOKENS[family.kind](family, own, n, batch, block)
-    return x + batch.by_document(lambda part: OF_DOCUMENTS[family.kind](family, own, part), n)
+        y = OF_TOKENS[family.kind](family, own, n, batch, block)
+    else:
+        y = batch.by_document(lambda part: OF_DOCUMENTS[family.kind](family, own, part), n)
+    if "engram" in placed:
+        y = y + batch.by_document(lambda part: engram(placed["engram"], weights_of(weights, block + "engram."), part), n)
+    return x + y
 
 
 # Input and objective.
@@ -284,6 +338,13 @@ def embed(model, weights, batch):
     if model.ngram_hash:
         found = weights["ngram_hash.table.weight"][ngram_rows(model.ngram_hash, batch)]
         x = x + project(reshape(found, len(x.value), -1), weights["ngram_hash.proj.weight"])
+    if model.structure:
+        y, first = 0.0, 0
+        for index, (name, size) in enumerate(model.structure.sizes.items()):
+            rows = first + batch.components["structure." + name].clip(0, size - 1)
+            y = weights["structure.table.weight"][rows] * weights["structure.scale"][index:index + 1] + y
+            first += size
+        x = x + project(y, weights["structure.proj.weight"])
     return x
 
 
@@ -313,27 +374,54 @@ def add_mtp_losses(model, weights, x, embedded, batch):
     batch.add_loss("mtp", model.mtp.weight * sum(depths) / len(depths))
 
 
+def drawn_spans(model, step, micro):
+    """Positions s < r < t of every span (spans,3); the sequence has three tokens or more."""
+    bases = draw(random_key(model.train.seed, f"stp.{step}.{micro}"), np.arange(3 * model.stp.spans)) % np.uint64(model.sequence - 2)
+    return np.sort(bases.astype(np.int64).reshape(-1, 3)) + np.arange(3)
+
+
+def add_stp_loss(model, batch):
+    """1 - cos between the steps of a span, its mean over spans in one document, rows and layers."""
+    rows = [slice(first, first + model.sequence) for first in range(0, batch.tokens.size, model.sequence)]
+    total, count = Tensor(0.0), 0
+    for s, r, t in batch.spans:
+        for row in rows:
+            together = any(part.start <= row.start + s and row.start + t < part.stop for part in batch.documents)
+            for layer in model.stp.layers if together else []:
+                h = batch.streams[layer][row]
+                a, b = h[int(r)] - h[int(s)], h[int(t)] - h[int(r)]
+                squares = sum_over(square(a)) * sum_over(square(b))
+                total, count = total + 1, count + 1
+                if squares.value > 1e-8:
+                    total = total - sum_over(a * b) / sqrt(squares)
+    batch.add_loss("stp", model.stp.weight * total / max(1, count))
+
+
 def forward(model, weights, batch):
     """The total loss of a micro-batch; its parts and what else is recorded go into the batch."""
     x = embedded = embed(model, weights, batch)
     for slot, family in enumerate(model.blocks):
-        x = run_block(family, weights, x, batch, f"blocks.{slot}.")
-        batch.hidden.append(x.value.reshape(*batch.shape, -1))
+        x = run_block(family, weights, x, batch, f"blocks.{slot}.", model.placed[slot])
+        batch.streams.append(x)
     x = rms_norm(x, weights["final_norm.weight"])
     batch.add_loss("main", cross_entropy(x, weights["head.weight"], batch.targets))
     if model.mtp:
         add_mtp_losses(model, weights, x, embedded, batch)
+    if model.stp:
+        add_stp_loss(model, batch)
     return sum(batch.losses.values())
 
 
 # The training step.
 
-def run_micro_batches(model, values, inputs):
+def run_micro_batches(model, values, inputs, step):
     """Means over the micro-batches of losses and gradients, and the batches. values: checkpoint key -> array; inputs: a list of the
-    arguments of MicroBatch, by name."""
+    arguments of MicroBatch, by name; step: counted from 0."""
     trained = [key for key, parameter in Table(model).items() if parameter.trained]
     collected, losses, batches = [], [], [MicroBatch(**arrays) for arrays in inputs]
-    for batch in batches:
+    for micro, batch in enumerate(batches):
+        if model.stp and model.sequence > 2 and step >= model.stp.start:
+            batch.spans = drawn_spans(model, step, micro)
         weights = {key: Tensor(value) for key, value in values.items()}
         total = forward(model, weights, batch)
         collected.append(gradients(total, [weights[key] for key in trained]))

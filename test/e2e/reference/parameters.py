@@ -80,8 +80,15 @@ class Table(dict):
             sizes = ngram_sizes(model.ngram_hash)
             self.add("ngram_hash.table.weight", sum(sizes), model.ngram_hash.dim)
             self.add("ngram_hash.proj.weight", model.hidden, len(sizes) * model.ngram_hash.dim, initial=("constant", 0.0))
+        if model.structure:
+            sizes = model.structure.sizes.values()
+            self.add("structure.table.weight", sum(sizes), model.structure.dim)
+            self.add("structure.scale", len(sizes), initial=("constant", 1 / len(sizes)))
+            self.add("structure.proj.weight", model.hidden, model.structure.dim, initial=("constant", 0.0))
         for slot, family in enumerate(model.blocks):
             self.add_block(f"blocks.{slot}.", family)
+            if "engram" in model.placed[slot]:
+                self.add_engram(f"blocks.{slot}.engram.", model.placed[slot]["engram"])
         self.add_norm("final_norm.weight", model.hidden)
         self.add("head.weight", model.vocab, model.hidden)
         for depth in range(model.mtp.depth if model.mtp else 0):
@@ -153,6 +160,23 @@ class Table(dict):
         if family.out_norm:
             self.add_norm(prefix + "norm.weight", inner)
         self.add(prefix + "out_proj.weight", self.hidden, inner, initial=("uniform", (inner * self.depth) ** -0.5))
+
+    def add_concept(self, prefix, family):
+        self.add(prefix + "concepts", family.concepts, self.hidden)
+        for name in ("q_proj", "k_proj", "v_proj"):
+            self.add(f"{prefix}{name}.weight", self.hidden, self.hidden)
+        self.add(prefix + "out_proj.weight", self.hidden, self.hidden, initial=("constant", 0.0))
+
+    def add_engram(self, prefix, placement):
+        hidden, dim, width = self.hidden, placement.dim, placement.conv
+        self.add(prefix + "in_proj.weight", dim, hidden)
+        for order in placement.orders:
+            self.add(f"{prefix}order.{order}.weight", dim, dim)
+        if placement.gated:
+            self.add(prefix + "key.weight", hidden, dim)
+        self.add(prefix + ("value.weight" if placement.gated else "out_proj.weight"), hidden, dim, initial=("constant", 0.0))
+        if width:
+            self.add(prefix + "conv.weight", hidden, width, initial=("uniform", width ** -0.5))
 
     def add_m2rnn(self, prefix, family):
         heads, value = family.heads, family.value
