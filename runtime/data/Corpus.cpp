@@ -8,18 +8,23 @@ namespace fs = std::filesystem;
 namespace megacc::runtime {
 namespace {
 
-/// The token files among them, without the indexes that belong to one, and the rest.
+/// The token files among them, without the indexes and sidecars that belong to one, and the rest.
 struct Kinds {
   std::vector<fs::path> tokens, bytes;
 };
 
 Kinds separate(const std::vector<DataFile> &files, bool is_type_given) {
   Kinds kinds;
-  std::set<fs::path> indexes;
+  std::set<fs::path> indexes, tokens;
   for (const DataFile &file : files)
-    if (file.path.extension() == ".bin")
+    if (file.path.extension() == ".bin") {
       indexes.insert(fs::path(file.path).replace_extension(".idx"));
+      tokens.insert(file.path);
+    }
   for (const DataFile &file : files) {
+    fs::path stem = fs::path(file.path).replace_extension(); // NAME.COLUMN of a sidecar
+    if (file.path.extension() == ".bin" && stem.has_extension() && tokens.contains(fs::path(stem).replace_extension(".bin")))
+      continue;
     bool is_tokens = file.path.extension() == ".bin" || (is_type_given && file.is_named);
     if (!indexes.contains(file.path))
       (is_tokens ? kinds.tokens : kinds.bytes).push_back(file.path);
@@ -49,7 +54,7 @@ Split splitFiles(const std::vector<fs::path> &files) {
 }
 
 Corpus openCorpus(const std::vector<fs::path> &paths, const std::string &token_type, int64_t vocab, bool split,
-                  const std::vector<fs::path> &run_folders) {
+                  const std::vector<fs::path> &run_folders, const std::vector<std::string> &columns) {
   FileList list = listFiles(paths, run_folders);
   Kinds kinds = separate(list.files, !token_type.empty());
   Corpus corpus;
@@ -66,6 +71,8 @@ Corpus openCorpus(const std::vector<fs::path> &paths, const std::string &token_t
     for (const fs::path &file : kinds.tokens)
       shards.push_back(openTokens(file, token_type, vocab));
     corpus.train = Source::join(std::move(shards));
+    for (const std::string &column : columns)
+      corpus.train.attach(column);
     corpus.name += " (" + (kinds.tokens.size() > 1 ? std::to_string(kinds.tokens.size()) + " token files of " : std::string()) +
                    corpus.train.typeNames() + ")";
     return corpus;

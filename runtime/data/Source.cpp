@@ -128,7 +128,36 @@ MegatronIndex readHeader(const fs::path &idx, const fs::path &bin, const Opened 
   return index;
 }
 
+/// Where the runs of equal ids of NAME.documents.bin begin; nothing without such a file.
+std::vector<int64_t> readSidecarDocuments(const fs::path &file, int64_t tokens) {
+  fs::path path = sidecarPath(file, "documents");
+  std::error_code error;
+  if (!fs::exists(path, error))
+    return {};
+  Opened opened = open(path);
+  if (opened.bytes != 4 * tokens)
+    throw DataError(path.string() + ": has " + std::to_string(opened.bytes) + " bytes for the " + std::to_string(tokens) + " tokens of " +
+                    file.filename().string() + ", expected " + std::to_string(4 * tokens) + " (int32); fix: write both again");
+  std::vector<int64_t> begins;
+  std::vector<int32_t> ids(std::min<int64_t>(tokens, 1 << 18));
+  int32_t last = 0;
+  for (int64_t at = 0; at < tokens; at += int64_t(ids.size())) {
+    ids.resize(std::min<int64_t>(tokens - at, int64_t(ids.size())));
+    std::span<unsigned char> bytes(reinterpret_cast<unsigned char *>(ids.data()), 4 * ids.size());
+    if (size_t read = readAt(opened.file.get(), 4 * at, bytes, path); read < bytes.size())
+      refuseTruncated(path, 4 * at + int64_t(read), opened.bytes);
+    for (size_t i = 0; i < ids.size(); last = ids[i++])
+      if (begins.empty() || ids[i] != last)
+        begins.push_back(at + int64_t(i));
+  }
+  return begins;
+}
+
 } // namespace
+
+fs::path sidecarPath(const fs::path &file, const std::string &column) {
+  return fs::path(file).replace_extension("." + column + ".bin");
+}
 
 void Source::Part::read(int64_t offset, std::span<unsigned char> target) const {
   if (memory) {
@@ -183,8 +212,10 @@ Source Source::fromTokens(const fs::path &file, int width) {
   Part part;
   part.path = file, part.bytes = opened.bytes, part.width = width;
   part.file = std::make_shared<const OpenFile>(std::move(opened.file));
+  std::vector<int64_t> begins = readSidecarDocuments(file, opened.bytes / width);
+  part.knows_documents = !begins.empty();
   Source source;
-  source.add(std::move(part), {0});
+  source.add(std::move(part), begins.empty() ? std::vector<int64_t>{0} : std::move(begins));
   return source;
 }
 
@@ -230,6 +261,29 @@ Source Source::fromMegatron(const fs::path &bin, const fs::path &idx) {
   return source;
 }
 
+void Source::attach(const std::string &column) {
+  for (Part &part : parts) {
+    fs::path path = sidecarPath(part.path, column);
+    std::error_code error;
+    if (part.memory || !fs::exists(path, error))
+      continue;
+    Opened opened = open(path);
+    if (opened.bytes != part.count() && opened.bytes != 2 * part.count())
+      throw DataError(path.string() + ": has " + std::to_string(opened.bytes) + " bytes for the " + std::to_string(part.count()) +
+                      " tokens of " + part.path.filename().string() + ", expected " + std::to_string(part.count()) + " (uint8) or " +
+                      std::to_string(2 * part.count()) + " (uint16); fix: write both again");
+    Part sidecar;
+    sidecar.path = path, sidecar.bytes = opened.bytes, sidecar.width = int(opened.bytes / part.count());
+    sidecar.file = std::make_shared<const OpenFile>(std::move(opened.file));
+    part.columns[column] = std::make_shared<const Part>(std::move(sidecar));
+  }
+}
+
+fs::path Source::findWithout(const std::string &column) const {
+  auto found = std::ranges::find_if(parts, [&](const Part &part) { return !part.columns.contains(column); });
+  return found == parts.end() ? fs::path() : found->path;
+}
+
 Source Source::join(std::vector<Source> shards) {
   Source all;
   for (Source &shard : shards) {
@@ -246,24 +300,44 @@ Source Source::join(std::vector<Source> shards) {
 
 int64_t Source::size() const { return parts.empty() ? 0 : parts.back().begin + parts.back().count(); }
 
-void Source::read(int64_t begin, int64_t vocab, std::span<int32_t> tokens) const {
+template <typename Select, typename Refuse>
+void Source::readFrom(int64_t begin, int64_t size, std::span<int32_t> values, Select &&select, Refuse &&refuse) const {
   auto part = std::ranges::upper_bound(parts, begin, {}, &Part::begin) - 1;
   std::vector<unsigned char> bytes;
-  for (size_t done = 0; done < tokens.size(); ++part) {
-    int64_t first = begin + int64_t(done) - part->begin, count = std::min(part->count() - first, int64_t(tokens.size() - done));
-    bytes.resize(count * part->width);
-    part->read(first * part->width, bytes);
+  for (size_t done = 0; done < values.size(); ++part) {
+    const Part &from = select(*part);
+    int64_t first = begin + int64_t(done) - part->begin, count = std::min(part->count() - first, int64_t(values.size() - done));
+    bytes.resize(count * from.width);
+    from.read(first * from.width, bytes);
     for (int64_t i = 0; i < count; ++i) {
       uint32_t number = 0;
-      std::memcpy(&number, bytes.data() + i * part->width, part->width);
-      int64_t token = !part->is_signed ? int64_t(number) : part->width == 2 ? int16_t(number) : int32_t(number);
-      if (token < 0 || token >= vocab)
-        throw DataError(part->path.string() + ": token " + std::to_string(token) + " at position " + std::to_string(first + i) +
-                        " is outside the model's vocab " + std::to_string(vocab) + "; fix: check --token-type, or tokenize for this model");
-      tokens[done + i] = int32_t(token);
+      std::memcpy(&number, bytes.data() + i * from.width, from.width);
+      int64_t value = !from.is_signed ? int64_t(number) : from.width == 2 ? int16_t(number) : int32_t(number);
+      if (value < 0 || value >= size)
+        refuse(from, first + i, value);
+      values[done + i] = int32_t(value);
     }
     done += count;
   }
+}
+
+void Source::read(int64_t begin, int64_t vocab, std::span<int32_t> tokens) const {
+  readFrom(
+      begin, vocab, tokens, [](const Part &part) -> const Part & { return part; },
+      [&](const Part &part, int64_t position, int64_t token) {
+        throw DataError(part.path.string() + ": token " + std::to_string(token) + " at position " + std::to_string(position) +
+                        " is outside the model's vocab " + std::to_string(vocab) + "; fix: check --token-type, or tokenize for this model");
+      });
+}
+
+void Source::readColumn(const std::string &column, int64_t begin, int64_t size, std::span<int32_t> values) const {
+  readFrom(
+      begin, size, values, [&](const Part &part) -> const Part & { return *part.columns.at(column); },
+      [&](const Part &part, int64_t position, int64_t value) {
+        throw DataError(part.path.string() + ": id " + std::to_string(value) + " at position " + std::to_string(position) +
+                        " is outside the " + std::to_string(size) + " ids that the model has for '" + column +
+                        "'; fix: declare a larger size, or write the column again");
+      });
 }
 
 void Source::readDocuments(int64_t begin, std::span<int32_t> ids) const {
@@ -273,6 +347,10 @@ void Source::readDocuments(int64_t begin, std::span<int32_t> ids) const {
       ++document;
     ids[i] = int32_t(document);
   }
+}
+
+bool Source::knowsDocuments() const {
+  return std::ranges::any_of(parts, &Part::knows_documents);
 }
 
 bool Source::hasLongDocument() const {
@@ -307,7 +385,7 @@ std::string Source::hashContent() const {
     part.read(offset, buffer);
     hash.add(buffer.data(), buffer.size());
   };
-  for (const Part &part : parts)
+  auto addPieces = [&](const Part &part) {
     if (part.memory)
       hash.add(part.memory->data(), part.memory->size());
     else if (part.bytes <= piece * pieces)
@@ -315,6 +393,12 @@ std::string Source::hashContent() const {
     else
       for (int64_t i = 0; i < pieces; ++i)
         add(part, (part.bytes - piece) * i / (pieces - 1), piece);
+  };
+  for (const Part &part : parts) {
+    addPieces(part);
+    for (const auto &[name, column] : part.columns)
+      addPieces(*column);
+  }
   hash.add(documents.data(), documents.size() * sizeof(int64_t));
   return hash.digits();
 }
