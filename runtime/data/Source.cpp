@@ -255,7 +255,7 @@ Source Source::fromMegatron(const fs::path &bin, const fs::path &idx) {
     throw DataError(bin.string() + ": the token file is empty");
   Part part;
   part.path = bin, part.bytes = tokens.bytes, part.width = index.width, part.is_signed = index.is_signed;
-  part.file = std::make_shared<const OpenFile>(std::move(tokens.file));
+  part.file = std::make_shared<const OpenFile>(std::move(tokens.file)), part.knows_documents = true;
   Source source;
   source.add(std::move(part), std::move(begins));
   return source;

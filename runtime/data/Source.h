@@ -48,7 +48,7 @@ public:
   void readDocuments(int64_t begin, std::span<int32_t> ids) const;
   /// Whether some document has two tokens or more: only then is there something to predict where documents are kept apart.
   bool hasLongDocument() const;
-  /// Whether the files say where documents begin: files of bytes, an index, a sidecar.
+  /// Whether an index or a sidecar says where documents begin.
   bool knowsDocuments() const;
   /// "uint8", "uint16", ...; several where files differ.
   std::string typeNames() const;
@@ -77,8 +77,8 @@ struct Source::Part {
   bool is_signed = false;
   std::shared_ptr<const OpenFile> file; // of tokens
   std::shared_ptr<const std::vector<unsigned char>> memory;
-  int64_t begin = 0;           // first token, in the source
-  bool knows_documents = true; // it, or what lies beside it, says where they begin
+  int64_t begin = 0;            // first token, in the source
+  bool knows_documents = false; // what lies beside it says where they begin
   std::map<std::string, std::shared_ptr<const Part>> columns; // sidecars, by name
 
   int64_t count() const { return bytes / width; }

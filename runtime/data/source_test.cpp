@@ -193,6 +193,68 @@ TEST_F(Sources, SayThatATokenFileWasTruncatedWithBothSizes) {
   EXPECT_EQ(tokens[3], 0x202);
 }
 
+// Sidecars.
+
+TEST_F(Sources, SidecarsGiveDocumentsAndColumns) {
+  write("d/a.bin", bytesOf(std::vector<uint16_t>{1, 2, 3, 4, 5}));
+  write("d/a.documents.bin", bytesOf(std::vector<int32_t>{7, 7, -1, 7, 7})); // the same id later is another document
+  write("d/a.dep_level.bin", bytesOf(std::vector<uint8_t>{0, 9, 255, 3, 4}));
+  write("d/b.bin", bytesOf(std::vector<uint16_t>{6, 7}));
+  write("d/b.dep_level.bin", bytesOf(std::vector<uint16_t>{300, 1}));
+  Corpus corpus = openCorpus({folder / "d"}, "uint16", 256, true, {}, {"dep_level", "ast_depth"}); // sidecars are no tokens
+  const Source &source = corpus.train;
+  EXPECT_EQ(tokensOf(source), (std::vector<int32_t>{1, 2, 3, 4, 5, 6, 7}));
+  std::array<int32_t, 7> ids, levels;
+  source.readDocuments(0, ids);
+  EXPECT_EQ(ids, (std::array<int32_t, 7>{0, 0, 1, 2, 2, 3, 3}));
+  source.readColumn("dep_level", 0, 301, levels);
+  EXPECT_EQ(levels, (std::array<int32_t, 7>{0, 9, 255, 3, 4, 300, 1}));
+  source.readColumn("dep_level", 4, 301, std::span(levels).first(2));
+  EXPECT_EQ(levels[0], 4);
+  EXPECT_EQ(levels[1], 300);
+  EXPECT_EQ(source.findWithout("dep_level"), fs::path());
+  EXPECT_EQ(source.findWithout("ast_depth"), folder / "d/a.bin");
+  EXPECT_TRUE(source.knowsDocuments());
+  expectError([&] { source.readColumn("dep_level", 0, 300, levels); },
+              "b.dep_level.bin: id 300 at position 0 is outside the 300 ids that the model has for 'dep_level'; fix: declare a larger size");
+}
+
+TEST_F(Sources, SidecarsOfAnotherLengthAreRefusedWithBothNumbers) {
+  fs::path tokens = write("t.bin", bytesOf(std::vector<uint16_t>{1, 2, 3}));
+  write("t.dep_level.bin", "abcd");
+  expectError([&] { openCorpus({tokens}, "uint16", 256, true, {}, {"dep_level"}); },
+              "t.dep_level.bin: has 4 bytes for the 3 tokens of t.bin, expected 3 (uint8) or 6 (uint16)");
+  openCorpus({tokens}, "uint16", 256, true); // nobody asked for it
+  write("t.documents.bin", bytesOf(std::vector<int32_t>{1, 2}));
+  expectError([&] { openCorpus({tokens}, "uint16", 256, true); },
+              "t.documents.bin: has 8 bytes for the 3 tokens of t.bin, expected 12 (int32)");
+}
+
+TEST_F(Sources, SidecarsArePartOfTheFingerprint) {
+  fs::path tokens = write("t.bin", bytesOf(std::vector<uint16_t>{1, 2, 3}));
+  auto content = [&](const std::vector<std::string> &columns) {
+    return openCorpus({tokens}, "uint16", 256, true, {}, columns).train.fingerprint()["content"];
+  };
+  std::string bare = content({});
+  EXPECT_FALSE(openCorpus({tokens}, "uint16", 256, true).train.knowsDocuments());
+  write("t.dep_level.bin", "abc");
+  EXPECT_EQ(content({}), bare);
+  std::string first = content({"dep_level"});
+  write("t.dep_level.bin", "abd");
+  EXPECT_NE(content({"dep_level"}), first);
+  write("t.documents.bin", bytesOf(std::vector<int32_t>{1, 1, 2}));
+  EXPECT_NE(content({}), bare);
+}
+
+TEST_F(Sources, SayThatASidecarWasTruncated) {
+  fs::path tokens = write("t.bin", bytesOf(std::vector<uint16_t>{1, 2, 3}));
+  fs::path sidecar = write("t.dep_level.bin", "abc");
+  Corpus corpus = openCorpus({tokens}, "uint16", 256, true, {}, {"dep_level"});
+  fs::resize_file(sidecar, 2);
+  std::array<int32_t, 3> values;
+  expectError([&] { corpus.train.readColumn("dep_level", 0, 256, values); }, "t.dep_level.bin: has 2 bytes, it had 3 when it was opened");
+}
+
 TEST_F(Sources, NumbersFilesAsDocuments) {
   write("a", "aa"), write("b", ""), write("c", "ccc");
   Source source = Source::fromBytes({folder / "a", folder / "b", folder / "c"});

@@ -87,6 +87,8 @@ private:
     corpus = openCorpus(options.data, options.token_type, about.vocab, options.eval_data.empty(), run_folders, wantedColumns(step));
     if (!options.eval_data.empty())
       openEvaluationData(run_folders);
+    if (corpus.train.knowsDocuments() && !about.findInput("documents"))
+      corpus.notes.push_back(corpus.name + " has documents, which the step does not take; fix: compile it with --documents");
     for (const std::string &note : corpus.notes)
       fprintf(stderr, "data: %s\n", note.c_str());
     std::string missing = describeMissing(step, corpus.train, corpus.name);

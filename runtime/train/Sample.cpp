@@ -39,6 +39,9 @@ void sample(Step &step, const std::string &prompt, int64_t count) {
   if (!tokens || !targets || !positions || !logits)
     throw ArtifactError("the step has no inputs to sample with; fix: compile the declaration again");
   checkInputs(step);
+  if (std::vector<std::string> columns = wantedColumns(step); !columns.empty())
+    throw std::runtime_error("sampling has no values for the input 'structure." + columns.front() +
+                             "' of the step; fix: sample from a model without it");
   std::ranges::fill(step.integers(*tokens), 0);
   std::ranges::fill(step.integers(*targets), -1);
   std::ranges::fill(step.integers(*positions), 0);

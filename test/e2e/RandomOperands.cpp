@@ -57,6 +57,8 @@ public:
         copy(routing.offsets, tensor);
       else if (name == "documents")
         fillDocuments(tensor);
+      else if (name == "spans")
+        fillSpans(tensor);
       else if (tensor.type.getElementType().isInteger(32))
         fillIntegers(name, tensor);
       else
@@ -103,6 +105,17 @@ private:
       tensor.set(index, random() % 5 ? id : ++id);
   }
 
+  /// Three ascending places in the row; some spans are not there.
+  void fillSpans(HostTensor &tensor) {
+    int64_t bases = query.getInt("sequence") ? query.getInt("sequence") - 2 : 7;
+    for (int64_t span = 0; span < tensor.getCount(); span += 3) {
+      int64_t places[3] = {int64_t(random() % bases), int64_t(random() % bases), int64_t(random() % bases)};
+      std::sort(places, places + 3);
+      for (int64_t i = 0; i < 3; ++i)
+        tensor.set(span + i, random() % 6 == 0 ? -1 : places[i] + i);
+    }
+  }
+
   void fillIntegers(StringRef name, HostTensor &tensor) {
     int64_t limit = name == "positions" ? query.getInt("sequence") : query.findInt("vocab").value_or(97);
     for (int64_t index = 0; index < tensor.getCount(); ++index)
@@ -111,7 +124,7 @@ private:
 
   /// Counts and sums are positive.
   void fillNumbers(StringRef name, HostTensor &tensor) {
-    bool positive = name == "valid" || name == "statistics" || name == "part";
+    bool positive = name == "valid" || name == "count" || name == "statistics" || name == "part";
     std::normal_distribution<double> normal(0, 0.5);
     for (int64_t index = 0; index < tensor.getCount(); ++index)
       tensor.set(index, positive ? 1 + random() % 7 : normal(random));

@@ -92,7 +92,8 @@ protected:
   static void stageInputs(Step &step) {
     uint32_t random = 1;
     for (const Place &input : step.descriptor().inputs)
-      if (input.name == "tokens" || input.name == "targets" || input.name == "documents")
+      if (input.name == "tokens" || input.name == "targets" || input.name == "documents" ||
+          input.name.starts_with("structure."))
         for (int64_t m = 0; m < step.descriptor().accumulate; ++m)
           for (int32_t &value : step.integers(input, m))
             value = int32_t((random = random * 1664525u + 1013904223u) >> 16) % std::min<int64_t>(step.descriptor().vocab, 97);
@@ -224,7 +225,7 @@ TEST_P(Arenas, AllocatesNothingDuringAStep) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Arenas,
                          testing::Values("dense-tiny", "dense", "gqa", "mla", "moe_softmax", "moe_sigmoid", "mamba3_mimo", "mamba3_siso",
-                                         "m2rnn", "mtp2_ngram", "aemr"),
+                                         "m2rnn", "mtp2_ngram", "aemr", "engrams", "concept_docs", "structure_all", "stp_docs"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');

@@ -6,8 +6,8 @@ mega.model @mixed hidden 64 vocab 64 sequence 32 {
   mega.family "A" = attention<heads = 4, head_dim = 16>
   mega.family "M" = mamba3<head_dim = 16, state = 16, groups = 1, rank = 2, chunk = 8>
   mega.family "E" = moe<experts = 4, top_k = 2, width = 32>
-  // expected-error @+1 {{'mega.place' on "objective": stp is not supported yet}}
-  mega.place stp<layers = [0]> on objective
+  // expected-error @+1 {{'mega.place' on "A": mhc is not supported yet}}
+  mega.place mhc<> on "A" ranks [0]
 }
 mega.train @step of @mixed { micro_batch = 2, optimizer = adamw<lr = 1.0e-3> }
 
