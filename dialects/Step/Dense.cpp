@@ -127,6 +127,57 @@ KernelQuery RmsNormGradOp::getKernelQuery() {
   return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).setReal("eps", getEps().convertToDouble());
 }
 
+// layer_norm.
+
+LogicalResult LayerNormOp::verify() {
+  int64_t cols = getDim(getX(), 1);
+  if (failed(expectLike(*this, "y", getY(), getX())) || failed(expectShape(*this, "weight", getWeight(), {cols})))
+    return failure();
+  return expectShape(*this, "bias", getBias(), {cols});
+}
+
+LogicalResult LayerNormGradOp::verify() {
+  if (failed(expectLike(*this, "d_y", getDY(), getX())) || failed(expectLike(*this, "d_x", getDX(), getX())) ||
+      failed(expectShape(*this, "weight", getWeight(), {getDim(getX(), 1)})) ||
+      failed(expectLike(*this, "d_weight", getDWeight(), getWeight())))
+    return failure();
+  return expectLike(*this, "d_bias", getDBias(), getWeight());
+}
+
+SmallVector<Value> LayerNormOp::getSavedValues() { return {getX(), getWeight()}; }
+
+Gradients LayerNormOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (lacksGradient(resultGradients))
+    return failure();
+  RankedTensorType sums = getF32Like(getWeight());
+  auto grad =
+      LayerNormGradOp::create(builder, getLoc(), getX().getType(), sums, sums, resultGradients[0], saved[0], saved[1], getEpsAttr());
+  return SmallVector<Value>{grad.getDX(), grad.getDWeight(), grad.getDBias()};
+}
+
+ShardingRule LayerNormOp::getShardingRule() {
+  return ShardingRule::get("([t, d], [d], [d]) -> ([t, d]) replicate{d: the mean is over the whole row}",
+                           {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
+}
+
+ShardingRule LayerNormGradOp::getShardingRule() {
+  return ShardingRule::get("([t, d], [t, d], [d]) -> ([t, d], [d], [d]) reduce{t} replicate{d: the mean is over the whole row}",
+                           {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
+}
+
+KernelQuery LayerNormOp::getKernelQuery() {
+  KernelQuery query("layer_norm");
+  query.add("y", getY()).add("x", getX()).add("weight", getWeight()).add("bias", getBias());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).setReal("eps", getEps().convertToDouble());
+}
+
+KernelQuery LayerNormGradOp::getKernelQuery() {
+  KernelQuery query("layer_norm_grad");
+  query.add("d_x", getDX()).add("d_weight", getDWeight()).add("d_bias", getDBias()).add("d_y", getDY()).add("x", getX());
+  query.add("weight", getWeight());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).setReal("eps", getEps().convertToDouble());
+}
+
 // Linear.
 
 LogicalResult LinearOp::verify() {

@@ -38,6 +38,20 @@ def Step_RmsNormGradOp : Step_GradOp<"rms_norm_grad", [CostOpInterface, DeclareO
   let results = (outs Step_Float:$d_x, Step_F32:$d_weight);
 }
 
+def Step_LayerNormOp : Step_ComputeOp<"layer_norm", [Step_Gradient, CostOpInterface]> {
+  let summary = "y = (x - mean) * rstd * weight + bias, rstd = 1/sqrt(mean((x - mean)^2) + eps)";
+  let description = [{x, y [T, cols], weight, bias [cols].}];
+  let arguments = (ins Step_Float:$x, Step_Float:$weight, Step_Float:$bias, F64Attr:$eps);
+  let results = (outs Step_Float:$y);
+}
+
+def Step_LayerNormGradOp : Step_GradOp<"layer_norm_grad", [CostOpInterface]> {
+  let summary = "d_x = rstd (g - mean(g) - z mean(g z)) with z = (x - mean) rstd, g = d_y weight";
+  let description = [{d_y, x, d_x [T, cols], weight [cols]; d_weight, d_bias [cols] are the sums over rows of d_y z and of d_y.}];
+  let arguments = (ins Step_Float:$d_y, Step_Float:$x, Step_Float:$weight, F64Attr:$eps);
+  let results = (outs Step_Float:$d_x, Step_F32:$d_weight, Step_F32:$d_bias);
+}
+
 def Step_LinearOp : Step_ComputeOp<"linear", [Step_Gradient, Step_Cost]> {
   let summary = "y = x weight^T";
   let description = [{x [T, in], weight [out, in], y [T, out]; sums are f32. A weight in f32 gives y in f32 (routers).}];

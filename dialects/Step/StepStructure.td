@@ -113,6 +113,14 @@ def Step_ZeroOp : Step_ComputeOp<"zero", [CostOpInterface]> {
   let hasVerifier = 0;
 }
 
+def Step_DetachOp : Step_Op<"detach", [Pure, AllTypesMatch<["x", "y"]>, Step_Gradient]> {
+  let summary = "x, through which no gradient flows; no launch";
+  let description = [{step-differentiate leaves its operand in its place.}];
+  let arguments = (ins Step_Float:$x);
+  let results = (outs Step_Float:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x)";
+}
+
 def Step_FusedOp : Step_Op<"fused", [SingleBlock, NoRegionArguments, RecursiveMemoryEffects, Step_Kernel, Step_Cost]> {
   let summary = "ops that one kernel serves in one launch";
   let description = [{

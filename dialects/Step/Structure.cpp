@@ -49,6 +49,14 @@ KernelQuery AccumulateOp::getKernelQuery() {
   return query.set("count", getCount(getGradient())).set("accumulate", getAdds() ? 2 : 1).setReal("scale", 1.0);
 }
 
+// Detach.
+
+SmallVector<Value> DetachOp::getSavedValues() { return {}; }
+
+FailureOr<SmallVector<Value>> DetachOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  return SmallVector<Value>{Value()};
+}
+
 // Metrics and outputs.
 
 LogicalResult LossOp::verify() {

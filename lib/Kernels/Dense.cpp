@@ -23,6 +23,11 @@ void megacc::addDenseRecords(std::vector<Record> &records) {
   addWithAddend(records, makeRecord("linear_grad_input"), "d_x");
   addWithAccumulation(records, makeRecord("linear_grad_weight"), "d_weight");
 
+  records.push_back(makeRecord("layer_norm"));
+  Record layerNormGrad = makeRecord("layer_norm_grad");
+  layerNormGrad.scratch = [](const KernelQuery &query) { return 2 * floats(tiles(query.getInt("rows")) * query.getInt("cols")); };
+  records.push_back(layerNormGrad);
+
   Record add = makeRecord("add");
   add.inPlace = {{"y", "a"}, {"y", "b"}};
   records.push_back(add);

@@ -17,6 +17,7 @@ const std::vector<Record> &allRecords() {
     addTokenRecords(all);
     addDenseRecords(all);
     addAttentionRecords(all);
+    addSparseRecords(all);
     addM2rnnRecords(all);
     addMamba3Records(all);
     addExpertRecords(all);
@@ -28,6 +29,7 @@ const std::vector<Record> &allRecords() {
     addM2rnnCudaRecords(all);
     addMamba3CudaRecords(all);
     addAttentionCudaRecords(all);
+    addSparseCudaRecords(all);
     addLinearCudaRecords(all);
     addExpertCudaRecords(all);
     addLossCudaRecords(all);

@@ -95,6 +95,7 @@ void addLossRecords(std::vector<Record> &records);
 void addM2rnnRecords(std::vector<Record> &records);
 void addMamba3Records(std::vector<Record> &records);
 void addPlacementRecords(std::vector<Record> &records);
+void addSparseRecords(std::vector<Record> &records);
 void addStateRecords(std::vector<Record> &records);
 void addTokenRecords(std::vector<Record> &records);
 

@@ -17,6 +17,7 @@ Value buildMlp(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 
 // placements/
+std::unique_ptr<BlockHooks> buildDsa(const mega::Feature &feature);
 std::unique_ptr<BlockHooks> buildEngram(const mega::Feature &feature);
 void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
 Value buildNgramHash(ForwardBuilder &builder, const mega::Feature &feature, Value tokens);
@@ -36,7 +37,8 @@ FamilyBuilder findFamilyBuilder(StringRef kind) {
 }
 
 const PlacementBuilder *findPlacementBuilder(StringRef kind) {
-  static const std::pair<StringRef, PlacementBuilder> all[] = {{"engram", {.block = buildEngram}},
+  static const std::pair<StringRef, PlacementBuilder> all[] = {{"dsa", {.block = buildDsa}},
+                                                             {"engram", {.block = buildEngram}},
                                                              {"mtp", {.objective = buildMtp}},
                                                              {"ngram_hash", {.input = buildNgramHash}},
                                                              {"stp", {.objective = buildStp}},

@@ -38,6 +38,10 @@ public:
     for (auto &[name, parameter] : parameters)
       if (!parameter.reached)
         accumulate(parameter, ZeroOp::create(builder, parameter.op.getLoc(), getF32(parameter.op.getType())));
+    for (auto detach : llvm::make_early_inc_range(body.getOps<DetachOp>())) {
+      detach.getY().replaceAllUsesWith(detach.getX());
+      detach.erase();
+    }
     eraseUnused(forward.empty() ? nullptr : forward.back());
     markAccumulations(func);
     return success();

@@ -8,7 +8,7 @@ using namespace mlir;
 
 namespace megacc::step {
 
-/// Epsilon of every RMSNorm (conventions 5.1).
+/// Epsilon of every RMSNorm and LayerNorm (conventions 5.1).
 static constexpr double kEpsilon = 1e-5;
 
 /// The type of x with another shape.
@@ -59,6 +59,15 @@ Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   watched.clear();
   return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kEpsilon), flag, ArrayAttr())
       .getY();
+}
+
+Value ForwardBuilder::layerNorm(Value x, StringRef key) {
+  Value weight = read((key + ".weight").str(), key), bias = read((key + ".bias").str(), key);
+  return LayerNormOp::create(builder, getLoc(key), x.getType(), x, weight, bias, builder.getF64FloatAttr(kEpsilon));
+}
+
+Value ForwardBuilder::detach(Value x, StringRef name) {
+  return training ? DetachOp::create(builder, getLoc(name), x.getType(), x).getY() : x;
 }
 
 Value ForwardBuilder::groupedLinear(Value x, Value offsets, int64_t expectedRows, StringRef key) {

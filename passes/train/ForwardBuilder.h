@@ -35,6 +35,8 @@ public:
   std::string getKey(llvm::StringRef key) const { return scope.empty() ? key.str() : scope + "." + key.str(); }
   /// The number of this block; outside the stack the name of the scope.
   std::string getPlace() const { return marks.block < 0 ? scope : std::to_string(marks.block); }
+  /// The block of the stack that is being built.
+  const mega::Block &getBlock() const { return model.blocks[marks.block]; }
   mlir::OpBuilder &getBuilder() { return builder; }
   mlir::Location getLoc(llvm::StringRef name);
   /// Types: of activations; of statistics, router logits and losses; of tokens and indices.
@@ -52,6 +54,10 @@ public:
   mlir::Value linear(mlir::Value x, llvm::StringRef key);
   /// rms_w(x) with the parameter <key>.weight.
   mlir::Value rmsNorm(mlir::Value x, llvm::StringRef key);
+  /// LayerNorm with the parameters <key>.weight and <key>.bias.
+  mlir::Value layerNorm(mlir::Value x, llvm::StringRef key);
+  /// x, to which the backward takes no gradient.
+  mlir::Value detach(mlir::Value x, llvm::StringRef name);
   /// The next rmsNorm also notes in the metric nonfinite.<source> whether its input, which `source` made, is finite.
   void watch(llvm::StringRef source) { watched = source.str(); }
   /// Rows of each expert times its matrix of the parameter <key>.weight; `expectedRows` of the rows are used on average.

@@ -59,6 +59,8 @@ public:
         fillDocuments(tensor);
       else if (name == "spans")
         fillSpans(tensor);
+      else if (name == "support")
+        fillSupport(tensor);
       else if (tensor.type.getElementType().isInteger(32))
         fillIntegers(name, tensor);
       else
@@ -113,6 +115,20 @@ private:
       std::sort(places, places + 3);
       for (int64_t i = 0; i < 3; ++i)
         tensor.set(span + i, random() % 6 == 0 ? -1 : places[i] + i);
+    }
+  }
+
+  /// Some keys of every query, ascending, then -1; the query's own is among them.
+  void fillSupport(HostTensor &tensor) {
+    int64_t kept = tensor.type.getDimSize(1), sequence = query.getInt("sequence");
+    for (int64_t row = 0; row < tensor.type.getDimSize(0); ++row) {
+      int64_t own = row % sequence, count = 0;
+      for (int64_t key = 0; key < own && count + 1 < kept; ++key)
+        if (random() % 2)
+          tensor.set(row * kept + count++, key);
+      tensor.set(row * kept + count++, own);
+      for (; count < kept; ++count)
+        tensor.set(row * kept + count, -1);
     }
   }
 

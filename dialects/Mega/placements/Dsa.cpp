@@ -1,4 +1,5 @@
-// dsa: attention to the keys that an indexer picks (conventions 6.3 to 6.7).
+// dsa: attention to the keys that an indexer picks (conventions 6.3 to 6.8).
+#include "dialects/Mega/placements/Dsa.h"
 #include "dialects/Mega/Spec.h"
 
 namespace megacc::mega {
@@ -9,9 +10,6 @@ void complete(KeyValues &keys, const Model &, const KeyValues &family, ErrorAt e
     if (int64_t rope = family.getInt("rope"), dim = keys.getInt("dim"); rope > dim) // mega.dsa.c1
       error("dim") << "the indexer rotates rope = " << rope << " channels of dim = " << dim << "; fix: use dim of at least " << rope;
 }
-
-/// Whether the block has an indexer of its own, or shares that of an earlier one.
-bool ownsIndexer(const Feature &feature) { return feature.order % feature.keys.getInt("share") == 0; }
 
 void addParameters(ParameterList &list, const Block &block, const Feature &feature) {
   if (!ownsIndexer(feature))
@@ -32,6 +30,8 @@ double flops(const Model &model, const Block &block, const Feature &feature, dou
 }
 
 } // namespace
+
+bool ownsIndexer(const Feature &feature) { return feature.order % feature.keys.getInt("share") == 0; }
 
 PlacementSpec dsaPlacement() {
   return {

@@ -39,6 +39,7 @@ void addM2rnnCudaRecords(std::vector<Record> &records);
 void addMamba3CudaRecords(std::vector<Record> &records);
 void addPlacementCudaRecords(std::vector<Record> &records);
 void addPointwiseCudaRecords(std::vector<Record> &records);
+void addSparseCudaRecords(std::vector<Record> &records);
 void addStateCudaRecords(std::vector<Record> &records);
 
 } // namespace megacc

@@ -35,6 +35,13 @@ void addPointwiseCudaRecords(std::vector<Record> &records) {
       addWithAddend(records, record, "d_x");
   }
 
+  records.push_back(makeRecord(records, "layer_norm"));
+  Record layerNormGrad = makeRecord(records, "layer_norm_grad");
+  layerNormGrad.scratch = [](const KernelQuery &query) {
+    return 2 * getRoom(std::min<int64_t>(query.getInt("rows"), 528) * query.getInt("cols"), 4);
+  };
+  records.push_back(layerNormGrad);
+
   Record addNorm = makeAddNorm(*llvm::find_if(records, [](const Record &record) { return record.name == "sm_90a.rms_norm"; }));
   addNorm.refuses = [](const KernelQuery &query) {
     std::string why = refuseTypes(query, {"y", "a", "b", "rms_norm.y", "rms_norm.weight"});

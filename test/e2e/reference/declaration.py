@@ -15,6 +15,7 @@ FAMILIES = {
     "concept": {"concepts": 64, "heads": 4},
 }
 PLACEMENTS = {
+    "dsa": {"kl": 0.0, "share": 1},
     "ngram_hash": {"orders": [2, 3], "heads": 8, "rows": 500000, "dim": 16, "seed": 0},
     "structure": {"components": "core", "dim": 64, "sizes": []},
     "engram": {"orders": [2, 3, 4], "dim": None, "gated": False, "sqrt_gate": False, "conv": 0, "conv_residual": True},
@@ -81,11 +82,12 @@ def place_on_blocks(text, letters, hidden):
     placed = [{} for _ in letters]
     for kind, keys, letter, ranks in re.findall(r'mega\.place (\w+)<(.*)> on "(\w)" ranks \[(.*)\]', text):
         slots = [slot for slot, own in enumerate(letters) if own == letter]
-        for rank in ranks.split(","):
+        for order, rank in enumerate(sorted(int(rank) for rank in ranks.split(","))):
             placement = read_keys(keys, PLACEMENTS[kind], kind)
             if kind == "engram":
                 placement.dim = placement.dim or hidden // 4
-            placed[slots[int(rank)]][kind] = placement
+            placement.order = order  # among the blocks of its placement
+            placed[slots[rank]][kind] = placement
     return placed
 
 

@@ -40,12 +40,13 @@ from parameters import Table, initial_value, initial_values
 
 GOLDENS = Path(__file__).resolve().parent.parent / "goldens"
 STEPS = 3
-SMALLEST_MARGIN = 1e-4  # of a router's picks
+SMALLEST_MARGIN = 1e-4  # of the picks of a router or an indexer
 
 # Lengths of the documents of packed cases: row b of micro-batch a takes entry a + b.
 DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 2, 9], [19]],
              "mesh_hybrid": [[9, 1, 5, 9], [24], [2, 22]],
-             "engrams": [[1, 2, 7, 3], [13], [4, 1, 8]], "concept_docs": [[5, 6], [1, 10]], "stp_docs": [[3, 11], [14], [2, 5, 7]]}
+             "engrams": [[1, 2, 7, 3], [13], [4, 1, 8]], "concept_docs": [[5, 6], [1, 10]], "stp_docs": [[3, 11], [14], [2, 5, 7]],
+             "dsa_share": [[9, 1, 3, 9], [22], [2, 20]]}
 
 
 def ignore_some_targets(name, targets, random):
@@ -83,7 +84,7 @@ def random_parameter(key, parameter, noise, seed):
     spread = noise / np.sqrt(parameter.shape[-1])
     if key in ("embedding.weight", "ngram_hash.table.weight", "structure.table.weight"):
         return 0.1 * noise  # small, so that epsilon of the first norms shows
-    if key.endswith(("q_down.weight", "kv_down.weight")):
+    if key.endswith(("q_down.weight", "kv_down.weight", "indexer.k_proj.weight")):
         return 0.1 * spread
     if key.endswith("router.weight"):
         return 2 * spread
@@ -139,7 +140,7 @@ def make_case(declaration):
         updated, norm = optimizer.update(states[-1], gradients, batches)
         margin = min((margin for batch in batches for margin in batch.margins), default=1.0)
         if margin < SMALLEST_MARGIN:
-            raise SystemExit(f"error: {declaration}: a picked and a rejected expert are {margin:.1e} apart, "
+            raise SystemExit(f"error: {declaration}: a picked and a rejected expert or key are {margin:.1e} apart, "
                              f"a case needs {SMALLEST_MARGIN}; fix: another seed")
         if step == 0:
             first_gradients, first_batches = gradients, batches

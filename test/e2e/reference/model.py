@@ -109,13 +109,16 @@ def rope(x, width, theta):
     return rotate(x, Tensor(angles), pair, pair + width // 2)
 
 
-def attend(q, k, v):
-    """Causal attention of q (L,H,d) to k (L,G,d) and v (L,G,e), G a divisor of H: (L, H e)."""
-    length, groups = k.shape[:2]
-    q = reshape(q, length, groups, -1, q.shape[-1])
-    future = np.triu(np.full((length, length), FORBIDDEN), 1)
-    weight = softmax(einsum("qgad,kgd->gaqk", q, k) * q.shape[-1] ** -0.5 + future)
-    return reshape(einsum("gaqk,kge->qgae", weight, v), length, -1)
+def attention_weights(q, k, allowed):
+    """Of q (L,H,d) over the allowed (L,L) keys k (L,G,d), G a divisor of H: (G, H/G, L, L)."""
+    q = reshape(q, len(q.value), k.shape[1], -1, q.shape[-1])
+    return softmax(einsum("qgad,kgd->gaqk", q, k) * q.shape[-1] ** -0.5 + np.where(allowed, 0.0, FORBIDDEN))
+
+
+def attend(q, k, v, allowed=None):
+    """Causal attention of q (L,H,d) to k (L,G,d) and v (L,G,e): (L, H e); to fewer keys where `allowed` (L,L) says so."""
+    weight = attention_weights(q, k, np.tri(len(k.value), dtype=bool) if allowed is None else allowed)
+    return reshape(einsum("gaqk,kge->qgae", weight, v), len(k.value), -1)
 
 
 def pick_best(scores, count, batch):
@@ -137,16 +140,51 @@ def attention(family, weights, n):
     return project(attend(rope(q, family.rope, family.theta), rope(k, family.rope, family.theta), v), weights["out_proj.weight"])
 
 
-def mla(family, weights, n):
-    def per_head(latent, norm, up):
-        rows = project(rms_norm(latent, weights[norm]), weights[up])
-        return split(reshape(rows, len(n.value), family.heads, -1), [family.nope, None])
+def mla(family, weights, n, pick=None):
+    """pick(n, latent of the queries, q, k): the keys that each query may see, in place of all before it."""
+    def per_head(latent, up):
+        return split(reshape(project(latent, weights[up]), len(n.value), family.heads, -1), [family.nope, None])
     latent, shared_key = split(project(n, weights["kv_down.weight"]), [family.kv_rank, family.rope])
-    q, q_turning = per_head(project(n, weights["q_down.weight"]), "q_norm.weight", "q_up.weight")
-    k, v = per_head(latent, "kv_norm.weight", "kv_up.weight")
+    q_latent = rms_norm(project(n, weights["q_down.weight"]), weights["q_norm.weight"])
+    q, q_turning = per_head(q_latent, "q_up.weight")
+    k, v = per_head(rms_norm(latent, weights["kv_norm.weight"]), "kv_up.weight")
     k_turning = reshape(shared_key, len(n.value), 1, family.rope) * np.ones((family.heads, 1))
     q, k = (concatenate([still, rope(turning, family.rope, family.theta)]) for still, turning in ((q, q_turning), (k, k_turning)))
-    return project(attend(q, k, v), weights["out_proj.weight"])
+    return project(attend(q, k, v, pick and pick(n, q_latent, q, k)), weights["out_proj.weight"])
+
+
+def pick_keys(dsa, family, weights, batch, n, latent, q, k):
+    """What the indexer of a block with dsa lets each query see: (L,L). Adds the KL term of this document."""
+    length, n, latent = len(n.value), Tensor(n.value), Tensor(latent.value)  # no gradient leaves the indexer
+    weights = {key.removeprefix("indexer."): value for key, value in weights.items()}
+    queries = rope(reshape(project(latent, weights["q_up.weight"]), length, dsa.heads, -1), family.rope, family.theta)
+    keys = project(n, weights["k_proj.weight"])
+    keys = rms_norm(keys - mean(keys, -1, keepdims=True), weights["k_norm.weight"]) + weights["k_norm.bias"]
+    keys = rope(reshape(keys, length, 1, -1), family.rope, family.theta)[:, 0]
+    heads = project(n, weights["head_proj.weight"]) * (dsa.heads * dsa.dim) ** -0.5
+    score = einsum("qh,hqk->qk", heads, relu(einsum("qhd,kd->hqk", queries, keys)))
+    allowed = np.zeros((length, length), bool)
+    for query in range(length):
+        allowed[query, :query + 1] = pick_best(score.value[query:query + 1, :query + 1], dsa.top_k, batch)
+    if dsa.kl:
+        target = attention_weights(q, k, allowed).value.mean((0, 1))
+        surprise = np.log(np.where(allowed & (target > 0), target, 1.0)) + log_sum_exp(score + np.where(allowed, 0.0, FORBIDDEN)) - score
+        batch.add_loss("dsa_kl", dsa.kl / batch.tokens.size * sum_over(target * surprise))
+    return allowed
+
+
+def sparse_mla(dsa, family, weights, n, batch):
+    """mla of all documents, each query with its picked keys; a block without an indexer takes those of the nearest earlier one."""
+    if dsa.order % dsa.share == 0:
+        batch.picked_keys = []
+        def pick(*values):
+            batch.picked_keys.append(pick_keys(dsa, family, weights, batch, *values))
+            return batch.picked_keys[-1]
+    else:
+        earlier = iter(batch.picked_keys)
+        def pick(*values):
+            return next(earlier)
+    return batch.by_document(lambda part: mla(family, weights, part, pick), n)
 
 
 def mamba3(family, weights, n):
@@ -309,6 +347,8 @@ def run_block(family, weights, x, batch, block, placed=()):
     n = rms_norm(x, weights[block + "norm.weight"])
     if family.kind in OF_TOKENS:
         y = OF_TOKENS[family.kind](family, own, n, batch, block)
+    elif "dsa" in placed:
+        y = sparse_mla(placed["dsa"], family, own, n, batch)
     else:
         y = batch.by_document(lambda part: OF_DOCUMENTS[family.kind](family, own, part), n)
     if "engram" in placed:

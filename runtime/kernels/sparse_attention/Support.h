@@ -1,0 +1,135 @@
+// What the kernels over picked keys share: products of one row with the rows that a list of positions picks, and lanes of scratch.
+#pragma once
+#include "runtime/core/Dot.h"
+#include "runtime/core/FastMath.h"
+#include "runtime/core/ThreadPool.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace megacc::runtime {
+
+constexpr int64_t query_tile = 64;
+/// Tiles of queries that can run at once: so many have scratch of their own. lib/Kernels/Sparse.cpp has the same number.
+constexpr int64_t most_lanes = 32;
+
+/// Calls body(lane, tile) for every tile; those of one lane run one after another.
+template <typename Body> void parallelLanes(int64_t tiles, Body &&body) {
+  int64_t lanes = std::min(tiles, most_lanes);
+  parallelFor(lanes, [&](int64_t lane) {
+    for (int64_t tile = lane; tile < tiles; tile += lanes)
+      body(lane, tile);
+  });
+}
+
+/// Keys of a query: those before the first -1.
+inline int64_t countKeys(const int32_t *support, int64_t kept) {
+  return std::partition_point(support, support + kept, [](int32_t key) { return key >= 0; }) - support;
+}
+
+/// Rows of floats, one of them picked by its number.
+struct RowsOf {
+  const float *data;
+  int64_t stride;
+  const float *operator[](int32_t row) const { return data + row * stride; }
+};
+
+inline Float8 loadEight(const float *from) {
+  Float8 value;
+  std::memcpy(&value, from, sizeof(value));
+  return value;
+}
+
+/// Lane i: the sum of sums[i].
+inline Float8 sumEach(const Float8 *sums) {
+  Float8 pairs[4], quads[2];
+  for (int i = 0; i < 4; ++i)
+    pairs[i] = __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14) +
+               __builtin_shufflevector(sums[2 * i], sums[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  for (int i = 0; i < 2; ++i)
+    quads[i] = __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
+               __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+  return __builtin_shufflevector(quads[0], quads[1], 0, 1, 2, 3, 8, 9, 10, 11) +
+         __builtin_shufflevector(quads[0], quads[1], 4, 5, 6, 7, 12, 13, 14, 15);
+}
+
+/// results[j] = x . rows[keys[j]]. Not inlined: forward and backward must get the same bits.
+[[gnu::noinline]] inline void gatherDots(const float *x, int64_t width, RowsOf rows, const int32_t *keys, int64_t count, float *results) {
+  int64_t whole = width / 8 * 8, j = 0;
+  for (; j + 8 <= count; j += 8) {
+    const float *row[8];
+    Float8 sums[8] = {};
+    for (int l = 0; l < 8; ++l)
+      row[l] = rows[keys[j + l]];
+    for (int64_t c = 0; c < whole; c += 8) {
+      Float8 left = loadEight(x + c);
+      for (int l = 0; l < 8; ++l)
+        sums[l] += left * loadEight(row[l] + c);
+    }
+    Float8 totals = sumEach(sums);
+    std::memcpy(results + j, &totals, sizeof(totals));
+    for (int64_t c = whole; c < width; ++c)
+      for (int l = 0; l < 8; ++l)
+        results[j + l] += x[c] * row[l][c];
+  }
+  for (; j < count; ++j)
+    results[j] = dot(x, rows[keys[j]], width);
+}
+
+/// sum[width] = sum over j of factors[j] * rows[keys[j]], in the order of the keys.
+inline void gatherSum(const float *factors, int64_t width, RowsOf rows, const int32_t *keys, int64_t count, float *sum) {
+  int64_t c = 0;
+  for (; c + 32 <= width; c += 32) {
+    Float8 sums[4] = {};
+    for (int64_t j = 0; j < count; ++j) {
+      const float *row = rows[keys[j]] + c;
+      for (int l = 0; l < 4; ++l)
+        sums[l] += factors[j] * loadEight(row + 8 * l);
+    }
+    std::memcpy(sum + c, sums, sizeof(sums));
+  }
+  for (; c + 8 <= width; c += 8) {
+    Float8 total = {};
+    for (int64_t j = 0; j < count; ++j)
+      total += factors[j] * loadEight(rows[keys[j]] + c);
+    std::memcpy(sum + c, &total, sizeof(total));
+  }
+  for (; c < width; ++c) {
+    float total = 0;
+    for (int64_t j = 0; j < count; ++j)
+      total += factors[j] * rows[keys[j]][c];
+    sum[c] = total;
+  }
+}
+
+/// rows[keys[j]] += factors[j] * x; the keys differ.
+inline void scatterAdd(const float *factors, const float *__restrict x, int64_t width, float *__restrict rows, int64_t stride,
+                       const int32_t *keys, int64_t count) {
+  for (int64_t j = 0; j < count; ++j) {
+    float *__restrict row = rows + keys[j] * stride;
+    for (int64_t c = 0; c < width; ++c)
+      row[c] += factors[j] * x[c];
+  }
+}
+
+/// Values become their softmax; one that is NaN makes all so.
+inline void softmaxInPlace(float *values, int64_t count) {
+  float top = largestOf(values, count, -INFINITY);
+  for (int64_t j = 0; j < count; ++j)
+    values[j] = fastExp(values[j] - top);
+  float inverse = 1.0f / sumOf(count, [&](int64_t j) { return values[j]; });
+  for (int64_t j = 0; j < count; ++j)
+    values[j] *= inverse;
+}
+
+/// probabilities[j] of the keys of one query and head: softmax of scale * (q . k[keys[j]]).
+inline void attendKeys(const float *q, int64_t qk_dim, RowsOf k, const int32_t *keys, int64_t count, float scale, float *probabilities) {
+  gatherDots(q, qk_dim, k, keys, count, probabilities);
+  for (int64_t j = 0; j < count; ++j)
+    probabilities[j] *= scale;
+  softmaxInPlace(probabilities, count);
+}
+
+} // namespace megacc::runtime
