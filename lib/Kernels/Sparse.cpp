@@ -10,17 +10,28 @@ using namespace megacc::cpu;
 static int64_t countTiles(const KernelQuery &query) { return query.getInt("batch") * tiles(query.getInt("sequence")); }
 static int64_t countLanes(const KernelQuery &query) { return std::min<int64_t>(countTiles(query), 32); }
 
+/// Keys and values of all heads.
+static int64_t packedBytes(const KernelQuery &query) {
+  return floats(query.getInt("batch") * query.getInt("sequence") * query.getInt("heads") *
+                (query.getInt("qk_dim") + query.getInt("v_dim")));
+}
+
 void megacc::addSparseRecords(std::vector<Record> &records) {
-  // Scratch: of every query of a lane its best keys and those of one more tile, with their scores.
+  // Scratch: of every query of a lane twice as many keys as it keeps and those of one tile, with their scores; the keys of a tile.
   Record select = makeRecord("select_keys");
-  select.scratch = [](const KernelQuery &query) { return doubles(countLanes(query) * 64 * (query.getInt("kept") + 256)); };
+  select.scratch = [](const KernelQuery &query) {
+    return 2 * floats(countLanes(query) * 64 * (2 * query.getInt("kept") + 256)) + floats(countLanes(query) * query.getInt("dim") * 272);
+  };
   records.push_back(select);
 
-  // Scratch: probabilities of one query and head, in the backward their gradients too.
+  // Scratch: probabilities of a query for every lane, and keys and values, those of a head together; in the backward probabilities and
+  // their gradients for every head, and the gradients of keys and values too.
   Record attention = makeRecord("sparse_attention"), attentionGrad = makeRecord("sparse_attention_grad");
-  attention.scratch = [](const KernelQuery &query) { return floats(countLanes(query) * query.getInt("kept")); };
+  attention.scratch = [](const KernelQuery &query) {
+    return floats(std::min<int64_t>(countTiles(query) * query.getInt("heads"), 32) * query.getInt("kept")) + packedBytes(query);
+  };
   attentionGrad.scratch = [](const KernelQuery &query) {
-    return 2 * floats(query.getInt("batch") * query.getInt("heads") * query.getInt("kept"));
+    return floats(2 * query.getInt("batch") * query.getInt("heads") * query.getInt("kept")) + 2 * packedBytes(query);
   };
   records.push_back(attention);
   records.push_back(attentionGrad);

@@ -108,16 +108,4 @@ inline void tileTranspose(int64_t rows, int64_t cols, const float *from, int64_t
       to[j * stride_to + i] = from[i * stride_from + j];
 }
 
-/// c[m,n] = a[m,k] b[n,k]^T; n is at most 272. `stride_a` and `stride_b` are the distances of rows.
-inline void tileProductTransposed(int64_t m, int64_t n, int64_t k, const float *a, int64_t stride_a, const float *b, int64_t stride_b,
-                                  float *c, int64_t stride_c) {
-  constexpr int64_t slice = 64, most = 272;
-  alignas(64) float transposed[slice * most];
-  for (int64_t l = 0; l < k; l += slice) {
-    int64_t count = k - l < slice ? k - l : slice;
-    tileTranspose(n, count, b + l, stride_b, transposed, most);
-    tileProduct(m, n, count, {a + l, stride_a, 1}, transposed, most, c, stride_c, l > 0);
-  }
-}
-
 } // namespace megacc::runtime

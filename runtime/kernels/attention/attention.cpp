@@ -47,10 +47,22 @@ void findFirstKeys(const Shape &s, const int32_t *documents) {
       s.first_keys[row + t] = startsDocument(documents + row, t) ? int32_t(t) : s.first_keys[row + t - 1];
 }
 
+/// scores[queries, keys] = q k^T, rows of both `stride_q` and `stride_k` apart.
+void multiplyTransposed(int64_t queries, int64_t keys, int64_t dim, const float *q, int64_t stride_q, const float *k, int64_t stride_k,
+                        float *scores) {
+  constexpr int64_t slice = 64;
+  alignas(64) float transposed[slice * row_stride];
+  for (int64_t c = 0; c < dim; c += slice) {
+    int64_t count = std::min(slice, dim - c);
+    tileTranspose(keys, count, k + c, stride_k, transposed, row_stride);
+    tileProduct(queries, keys, count, {q + c, stride_q, 1}, transposed, row_stride, scores, row_stride, c > 0);
+  }
+}
+
 /// scores[queries, keys] = scale * q k^T with illegal entries at -infinity.
 void maskedScores(const Shape &s, const float *q, const float *k, int64_t first_query, int64_t queries, int64_t first_key, int64_t keys,
                   const int64_t *first_legal, float *scores) {
-  tileProductTransposed(queries, keys, s.qk_dim, q, s.heads * s.qk_dim, k, s.kv_heads * s.qk_dim, scores, row_stride);
+  multiplyTransposed(queries, keys, s.qk_dim, q, s.heads * s.qk_dim, k, s.kv_heads * s.qk_dim, scores);
   for (int64_t i = 0; i < queries; ++i) {
     float *row = scores + i * row_stride;
     int64_t low = std::clamp<int64_t>(first_legal[i] - first_key, 0, keys);
@@ -191,7 +203,7 @@ int32_t mg_attention_grad(const MgLaunch *launch) {
         int64_t keys = std::min(key_tile, end - first_key);
         const float *block_k = k + first_key * stride_k;
         maskedScores(s, block_q, block_k, first_query, queries, first_key, keys, first_legal, p);
-        tileProductTransposed(queries, keys, s.v_dim, block_d_y, stride_y, v + first_key * stride_v, stride_v, d_p, row_stride);
+        multiplyTransposed(queries, keys, s.v_dim, block_d_y, stride_y, v + first_key * stride_v, stride_v, d_p);
         for (int64_t i = 0; i < queries; ++i) {
           int64_t t = first_query + i;
           float *__restrict p_row = p + i * row_stride, *__restrict d_p_row = d_p + i * row_stride;

@@ -3,6 +3,7 @@
 #include "runtime/core/Dot.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/ThreadPool.h"
+#include "runtime/core/TileProduct.h"
 
 #include <algorithm>
 #include <cmath>
@@ -34,6 +35,19 @@ struct RowsOf {
   const float *data;
   int64_t stride;
   const float *operator[](int32_t row) const { return data + row * stride; }
+};
+
+/// Some neighbouring columns of a row, in registers.
+template <typename Vector, int vectors> struct Piece {
+  Vector values[vectors] = {};
+
+  Piece() = default;
+  explicit Piece(const float *from) { std::memcpy(values, from, sizeof(values)); }
+  void store(float *to) const { std::memcpy(to, values, sizeof(values)); }
+  void addProduct(float factor, const Piece &other) {
+    for (int i = 0; i < vectors; ++i)
+      values[i] += factor * other.values[i];
+  }
 };
 
 inline Float8 loadEight(const float *from) {
@@ -78,40 +92,48 @@ inline Float8 sumEach(const Float8 *sums) {
     results[j] = dot(x, rows[keys[j]], width);
 }
 
+/// Calls body(first column, a vector type, vectors of it) for pieces of `width` columns, wide ones first.
+template <typename Body> inline void forPieces(int64_t width, Body &&body) {
+  constexpr int64_t wide = sizeof(WideFloats) / sizeof(float);
+  int64_t c = 0;
+  for (; c + 4 * wide <= width; c += 4 * wide)
+    body(c, Piece<WideFloats, 4>());
+  for (; c + 2 * wide <= width; c += 2 * wide)
+    body(c, Piece<WideFloats, 2>());
+  for (; c + 8 <= width; c += 8)
+    body(c, Piece<Float8, 1>());
+  for (; c < width; ++c)
+    body(c, Piece<float, 1>());
+}
+
 /// sum[width] = sum over j of factors[j] * rows[keys[j]], in the order of the keys.
 inline void gatherSum(const float *factors, int64_t width, RowsOf rows, const int32_t *keys, int64_t count, float *sum) {
-  int64_t c = 0;
-  for (; c + 32 <= width; c += 32) {
-    Float8 sums[4] = {};
-    for (int64_t j = 0; j < count; ++j) {
-      const float *row = rows[keys[j]] + c;
-      for (int l = 0; l < 4; ++l)
-        sums[l] += factors[j] * loadEight(row + 8 * l);
+  forPieces(width, [&]<typename P>(int64_t c, P) {
+    P even = {}, odd = {}; // two chains of sums hide the latency of an addition
+    int64_t j = 0;
+    for (; j + 2 <= count; j += 2) {
+      even.addProduct(factors[j], P(rows[keys[j]] + c));
+      odd.addProduct(factors[j + 1], P(rows[keys[j + 1]] + c));
     }
-    std::memcpy(sum + c, sums, sizeof(sums));
-  }
-  for (; c + 8 <= width; c += 8) {
-    Float8 total = {};
-    for (int64_t j = 0; j < count; ++j)
-      total += factors[j] * loadEight(rows[keys[j]] + c);
-    std::memcpy(sum + c, &total, sizeof(total));
-  }
-  for (; c < width; ++c) {
-    float total = 0;
-    for (int64_t j = 0; j < count; ++j)
-      total += factors[j] * rows[keys[j]][c];
-    sum[c] = total;
-  }
+    if (j < count)
+      even.addProduct(factors[j], P(rows[keys[j]] + c));
+    even.addProduct(1.0f, odd);
+    even.store(sum + c);
+  });
 }
 
 /// rows[keys[j]] += factors[j] * x; the keys differ.
-inline void scatterAdd(const float *factors, const float *__restrict x, int64_t width, float *__restrict rows, int64_t stride,
-                       const int32_t *keys, int64_t count) {
-  for (int64_t j = 0; j < count; ++j) {
-    float *__restrict row = rows + keys[j] * stride;
-    for (int64_t c = 0; c < width; ++c)
-      row[c] += factors[j] * x[c];
-  }
+inline void scatterAdd(const float *factors, const float *x, int64_t width, float *rows, int64_t stride, const int32_t *keys,
+                       int64_t count) {
+  forPieces(width, [&]<typename P>(int64_t c, P) {
+    const P values(x + c);
+    for (int64_t j = 0; j < count; ++j) {
+      float *row = rows + keys[j] * stride + c;
+      P sum(row);
+      sum.addProduct(factors[j], values);
+      sum.store(row);
+    }
+  });
 }
 
 /// Values become their softmax; one that is NaN makes all so.

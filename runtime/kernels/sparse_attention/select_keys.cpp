@@ -6,6 +6,8 @@
 #include "runtime/core/TileProduct.h"
 #include "runtime/kernels/sparse_attention/Support.h"
 
+#include <bit>
+
 using namespace megacc::runtime;
 
 namespace {
@@ -14,19 +16,19 @@ constexpr int64_t key_tile = 256;
 /// Of tiles of scores: not a power of two, whose columns would fall in the same few sets of the caches.
 constexpr int64_t row_stride = key_tile + 16;
 
-struct Candidate {
-  float score;
-  int32_t key;
-  /// A larger score, of equal ones the lower key; -0 equals +0.
-  bool operator<(const Candidate &other) const { return score > other.score || (score == other.score && key < other.key); }
-};
+/// Whole numbers in the order of the scores; -0 becomes +0. Those of scores that are no NaN are more than 0.
+inline uint32_t orderOf(float score) {
+  uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);
+  return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
+}
 
-/// The best `kept` of the keys that a query was given so far; they come in ascending order.
+/// The best `kept` of the keys that a query was given so far. They come in ascending order, so that of equal scores the earlier one stays.
 class Best {
 public:
-  void start(Candidate *room, int64_t most) { *this = Best(), list = room, kept = most; }
+  /// Two arrays of getRoom(kept) numbers.
+  void start(uint32_t *order_room, int32_t *key_room, int64_t most) { *this = Best(), orders = order_room, keys = key_room, kept = most; }
+  static int64_t getRoom(int64_t kept) { return 2 * kept + key_tile; }
 
-  /// `list` has room for the keys of one tile beyond `kept`.
   void add(const float *scores, int64_t first_key, int64_t begin, int64_t end) {
     bool nan = false;
     for (int64_t j = begin; j < end; ++j)
@@ -34,29 +36,52 @@ public:
     broken |= nan;
     if (broken)
       return;
-    // Once `kept` are there, an equal score comes too late: its key is larger.
-    for (int64_t j = begin; j < end; ++j)
-      if (!full || scores[j] > least)
-        list[count++] = {scores[j], int32_t(first_key + j)};
-    if (count <= kept)
-      return;
-    std::nth_element(list, list + kept - 1, list + count);
-    count = kept, full = true, least = list[kept - 1].score;
+    for (int64_t j = begin; j < end; ++j) { // without a branch: written over where it is not taken
+      uint32_t order = orderOf(scores[j]);
+      orders[count] = order, keys[count] = int32_t(first_key + j);
+      count += order > least;
+    }
+    if (count > 2 * kept)
+      shrink();
   }
 
-  void write(int32_t *support) const {
+  void write(int32_t *support) {
+    if (count > kept)
+      shrink();
     int64_t picked = broken ? 0 : count;
-    for (int64_t j = 0; j < picked; ++j)
-      support[j] = list[j].key;
-    std::sort(support, support + picked);
+    std::copy(keys, keys + picked, support);
     std::fill(support + picked, support + kept, -1);
   }
 
 private:
-  Candidate *list = nullptr;
+  int64_t countFrom(uint32_t order) const {
+    int32_t found = 0;
+    for (int64_t j = 0; j < count; ++j)
+      found += orders[j] >= order;
+    return found;
+  }
+
+  /// Leaves the best `kept` of more, in their order. The smallest of them is found bit by bit.
+  void shrink() {
+    least = 0;
+    for (uint32_t bit = 0x80000000u; bit; bit >>= 1)
+      if (countFrom(least | bit) >= kept)
+        least |= bit;
+    int64_t equals = kept - countFrom(least + 1), left = 0;
+    for (int64_t j = 0; j < count; ++j) {
+      uint32_t order = orders[j];
+      orders[left] = order, keys[left] = keys[j];
+      bool equal = order == least;
+      left += order > least || (equal && equals > 0);
+      equals -= equal;
+    }
+    count = kept;
+  }
+
+  uint32_t *orders = nullptr, least = 0;
+  int32_t *keys = nullptr;
   int64_t kept = 0, count = 0;
-  float least = 0;
-  bool full = false, broken = false;
+  bool broken = false;
 };
 
 } // namespace
@@ -70,9 +95,12 @@ int32_t mg_select_keys(const MgLaunch *launch) {
   const float *all_q = input(launch, at::q), *all_k = input(launch, at::k), *all_weights = input(launch, at::weights);
   const int32_t *documents = integers(launch, at::documents);
   int32_t *support = static_cast<int32_t *>(launch->operands[at::support]);
-  int64_t blocks = (S + query_tile - 1) / query_tile, tiles = batch * blocks, room = kept + key_tile;
+  int64_t blocks = (S + query_tile - 1) / query_tile, tiles = batch * blocks, room = Best::getRoom(kept);
+  int64_t lanes = std::min(tiles, most_lanes);
   Scratch scratch(launch, at::scratch);
-  Candidate *candidates = scratch.take<Candidate>(std::min(tiles, most_lanes) * query_tile * room);
+  uint32_t *orders = scratch.take<uint32_t>(lanes * query_tile * room);
+  int32_t *candidates = scratch.take<int32_t>(lanes * query_tile * room);
+  float *all_transposed = scratch.take<float>(lanes * dim * row_stride); // keys of a tile
   if (int32_t status = scratch.check("mg_select_keys"))
     return status;
   parallelLanes(tiles, [&](int64_t lane, int64_t tile) {
@@ -80,11 +108,13 @@ int32_t mg_select_keys(const MgLaunch *launch) {
     const float *q = all_q + (b * S + first_query) * heads * dim, *k = all_k + b * S * dim;
     const float *weights = all_weights + (b * S + first_query) * heads;
     alignas(64) float scores[query_tile * row_stride], products[query_tile * row_stride];
+    float *transposed = all_transposed + lane * dim * row_stride;
     Best best[query_tile];
     int64_t first_legal[query_tile], end = first_query + queries;
     for (int64_t i = 0; i < queries; ++i) {
       int64_t t = first_query + i;
-      best[i].start(candidates + (lane * query_tile + i) * room, kept);
+      int64_t place = (lane * query_tile + i) * room;
+      best[i].start(orders + place, candidates + place, kept);
       if (!documents)
         first_legal[i] = 0;
       else if (i)
@@ -94,8 +124,9 @@ int32_t mg_select_keys(const MgLaunch *launch) {
     }
     for (int64_t first_key = first_legal[0] / key_tile * key_tile; first_key < end; first_key += key_tile) {
       int64_t keys = std::min(key_tile, end - first_key);
+      tileTranspose(keys, dim, k + first_key * dim, dim, transposed, row_stride);
       for (int64_t h = 0; h < heads; ++h) {
-        tileProductTransposed(queries, keys, dim, q + h * dim, heads * dim, k + first_key * dim, dim, products, row_stride);
+        tileProduct(queries, keys, dim, {q + h * dim, heads * dim, 1}, transposed, row_stride, products, row_stride, /*add=*/false);
         for (int64_t i = 0; i < queries; ++i) {
           float weight = weights[i * heads + h], *row = scores + i * row_stride;
           const float *product = products + i * row_stride;

@@ -1,41 +1,70 @@
-// Attention of every query to the keys of its support, forward and backward (conventions 6.6).
+// Attention of every query to the keys of its support, forward and backward (conventions 6.6). Keys and values are copied first, those of a
+// head together: rows picked from all over them would otherwise fall in a few sets of the caches.
 #include "runtime/core/Launch.h"
 #include "runtime/core/Scratch.h"
 #include "runtime/kernels/sparse_attention/Support.h"
 
 using namespace megacc::runtime;
 
+namespace {
+
+struct Shape {
+  int64_t batch, sequence, heads, qk_dim, v_dim, kept, stride_q, stride_v;
+  float scale;
+
+  /// Both kernels have the same parameters.
+  explicit Shape(const MgLaunch *launch) {
+    namespace number = number_mg_sparse_attention;
+    batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], heads = launch->ints[number::heads];
+    qk_dim = launch->ints[number::qk_dim], v_dim = launch->ints[number::v_dim], kept = launch->ints[number::kept];
+    stride_q = heads * qk_dim, stride_v = heads * v_dim, scale = float(launch->doubles[real_mg_sparse_attention::scale]);
+  }
+
+  /// Rows [batch, heads, sequence] of a key and its value.
+  int64_t width() const { return qk_dim + v_dim; }
+  int64_t countPacked() const { return batch * heads * sequence * width(); }
+};
+
+void pack(const Shape &s, const float *k, const float *v, float *packed) {
+  parallelFor(s.batch * s.heads, [&](int64_t tile) {
+    int64_t first_row = tile / s.heads * s.sequence, h = tile % s.heads;
+    float *to = packed + tile * s.sequence * s.width();
+    for (int64_t t = first_row; t < first_row + s.sequence; ++t, to += s.width()) {
+      std::copy_n(k + t * s.stride_q + h * s.qk_dim, s.qk_dim, to);
+      std::copy_n(v + t * s.stride_v + h * s.v_dim, s.v_dim, to + s.qk_dim);
+    }
+  });
+}
+
+} // namespace
+
 extern "C" {
 
 int32_t mg_sparse_attention(const MgLaunch *launch) {
   MG_ENTER(mg_sparse_attention);
-  int64_t batch = launch->ints[number::batch], S = launch->ints[number::sequence], heads = launch->ints[number::heads];
-  int64_t qk_dim = launch->ints[number::qk_dim], v_dim = launch->ints[number::v_dim], kept = launch->ints[number::kept];
-  float scale = float(launch->doubles[real::scale]);
-  int64_t stride_q = heads * qk_dim, stride_v = heads * v_dim, blocks = (S + query_tile - 1) / query_tile;
+  const Shape s(launch);
+  int64_t blocks = (s.sequence + query_tile - 1) / query_tile, tiles = s.batch * s.heads * blocks;
   const int32_t *support = integers(launch, at::support);
   Scratch scratch(launch, at::scratch);
-  float *all_p = scratch.take<float>(std::min(batch * blocks, most_lanes) * kept);
+  float *all_p = scratch.take<float>(std::min(tiles, most_lanes) * s.kept), *packed = scratch.take<float>(s.countPacked());
   if (int32_t status = scratch.check("mg_sparse_attention"))
     return status;
-  parallelLanes(batch * blocks, [&](int64_t lane, int64_t tile) {
-    int64_t first_row = tile / blocks * S, begin = first_row + tile % blocks * query_tile,
-            end = std::min(begin + query_tile, first_row + S);
-    float *p = all_p + lane * kept;
-    for (int64_t h = 0; h < heads; ++h) {
-      RowsOf k{input(launch, at::k) + first_row * stride_q + h * qk_dim, stride_q};
-      RowsOf v{input(launch, at::v) + first_row * stride_v + h * v_dim, stride_v};
-      for (int64_t t = begin; t < end; ++t) {
-        const int32_t *keys = support + t * kept;
-        int64_t count = countKeys(keys, kept);
-        float *y = output(launch, at::y) + t * stride_v + h * v_dim;
-        if (count == 0) {
-          std::fill(y, y + v_dim, NAN);
-          continue;
-        }
-        attendKeys(input(launch, at::q) + t * stride_q + h * qk_dim, qk_dim, k, keys, count, scale, p);
-        gatherSum(p, v_dim, v, keys, count, y);
+  pack(s, input(launch, at::k), input(launch, at::v), packed);
+  parallelLanes(tiles, [&](int64_t lane, int64_t tile) {
+    int64_t head = tile / blocks, h = head % s.heads, first_row = head / s.heads * s.sequence;
+    int64_t begin = first_row + tile % blocks * query_tile, end = std::min(begin + query_tile, first_row + s.sequence);
+    RowsOf k{packed + head * s.sequence * s.width(), s.width()}, v{k.data + s.qk_dim, s.width()};
+    float *p = all_p + lane * s.kept;
+    for (int64_t t = begin; t < end; ++t) {
+      const int32_t *keys = support + t * s.kept;
+      int64_t count = countKeys(keys, s.kept);
+      float *y = output(launch, at::y) + t * s.stride_v + h * s.v_dim;
+      if (count == 0) {
+        std::fill(y, y + s.v_dim, NAN);
+        continue;
       }
+      attendKeys(input(launch, at::q) + t * s.stride_q + h * s.qk_dim, s.qk_dim, k, keys, count, s.scale, p);
+      gatherSum(p, s.v_dim, v, keys, count, y);
     }
   });
   return 0;
@@ -45,37 +74,38 @@ int32_t mg_sparse_attention(const MgLaunch *launch) {
 // over queries goes in their order.
 int32_t mg_sparse_attention_grad(const MgLaunch *launch) {
   MG_ENTER(mg_sparse_attention_grad);
-  int64_t batch = launch->ints[number::batch], S = launch->ints[number::sequence], heads = launch->ints[number::heads];
-  int64_t qk_dim = launch->ints[number::qk_dim], v_dim = launch->ints[number::v_dim], kept = launch->ints[number::kept];
-  float scale = float(launch->doubles[real::scale]);
-  int64_t stride_q = heads * qk_dim, stride_v = heads * v_dim;
+  const Shape s(launch);
+  int64_t S = s.sequence, tiles = s.batch * s.heads;
   const int32_t *support = integers(launch, at::support);
   Scratch scratch(launch, at::scratch);
-  float *all_p = scratch.take<float>(batch * heads * kept), *all_d_p = scratch.take<float>(batch * heads * kept);
+  float *all_p = scratch.take<float>(2 * tiles * s.kept);
+  float *packed = scratch.take<float>(s.countPacked()), *gradients = scratch.take<float>(s.countPacked());
   if (int32_t status = scratch.check("mg_sparse_attention_grad"))
     return status;
-  parallelFor(batch * heads, [&](int64_t tile) {
-    int64_t first_row = tile / heads * S, h = tile % heads;
-    int64_t at_q = first_row * stride_q + h * qk_dim, at_v = first_row * stride_v + h * v_dim;
+  pack(s, input(launch, at::k), input(launch, at::v), packed);
+  parallelFor(tiles, [&](int64_t tile) {
+    int64_t first_row = tile / s.heads * S, h = tile % s.heads, width = s.width();
+    int64_t at_q = first_row * s.stride_q + h * s.qk_dim, at_v = first_row * s.stride_v + h * s.v_dim;
     const float *q = input(launch, at::q) + at_q, *d_y = input(launch, at::d_y) + at_v;
-    RowsOf k{input(launch, at::k) + at_q, stride_q}, v{input(launch, at::v) + at_v, stride_v};
-    float *d_q = output(launch, at::d_q) + at_q, *d_k = output(launch, at::d_k) + at_q, *d_v = output(launch, at::d_v) + at_v;
-    float *p = all_p + tile * kept, *d_p = all_d_p + tile * kept;
+    RowsOf k{packed + tile * S * width, width}, v{k.data + s.qk_dim, width};
+    float *d_k = gradients + tile * S * width, *d_v = d_k + s.qk_dim;
+    float *p = all_p + 2 * tile * s.kept, *d_p = p + s.kept;
+    std::fill(d_k, d_k + S * width, 0.0f);
     for (int64_t t = 0; t < S; ++t) {
-      std::fill(d_k + t * stride_q, d_k + t * stride_q + qk_dim, 0.0f);
-      std::fill(d_v + t * stride_v, d_v + t * stride_v + v_dim, 0.0f);
-    }
-    for (int64_t t = 0; t < S; ++t) {
-      const int32_t *keys = support + (first_row + t) * kept;
-      int64_t count = countKeys(keys, kept);
-      attendKeys(q + t * stride_q, qk_dim, k, keys, count, scale, p);
-      gatherDots(d_y + t * stride_v, v_dim, v, keys, count, d_p);
+      const int32_t *keys = support + (first_row + t) * s.kept;
+      int64_t count = countKeys(keys, s.kept);
+      attendKeys(q + t * s.stride_q, s.qk_dim, k, keys, count, s.scale, p);
+      gatherDots(d_y + t * s.stride_v, s.v_dim, v, keys, count, d_p);
       float delta = dot(p, d_p, count);
       for (int64_t j = 0; j < count; ++j)
-        d_p[j] = p[j] * (d_p[j] - delta) * scale;
-      gatherSum(d_p, qk_dim, k, keys, count, d_q + t * stride_q);
-      scatterAdd(d_p, q + t * stride_q, qk_dim, d_k, stride_q, keys, count);
-      scatterAdd(p, d_y + t * stride_v, v_dim, d_v, stride_v, keys, count);
+        d_p[j] = p[j] * (d_p[j] - delta) * s.scale;
+      gatherSum(d_p, s.qk_dim, k, keys, count, output(launch, at::d_q) + at_q + t * s.stride_q);
+      scatterAdd(d_p, q + t * s.stride_q, s.qk_dim, d_k, width, keys, count);
+      scatterAdd(p, d_y + t * s.stride_v, s.v_dim, d_v, width, keys, count);
+    }
+    for (int64_t t = 0; t < S; ++t, d_k += width) {
+      std::copy_n(d_k, s.qk_dim, output(launch, at::d_k) + at_q + t * s.stride_q);
+      std::copy_n(d_k + s.qk_dim, s.v_dim, output(launch, at::d_v) + at_v + t * s.stride_v);
     }
   });
   return 0;

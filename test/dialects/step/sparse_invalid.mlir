@@ -11,9 +11,10 @@ step.func @more_keys_than_a_row_has {
 
 step.func @weights_of_other_heads {
   %x = step.zero : tensor<6x4xf32>
+  %k = step.zero : tensor<6x2xf32>
   // expected-error @+1 {{'weights' is 'tensor<6x4xf32>', expected 6 x 2}}
-  %support = step.select_keys %x, %x, %x {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, dim = 2 : i64}
-             : (tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x2xi32>
+  %support = step.select_keys %x, %k, %x {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, dim = 2 : i64}
+             : (tensor<6x4xf32>, tensor<6x2xf32>, tensor<6x4xf32>) -> tensor<6x2xi32>
 }
 
 // -----
