@@ -19,7 +19,7 @@ endif()
 install(DIRECTORY include/megacc DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY ${PROJECT_BINARY_DIR}/share/man/ DESTINATION ${CMAKE_INSTALL_MANDIR})
 install(DIRECTORY ${PROJECT_BINARY_DIR}/share/bash-completion DESTINATION ${CMAKE_INSTALL_DATADIR})
-install(FILES LICENSE docs/descriptor.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES LICENSE docs/descriptor.md docs/plan.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 install(EXPORT megaccTargets NAMESPACE megacc:: DESTINATION ${package_folder})
 file(STRINGS include/megacc/StepABI.h MEGACC_ABI_VERSION REGEX "^#define MEGACC_ABI_VERSION ")

@@ -46,6 +46,7 @@ void buildMemoryPipeline(OpPassManager &passes, const StepOptions &options) {
   passes.addPass(step::createStepFuse()); // before caches: a group is planned as one op
   step::StepPlanMemoryOptions memory;
   memory.recompute = options.recompute, memory.costs = options.costs, memory.pareto = options.pareto;
+  memory.explain = options.explain, memory.remarks = options.remarks;
   passes.addPass(step::createStepPlanMemory(memory));
   passes.addPass(step::createStepApplyMemory());
 }

@@ -22,6 +22,10 @@ struct StepOptions {
   bool allow_missing_costs = false;
   /// Also asks what other budgets would take.
   bool pareto = false;
+  /// Also leaves what bounds the plan.
+  bool explain = false;
+  /// Says every decision as a remark.
+  bool remarks = false;
 };
 
 /// Declaration -> checked declaration.

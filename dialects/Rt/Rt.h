@@ -18,6 +18,8 @@ namespace megacc::rt {
 constexpr int64_t kAlignment = 256;
 /// On a call that computes again what the forward did not keep: no FLOPs of the model.
 constexpr llvm::StringLiteral kRecomputeAttr = "recompute";
+/// On a call of the backward.
+constexpr llvm::StringLiteral kBackwardAttr = "backward";
 
 /// Names of `enum MgSegment`, in its order.
 llvm::StringRef getSegmentName(int64_t segment);

@@ -39,6 +39,8 @@ public:
 
   /// `ints`: the integer parameters of kernels.def, in its order.
   double getMilliseconds(llvm::StringRef kernel, llvm::ArrayRef<int64_t> ints, const OpCost &cost) const;
+  /// By roofline, whatever was measured.
+  double estimate(const OpCost &cost) const { return estimateMilliseconds(cost, *device); }
   bool isMeasured(llvm::StringRef kernel, llvm::ArrayRef<int64_t> ints) const { return measured.contains({kernel.str(), ints.vec()}); }
   /// Of what: the device's name, or the machine of the measured file.
   std::string getMachine() const { return machine.empty() ? device->name : machine; }

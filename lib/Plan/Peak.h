@@ -1,6 +1,6 @@
 // What lies in the temporaries where most of them are alive.
 #pragma once
-#include "mlir/IR/BuiltinOps.h"
+#include "lib/Plan/Schedule.h"
 
 #include <string>
 #include <vector>
@@ -8,19 +8,23 @@
 namespace megacc {
 
 struct Peak {
-  struct Value {
-    std::string path, kernel; // of the launch that makes it
-    int64_t bytes = 0;
-    bool is_scratch = false;
+  /// Values of equal bytes that launches of one kernel make.
+  struct Row {
+    int64_t bytes = 0;              // of one of them
+    std::string kernel;             // without its prefix
+    std::vector<std::string> paths; // of the launches that make them
+    ValueClass kind = kForward;
   };
-  std::string path, kernel;  // of the launch with the peak
-  bool is_again = false;     // it computes again
-  int64_t bytes = 0;         // alive at it
-  std::vector<Value> values; // the largest first
+  std::string path, kernel; // of the launch with the peak
+  bool is_again = false;    // it computes again
+  int64_t bytes = 0;        // alive at it
+  std::vector<Row> rows;    // those of most bytes first
 };
 
-/// Of @micro_batch; `launches`: the module that rt-build-receipt left. A value takes its bytes from the launch that writes it first to the
-/// last that touches it; of values that share a place the one written last counts.
-Peak findPeak(mlir::ModuleOp launches);
+/// Of @micro_batch.
+Peak findPeak(const Schedule &schedule);
+
+/// "alive at the peak ...", then a line for each of the ten largest rows; no newline at the end.
+std::string describePeak(const Peak &peak);
 
 } // namespace megacc

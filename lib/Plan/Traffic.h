@@ -2,19 +2,10 @@
 #pragma once
 #include "mlir/IR/BuiltinOps.h"
 
-#include <map>
-#include <string>
-
 namespace megacc {
 
 struct Traffic {
-  struct Sum {
-    int64_t launches = 0;
-    double bytes = 0;
-  };
-  /// By kernel, over all micro-batches and the update.
-  std::map<std::string, Sum> kernels;
-  double moved = 0;
+  double moved = 0; // over all micro-batches and the update
   /// What no plan can avoid: every parameter, gradient, master, moment once, and once a micro-batch what the backward needs of the forward.
   double state = 0, saved = 0;
 };

@@ -1,7 +1,7 @@
 // What is computed again so that a step fits its budget.
 #include "dialects/Rt/Rt.h"
-#include "lib/Cost/Cost.h"
 #include "lib/Kernels/Kernels.h"
+#include "lib/Plan/Peak.h"
 #include "lib/Planner/Planner.h"
 #include "passes/memory/Passes.h"
 #include "passes/rt/Passes.h"
@@ -10,6 +10,7 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <chrono>
 #include <cmath>
 
 using namespace mlir;
@@ -64,11 +65,10 @@ public:
     module->setAttr(kBudgetsAttr, builder.getArrayAttr(rows));
   }
 
-  LogicalResult run(SmallVectorImpl<Attribute> &decisions) {
-    if (all.total() <= bytes) {
-      decide(decisions, Twine(all.total()) + " bytes, everything is kept");
-      return success();
-    }
+  LogicalResult run(Decisions &decisions) {
+    Stopwatch watch{milliseconds};
+    if (all.total() <= bytes)
+      return choose({}, all, decisions);
     // About 1 % apart, whatever the budget, so that more of it never gives a slower plan.
     for (int rung = getRung(bytes - all.state); rung > 0; --rung) {
       std::optional<RecomputePlan> plan = getPlanner().solve(getBytesOf(rung));
@@ -87,26 +87,63 @@ public:
     return refuse();
   }
 
+  /// The smallest plan. Before run(), which marks what it chose.
+  void findMinimum() { least = findLeast(); }
+
+  /// Leaves what bounds the plan.
+  void explain() {
+    Builder builder(module.getContext());
+    NamedAttrList facts;
+    facts.set("minimum", builder.getI64IntegerAttr(least->bytes));
+    if (bytes && std::isfinite(bound))
+      facts.set("bound", builder.getF64FloatAttr(bound));
+    facts.set("solve", builder.getF64FloatAttr(milliseconds));
+    module->setAttr(kMemoryAttr, facts.getDictionary(module.getContext()));
+  }
+
 private:
+  /// Adds the time that it lives to the milliseconds of planning.
+  struct Stopwatch {
+    double &sum;
+    std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
+    ~Stopwatch() { sum += std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begun).count(); }
+  };
+
+  /// The plan of the fewest bytes.
+  struct Least {
+    int64_t bytes = 0; // a budget that it meets
+    Segments placed;
+    std::vector<int> ops;
+  };
+
   /// Made when it is first asked for: a step that fits needs none.
   const Planner &getPlanner() {
-    if (!planner)
+    if (!planner) {
+      Stopwatch watch{milliseconds}; // where this is explained findMinimum() comes first, not run(), which has one of its own
       planner.emplace(graph);
+    }
     return *planner;
   }
 
-  LogicalResult choose(const RecomputePlan &plan, const Segments &placed, SmallVectorImpl<Attribute> &decisions) {
+  LogicalResult choose(const RecomputePlan &plan, const Segments &placed, Decisions &decisions) {
     SmallVector<Operation *> chosen;
     for (int op : plan.ops)
       chosen.push_back(ops[op]);
-    char time[96];
-    int length = snprintf(time, sizeof time, "%.3f ms a micro-batch", plan.milliseconds);
-    // Infinity where the planner sees no plan.
-    if (double least = getPlanner().getLeast(bytes - all.state); std::isfinite(least))
-      snprintf(time + length, sizeof time - length, ", at least %.3f with any plan", least);
-    decide(decisions,
-           Twine(placed.total()) + " bytes, " + Twine(all.total()) + " where everything is kept; computing again takes about " + time);
-    markRecomputed(module, chosen, &decisions);
+    Decision decision{.value = "memory = " + std::to_string(bytes) + " bytes",
+                      .chosen = {std::to_string(placed.total()) + " bytes", placed.total(), plan.milliseconds}};
+    if (chosen.empty()) {
+      decision.reason = "everything is kept";
+    } else {
+      decision.alternatives = {{"everything is kept", all.total(), 0.0}};
+      char time[96];
+      int length = snprintf(time, sizeof time, "%.3f ms a micro-batch", plan.milliseconds);
+      // Infinity where the planner sees no plan.
+      if (bound = getPlanner().getLeast(bytes - all.state); std::isfinite(bound))
+        snprintf(time + length, sizeof time - length, ", at least %.3f with any plan", bound);
+      decision.reason = std::to_string(all.total()) + " where everything is kept; computing again takes about " + time;
+    }
+    decisions.push_back({std::move(decision), nullptr});
+    markRecomputed(module, chosen, costs, decisions);
     return success();
   }
 
@@ -119,17 +156,14 @@ private:
   }
   static int64_t getBytesOf(int rung) { return int64_t(std::pow(1.01, rung)); }
 
-  void decide(SmallVectorImpl<Attribute> &decisions, const Twine &what) {
-    decisions.push_back(StringAttr::get(module.getContext(), "memory = " + Twine(bytes) + " bytes: " + what));
-  }
-
-  /// What the passes behind this one make of the module where these ops are computed again, and the schedule for the planner.
-  std::optional<Segments> lay(ArrayRef<int> again, PlannedGraph *schedule = nullptr) {
+  /// What the passes behind this one make of the module where these ops are computed again, and the schedule for the planner or the
+  /// peak of the outcome.
+  std::optional<Segments> lay(ArrayRef<int> again, PlannedGraph *schedule = nullptr, Peak *peak = nullptr) {
     OwningOpRef<ModuleOp> copy = module.clone();
     SmallVector<Operation *> copies = getForwardOps(*copy), chosen;
     for (int op : again)
       chosen.push_back(copies[op]);
-    markRecomputed(*copy, chosen, /*decisions=*/nullptr);
+    markRecomputed(*copy, chosen);
     ScopedDiagnosticHandler quiet(module.getContext(), [](Diagnostic &) { return success(); });
     PassManager select(module.getContext()), assign(module.getContext());
     select.addPass(createStepApplyMemory());
@@ -141,6 +175,8 @@ private:
       *schedule = describe(*copy);
     if (failed(assign.run(*copy)))
       return {};
+    if (peak)
+      *peak = findPeak(readSchedule(*copy, "micro_batch"));
     rt::SegmentSum sum = rt::sumSegments(*copy);
     return Segments{sum.total.get() - sum.temporaries, sum.temporaries, std::move(sum.text)};
   }
@@ -181,10 +217,7 @@ private:
           graph.isCache[cache] = true;
       KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
       if (const Record *record = match(getTarget(module), query)) {
-        SmallVector<int64_t> ints;
-        for (StringRef name : rt::findKernel(record->symbol)->ints)
-          ints.push_back(getLaunchInt(*record, query, name).value_or(0));
-        planned.milliseconds = costs.getMilliseconds(record->symbol, ints, getCost(op));
+        planned.milliseconds = getMilliseconds(op, costs);
         planned.scratch = llvm::alignTo(record->getScratch(query), rt::kAlignment);
         pairInPlace(*record, query, planned.in_place);
         planned.isRecomputable = isRecomputable(op) && !isReadByOthers(op);
@@ -253,8 +286,7 @@ private:
     }
   }
 
-  /// Says what the smallest plan needs.
-  LogicalResult refuse() {
+  Least findLeast() {
     const Planner &planner = getPlanner();
     int low = 1, high = getRung(all.temporaries) + 1;
     while (low < high) {
@@ -264,18 +296,31 @@ private:
       else
         low = middle + 1;
     }
-    Segments least = all;
-    int64_t least_bytes = all.total();
+    Least found{all.total(), all, {}};
     for (int rung = high; rung < high + 4; ++rung) // the lowest is not always the one that is placed best
       if (std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung)))
         if (std::optional<Segments> placed = lay(plan->ops))
-          if (int64_t needed = std::max(placed->total(), placed->state + getBytesOf(rung)); needed < least_bytes)
-            least = *placed, least_bytes = needed;
-    if (std::optional<Segments> placed = lay(planner.getFull().ops); placed && placed->total() < least_bytes)
-      least = *placed, least_bytes = placed->total();
-    return emitError(UnknownLoc::get(module.getContext()))
-           << "the step needs " << least_bytes << " bytes (" << all.total() << " where everything is kept), memory allows " << bytes << ": "
-           << least.text << "; fix: " << rt::adviseMemory(least_bytes);
+          if (int64_t needed = std::max(placed->total(), placed->state + getBytesOf(rung)); needed < found.bytes)
+            found = {needed, *placed, plan->ops};
+    RecomputePlan full = planner.getFull();
+    if (std::optional<Segments> placed = lay(full.ops); placed && placed->total() < found.bytes)
+      found = {placed->total(), *placed, full.ops};
+    return found;
+  }
+
+  /// Says what the smallest plan needs.
+  LogicalResult refuse() {
+    if (!least)
+      least = findLeast();
+    Peak peak;
+    lay(least->ops, nullptr, &peak);
+    module->setAttr(kNeededAttr, Builder(module.getContext()).getI64IntegerAttr(least->bytes));
+    InFlightDiagnostic error = emitError(UnknownLoc::get(module.getContext()))
+                               << "the step needs " << least->bytes << " bytes (" << all.total()
+                               << " where everything is kept), memory allows " << bytes << ": " << least->placed.text
+                               << "; fix: " << rt::adviseMemory(least->bytes);
+    error.attachNote() << describePeak(peak);
+    return error;
   }
 
   ModuleOp module;
@@ -285,22 +330,28 @@ private:
   Segments all; // where everything is kept
   PlannedGraph graph;
   std::optional<Planner> planner;
+  std::optional<Least> least;
+  double milliseconds = 0; // that planning took
+  double bound = 0;        // milliseconds of computing again that no plan within the budget can be below
 };
 
 } // namespace
 
-LogicalResult fitMemory(ModuleOp module, int64_t bytes, StringRef file, bool tabulates, SmallVectorImpl<Attribute> &decisions) {
-  if ((!bytes && !tabulates) || !module.lookupSymbol<FuncOp>("micro_batch"))
+LogicalResult fitMemory(ModuleOp module, int64_t bytes, const Costs &costs, bool tabulates, bool explains, Decisions &decisions) {
+  if ((!bytes && !tabulates && !explains) || !module.lookupSymbol<FuncOp>("micro_batch"))
     return success();
-  llvm::Expected<Costs> costs = Costs::read(file, getTarget(module));
-  if (!costs)
-    return emitError(UnknownLoc::get(module.getContext())) << llvm::toString(costs.takeError());
-  Budget budget(module, bytes, *costs);
+  Budget budget(module, bytes, costs);
   if (!budget.begin())
     return success();
   if (tabulates)
     budget.tabulate();
-  return bytes ? budget.run(decisions) : success();
+  if (explains)
+    budget.findMinimum();
+  if (bytes && failed(budget.run(decisions)))
+    return failure();
+  if (explains)
+    budget.explain();
+  return success();
 }
 
 } // namespace megacc::step

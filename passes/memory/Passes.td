@@ -22,14 +22,17 @@ def StepPlanMemory : Pass<"step-plan-memory", "::mlir::ModuleOp"> {
     passes that follow would place them, the one that takes the least time again (lib/Planner, lib/Cost); without one everything is kept.
     An op with effects (its non-finite flag excepted) or gradients of its own is never among them.
     Every cache that the record keeps by default is kept; one with a setting of its own (psiv_cache) where the setting is on. Marks the
-    forward op with their names in `keep`. What was decided is recorded in `megacc.decisions` with its bytes. step-apply-memory acts on
-    the marks.
+    forward op with their names in `keep`. What was decided is recorded in `megacc.decisions`: block and value, the choice and its
+    alternatives with bytes and milliseconds of a micro-batch, and the reason. step-apply-memory acts on the marks.
   }];
   let options = [
     Option<"recompute", "recompute", "std::string", "",
            "as declared (auto); none; full: in every block all that no other block reads; or names of ops, [LETTER:]GLOB, with commas">,
     Option<"costs", "costs", "std::string", "", "measured costs to choose by, a file of megacc-run --calibrate">,
-    Option<"pareto", "pareto", "bool", "false", "leave a table of budgets and of what they take in the module's `megacc.budgets`">
+    Option<"pareto", "pareto", "bool", "false", "leave a table of budgets and of what they take in the module's `megacc.budgets`">,
+    Option<"explain", "explain", "bool", "false",
+           "leave the fewest bytes of any plan, what no plan within the budget can be below and the time to solve in `megacc.memory`">,
+    Option<"remarks", "remarks", "bool", "false", "say every decision as a remark">
   ];
 }
 

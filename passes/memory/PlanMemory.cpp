@@ -18,19 +18,31 @@ struct StepPlanMemory : impl::StepPlanMemoryBase<StepPlanMemory> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    auto earlier = module->getAttrOfType<ArrayAttr>(kDecisionsAttr);
-    decisions.assign(earlier ? earlier.begin() : nullptr, earlier ? earlier.end() : nullptr);
+    llvm::Expected<Costs> read = Costs::read(costs, getTarget(module));
+    if (!read) {
+      emitError(UnknownLoc::get(&getContext())) << llvm::toString(read.takeError());
+      return signalPassFailure();
+    }
+    decisions.clear();
+    for (Decision &earlier : readDecisions(module))
+      decisions.push_back({std::move(earlier), nullptr});
+    known = &*read;
     module.walk([&](KernelOpInterface op) {
       if (op->hasAttr(kPairAttr) && !isa<CacheOpInterface>(op.getOperation()))
         plan(op);
     });
     StringRef what = recompute.empty() ? getConfigText(module, "recompute", "auto") : StringRef(recompute);
-    if (failed(what == "auto" ? fitMemory(module, getConfigInteger(module, "memory"), costs, pareto, decisions)
-                              : markRecomputed(module, what, decisions)))
+    if (failed(what == "auto" ? fitMemory(module, getConfigInteger(module, "memory"), *read, pareto, explain, decisions)
+                              : markRecomputed(module, what, *read, decisions)))
       return signalPassFailure();
-    Builder builder(&getContext());
-    if (!decisions.empty())
-      module->setAttr(kDecisionsAttr, builder.getArrayAttr(decisions));
+    SmallVector<Attribute> attributes;
+    for (const auto &[decision, op] : decisions) {
+      attributes.push_back(decision.toAttribute(&getContext()));
+      if (remarks)
+        emitRemark(op ? op->getLoc() : UnknownLoc::get(&getContext())) << decision.describe();
+    }
+    if (!attributes.empty())
+      module->setAttr(kDecisionsAttr, ArrayAttr::get(&getContext(), attributes));
   }
 
 private:
@@ -55,18 +67,28 @@ private:
     StringRef wanted = getConfigText(op, cache.setting, "off");
     if (wanted == "off")
       return false;
-    if (!type)
-      record(op, cache.setting + " = " + wanted + ": nothing to cache, " + cache.nothing);
-    else if (wanted == "auto")
-      record(op, cache.setting + " = auto: off, a cache of " + Twine(getBytes(type)) + " bytes " + cache.trade);
-    else
-      record(op, cache.setting + " = on: " + Twine(getBytes(type)) + " bytes from the forward to the backward");
+    Decision decision{.block = getPath(op).str(), .value = (cache.setting + " = " + wanted).str()};
+    if (int64_t slot = getBlock(op); slot >= 0)
+      decision.slots = {slot};
+    if (!type) {
+      decision.chosen = {"nothing to cache", {}, {}};
+      decision.reason = cache.nothing;
+    } else {
+      int64_t bytes = getBytes(type);
+      // It is written once and read once, beside what the kernels do anyway.
+      Decision::Option on{"kept", bytes, known->estimate({0, bytes, bytes}) - known->estimate({})}, off{"off", 0, 0.0};
+      bool isOn = wanted == "on";
+      decision.chosen = isOn ? on : off;
+      decision.alternatives = {isOn ? off : on};
+      decision.reason = isOn ? std::to_string(bytes) + " bytes from the forward to the backward"
+                             : "a cache of " + std::to_string(bytes) + " bytes " + cache.trade;
+    }
+    decisions.push_back({std::move(decision), op});
     return type && wanted == "on";
   }
 
-  void record(Operation *op, const Twine &decision) { decisions.push_back(StringAttr::get(&getContext(), getPath(op) + ": " + decision)); }
-
-  SmallVector<Attribute> decisions;
+  Decisions decisions;
+  const Costs *known = nullptr;
 };
 
 } // namespace

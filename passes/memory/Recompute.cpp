@@ -1,5 +1,7 @@
 // Which ops the backward computes again.
 #include "dialects/Interfaces/OpPath.h"
+#include "dialects/Rt/KernelTable.h"
+#include "lib/Kernels/Kernels.h"
 #include "passes/memory/Passes.h"
 
 #include "mlir/Interfaces/SideEffectInterfaces.h"
@@ -105,34 +107,50 @@ public:
       }
   }
 
-  /// One line for all ops of a name in blocks of a letter.
-  void record(SmallVectorImpl<Attribute> &decisions) {
+  /// One decision for all ops of a name in blocks of a letter that are computed again, then one for those that are kept.
+  void record(const Costs &costs, Decisions &decisions) {
     struct Sum {
-      int64_t ops = 0, bytes = 0, flops = 0;
+      Operation *first = nullptr;
+      int64_t ops = 0, bytes = 0;
+      double milliseconds = 0;
+      std::vector<int64_t> slots;
     };
-    llvm::MapVector<std::pair<StringRef, StringRef>, Sum> sums;
+    llvm::MapVector<std::pair<StringRef, StringRef>, Sum> again, kept;
     llvm::DenseSet<Operation *> needed;
     for (Operation *op : llvm::reverse(marked)) {
       auto isNeeded = [&](Operation *user) { return getPhase(user) == Phase::backward || needed.contains(user); };
       if (llvm::any_of(op->getResults(), [&](Value result) { return anyUser(result, isNeeded); }))
         needed.insert(op);
     }
-    for (Operation *op : marked) {
-      if (!needed.contains(op))
-        continue;
-      auto [letter, name] = getName(op);
-      Sum &sum = sums[{letter, name}];
-      ++sum.ops, sum.flops += getCost(op).flops;
+    func.walk([&](Operation *op) {
+      bool isMarked = needed.contains(op);
+      if (!isForward(op) || !(isMarked || (isRecomputable(op) && !isReadByOthers(op))))
+        return;
+      int64_t bytes = 0;
       for (Value result : op->getResults())
         if (isReadByBackward(result))
-          sum.bytes += getBytes(result.getType());
-    }
-    for (auto &[key, sum] : sums) {
-      auto [letter, name] = key;
-      decisions.push_back(StringAttr::get(module.getContext(), (letter.empty() ? "" : letter + ":") + name + ": computed again, " +
-                                                                   Twine(sum.ops) + (sum.ops == 1 ? " op, " : " ops, ") + Twine(sum.bytes) +
-                                                                   " bytes not kept, " + Twine(sum.flops) + " FLOP"));
-    }
+          bytes += getBytes(result.getType());
+      if (!isMarked && !bytes)
+        return;
+      Sum &sum = (isMarked ? again : kept)[getName(op)];
+      sum.first = sum.first ? sum.first : op;
+      ++sum.ops, sum.bytes += bytes, sum.milliseconds += getMilliseconds(op, costs);
+      if (int64_t slot = getBlock(op); slot >= 0 && (sum.slots.empty() || sum.slots.back() != slot))
+        sum.slots.push_back(slot);
+    });
+    for (auto [sums, isAgain] : {std::pair(&again, true), std::pair(&kept, false)})
+      for (auto &[key, sum] : *sums) {
+        Decision decision{.block = key.first.str(), .value = key.second.str(), .slots = std::move(sum.slots)};
+        char time[32];
+        snprintf(time, sizeof time, "%.3f", sum.milliseconds);
+        std::string ops = std::to_string(sum.ops) + (sum.ops == 1 ? " op, " : " ops, "), bytes = std::to_string(sum.bytes);
+        Decision::Option keep{"kept", sum.bytes, 0.0}, compute{"computed again", 0, sum.milliseconds};
+        decision.chosen = isAgain ? compute : keep;
+        decision.alternatives = {isAgain ? keep : compute};
+        decision.reason =
+            ops + bytes + (isAgain ? " bytes not kept, " : " bytes, computing again would take ") + time + " ms a micro-batch";
+        decisions.push_back({std::move(decision), sum.first});
+      }
   }
 
 private:
@@ -191,16 +209,33 @@ bool isReadByOthers(Operation *op) {
   });
 }
 
-void markRecomputed(ModuleOp module, ArrayRef<Operation *> ops, SmallVectorImpl<Attribute> *decisions) {
+double getMilliseconds(Operation *op, const Costs &costs) {
+  KernelQuery query = cast<KernelOpInterface>(op).getKernelQuery();
+  const Record *record = match(getTarget(op), query);
+  if (!record)
+    return 0;
+  SmallVector<int64_t> ints;
+  for (StringRef name : rt::findKernel(record->symbol)->ints)
+    ints.push_back(getLaunchInt(*record, query, name).value_or(0));
+  return costs.getMilliseconds(record->symbol, ints, getCost(op));
+}
+
+void markRecomputed(ModuleOp module, ArrayRef<Operation *> ops) {
   Marker marker(module, module.lookupSymbol<FuncOp>("micro_batch"));
   for (Operation *op : ops)
     marker.mark(op);
-  if (decisions)
-    marker.record(*decisions);
   marker.markGroups();
 }
 
-LogicalResult markRecomputed(ModuleOp module, StringRef what, SmallVectorImpl<Attribute> &decisions) {
+void markRecomputed(ModuleOp module, ArrayRef<Operation *> ops, const Costs &costs, Decisions &decisions) {
+  Marker marker(module, module.lookupSymbol<FuncOp>("micro_batch"));
+  for (Operation *op : ops)
+    marker.mark(op);
+  marker.record(costs, decisions);
+  marker.markGroups();
+}
+
+LogicalResult markRecomputed(ModuleOp module, StringRef what, const Costs &costs, Decisions &decisions) {
   auto func = module.lookupSymbol<FuncOp>("micro_batch");
   if (!func || what == "none")
     return success();
@@ -209,7 +244,7 @@ LogicalResult markRecomputed(ModuleOp module, StringRef what, SmallVectorImpl<At
     marker.markFull();
   else if (failed(marker.markListed(what)))
     return failure();
-  marker.record(decisions);
+  marker.record(costs, decisions);
   marker.markGroups();
   return success();
 }

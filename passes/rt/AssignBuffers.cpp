@@ -56,8 +56,9 @@ private:
     OpCost cost = getCost(launch.op);
     auto call = CallOp::create(builder, launch.op->getLoc(), kernel->symbol, ranges, ints, doubles, getBlock(launch.op), cost.flops,
                                cost.bytesRead + cost.bytesWritten + stateBytes);
-    if (getPhase(launch.op) == Phase::recompute)
-      call->setAttr(rt::kRecomputeAttr, builder.getUnitAttr());
+    Phase phase = getPhase(launch.op);
+    if (phase == Phase::recompute || phase == Phase::backward)
+      call->setAttr(phase == Phase::recompute ? rt::kRecomputeAttr : rt::kBackwardAttr, builder.getUnitAttr());
     return success();
   }
 

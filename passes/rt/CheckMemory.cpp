@@ -1,5 +1,9 @@
 // Whether the plan fits the declared memory.
+#include "dialects/Interfaces/Decision.h"
+#include "lib/Plan/Peak.h"
 #include "passes/rt/Passes.h"
+
+#include "mlir/IR/Builders.h"
 
 using namespace mlir;
 
@@ -39,8 +43,11 @@ struct RtCheckMemory : impl::RtCheckMemoryBase<RtCheckMemory> {
     int64_t needed = sum.total.get();
     if (needed <= declared.getInt())
       return;
-    emitError(UnknownLoc::get(&getContext())) << "the step needs " << needed << " bytes, memory allows " << declared.getInt() << ": "
-                                              << sum.text << "; fix: " << adviseMemory(needed);
+    getOperation()->setAttr(kNeededAttr, Builder(&getContext()).getI64IntegerAttr(needed));
+    InFlightDiagnostic error = emitError(UnknownLoc::get(&getContext()));
+    error << "the step needs " << needed << " bytes, memory allows " << declared.getInt() << ": " << sum.text
+          << "; fix: " << adviseMemory(needed);
+    error.attachNote() << describePeak(findPeak(readSchedule(getOperation(), "micro_batch")));
     signalPassFailure();
   }
 };

@@ -141,7 +141,7 @@ Value ForwardBuilder::crossEntropy(Value x, Value targets, double weight) {
 }
 
 void ForwardBuilder::recordDecision(StringRef name, const Twine &decision) {
-  decisions.push_back((scope + "/" + name + ": " + decision).str());
+  decisions.push_back({.value = (scope + "/" + name).str(), .chosen = {.choice = decision.str()}});
 }
 
 void ForwardBuilder::addLossTerm(StringRef name, Value value, double weight) {

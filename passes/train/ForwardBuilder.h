@@ -2,6 +2,7 @@
 #ifndef MEGACC_PASSES_TRAIN_FORWARDBUILDER_H
 #define MEGACC_PASSES_TRAIN_FORWARDBUILDER_H
 
+#include "dialects/Interfaces/Decision.h"
 #include "dialects/Mega/Model.h"
 #include "dialects/Step/Step.h"
 #include "passes/train/Marks.h"
@@ -95,7 +96,7 @@ public:
 
   /// Records what was decided about this scope and why, for people.
   void recordDecision(llvm::StringRef name, const llvm::Twine &decision);
-  llvm::ArrayRef<std::string> getDecisions() const { return decisions; }
+  llvm::ArrayRef<Decision> getDecisions() const { return decisions; }
 
   /// Adds weight * value to the term `name` of the objective; the values of a term share their weight.
   void addLossTerm(llvm::StringRef name, mlir::Value value, double weight = 1.0);
@@ -121,7 +122,7 @@ private:
   mlir::Value documents;
   llvm::StringMap<llvm::SmallVector<mlir::Value>> kept;
   Inside insideFunction;
-  std::vector<std::string> decisions;
+  std::vector<Decision> decisions;
   llvm::MapVector<mlir::StringAttr, LossTerm> lossTerms;
 };
 

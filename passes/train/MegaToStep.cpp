@@ -226,9 +226,11 @@ private:
         build(builder, placement, forward);
     builder.setScope("", -1);
     builder.emitLossTerms();
-    SmallVector<StringRef> decisions(builder.getDecisions().begin(), builder.getDecisions().end());
+    SmallVector<Attribute> decisions;
+    for (const Decision &decision : builder.getDecisions())
+      decisions.push_back(decision.toAttribute(&getContext()));
     if (!decisions.empty())
-      getOperation()->setAttr(kDecisionsAttr, builder.getBuilder().getStrArrayAttr(decisions));
+      getOperation()->setAttr(kDecisionsAttr, builder.getBuilder().getArrayAttr(decisions));
   }
 
   void addEvaluate(FuncOp func) {

@@ -5,7 +5,7 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 for model in "$1"/*.mlir; do
   name=$(basename "$model" .mlir)
   sed 's/clip = 1\.0/clip = 1.0, mesh = <dp = 2>/' "$model" >"$work/$name.mlir"
-  megacc "$model" --emit=plan >"$work/launches"
+  megacc "$model" --emit=plan --details >"$work/launches"
   megacc "$work/$name.mlir" --emit=plan >"$work/tables"
   grep -q 'kernels of a micro-batch' "$work/launches"
   grep -q 'not planned: a mesh of more than one device, dp = 2, is not supported yet' "$work/tables"

@@ -43,8 +43,11 @@ struct Options {
   int64_t micro_batch = 0, accumulate = 0;   // 0: as declared
   std::string precision, psiv_cache, memory; // empty: as declared
   std::vector<std::string> mesh;             // "dp=2"; empty: as declared
-  bool documents = false;
+  bool documents = false, json = false, details = false;
+  std::string decisions; // the file; empty: none
   megacc::StepOptions step;
+
+  bool hasLaunches() const { return emit == kPlan || emit >= kRt; }
 };
 
 using Pipeline = llvm::function_ref<void(OpPassManager &)>;
@@ -59,8 +62,8 @@ LogicalResult runPipeline(ModuleOp module, Pipeline build) {
   return success(succeeded(passes.run(module)) && succeeded(verify(module)));
 }
 
-/// The launches of one model, or null where part of it cannot be lowered yet. The reasons are those a compile would give.
-OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::StringRef model, std::vector<std::string> &reasons) {
+/// The training step of one model, or null where part of it cannot be lowered yet. The reasons are those a compile would give.
+OwningOpRef<ModuleOp> tryTrain(ModuleOp module, const Options &options, llvm::StringRef model, std::vector<std::string> &reasons) {
   OwningOpRef<ModuleOp> copy = module.clone();
   ScopedDiagnosticHandler collect(module.getContext(), [&](Diagnostic &diagnostic) {
     if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
@@ -68,27 +71,62 @@ OwningOpRef<ModuleOp> tryLower(ModuleOp module, const Options &options, llvm::St
   });
   megacc::StepOptions step = options.step;
   step.model = model.str();
-  LogicalResult lowered = runPipeline(*copy, [&](OpPassManager &passes) {
-    megacc::buildTrainPipeline(passes, step);
-    megacc::buildLaunchPipeline(passes, options.step);
-  });
+  LogicalResult lowered = runPipeline(*copy, [&](OpPassManager &passes) { megacc::buildTrainPipeline(passes, step); });
   return succeeded(lowered) ? std::move(copy) : OwningOpRef<ModuleOp>();
 }
 
-void printReports(ModuleOp module, const Options &options, const megacc::Costs &costs, llvm::raw_ostream &os) {
-  for (const megacc::mega::Model &model : megacc::mega::readStacks(module)) {
-    if (!options.step.model.empty() && options.step.model != model.name)
-      continue;
+/// The models that --model leaves, of a module of stacks.
+std::vector<megacc::mega::Model> readModels(ModuleOp module, const Options &options) {
+  std::vector<megacc::mega::Model> models = megacc::mega::readStacks(module);
+  llvm::erase_if(models, [&](const auto &model) { return !options.step.model.empty() && options.step.model != model.name; });
+  return models;
+}
+
+/// Files beside the output that tell of a plan. An error has been printed where it fails.
+LogicalResult writeAside(const megacc::Plan &plan, const Options &options) {
+  auto write = [&](const std::string &path, llvm::StringRef text) {
+    llvm::Error error = path.empty() ? llvm::Error::success() : megacc::writeFile(path, {text.data(), text.size()}, /*isExecutable=*/false);
+    if (!error)
+      return success();
+    llvm::errs() << "error: cannot write " << path << ": " << toString(std::move(error)) << "\n";
+    return failure();
+  };
+  return write(options.decisions, megacc::makeDecisionsJson(plan));
+}
+
+/// What --emit=stack and --emit=plan print. A mistake in what is asked of the planner is an error; what cannot be lowered yet is said.
+LogicalResult printReports(ModuleOp module, const Options &options, const megacc::Costs &costs, llvm::raw_ostream &os) {
+  for (const megacc::mega::Model &model : readModels(module, options)) {
     if (options.emit == kStack) {
       megacc::printStack(model, os);
       continue;
     }
     std::vector<std::string> reasons;
-    OwningOpRef<ModuleOp> launches = tryLower(module, options, model.name, reasons);
-    megacc::printPlan(model, launches ? *launches : ModuleOp(), costs, os);
-    for (const std::string &reason : reasons)
-      os << "not planned: " << reason << "\n";
+    OwningOpRef<ModuleOp> launches = tryTrain(module, options, model.name, reasons);
+    megacc::StepOptions step = options.step;
+    step.explain = options.json || step.pareto || (model.train && model.train->memory_bytes);
+    if (launches && failed(runPipeline(*launches, [&](OpPassManager &passes) { megacc::buildLaunchPipeline(passes, step); })))
+      return failure();
+    megacc::Plan plan = megacc::gatherPlan(model, launches ? *launches : ModuleOp(), costs, std::move(reasons));
+    if (options.json)
+      os << megacc::makePlanJson(plan);
+    else
+      megacc::printPlan(plan, options.details, os);
+    if (failed(writeAside(plan, options)))
+      return failure();
   }
+  return success();
+}
+
+/// One plan is told of in one file.
+LogicalResult checkSingleModel(ModuleOp module, const Options &options) {
+  size_t models = readModels(module, options).size();
+  bool is_single = options.json || !options.decisions.empty();
+  if (!is_single || models == 1)
+    return success();
+  llvm::errs() << "error: --json and --decisions tell of one model, " << options.input << " declares " << models
+               << "; fix: name one with --model\n";
+  return failure();
 }
 
 /// Fails where the file has no model of the name that --model gives.
@@ -131,26 +169,31 @@ void applyOverrides(ModuleOp module, const Options &options) {
 FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
   SmallVector<char> bytes;
   llvm::raw_svector_ostream os(bytes);
-  if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)))
+  if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)) ||
+      failed(checkSingleModel(module, options)))
     return failure();
+  llvm::Expected<megacc::Costs> costs = megacc::Costs::read(options.hasLaunches() ? options.step.costs : "", options.step.target);
+  if (!costs) {
+    llvm::errs() << "error: " << toString(costs.takeError()) << "\n";
+    return failure();
+  }
   if (options.emit == kStack || options.emit == kPlan) {
-    llvm::Expected<megacc::Costs> costs = megacc::Costs::read(options.step.costs, options.step.target);
-    if (!costs) {
-      llvm::errs() << "error: " << toString(costs.takeError()) << "\n";
+    if (failed(printReports(module, options, *costs, os)))
       return failure();
-    }
-    printReports(module, options, *costs, os);
     return bytes;
   }
+  std::vector<megacc::mega::Model> models = readModels(module, options);
   LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
     if (options.emit >= kStep)
       megacc::buildTrainPipeline(passes, options.step);
     if (options.emit >= kRt)
       megacc::buildLaunchPipeline(passes, options.step);
-    if (options.emit >= kLLVM)
-      megacc::buildCodePipeline(passes);
   });
   if (failed(lowered))
+    return failure();
+  if (!options.decisions.empty() && failed(writeAside(megacc::gatherPlan(models.front(), module, *costs, {}), options)))
+    return failure();
+  if (options.emit >= kLLVM && failed(runPipeline(module, megacc::buildCodePipeline)))
     return failure();
   if (options.emit <= kRt) {
     module.print(os);
@@ -226,12 +269,15 @@ LogicalResult checkBrackets(const llvm::SourceMgr &sources) {
   return success();
 }
 
-/// An error of no line of the declaration is one of the file; SourceMgrDiagnosticHandler would show it at <unknown>:0.
+/// A message of no line of the declaration is one of the file; SourceMgrDiagnosticHandler would show it at <unknown>:0.
 LogicalResult printWithoutLine(const Diagnostic &diagnostic, const std::string &input) {
   auto line = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>();
-  if ((line && line.getLine()) || diagnostic.getSeverity() != DiagnosticSeverity::Error)
+  if (line && line.getLine())
     return failure(); // the next handler's
-  llvm::errs() << input << ": error: " << diagnostic << "\n";
+  const char *kinds[] = {"note", "warning", "error", "remark"};
+  llvm::errs() << input << ": " << kinds[int(diagnostic.getSeverity())] << ": " << diagnostic << "\n";
+  for (const Diagnostic &note : diagnostic.getNotes())
+    llvm::errs() << input << ": note: " << note << "\n";
   return success();
 }
 
@@ -302,6 +348,22 @@ bool readMlirFlags(const std::vector<std::string> &flags) {
   return llvm::cl::ParseCommandLineOptions(arguments.size(), arguments.data(), "", &llvm::errs());
 }
 
+/// Flags that ask of a level what it does not have, all of them. False after an error.
+bool checkFlags(const Options &options) {
+  bool isGood = true;
+  auto need = [&](bool isGiven, const char *flag, bool isThere, const char *levels) {
+    if (isGiven && !isThere)
+      llvm::errs() << "error: " << flag << " needs --emit=" << levels << "\n";
+    isGood &= !isGiven || isThere;
+  };
+  need(options.json, "--json", options.emit == kPlan, "plan");
+  need(options.details, "--details", options.emit == kPlan, "plan");
+  need(options.step.pareto, "--pareto", options.emit == kPlan, "plan");
+  need(!options.decisions.empty(), "--decisions", options.hasLaunches(), "plan, rt, llvm, obj or so");
+  need(options.step.remarks, "--remarks", options.hasLaunches(), "plan, rt, llvm, obj or so");
+  return isGood;
+}
+
 } // namespace
 
 int main(int argc, char **argv) {
@@ -322,6 +384,12 @@ int main(int argc, char **argv) {
   app.add_option("--emit", emit, "mega, stack, plan: what is declared; step, rt, llvm: how it is lowered; obj, so (so)")
       ->check(CLI::IsMember(levels))
       ->group("Output");
+  CLI::Option *json = app.add_flag("--json", options.json, "with --emit=plan: all of it, as JSON (docs/plan.md)")->group("Output");
+  app.add_flag("--details", options.details, "with --emit=plan: the kernels of every block and all decisions")
+      ->group("Output")
+      ->excludes(json);
+  app.add_option("--decisions", options.decisions, "also write every decision of the plan to this file, as JSON")->group("Output");
+  app.add_flag("--remarks", options.step.remarks, "say every decision of the plan as a remark")->group("Output");
   app.add_option("--target", options.step.target, "where the step runs: cpu or sm_90a")
       ->check(CLI::IsMember({"cpu", "sm_90a"}))
       ->group("Step");
@@ -375,7 +443,7 @@ int main(int argc, char **argv) {
   const char *gate = std::getenv("CPPMEGA_MAMBA3_P2_PSIV_CACHE");
   if (gate && options.psiv_cache.empty() && llvm::is_contained({"1", "true", "True"}, StringRef(gate)))
     options.psiv_cache = "on";
-  if (!readMlirFlags(app.remaining()))
+  if (!readMlirFlags(app.remaining()) || !checkFlags(options))
     return 1;
   return run(std::move(options));
 }

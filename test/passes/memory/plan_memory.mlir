@@ -7,10 +7,15 @@
 // NONE-NOT: keep
 
 // Earlier decisions stay.
-// OFF: megacc.decisions = ["earlier"]
-// AUTO: megacc.decisions = ["earlier", "blocks.1.mixer/scan: psiv_cache = auto: off, a cache of 480 bytes is written and read to save one multiplication per number", "blocks.2.mixer/scan: psiv_cache = auto: nothing to cache, variant siso has no mimo_x"]
-// ON: megacc.decisions = ["earlier", "blocks.1.mixer/scan: psiv_cache = on: 480 bytes from the forward to the backward", "blocks.2.mixer/scan: psiv_cache = on: nothing to cache, variant siso has no mimo_x"]
-module attributes {megacc.config = {psiv_cache = "SETTING"}, megacc.decisions = ["earlier"]} {
+// OFF: megacc.decisions = [{choice = "earlier"}]
+// AUTO: megacc.decisions = [{choice = "earlier"}, {alternatives = [{bytes = 480 : i64, choice = "kept", milliseconds = {{[0-9.eE-]+}} : f64}],
+// AUTO-SAME: block = "blocks.1.mixer/scan", bytes = 0 : i64, choice = "off", milliseconds = 0.000000e+00 : f64,
+// AUTO-SAME: reason = "a cache of 480 bytes is written and read to save one multiplication per number", value = "psiv_cache = auto"},
+// AUTO-SAME: {block = "blocks.2.mixer/scan", choice = "nothing to cache", reason = "variant siso has no mimo_x", value = "psiv_cache = auto"}]
+// ON: megacc.decisions = [{choice = "earlier"}, {alternatives = [{bytes = 0 : i64, choice = "off", milliseconds = 0.000000e+00 : f64}],
+// ON-SAME: block = "blocks.1.mixer/scan", bytes = 480 : i64, choice = "kept", {{.*}}, reason = "480 bytes from the forward to the backward",
+// ON-SAME: value = "psiv_cache = on"}, {block = "blocks.2.mixer/scan", choice = "nothing to cache",
+module attributes {megacc.config = {psiv_cache = "SETTING"}, megacc.decisions = [{choice = "earlier"}]} {
   step.func @micro_batch {
     %x = step.input "x" : tensor<6x10xf32>
     %w = step.input "w" : tensor<10xf32>

@@ -26,5 +26,5 @@ mega.train @step of @scans { micro_batch = 2, optimizer = adamw<lr = 1.0e-3> }
 // AUTO: decisions
 // AUTO-NEXT: blocks.0.mixer/scan: psiv_cache = auto: off, a cache of 4096 bytes is written and read to save one multiplication per number
 // AUTO-NEXT: blocks.1.mixer/scan: psiv_cache = auto: nothing to cache, variant siso has no mimo_x
-// PLAN: blocks.0.mixer/scan: psiv_cache = on: 4096 bytes from the forward to the backward
+// PLAN: blocks.0.mixer/scan: psiv_cache = on: kept, 4096 bytes from the forward to the backward
 // PLAN-NEXT: blocks.1.mixer/scan: psiv_cache = on: nothing to cache, variant siso has no mimo_x
