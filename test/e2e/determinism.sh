@@ -4,9 +4,10 @@ set -euo pipefail
 bin=$1 here=$(cd "$(dirname "$0")" && pwd); models=$here/../../models
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir "$work/other"
-for model in dense-tiny nam56r-tiny; do
-  cp "$models/$model.mlir" "$work/other/"
-  "$bin/megacc" "$models/$model.mlir" -o "$work/$model.so"
+for file in "$models/dense-tiny.mlir" "$here/../dialects/mega/examples/dsa.mlir" "$models/nam56r-tiny.mlir"; do
+  model=$(basename "$file" .mlir)
+  cp "$file" "$work/other/"
+  "$bin/megacc" "$file" -o "$work/$model.so"
   (cd "$work/other" && "$bin/megacc" $model.mlir)
   cmp "$work/$model.so" "$work/other/$model.so"
   for run in "1 one" "2 two" "2 again" "3 three"; do

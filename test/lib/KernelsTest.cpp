@@ -333,6 +333,14 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   check("cpu.attention", kAttention);
   check("cpu.attention_grad", kAttention);
   check("cpu.attention_grad", kAttention, {"lse"});
+  check("cpu.layer_norm_grad", kNorm);
+  for (int64_t sequence : {9, 1000}) { // fewer and more tiles of queries than lanes
+    Ints indexer = {{"batch", 3}, {"sequence", sequence}, {"index_heads", 5}, {"index_dim", 7}, {"kept", 9},
+                    {"heads", 3}, {"qk_dim", 11},         {"v_dim", 13},      {"dim", 17},      {"tokens", 3 * sequence}};
+    for (const char *name :
+         {"cpu.select_keys", "cpu.sparse_attention", "cpu.sparse_attention_grad", "cpu.support_kl", "cpu.support_kl_grad"})
+      check(name, indexer);
+  }
   Ints conv = {{"batch", 2}, {"sequence", 9}, {"channels", 37}, {"taps", 3}, {"silu", 1}};
   check("cpu.causal_conv", conv);
   check("cpu.causal_conv_grad", conv);
