@@ -90,7 +90,7 @@ class Table(dict):
             if "engram" in model.placed[slot]:
                 self.add_engram(f"blocks.{slot}.engram.", model.placed[slot]["engram"])
             if "dsa" in model.placed[slot]:
-                self.add_dsa(f"blocks.{slot}.", family, model.placed[slot]["dsa"])
+                self.add_dsa(f"blocks.{slot}.mixer.indexer.", family, model.placed[slot]["dsa"])
         self.add_norm("final_norm.weight", model.hidden)
         self.add("head.weight", model.vocab, model.hidden)
         for depth in range(model.mtp.depth if model.mtp else 0):
@@ -129,15 +129,14 @@ class Table(dict):
         self.add(prefix + "kv_up.weight", heads * (family.nope + family.value), family.kv_rank)
         self.add(prefix + "out_proj.weight", self.hidden, heads * family.value, initial=self.output)
 
-    def add_dsa(self, prefix, family, feature):
-        if feature.order % feature.share:
-            return
-        prefix += "mixer.indexer."
-        self.add(prefix + "q_up.weight", feature.heads * feature.dim, family.q_rank)
-        self.add(prefix + "k_proj.weight", feature.dim, self.hidden)
-        self.add_norm(prefix + "k_norm.weight", feature.dim)
-        self.add(prefix + "k_norm.bias", feature.dim, initial=("constant", 0.0))
-        self.add(prefix + "head_proj.weight", feature.heads, self.hidden)
+    def add_dsa(self, prefix, family, placement):
+        if placement.order % placement.share:
+            return  # it takes the keys of an earlier one
+        self.add(prefix + "q_up.weight", placement.heads * placement.dim, family.q_rank)
+        self.add(prefix + "k_proj.weight", placement.dim, self.hidden)
+        self.add_norm(prefix + "k_norm.weight", placement.dim)
+        self.add(prefix + "k_norm.bias", placement.dim, initial=("constant", 0.0))
+        self.add(prefix + "head_proj.weight", placement.heads, self.hidden)
 
     def add_attention(self, prefix, family):
         self.add(prefix + "qkv_proj.weight", (family.heads + 2 * family.kv_heads) * family.head_dim, self.hidden)
