@@ -36,7 +36,10 @@ FailureOr<SmallVector<Value>> BankAttentionOp::buildGradient(OpBuilder &builder,
 template <typename Op> static ShardingRule getBankRule(Op op, StringRef text) {
   return ShardingRule::get(
       (text + " replicate{n: a softmax is over the whole bank; c: a score is a sum over the whole head} attributes{heads = h}").str(),
-      {{"t", getDim(op.getQ(), 0)}, {"n", getDim(op.getK(), 0)}, {"h", op.getHeads()}, {"c", getDim(op.getQ(), 1) / int64_t(op.getHeads())}});
+      {{"t", getDim(op.getQ(), 0)},
+       {"n", getDim(op.getK(), 0)},
+       {"h", op.getHeads()},
+       {"c", getDim(op.getQ(), 1) / int64_t(op.getHeads())}});
 }
 
 ShardingRule BankAttentionOp::getShardingRule() { return getBankRule(*this, "([t, h c], [n, h c], [n, h c]) -> ([t, h c])"); }

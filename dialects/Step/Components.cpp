@@ -66,7 +66,8 @@ SmallVector<Value> WeightedPartsOp::getSavedValues() { return {getX(), getWeight
 Gradients WeightedPartsOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  auto grad = WeightedPartsGradOp::create(builder, getLoc(), getX().getType(), getF32Like(getWeight()), resultGradients[0], saved[0], saved[1]);
+  auto grad =
+      WeightedPartsGradOp::create(builder, getLoc(), getX().getType(), getF32Like(getWeight()), resultGradients[0], saved[0], saved[1]);
   return SmallVector<Value>{grad.getDX(), grad.getDWeight()};
 }
 
@@ -75,9 +76,7 @@ static ShardingRule getPartsRule(StringRef text, Value x, Value weight) {
   return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"p", parts}, {"d", getDim(x, 1) / parts}});
 }
 
-ShardingRule WeightedPartsOp::getShardingRule() {
-  return getPartsRule("([t, p d], [p]) -> ([t, d]) reduce{p}", getX(), getWeight());
-}
+ShardingRule WeightedPartsOp::getShardingRule() { return getPartsRule("([t, p d], [p]) -> ([t, d]) reduce{p}", getX(), getWeight()); }
 ShardingRule WeightedPartsGradOp::getShardingRule() {
   return getPartsRule("([t, d], [t, p d], [p]) -> ([t, p d], [p]) reduce{t d}", getX(), getWeight());
 }

@@ -23,9 +23,9 @@ SmallVector<Value> WindowSumOp::getSavedValues() { return getDocuments() ? Small
 Gradients WindowSumOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  Value d_x = WindowSumOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved.empty() ? Value() : saved[0],
-                                  getBatchAttr(), getSequenceAttr(), getWindowAttr(), getScaleAttr(),
-                                  getAhead() ? UnitAttr() : builder.getUnitAttr());
+  Value d_x =
+      WindowSumOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved.empty() ? Value() : saved[0], getBatchAttr(),
+                          getSequenceAttr(), getWindowAttr(), getScaleAttr(), getAhead() ? UnitAttr() : builder.getUnitAttr());
   SmallVector<Value> gradients = {d_x};
   gradients.resize(getNumOperands());
   return gradients;

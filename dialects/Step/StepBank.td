@@ -12,8 +12,8 @@ def Step_BankAttentionOp : Step_ComputeOp<"bank_attention", [Step_Gradient, Step
 }
 
 def Step_BankAttentionGradOp : Step_GradOp<"bank_attention_grad", [Step_Cost]> {
-  let summary = "d_v = p^T d_y, d_q = scale d_s k, d_k = scale d_s^T q with d_s = p (d_y v^T - rowsum(p d_y v^T)), p = softmax(scale q k^T)";
-  let description = [{Shapes as in step.bank_attention; d_k and d_v sum over all T rows.}];
+  let summary = "d_v = p^T d_y, d_q = scale d_s k, d_k = scale d_s^T q with d_s = p (d_p - rowsum(p d_p)), d_p = d_y v^T";
+  let description = [{p = softmax(scale q k^T). Shapes as in step.bank_attention; d_k and d_v sum over all T rows.}];
   let arguments = (ins Step_Float:$d_y, Step_Float:$q, Step_Float:$k, Step_Float:$v, I64Attr:$heads, F64Attr:$scale);
   let results = (outs Step_Float:$d_q, Step_Float:$d_k, Step_Float:$d_v);
 }

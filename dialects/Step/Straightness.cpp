@@ -52,9 +52,9 @@ FailureOr<SmallVector<Value>> StraightnessOp::buildGradient(OpBuilder &builder, 
   if (resultGradients[0]) // it is a term of the objective and nothing else
     return failure();
   double weight = getWeight().convertToDouble() / double(getConfigInteger(*this, "accumulate", 1));
-  Value d_x = StraightnessGradOp::create(builder, getLoc(), getX().getType(), saved[0], saved[1], saved[2],
-                                         getDocuments() ? saved[3] : Value(), getBatchAttr(), getSequenceAttr(), getLayersAttr(),
-                                         builder.getF64FloatAttr(weight), getScaleAttr());
+  Value d_x =
+      StraightnessGradOp::create(builder, getLoc(), getX().getType(), saved[0], saved[1], saved[2], getDocuments() ? saved[3] : Value(),
+                                 getBatchAttr(), getSequenceAttr(), getLayersAttr(), builder.getF64FloatAttr(weight), getScaleAttr());
   SmallVector<Value> gradients = {d_x};
   gradients.resize(getNumOperands());
   return gradients;
@@ -62,15 +62,12 @@ FailureOr<SmallVector<Value>> StraightnessOp::buildGradient(OpBuilder &builder, 
 
 template <typename Op> static ShardingRule getStraightnessRule(Op op, StringRef result) {
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get(("([b s, d], [j, three], [one]" + documents + ") -> (" + result +
-                            " replicate{s: a span lies anywhere in its row; d: a cosine is over the whole row; three: a span has three "
-                            "places} attributes{batch = b, sequence = s}")
-                               .str(),
-                           {{"b", op.getBatch()},
-                            {"s", op.getSequence()},
-                            {"d", getDim(op.getX(), 1)},
-                            {"j", getDim(op.getSpans(), 0)},
-                            {"three", 3}});
+  return ShardingRule::get(
+      ("([b s, d], [j, three], [one]" + documents + ") -> (" + result +
+       " replicate{s: a span lies anywhere in its row; d: a cosine is over the whole row; three: a span has three "
+       "places} attributes{batch = b, sequence = s}")
+          .str(),
+      {{"b", op.getBatch()}, {"s", op.getSequence()}, {"d", getDim(op.getX(), 1)}, {"j", getDim(op.getSpans(), 0)}, {"three", 3}});
 }
 
 ShardingRule StraightnessOp::getShardingRule() { return getStraightnessRule(*this, "[one]) reduce{b j}"); }

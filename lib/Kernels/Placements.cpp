@@ -24,8 +24,8 @@ static int64_t getBankScratch(const KernelQuery &query, bool grad) {
 }
 
 void megacc::addPlacementRecords(std::vector<Record> &records) {
-  for (llvm::StringRef name : {"window_sum", "unit_norm", "unit_norm_grad", "alignment", "alignment_grad", "weighted_parts", "count_spans",
-                               "straightness_grad"})
+  for (llvm::StringRef name :
+       {"window_sum", "unit_norm", "unit_norm_grad", "alignment", "alignment_grad", "weighted_parts", "count_spans", "straightness_grad"})
     records.push_back(makeRecord(name));
 
   Record rows = makeRecord("component_rows");

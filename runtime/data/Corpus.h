@@ -21,8 +21,8 @@ struct Corpus {
 
 /// Opens what the user names (conventions 18.1-2): token files (`.bin`, with an `.idx` beside it Megatron's) one after the other, or files
 /// and folders as bytes, of which some are held out. `token_type`: "uint16" or "uint32" for token files, which may then have any name; ""
-/// to recognise it. `vocab` is the model's, `columns` are the sidecars it reads (Source::attach); a sidecar is no token file. Folders of runs, `run_folders` among them, are not read (listFiles). Throws DataError, for
-/// token files beside bytes, too.
+/// to recognise it. `vocab` is the model's, `columns` are the sidecars it reads (Source::attach); a sidecar is no token file. Folders of
+/// runs, `run_folders` among them, are not read (listFiles). Throws DataError, for token files beside bytes, too.
 Corpus openCorpus(const std::vector<std::filesystem::path> &paths, const std::string &token_type, int64_t vocab, bool split,
                   const std::vector<std::filesystem::path> &run_folders = {}, const std::vector<std::string> &columns = {});
 

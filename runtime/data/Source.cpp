@@ -155,9 +155,7 @@ std::vector<int64_t> readSidecarDocuments(const fs::path &file, int64_t tokens) 
 
 } // namespace
 
-fs::path sidecarPath(const fs::path &file, const std::string &column) {
-  return fs::path(file).replace_extension("." + column + ".bin");
-}
+fs::path sidecarPath(const fs::path &file, const std::string &column) { return fs::path(file).replace_extension("." + column + ".bin"); }
 
 void Source::Part::read(int64_t offset, std::span<unsigned char> target) const {
   if (memory) {
@@ -349,9 +347,7 @@ void Source::readDocuments(int64_t begin, std::span<int32_t> ids) const {
   }
 }
 
-bool Source::knowsDocuments() const {
-  return std::ranges::any_of(parts, &Part::knows_documents);
-}
+bool Source::knowsDocuments() const { return std::ranges::any_of(parts, &Part::knows_documents); }
 
 bool Source::hasLongDocument() const {
   for (size_t i = 0; i < documents.size(); ++i)

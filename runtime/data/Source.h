@@ -77,8 +77,8 @@ struct Source::Part {
   bool is_signed = false;
   std::shared_ptr<const OpenFile> file; // of tokens
   std::shared_ptr<const std::vector<unsigned char>> memory;
-  int64_t begin = 0;            // first token, in the source
-  bool knows_documents = false; // what lies beside it says where they begin
+  int64_t begin = 0;                                          // first token, in the source
+  bool knows_documents = false;                               // what lies beside it says where they begin
   std::map<std::string, std::shared_ptr<const Part>> columns; // sidecars, by name
 
   int64_t count() const { return bytes / width; }

@@ -215,8 +215,9 @@ TEST_F(Sources, SidecarsGiveDocumentsAndColumns) {
   EXPECT_EQ(source.findWithout("dep_level"), fs::path());
   EXPECT_EQ(source.findWithout("ast_depth"), folder / "d/a.bin");
   EXPECT_TRUE(source.knowsDocuments());
-  expectError([&] { source.readColumn("dep_level", 0, 300, levels); },
-              "b.dep_level.bin: id 300 at position 0 is outside the 300 ids that the model has for 'dep_level'; fix: declare a larger size");
+  expectError(
+      [&] { source.readColumn("dep_level", 0, 300, levels); },
+      "b.dep_level.bin: id 300 at position 0 is outside the 300 ids that the model has for 'dep_level'; fix: declare a larger size");
 }
 
 TEST_F(Sources, SidecarsOfAnotherLengthAreRefusedWithBothNumbers) {

@@ -92,8 +92,7 @@ protected:
   static void stageInputs(Step &step) {
     uint32_t random = 1;
     for (const Place &input : step.descriptor().inputs)
-      if (input.name == "tokens" || input.name == "targets" || input.name == "documents" ||
-          input.name.starts_with("structure."))
+      if (input.name == "tokens" || input.name == "targets" || input.name == "documents" || input.name.starts_with("structure."))
         for (int64_t m = 0; m < step.descriptor().accumulate; ++m)
           for (int32_t &value : step.integers(input, m))
             value = int32_t((random = random * 1664525u + 1013904223u) >> 16) % std::min<int64_t>(step.descriptor().vocab, 97);

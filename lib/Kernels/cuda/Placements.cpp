@@ -10,9 +10,13 @@ namespace megacc {
 
 /// After the records of the cpu target.
 void addPlacementCudaRecords(std::vector<Record> &records) {
-  for (llvm::StringRef name : {"window_sum", "unit_norm", "unit_norm_grad", "alignment", "alignment_grad", "component_rows",
-                               "weighted_parts", "count_spans", "straightness", "straightness_grad"})
+  for (llvm::StringRef name : {"window_sum", "unit_norm", "unit_norm_grad", "alignment", "alignment_grad", "weighted_parts", "count_spans",
+                               "straightness", "straightness_grad"})
     records.push_back(makeRecord(records, name));
+  // Its operands of no fixed type are ids, i32 as on the cpu target.
+  Record rows = makeRecord(records, "component_rows");
+  rows.refuses = llvm::find_if(records, [](const Record &record) { return record.name == "cpu.component_rows"; })->refuses;
+  records.push_back(rows);
   // Scratch: sums of tiles of 64 rows.
   for (llvm::StringRef name : {"weighted_parts_grad", "weighted_parts_grad+accumulate"}) {
     Record record = makeRecord(records, name);

@@ -15,18 +15,18 @@ void buildStp(ForwardBuilder &builder, const mega::Feature &feature, const Forwa
   auto number = [&](int64_t value) { return ops.getI64IntegerAttr(value); };
   // The host draws them (conventions 12.6), and gives none before `start`.
   Value spans = builder.input("stp.spans", {keys.getInt("spans"), 3});
-  Value count =
-      CountSpansOp::create(ops, builder.getLoc("count"), builder.getF32Type({1}), spans, builder.getDocuments(), number(builder.getBatch()));
+  Value count = CountSpansOp::create(ops, builder.getLoc("count"), builder.getF32Type({1}), spans, builder.getDocuments(),
+                                     number(builder.getBatch()));
   for (int64_t layer : layers) {
     // Of several streams their mean counts.
     SmallVector<Value> streams = builder.getKept("blocks." + std::to_string(layer));
     Value x = streams.front();
     for (Value stream : llvm::drop_begin(streams))
       x = builder.add(x, stream, "mean");
-    Value loss = StraightnessOp::create(ops, builder.getLoc("layer." + std::to_string(layer)), builder.getF32Type({1}), x, spans, count,
-                                        builder.getDocuments(), number(builder.getBatch()), number(builder.getLength(x)),
-                                        number(layers.size()), ops.getF64FloatAttr(keys.getFloat("weight")),
-                                        ops.getF64FloatAttr(1.0 / double(streams.size())));
+    Value loss =
+        StraightnessOp::create(ops, builder.getLoc("layer." + std::to_string(layer)), builder.getF32Type({1}), x, spans, count,
+                               builder.getDocuments(), number(builder.getBatch()), number(builder.getLength(x)), number(layers.size()),
+                               ops.getF64FloatAttr(keys.getFloat("weight")), ops.getF64FloatAttr(1.0 / double(streams.size())));
     builder.addLossTerm("stp", loss);
   }
 }

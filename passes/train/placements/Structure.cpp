@@ -17,8 +17,8 @@ Value buildStructure(ForwardBuilder &builder, const mega::Feature &feature, Valu
     sizes.push_back(component.size);
   }
   int64_t parts = sizes.size(), count = getCount(tokens), dim = keys.getInt("dim");
-  Value rows = ComponentRowsOp::create(ops, builder.getLoc("rows"), builder.getI32Type({count, parts}), components,
-                                       ops.getDenseI64ArrayAttr(sizes));
+  Value rows =
+      ComponentRowsOp::create(ops, builder.getLoc("rows"), builder.getI32Type({count, parts}), components, ops.getDenseI64ArrayAttr(sizes));
   Value found = EmbeddingOp::create(ops, builder.getLoc("table"), builder.getType({count, parts * dim}),
                                     builder.read("table.weight", "table"), rows, ops.getI64IntegerAttr(-1), StringAttr());
   Value sum = WeightedPartsOp::create(ops, builder.getLoc("scale"), builder.getType({count, dim}), found, builder.read("scale", "scale"));

@@ -21,9 +21,12 @@ struct Sizes {
 Sizes sizesOf(const MgLaunch *launch) {
   namespace number = number_mg_bank_attention;
   int64_t heads = launch->ints[number::heads], dim = launch->ints[number::dim];
-  return {launch->ints[number::rows], launch->ints[number::bank],
-          heads,                      dim,
-          heads * dim,                float(launch->doubles[real_mg_bank_attention::scale])};
+  return {launch->ints[number::rows],
+          launch->ints[number::bank],
+          heads,
+          dim,
+          heads * dim,
+          float(launch->doubles[real_mg_bank_attention::scale])};
 }
 
 /// The largest of a block, the same in every thread.
@@ -75,8 +78,8 @@ template <typename T> __global__ void bankAttentionKernel(Sizes s, T *y, const T
 
 /// Block (part, head) takes its share of the rows and leaves sums in partial_k and partial_v [parts, bank, cols].
 template <typename T>
-__global__ void bankAttentionGradKernel(Sizes s, T *d_q, float *partial_k, float *partial_v, const T *d_y, const T *q, const T *k, const T *v,
-                                        int64_t part_rows) {
+__global__ void bankAttentionGradKernel(Sizes s, T *d_q, float *partial_k, float *partial_v, const T *d_y, const T *q, const T *k,
+                                        const T *v, int64_t part_rows) {
   extern __shared__ float p[];
   __shared__ float shared[threads / 32];
   float *d_s = p + s.bank;

@@ -1,45 +1,16 @@
 #include "runtime/kernels/TestSupport.h"
+#include "runtime/kernels/bank_attention/BankReference.h"
 
 using namespace megacc::test;
 
-namespace {
-
-struct Shape {
-  int64_t rows, bank, heads, dim;
-  double scale;
-};
-
-/// Of [q, k, v], in float64.
-Doubles attend(const Shape &s, const Doubles &packed) {
-  int64_t cols = s.heads * s.dim;
-  const double *q = packed.data(), *k = q + s.rows * cols, *v = k + s.bank * cols;
-  Doubles y(s.rows * cols);
-  for (int64_t t = 0; t < s.rows; ++t)
-    for (int64_t h = 0; h < s.heads; ++h) {
-      Doubles p(s.bank);
-      double sum = 0;
-      for (int64_t j = 0; j < s.bank; ++j) {
-        double score = 0;
-        for (int64_t c = h * s.dim; c < (h + 1) * s.dim; ++c)
-          score += q[t * cols + c] * k[j * cols + c];
-        sum += p[j] = std::exp(s.scale * score);
-      }
-      for (int64_t j = 0; j < s.bank; ++j)
-        for (int64_t c = h * s.dim; c < (h + 1) * s.dim; ++c)
-          y[t * cols + c] += p[j] / sum * v[j * cols + c];
-    }
-  return y;
-}
-
-} // namespace
-
 TEST(BankAttention, MatchesFiniteDifferences) {
-  for (const Shape &s : {Shape{1, 1, 1, 1, 1.0}, Shape{1, 5, 2, 3, 0.5}, Shape{3, 17, 3, 8, 0.4}, Shape{67, 10, 2, 4, 0.7}, Shape{7, 300, 1, 2, 0.3}}) {
+  for (const BankShape &s : {BankShape{1, 1, 1, 1, 1.0}, BankShape{1, 5, 2, 3, 0.5}, BankShape{3, 17, 3, 8, 0.4},
+                             BankShape{67, 10, 2, 4, 0.7}, BankShape{7, 300, 1, 2, 0.3}}) {
     int64_t cols = s.heads * s.dim, rows = s.rows * cols, keys = s.bank * cols;
     Values packed = randomValues(rows + 2 * keys, 1), y(rows, NAN), d_y = randomValues(rows, 2), gradient(packed.size(), NAN);
     Operand q("q", packed.data(), rows), k("k", packed.data() + rows, keys), v("v", packed.data() + rows + keys, keys);
     Ints sizes = {{"rows", s.rows}, {"bank", s.bank}, {"heads", s.heads}, {"dim", s.dim}};
-    auto f = [&](const Doubles &x) { return attend(s, x); };
+    auto f = [&](const Doubles &x) { return attendBank(s, x); };
     ASSERT_EQ(call("mg_bank_attention", {{"y", y}, q, k, v}, sizes, {{"scale", s.scale}}), 0);
     EXPECT_LT(relativeError(y, f(widen(packed))), 2e-6);
     Operand d_q("d_q", gradient.data(), rows), d_k("d_k", gradient.data() + rows, keys), d_v("d_v", gradient.data() + rows + keys, keys);
@@ -49,7 +20,7 @@ TEST(BankAttention, MatchesFiniteDifferences) {
 }
 
 TEST(BankAttention, SameBitsAtAnyNumberOfThreads) {
-  const Shape s = {1500, 12, 2, 8, 0.4};
+  const BankShape s = {1500, 12, 2, 8, 0.4};
   int64_t cols = s.heads * s.dim;
   Values q = randomValues(s.rows * cols, 1), k = randomValues(s.bank * cols, 2), v = randomValues(s.bank * cols, 3);
   Values d_y = randomValues(s.rows * cols, 4);

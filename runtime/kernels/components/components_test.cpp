@@ -5,9 +5,9 @@ using namespace megacc::test;
 TEST(Components, IdsAreClampedToTheirTables) {
   std::vector<int32_t> first = {-5, 0, 2, 3}, second = {1, 7, 4, 5}, ids(8, -1);
   std::vector<int64_t> sizes = {3, 5};
-  ASSERT_EQ(call("mg_component_rows", {{"ids", ids}, {"table", sizes}, {"component", first}, {"component", second}},
-                 {{"rows", 4}, {"parts", 2}}),
-            0);
+  ASSERT_EQ(
+      call("mg_component_rows", {{"ids", ids}, {"table", sizes}, {"component", first}, {"component", second}}, {{"rows", 4}, {"parts", 2}}),
+      0);
   EXPECT_EQ(ids, (std::vector<int32_t>{0, 4, 0, 7, 2, 7, 2, 7}));
 }
 

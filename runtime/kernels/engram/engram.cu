@@ -12,8 +12,8 @@ constexpr int threads = 128;
 constexpr float least_gate = 1e-6f;
 
 template <typename T>
-__global__ void windowSumKernel(T *y, const T *x, const int32_t *documents, int64_t sequence, int64_t cols, int64_t window, int64_t direction,
-                                float scale) {
+__global__ void windowSumKernel(T *y, const T *x, const int32_t *documents, int64_t sequence, int64_t cols, int64_t window,
+                                int64_t direction, float scale) {
   int64_t row = blockIdx.x, t = row % sequence;
   int64_t count = countReach(documents ? documents + row - t : nullptr, sequence, t, direction, window);
   for (int64_t i = threadIdx.x; i < cols; i += threads) {
@@ -86,7 +86,8 @@ int32_t mg_window_sum(const MgLaunch *launch) {
     using T = decltype(element);
     windowSumKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(
         operand<T>(launch, at::y), operand<T>(launch, at::x), operand<int32_t>(launch, at::documents), launch->ints[number::sequence],
-        launch->ints[number::cols], launch->ints[number::window], launch->ints[number::ahead] ? 1 : -1, float(launch->doubles[real::scale]));
+        launch->ints[number::cols], launch->ints[number::window], launch->ints[number::ahead] ? 1 : -1,
+        float(launch->doubles[real::scale]));
     return launched("mg_window_sum");
   });
 }

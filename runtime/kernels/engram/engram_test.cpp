@@ -1,53 +1,7 @@
 #include "runtime/kernels/TestSupport.h"
+#include "runtime/kernels/engram/EngramReference.h"
 
 using namespace megacc::test;
-
-namespace {
-
-/// scale * sum over j < window of x[t - j] (ahead: x[t + j]) of the same run of ids, in float64.
-Doubles windowSum(const Doubles &x, const std::vector<int32_t> &documents, int64_t sequence, int64_t cols, int64_t window, bool ahead,
-                  double scale) {
-  Doubles y(x.size());
-  for (int64_t row = 0; row < int64_t(x.size()) / cols; ++row)
-    for (int64_t j = 0; j < window; ++j) {
-      int64_t from = ahead ? row + j : row - j;
-      if (from < 0 || from / sequence != row / sequence || from >= int64_t(x.size()) / cols)
-        break;
-      if (j && !documents.empty() && documents[from] != documents[ahead ? from - 1 : from + 1])
-        break;
-      for (int64_t i = 0; i < cols; ++i)
-        y[row * cols + i] += scale * x[from * cols + i];
-    }
-  return y;
-}
-
-Doubles unitNorm(const Doubles &x, int64_t cols, double eps) {
-  Doubles y(x.size());
-  for (size_t row = 0; row < x.size(); row += cols) {
-    double squares = 0;
-    for (int64_t i = 0; i < cols; ++i)
-      squares += x[row + i] * x[row + i];
-    for (int64_t i = 0; i < cols; ++i)
-      y[row + i] = x[row + i] / std::sqrt(squares / cols + eps);
-  }
-  return y;
-}
-
-/// Of [a, b].
-Doubles alignment(const Doubles &packed, int64_t cols, double eps, bool root) {
-  auto middle = packed.begin() + int64_t(packed.size()) / 2;
-  Doubles a = unitNorm({packed.begin(), middle}, cols, eps), b = unitNorm({middle, packed.end()}, cols, eps), gate(a.size() / cols);
-  for (size_t row = 0; row < gate.size(); ++row) {
-    for (int64_t i = 0; i < cols; ++i)
-      gate[row] += a[row * cols + i] * b[row * cols + i] / std::sqrt(double(cols));
-    double sign = gate[row] > 0 ? 1 : gate[row] < 0 ? -1 : 0;
-    if (root)
-      gate[row] = sign * std::sqrt(std::max(std::abs(gate[row]), 1e-6));
-  }
-  return gate;
-}
-
-} // namespace
 
 TEST(WindowSum, StopsAtTheRowAndTheDocument) {
   std::vector<int32_t> documents = {0, 0, 1, 0, 3, 3, 3, 3}; // the same id later is another document
@@ -95,7 +49,8 @@ TEST(Alignment, MatchesFiniteDifferences) {
   for (bool root : {false, true})
     for (auto [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 13}, {67, 8}}) {
       float scale = cols > 1 ? 1.0f : 0.01f; // a single column has a slope only where eps shows
-      Values packed = randomValues(2 * rows * cols, 1, scale), gate(rows, NAN), d_gate = randomValues(rows, 2), gradient(packed.size(), NAN);
+      Values packed = randomValues(2 * rows * cols, 1, scale), gate(rows, NAN), d_gate = randomValues(rows, 2),
+             gradient(packed.size(), NAN);
       Operand a("a", packed.data(), rows * cols), b("b", packed.data() + rows * cols, rows * cols);
       auto f = [c = cols, root](const Doubles &v) { return alignment(v, c, 1e-5, root); };
       Ints sizes = {{"rows", rows}, {"cols", cols}, {"root", root}};

@@ -38,7 +38,8 @@ struct Steps {
   __device__ float cosine() const { return hasDirection() ? ab / (sqrtf(aa) * sqrtf(bb)) : 0; }
 };
 
-__global__ void countSpansKernel(float *count, const int32_t *spans, const int32_t *documents, int64_t batch, int64_t sequence, int64_t all) {
+__global__ void countSpansKernel(float *count, const int32_t *spans, const int32_t *documents, int64_t batch, int64_t sequence,
+                                 int64_t all) {
   __shared__ float shared[threads / 32];
   float sum = 0;
   for (int64_t pair = threadIdx.x; pair < batch * all; pair += threads)

@@ -1,53 +1,15 @@
 #include "runtime/kernels/TestSupport.h"
+#include "runtime/kernels/straightness/StraightnessReference.h"
 
 using namespace megacc::test;
 
 namespace {
 
-struct Problem {
-  int64_t batch, sequence, cols, layers;
-  double weight, scale;
-  std::vector<int32_t> spans, documents;
+Ints sizesOf(const StraightnessProblem &p) {
+  return {{"batch", p.batch}, {"sequence", p.sequence}, {"cols", p.cols}, {"spans", int64_t(p.spans.size()) / 3}, {"layers", p.layers}};
+}
 
-  Ints sizes() const {
-    return {{"batch", batch}, {"sequence", sequence}, {"cols", cols}, {"spans", int64_t(spans.size()) / 3}, {"layers", layers}};
-  }
-
-  bool isCounted(int64_t b, const int32_t *span) const {
-    if (span[0] < 0)
-      return false;
-    for (int64_t t = span[0]; t < span[2] && !documents.empty(); ++t)
-      if (documents[b * sequence + t] != documents[b * sequence + t + 1])
-        return false;
-    return true;
-  }
-
-  double count() const {
-    double count = 0;
-    for (int64_t b = 0; b < batch; ++b)
-      for (size_t j = 0; j < spans.size(); j += 3)
-        count += isCounted(b, &spans[j]);
-    return count;
-  }
-
-  Doubles loss(const Doubles &x) const {
-    double sum = 0;
-    for (int64_t b = 0; b < batch; ++b)
-      for (size_t j = 0; j < spans.size(); j += 3) {
-        if (!isCounted(b, &spans[j]))
-          continue;
-        double aa = 0, bb = 0, ab = 0;
-        for (int64_t i = 0; i < cols; ++i) {
-          auto h = [&](int place) { return scale * x[(b * sequence + spans[j + place]) * cols + i]; };
-          aa += (h(1) - h(0)) * (h(1) - h(0)), bb += (h(2) - h(1)) * (h(2) - h(1)), ab += (h(1) - h(0)) * (h(2) - h(1));
-        }
-        sum += 1 - (aa * bb > 1e-8 ? ab / std::sqrt(aa * bb) : 0);
-      }
-    return {weight * sum / std::max(1.0, layers * count())};
-  }
-};
-
-void expectRight(const Problem &p, const Values &x) {
+void expectRight(const StraightnessProblem &p, const Values &x) {
   Values count(1, NAN), loss(1, NAN), d_x(x.size(), NAN);
   Operand documents = Operand::documents(p.documents);
   ASSERT_EQ(call("mg_count_spans", {{"count", count}, {"spans", p.spans}, documents},
@@ -55,9 +17,9 @@ void expectRight(const Problem &p, const Values &x) {
             0);
   EXPECT_EQ(count[0], p.count());
   Reals reals = {{"weight", p.weight}, {"scale", p.scale}};
-  ASSERT_EQ(call("mg_straightness", {{"loss", loss}, {"x", x}, {"spans", p.spans}, {"count", count}, documents}, p.sizes(), reals), 0);
+  ASSERT_EQ(call("mg_straightness", {{"loss", loss}, {"x", x}, {"spans", p.spans}, {"count", count}, documents}, sizesOf(p), reals), 0);
   EXPECT_NEAR(loss[0], p.loss(widen(x))[0], 1e-6 * p.weight);
-  ASSERT_EQ(call("mg_straightness_grad", {{"d_x", d_x}, {"x", x}, {"spans", p.spans}, {"count", count}, documents}, p.sizes(), reals), 0);
+  ASSERT_EQ(call("mg_straightness_grad", {{"d_x", d_x}, {"x", x}, {"spans", p.spans}, {"count", count}, documents}, sizesOf(p), reals), 0);
   Doubles expected = numericGradient([&](const Doubles &v) { return p.loss(v); }, widen(x), Values{1});
   EXPECT_LT(relativeError(d_x, expected), 1e-5);
 }
@@ -72,22 +34,22 @@ TEST(Straightness, MatchesFiniteDifferences) {
 }
 
 TEST(Straightness, NothingToCountIsZero) {
-  Problem none = {1, 4, 3, 2, 0.5, 1.0, {-1, -1, -1, -1, -1, -1}, {}};
+  StraightnessProblem none = {1, 4, 3, 2, 0.5, 1.0, {-1, -1, -1, -1, -1, -1}, {}};
   expectRight(none, randomValues(12, 1));
   EXPECT_EQ(none.count(), 0);
-  Problem cut = {1, 4, 3, 2, 0.5, 1.0, {0, 1, 2, 1, 2, 3}, {0, 0, 1, 1}}; // every span lies across documents
+  StraightnessProblem cut = {1, 4, 3, 2, 0.5, 1.0, {0, 1, 2, 1, 2, 3}, {0, 0, 1, 1}}; // every span lies across documents
   expectRight(cut, randomValues(12, 1));
   EXPECT_EQ(cut.count(), 0);
 }
 
 TEST(Straightness, EqualStatesHaveNoDirection) {
-  Problem p = {1, 3, 2, 1, 0.5, 1.0, {0, 1, 2}, {}};
+  StraightnessProblem p = {1, 3, 2, 1, 0.5, 1.0, {0, 1, 2}, {}};
   Values x = {1, 2, 1, 2, 5, 7}, count = {1}, loss(1, NAN), d_x(6, NAN);
-  ASSERT_EQ(call("mg_straightness", {{"loss", loss}, {"x", x}, {"spans", p.spans}, {"count", count}}, p.sizes(),
+  ASSERT_EQ(call("mg_straightness", {{"loss", loss}, {"x", x}, {"spans", p.spans}, {"count", count}}, sizesOf(p),
                  {{"weight", 0.5}, {"scale", 1.0}}),
             0);
   EXPECT_EQ(loss[0], 0.5f);
-  ASSERT_EQ(call("mg_straightness_grad", {{"d_x", d_x}, {"x", x}, {"spans", p.spans}, {"count", count}}, p.sizes(),
+  ASSERT_EQ(call("mg_straightness_grad", {{"d_x", d_x}, {"x", x}, {"spans", p.spans}, {"count", count}}, sizesOf(p),
                  {{"weight", 0.5}, {"scale", 1.0}}),
             0);
   EXPECT_EQ(d_x, Values(6, 0));

@@ -18,7 +18,7 @@ step.func @window_of_nothing {
 
 step.func @gate_of_columns {
   %x = step.zero : tensor<6x4xf32>
-  // expected-error @+1 {{gate is 'tensor<6x4xf32>', expected 6 x 1}}
+  // expected-error @+1 {{'gate' is 'tensor<6x4xf32>', expected 6 x 1}}
   %y = step.alignment %x, %x {eps = 1.0e-5 : f64} : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x4xf32>
 }
 
@@ -68,7 +68,7 @@ step.func @bank_of_other_heads {
 
 step.func @spans_of_two_places {
   %spans = step.input "stp.spans" : tensor<4x2xi32>
-  // expected-error @+1 {{spans is 'tensor<4x2xi32>', expected 4 x 3}}
+  // expected-error @+1 {{'spans' is 'tensor<4x2xi32>', expected 4 x 3}}
   %count = step.count_spans %spans {batch = 2 : i64} : (tensor<4x2xi32>) -> tensor<1xf32>
 }
 

@@ -13,7 +13,7 @@
 // CHECK-NEXT: mega.family "A" = attention<
 // CHECK-NEXT: mega.family "M" = mamba3<
 // EXPANDED-NEXT: mega.place engram<{{.*}}> on "A" ranks [2, 0]
-// CHECK-NEXT: mega.place structure<components = "core", dim = 64, sizes = []> on input
+// CHECK-NEXT: mega.place structure<components = "structure,dep_level", dim = 64, sizes = [9, 16]> on input
 // CHECK-NEXT: }
 // CHECK: mega.train @step of @hybrid {micro_batch = 2, accumulate = 1, seed = 0, precision = fp32, clip = 1.0, documents = false, optimizer = adamw<lr = 0.001, beta1 = 0.9, beta2 = 0.95, eps = 1.0e-08, decay = 0.1, schedule = constant>, memory = "132GiB"}
 mega.model @hybrid hidden 64 vocab 72 sequence 32 {
