@@ -31,14 +31,15 @@ python3 - "$work" <<'END'
 import array, random, sys
 random.seed(1)
 for name, count in (("a", 900), ("b", 400)):
-    write = lambda column, code, values: open(f"{sys.argv[1]}/{name}{column}.bin", "wb").write(array.array(code, values).tobytes())
+    write = lambda column, code, values: open(f"{sys.argv[1]}/{name}{column}.bin", "wb").write(array.array(code, values))
     write("", "H", [random.randrange(256) for _ in range(count)])
     write(".documents", "i", [place // 17 for place in range(count)])
     write(".dep_level", "B", [random.randrange(6) for _ in range(count)])
     write(".ast_node_type", "H" if name == "a" else "B", [random.randrange(200) for _ in range(count)])
 END
 "$bin/megacc" "$work/placed.mlir" --documents -o "$work/step.so"
-run() { "$bin/megacc-run" "$work/step.so" --data "$work/a.bin" "$work/b.bin" --token-type uint16 "$@" >"$work/log" 2>&1 || fail "$*: failed"; }
+both=(--data "$work/a.bin" "$work/b.bin" --token-type uint16)
+run() { "$bin/megacc-run" "$work/step.so" "${both[@]}" "$@" >"$work/log" 2>&1 || fail "$*: failed"; }
 run --steps 6 --out "$work/whole" --verify --threads 1
 run --steps 6 --out "$work/threads" --threads 3
 cmp "$work/whole/checkpoint.safetensors" "$work/threads/checkpoint.safetensors"
@@ -52,7 +53,10 @@ terms = [line["loss.stp"] for line in map(json.loads, open(sys.argv[1])) if "los
 assert len(terms) == 6 and terms[:2] == [0, 0] and all(0 < term < 0.1 for term in terms[2:]), terms
 END
 
-trains() { local name=$1 words=$2; shift 2; refuses "$name" "$words" "$bin/megacc-run" "$work/step.so" --token-type uint16 --steps 1 --out "$work/o" "$@"; }
+trains() {
+  local name=$1 words=$2; shift 2
+  refuses "$name" "$words" "$bin/megacc-run" "$work/step.so" --token-type uint16 --steps 1 --out "$work/o" "$@"
+}
 mkdir "$work/bytes"; cp "$work/placed.mlir" "$work/bytes"
 refuses bytes-have-no-components "lacks the input 'structure.dep_level' of the step: there is no .*placed.dep_level.bin" \
   "$bin/megacc-run" "$work/step.so" --data "$work/bytes" --steps 1 --out "$work/o"
@@ -71,5 +75,6 @@ refuses sampling-without-components "sampling has no values for the input 'struc
 # Documents that nobody takes are said once.
 sed '/structure/d' "$work/placed.mlir" >"$work/plain.mlir"
 "$bin/megacc" "$work/plain.mlir" -o "$work/plain.so"
-"$bin/megacc-run" "$work/plain.so" --data "$work/a.bin" "$work/b.bin" --token-type uint16 --steps 2 --out "$work/plain" >"$work/log" 2>&1 || fail plain
-[ "$(grep -c 'has documents, which the step does not take; fix: compile it with --documents' "$work/log")" = 1 ] || fail "documents: said otherwise"
+"$bin/megacc-run" "$work/plain.so" "${both[@]}" --steps 2 --out "$work/plain" >"$work/log" 2>&1 || fail plain
+said=$(grep -c 'has documents, which the step does not take; fix: compile it with --documents' "$work/log") || true
+[ "$said" = 1 ] || fail "documents: said $said times"

@@ -44,7 +44,7 @@ def rounds(function):
     return wrapped
 
 
-for name in ("project", "rms_norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "run_block"):
+for name in ("project", "rms_norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "engram", "run_block"):
     setattr(reference, name, rounds(getattr(reference, name)))
 for name, function in reference.ACTIVATIONS.items():
     reference.ACTIVATIONS[name] = rounds(function)
@@ -56,7 +56,7 @@ def errors(model, golden, inputs):
     optimizer, losses = reference.Optimizer(model), []
     for step in range(3):
         weights = {key: value if any(word in key for word in FP32) else to_bf16(value) for key, value in values.items()}
-        loss, gradients, batches = reference.run_micro_batches(model, weights, inputs)
+        loss, gradients, batches = reference.run_micro_batches(model, weights, inputs, step)
         if step == 0:
             first = gradients
         losses.append(loss)

@@ -20,7 +20,7 @@ printf '\0' >"$work/tree/binary"
 : >"$work/tree/empty"
 for i in 1 2 3 4 5; do echo "int x$i;" >"$work/tree/x$i.h"; done
 "$source/tools/prepare-cpp" "$work/tree" "$work/out" >"$work/log" 2>&1 ||
-  { if grep -q 'pip could not install' "$work/log"; then echo "skipped: the grammar cannot be installed"; exit 77; fi; cat "$work/log"; exit 1; }
+  { if grep -q 'pip could not install' "$work/log"; then echo "skipped: no grammar can be installed"; exit 77; fi; cat "$work/log"; exit 1; }
 grep -q '1 files with zero bytes are left out' "$work/log" || { cat "$work/log"; exit 1; }
 
 "$source/build/prepare-venv/bin/python" - "$work" <<'END'

@@ -31,7 +31,8 @@ step.func @components {
   // CHECK: step.weighted_parts {{.*}} -> tensor<6x4x[[T]]>
   %y = step.weighted_parts %x, %weight : (tensor<6x8xbf16>, tensor<2xbf16>) -> tensor<6x4xbf16>
   // CHECK: step.weighted_parts_grad {{.*}} -> (tensor<6x8x[[T]]>, tensor<2xf32>)
-  %d:2 = step.weighted_parts_grad %y, %x, %weight : (tensor<6x4xbf16>, tensor<6x8xbf16>, tensor<2xbf16>) -> (tensor<6x8xbf16>, tensor<2xf32>)
+  %d:2 = step.weighted_parts_grad %y, %x, %weight : (tensor<6x4xbf16>, tensor<6x8xbf16>, tensor<2xbf16>)
+         -> (tensor<6x8xbf16>, tensor<2xf32>)
 }
 
 // CHECK-LABEL: step.func @bank
@@ -43,7 +44,8 @@ step.func @bank {
        : (tensor<6x8xbf16>, tensor<5x8xbf16>, tensor<5x8xbf16>) -> tensor<6x8xbf16>
   // CHECK: step.bank_attention_grad
   %d:3 = step.bank_attention_grad %y, %q, %k, %k {heads = 2 : i64, scale = 0.5 : f64}
-         : (tensor<6x8xbf16>, tensor<6x8xbf16>, tensor<5x8xbf16>, tensor<5x8xbf16>) -> (tensor<6x8xbf16>, tensor<5x8xbf16>, tensor<5x8xbf16>)
+         : (tensor<6x8xbf16>, tensor<6x8xbf16>, tensor<5x8xbf16>, tensor<5x8xbf16>)
+         -> (tensor<6x8xbf16>, tensor<5x8xbf16>, tensor<5x8xbf16>)
 }
 
 // CHECK-LABEL: step.func @spans

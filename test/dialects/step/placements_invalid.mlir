@@ -61,7 +61,8 @@ step.func @weights_of_other_parts {
 step.func @bank_of_other_heads {
   %q = step.zero : tensor<6x8xf32>
   // expected-error @+1 {{has 3 heads for 8 columns}}
-  %y = step.bank_attention %q, %q, %q {heads = 3 : i64, scale = 0.5 : f64} : (tensor<6x8xf32>, tensor<6x8xf32>, tensor<6x8xf32>) -> tensor<6x8xf32>
+  %y = step.bank_attention %q, %q, %q {heads = 3 : i64, scale = 0.5 : f64}
+       : (tensor<6x8xf32>, tensor<6x8xf32>, tensor<6x8xf32>) -> tensor<6x8xf32>
 }
 
 // -----
@@ -88,6 +89,7 @@ step.func @straightness_of_other_rows {
   %spans = step.input "stp.spans" : tensor<4x3xi32>
   %count = step.count_spans %spans {batch = 2 : i64} : (tensor<4x3xi32>) -> tensor<1xf32>
   // expected-error @+1 {{has x 'tensor<6x8xf32>' for 8 rows}}
-  %loss = step.straightness %x, %spans, %count {batch = 2 : i64, layers = 2 : i64, scale = 1.0 : f64, sequence = 4 : i64, weight = 0.05 : f64}
+  %loss = step.straightness %x, %spans, %count
+          {batch = 2 : i64, layers = 2 : i64, scale = 1.0 : f64, sequence = 4 : i64, weight = 0.05 : f64}
           : (tensor<6x8xf32>, tensor<4x3xi32>, tensor<1xf32>) -> tensor<1xf32>
 }

@@ -98,12 +98,14 @@ def read_declaration(text):
     model = SimpleNamespace(name=head[1], hidden=int(head[2]), vocab=int(head[3]), sequence=int(head[4]))
     families = {letter: complete(read_keys(keys, FAMILIES[kind], kind), model.hidden)
                 for letter, kind, keys in re.findall(r'mega\.family "(\w)" = (\w+)<(.*)>', text)}
-    model.placements = {kind: read_keys(keys, PLACEMENTS[kind], kind) for kind, keys in re.findall(r"mega\.place (\w+)<(.*)> on [io]", text)}
+    on_model = re.findall(r"mega\.place (\w+)<(.*)> on [io]", text)
+    model.placements = {kind: read_keys(keys, PLACEMENTS[kind], kind) for kind, keys in on_model}
     pattern, depth = re.search(r'mega\.pattern "(.*)" depth (\d+)', text).groups()
     model.depth = int(depth)
     letters = expand_pattern(pattern, model.depth)
     model.blocks, model.placed = [families[letter] for letter in letters], place_on_blocks(text, letters, model.hidden)
-    model.ngram_hash, model.structure, model.mtp, model.stp = (model.placements.get(kind) for kind in ("ngram_hash", "structure", "mtp", "stp"))
+    for kind in ("ngram_hash", "structure", "mtp", "stp"):
+        setattr(model, kind, model.placements.get(kind))
     if model.structure:
         model.structure.sizes = component_sizes(model.structure)
     if model.mtp:
