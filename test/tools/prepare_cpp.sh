@@ -20,7 +20,7 @@ printf '\0' >"$work/tree/binary"
 : >"$work/tree/empty"
 for i in 1 2 3 4 5; do echo "int x$i;" >"$work/tree/x$i.h"; done
 "$source/tools/prepare-cpp" "$work/tree" "$work/out" >"$work/log" 2>&1 ||
-  { if grep -q 'pip could not install' "$work/log"; then echo "skipped: no grammar can be installed"; exit 77; fi; cat "$work/log"; exit 1; }
+  { if grep -q 'pip could not install' "$work/log"; then echo "skipped: nothing can be installed"; exit 77; fi; cat "$work/log"; exit 1; }
 grep -q '1 files with zero bytes are left out' "$work/log" || { cat "$work/log"; exit 1; }
 
 "$source/build/prepare-venv/bin/python" - "$work" <<'END'
@@ -96,4 +96,9 @@ refuses 'out is there already' "$source/tools/prepare-cpp" "$work/tree" "$work/o
 refuses 'nothing is not a folder' "$source/tools/prepare-cpp" "$work/nothing" "$work/other"
 mkdir "$work/hollow"
 refuses 'hollow has no files' "$source/tools/prepare-cpp" "$work/hollow" "$work/other"
+# A copy with a build folder of its own, which cannot reach an index of packages.
+mkdir -p "$work/copy/build" && cp -r "$source/tools" "$work/copy"
+export PIP_INDEX_URL=http://127.0.0.1:9/simple PIP_RETRIES=0 PIP_TIMEOUT=1 PIP_NO_CACHE_DIR=1 PIP_CONFIG_FILE=/dev/null
+refuses 'pip could not install tree-sitter==.*' "$work/copy/tools/prepare-cpp" "$work/tree" "$work/other"
+grep -q 'fix: check that PyPI can be reached' "$work/log" || { cat "$work/log"; exit 1; }
 [ ! -e "$work/other" ] || { echo "a folder was left behind"; exit 1; }
