@@ -7,6 +7,7 @@
 #include "passes/Pipelines.h"
 #include "tools/cli/Documents.h"
 #include "tools/cli/Version.h"
+#include "tools/megacc/Changes.h"
 #include "tools/megacc/Inspect.h"
 
 #include "CLI/CLI.hpp"
@@ -48,6 +49,7 @@ struct Options {
   megacc::StepOptions step;
 
   bool hasLaunches() const { return emit == kPlan || emit >= kRt; }
+  bool writesAside() const { return !decisions.empty(); }
 };
 
 using Pipeline = llvm::function_ref<void(OpPassManager &)>;
@@ -85,13 +87,30 @@ std::vector<megacc::mega::Model> readModels(ModuleOp module, const Options &opti
 /// Files beside the output that tell of a plan. An error has been printed where it fails.
 LogicalResult writeAside(const megacc::Plan &plan, const Options &options) {
   auto write = [&](const std::string &path, llvm::StringRef text) {
-    llvm::Error error = path.empty() ? llvm::Error::success() : megacc::writeFile(path, {text.data(), text.size()}, /*isExecutable=*/false);
+    llvm::Error error = megacc::writeFile(path, {text.data(), text.size()}, /*isExecutable=*/false);
     if (!error)
       return success();
     llvm::errs() << "error: cannot write " << path << ": " << toString(std::move(error)) << "\n";
     return failure();
   };
-  return write(options.decisions, megacc::makeDecisionsJson(plan));
+  return success(options.decisions.empty() || succeeded(write(options.decisions, megacc::makeDecisionsJson(plan))));
+}
+
+/// Where lowering failed for want of memory: what would do. `stacks` is the module before it.
+void explainFailure(ModuleOp failed, ModuleOp stacks, const megacc::mega::Model &model, const Options &options,
+                    const megacc::Costs &costs) {
+  if (!failed->hasAttr(megacc::kNeededAttr))
+    return;
+  auto lower = [&](ModuleOp module, llvm::StringRef recompute) {
+    megacc::StepOptions step = options.step;
+    step.model = model.name, step.recompute = recompute.str(), step.remarks = false;
+    return runPipeline(module, [&](OpPassManager &passes) {
+      megacc::buildTrainPipeline(passes, step);
+      megacc::buildLaunchPipeline(passes, step);
+    });
+  };
+  llvm::errs() << options.input << ": ";
+  megacc::adviseChanges(stacks, model, options.step.recompute, costs, lower, llvm::errs());
 }
 
 /// What --emit=stack and --emit=plan print. A mistake in what is asked of the planner is an error; what cannot be lowered yet is said.
@@ -105,8 +124,10 @@ LogicalResult printReports(ModuleOp module, const Options &options, const megacc
     OwningOpRef<ModuleOp> launches = tryTrain(module, options, model.name, reasons);
     megacc::StepOptions step = options.step;
     step.explain = options.json || step.pareto || (model.train && model.train->memory_bytes);
-    if (launches && failed(runPipeline(*launches, [&](OpPassManager &passes) { megacc::buildLaunchPipeline(passes, step); })))
+    if (launches && failed(runPipeline(*launches, [&](OpPassManager &passes) { megacc::buildLaunchPipeline(passes, step); }))) {
+      explainFailure(*launches, module, model, options, costs);
       return failure();
+    }
     megacc::Plan plan = megacc::gatherPlan(model, launches ? *launches : ModuleOp(), costs, std::move(reasons));
     if (options.json)
       os << megacc::makePlanJson(plan);
@@ -121,7 +142,7 @@ LogicalResult printReports(ModuleOp module, const Options &options, const megacc
 /// One plan is told of in one file.
 LogicalResult checkSingleModel(ModuleOp module, const Options &options) {
   size_t models = readModels(module, options).size();
-  bool is_single = options.json || !options.decisions.empty();
+  bool is_single = options.json || options.writesAside();
   if (!is_single || models == 1)
     return success();
   llvm::errs() << "error: --json and --decisions tell of one model, " << options.input << " declares " << models
@@ -183,16 +204,23 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
     return bytes;
   }
   std::vector<megacc::mega::Model> models = readModels(module, options);
+  megacc::StepOptions step = options.step;
+  bool has_budget = options.emit >= kRt && models.size() == 1 && models.front().train && models.front().train->memory_bytes;
+  OwningOpRef<ModuleOp> stacks = has_budget ? module.clone() : OwningOpRef<ModuleOp>();
   LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
     if (options.emit >= kStep)
-      megacc::buildTrainPipeline(passes, options.step);
+      megacc::buildTrainPipeline(passes, step);
     if (options.emit >= kRt)
-      megacc::buildLaunchPipeline(passes, options.step);
+      megacc::buildLaunchPipeline(passes, step);
   });
-  if (failed(lowered))
+  if (failed(lowered)) {
+    if (stacks)
+      explainFailure(module, *stacks, models.front(), options, *costs);
     return failure();
-  if (!options.decisions.empty() && failed(writeAside(megacc::gatherPlan(models.front(), module, *costs, {}), options)))
+  }
+  if (options.writesAside() && failed(writeAside(megacc::gatherPlan(models.front(), module, *costs, {}), options)))
     return failure();
+  module->removeAttr(megacc::kMemoryAttr); // the time that planning took is no part of the launches
   if (options.emit >= kLLVM && failed(runPipeline(module, megacc::buildCodePipeline)))
     return failure();
   if (options.emit <= kRt) {
@@ -361,6 +389,12 @@ bool checkFlags(const Options &options) {
   need(options.step.pareto, "--pareto", options.emit == kPlan, "plan");
   need(!options.decisions.empty(), "--decisions", options.hasLaunches(), "plan, rt, llvm, obj or so");
   need(options.step.remarks, "--remarks", options.hasLaunches(), "plan, rt, llvm, obj or so");
+  llvm::StringMap<const char *> files;
+  for (auto [flag, path] : {std::pair("-o", &options.output), std::pair("--decisions", &options.decisions)})
+    if (auto [known, isNew] = files.try_emplace(*path, flag); !path->empty() && !isNew) {
+      llvm::errs() << "error: " << known->second << " and " << flag << " both write " << *path << "; fix: give each a file\n";
+      isGood = false;
+    }
   return isGood;
 }
 

@@ -1,0 +1,103 @@
+#include "tools/megacc/Changes.h"
+
+#include "dialects/Mega/Stack.h"
+#include "lib/Plan/Plan.h"
+#include "lib/Plan/Units.h"
+
+#include "mlir/IR/Builders.h"
+
+#include <algorithm>
+
+using namespace mlir;
+
+namespace megacc {
+namespace {
+
+struct Change {
+  std::string flags;
+  int64_t bytes = 0;
+  double milliseconds = 0; // of a step; 0 where it does not fit
+  bool fits() const { return milliseconds > 0; }
+};
+
+class Advisor {
+public:
+  Advisor(ModuleOp stacks, const mega::Model &model, StringRef recompute, const Costs &costs, Lower lower)
+      : stacks(stacks), model(model), recompute(recompute), costs(costs), lower(lower) {}
+
+  std::vector<Change> collect() {
+    const mega::Train &train = *model.train;
+    int64_t batch = train.micro_batch * train.accumulate;
+    std::optional<Change> smaller;
+    for (int64_t rows = train.micro_batch - 1; rows > 0 && !(smaller && smaller->fits()); --rows)
+      if (batch % rows == 0)
+        if (auto tried = attempt("--micro-batch " + std::to_string(rows) + " --accumulate " + std::to_string(batch / rows),
+                                 {{"micro_batch", rows}, {"accumulate", batch / rows}}, recompute))
+          smaller = tried;
+    std::vector<Change> changes;
+    auto add = [&](const std::optional<Change> &change) {
+      if (change)
+        changes.push_back(*change);
+    };
+    add(smaller);
+    if (train.psiv_cache == "on")
+      add(attempt("--psiv-cache=off", {{"psiv_cache", "off"}}, recompute));
+    if ((recompute.empty() ? StringRef(train.recompute) : recompute) != "auto")
+      add(attempt("--recompute=auto", {}, "auto"));
+    std::ranges::stable_sort(changes, {},
+                             [](const Change &change) { return std::tuple(!change.fits(), change.milliseconds, change.bytes); });
+    return changes;
+  }
+
+private:
+  /// A number, or a word of the declaration.
+  struct Setting {
+    Setting(StringRef key, int64_t number) : key(key), number(number) {}
+    Setting(StringRef key, StringRef word) : key(key), word(word) {}
+    StringRef key;
+    int64_t number = 0;
+    StringRef word;
+  };
+
+  /// Nothing where the step cannot be lowered for another reason.
+  std::optional<Change> attempt(std::string flags, std::initializer_list<Setting> settings, StringRef recompute) {
+    OwningOpRef<ModuleOp> copy = stacks.clone();
+    Builder builder(copy->getContext());
+    for (const Setting &setting : settings)
+      mega::setTrainKey(*copy, model.name, setting.key,
+                        setting.word.empty() ? Attribute(builder.getI64IntegerAttr(setting.number))
+                                             : Attribute(mega::KindAttr::get(builder.getContext(), setting.word, {})));
+    std::vector<mega::Model> changed = mega::readStacks(*copy);
+    auto own = llvm::find_if(changed, [&](const mega::Model &other) { return other.name == model.name; });
+    ScopedDiagnosticHandler quiet(copy->getContext(), [](Diagnostic &) { return success(); });
+    if (succeeded(lower(*copy, recompute))) {
+      Plan plan = gatherPlan(*own, *copy, costs, {});
+      return Change{std::move(flags), plan.total_bytes, plan.step};
+    }
+    if (auto needed = (*copy)->getAttrOfType<IntegerAttr>(kNeededAttr))
+      return Change{std::move(flags), needed.getInt(), 0};
+    return std::nullopt;
+  }
+
+  ModuleOp stacks;
+  const mega::Model &model;
+  StringRef recompute;
+  const Costs &costs;
+  Lower lower;
+};
+
+} // namespace
+
+void adviseChanges(ModuleOp stacks, const mega::Model &model, StringRef recompute, const Costs &costs, Lower lower, llvm::raw_ostream &os) {
+  std::vector<Change> changes = Advisor(stacks, model, recompute, costs, lower).collect();
+  bool is_any = !changes.empty() && changes.front().fits();
+  os << "note: " << (is_any ? "one of these changes would do" : "no single change would do") << ", by planning again:\n";
+  for (const Change &change : changes) {
+    os << "  " << change.flags << ": " << (change.fits() ? "" : "needs ") << grouped(change.bytes) << " bytes";
+    if (change.fits())
+      os << llvm::format(", %.2f ms a step", change.milliseconds);
+    os << "\n";
+  }
+}
+
+} // namespace megacc
