@@ -8,6 +8,7 @@
 #include "tools/cli/Documents.h"
 #include "tools/cli/Version.h"
 #include "tools/megacc/Changes.h"
+#include "tools/megacc/Diff.h"
 #include "tools/megacc/Inspect.h"
 
 #include "CLI/CLI.hpp"
@@ -463,15 +464,23 @@ int main(int argc, char **argv) {
   inspect->add_option("STEP", step, "the step.so that megacc wrote")->required();
   inspect->add_flag("--json", isJson, "all of it, as JSON");
   inspect->footer("");
+  CLI::App *diff = app.add_subcommand("diff", "prints what differs between two plans: figures and decisions");
+  std::string before, after;
+  diff->add_option("BEFORE", before, "a plan, as --emit=plan --json writes it")->required();
+  diff->add_option("AFTER", after, "another one")->required();
+  diff->add_flag("--json", isJson, "as JSON");
+  diff->footer("");
   megacc::addDocumentFlags(app);
   app.allow_extras();
   app.callback([&] {
-    if (!inspect->parsed() && file->count() == 0)
+    if (!inspect->parsed() && !diff->parsed() && file->count() == 0)
       throw CLI::RequiredError("FILE");
   });
   CLI11_PARSE(app, argc, argv);
   if (inspect->parsed())
     return megacc::inspect(step, isJson);
+  if (diff->parsed())
+    return megacc::diffPlans(before, after, isJson);
   options.emit = Level(llvm::find(levels, emit) - levels.begin());
   options.step.taps = !taps.empty();
   const char *gate = std::getenv("CPPMEGA_MAMBA3_P2_PSIV_CACHE");
