@@ -8,7 +8,7 @@ case ${*:-} in
   *) echo "error: check.sh does not know '$*'; fix: ./tools/check.sh or ./tools/check.sh --long" >&2; exit 1 ;;
 esac
 
-PACKAGES+=(libclang-rt-22-dev clang-format-22 clang-tidy-22)
+PACKAGES+=(libclang-rt-22-dev clang-format-22 clang-tidy-22 chromium) # the browser, for the test of reports, is 122 MB
 install_packages 1/$steps
 configure_and_build release 2/$steps 3/$steps
 step 4/$steps "testing"

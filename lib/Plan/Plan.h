@@ -83,6 +83,8 @@ void printPlan(const Plan &plan, bool has_details, llvm::raw_ostream &os);
 
 /// A plan as one JSON object (docs/plan.md), its keys always in the same order.
 std::string makePlanJson(const Plan &plan);
+/// A plan as one HTML page that needs nothing else; its JSON is the content of its element #plan.
+std::string makeReport(const Plan &plan);
 /// The decisions of a plan alone, as a JSON array.
 std::string makeDecisionsJson(const Plan &plan);
 

@@ -46,11 +46,11 @@ struct Options {
   std::string precision, psiv_cache, memory; // empty: as declared
   std::vector<std::string> mesh;             // "dp=2"; empty: as declared
   bool documents = false, json = false, details = false;
-  std::string decisions; // the file; empty: none
+  std::string decisions, report; // files; empty: none
   megacc::StepOptions step;
 
   bool hasLaunches() const { return emit == kPlan || emit >= kRt; }
-  bool writesAside() const { return !decisions.empty(); }
+  bool writesAside() const { return !decisions.empty() || !report.empty(); }
 };
 
 using Pipeline = llvm::function_ref<void(OpPassManager &)>;
@@ -94,7 +94,8 @@ LogicalResult writeAside(const megacc::Plan &plan, const Options &options) {
     llvm::errs() << "error: cannot write " << path << ": " << toString(std::move(error)) << "\n";
     return failure();
   };
-  return success(options.decisions.empty() || succeeded(write(options.decisions, megacc::makeDecisionsJson(plan))));
+  bool isGood = options.decisions.empty() || succeeded(write(options.decisions, megacc::makeDecisionsJson(plan)));
+  return success((options.report.empty() || succeeded(write(options.report, megacc::makeReport(plan)))) && isGood);
 }
 
 /// Where lowering failed for want of memory: what would do. `stacks` is the module before it.
@@ -124,7 +125,7 @@ LogicalResult printReports(ModuleOp module, const Options &options, const megacc
     std::vector<std::string> reasons;
     OwningOpRef<ModuleOp> launches = tryTrain(module, options, model.name, reasons);
     megacc::StepOptions step = options.step;
-    step.explain = options.json || step.pareto || (model.train && model.train->memory_bytes);
+    step.explain = options.json || !options.report.empty() || step.pareto || (model.train && model.train->memory_bytes);
     if (launches && failed(runPipeline(*launches, [&](OpPassManager &passes) { megacc::buildLaunchPipeline(passes, step); }))) {
       explainFailure(*launches, module, model, options, costs);
       return failure();
@@ -146,7 +147,7 @@ LogicalResult checkSingleModel(ModuleOp module, const Options &options) {
   bool is_single = options.json || options.writesAside();
   if (!is_single || models == 1)
     return success();
-  llvm::errs() << "error: --json and --decisions tell of one model, " << options.input << " declares " << models
+  llvm::errs() << "error: --json, --decisions and --report tell of one model, " << options.input << " declares " << models
                << "; fix: name one with --model\n";
   return failure();
 }
@@ -206,6 +207,7 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
   }
   std::vector<megacc::mega::Model> models = readModels(module, options);
   megacc::StepOptions step = options.step;
+  step.explain = !options.report.empty();
   bool has_budget = options.emit >= kRt && models.size() == 1 && models.front().train && models.front().train->memory_bytes;
   OwningOpRef<ModuleOp> stacks = has_budget ? module.clone() : OwningOpRef<ModuleOp>();
   LogicalResult lowered = runPipeline(module, [&](OpPassManager &passes) {
@@ -387,11 +389,13 @@ bool checkFlags(const Options &options) {
   };
   need(options.json, "--json", options.emit == kPlan, "plan");
   need(options.details, "--details", options.emit == kPlan, "plan");
-  need(options.step.pareto, "--pareto", options.emit == kPlan, "plan");
+  need(options.step.pareto, "--pareto", options.emit == kPlan || (!options.report.empty() && options.hasLaunches()), "plan, or --report");
   need(!options.decisions.empty(), "--decisions", options.hasLaunches(), "plan, rt, llvm, obj or so");
+  need(!options.report.empty(), "--report", options.hasLaunches(), "plan, rt, llvm, obj or so");
   need(options.step.remarks, "--remarks", options.hasLaunches(), "plan, rt, llvm, obj or so");
   llvm::StringMap<const char *> files;
-  for (auto [flag, path] : {std::pair("-o", &options.output), std::pair("--decisions", &options.decisions)})
+  for (auto [flag, path] :
+       {std::pair("-o", &options.output), std::pair("--decisions", &options.decisions), std::pair("--report", &options.report)})
     if (auto [known, isNew] = files.try_emplace(*path, flag); !path->empty() && !isNew) {
       llvm::errs() << "error: " << known->second << " and " << flag << " both write " << *path << "; fix: give each a file\n";
       isGood = false;
@@ -424,6 +428,7 @@ int main(int argc, char **argv) {
       ->group("Output")
       ->excludes(json);
   app.add_option("--decisions", options.decisions, "also write every decision of the plan to this file, as JSON")->group("Output");
+  app.add_option("--report", options.report, "also write the plan to this file as an HTML page")->group("Output");
   app.add_flag("--remarks", options.step.remarks, "say every decision of the plan as a remark")->group("Output");
   app.add_option("--target", options.step.target, "where the step runs: cpu or sm_90a")
       ->check(CLI::IsMember({"cpu", "sm_90a"}))
@@ -448,7 +453,8 @@ int main(int argc, char **argv) {
       ->group("Step");
   app.add_option("--costs", options.step.costs, "times to choose and report by, a file of megacc-run --calibrate (by FLOPs and bytes)")
       ->group("Step");
-  app.add_flag("--pareto", options.step.pareto, "with --emit=plan: what a step takes with less memory, down to the least")->group("Step");
+  app.add_flag("--pareto", options.step.pareto, "with --emit=plan or --report: what a step takes with less memory, down to the least")
+      ->group("Step");
   app.add_flag("--allow-missing-costs", options.step.allow_missing_costs, "take FLOPs and bytes for launches that --costs lacks")
       ->group("Step");
   app.add_flag("--documents", options.documents, "the step takes document ids")->group("Step");
