@@ -154,12 +154,19 @@ Json makePlan(const Plan &plan) {
   return top;
 }
 
-std::string write(const Json &json, int indent) { return json.dump(indent, ' ', false, Json::error_handler_t::replace) + "\n"; }
+/// A line for each entry of an object or of an array.
+std::string write(const Json &json) {
+  std::string text;
+  for (const auto &[key, value] : json.items())
+    text += (text.empty() ? "\n " : ",\n ") + (json.is_object() ? Json(key).dump() + ": " : "") +
+            value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  return (json.is_object() ? "{" : "[") + text + (json.is_object() ? "\n}\n" : "\n]\n");
+}
 
 } // namespace
 
-std::string makePlanJson(const Plan &plan) { return write(makePlan(plan), 1); }
+std::string makePlanJson(const Plan &plan) { return write(makePlan(plan)); }
 
-std::string makeDecisionsJson(const Plan &plan) { return write(makeDecisions(plan.decisions), 1); }
+std::string makeDecisionsJson(const Plan &plan) { return write(makeDecisions(plan.decisions)); }
 
 } // namespace megacc

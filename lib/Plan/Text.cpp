@@ -75,8 +75,8 @@ private:
     if (plan.budget_bytes)
       os << " of a budget of " << bytesText(double(plan.budget_bytes));
     if (plan.minimum_bytes)
-      os << ", " << bytesText(double(*plan.minimum_bytes)) << " are the least of any plan";
-    os << "; the peak is at " << plan.peak.path << " (" << plan.peak.kernel << ")\n";
+      os << "; the smallest plan needs " << bytesText(double(*plan.minimum_bytes));
+    os << "; the peak of a micro-batch is at " << plan.peak.path << " (" << plan.peak.kernel << ")\n";
   }
 
   /// Those that change something, of the most bytes first; with details what is kept, too.

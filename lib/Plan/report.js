@@ -101,7 +101,7 @@ function addFigures() {
            ...figure("measured_step_ms", "a step, measured as a whole", ifThere(plan.times.measured_step_ms, ms)),
            ...figure("total_bytes", "memory", ifThere(plan.total_bytes, bytes)),
            ...figure("budget_bytes", "budget", ifThere(plan.budget_bytes, bytes)),
-           ...figure("minimum_bytes", "least memory of any plan", ifThere(plan.minimum_bytes, bytes)),
+           ...figure("minimum_bytes", "memory of the smallest plan", ifThere(plan.minimum_bytes, bytes)),
            ...figure("gap", "at most over the best plan", ifThere(plan.gap, percent)),
            ...figure("parameters.total", "parameters", count(plan.parameters.total)),
            ...figure("parameters.active", "active for a token", count(plan.parameters.active)),

@@ -23,6 +23,26 @@ for cost in costs['costs']:
 total = sum(cost['launches'] * slowest[cost['kernel'], str(cost['ints'])] for cost in costs['costs'])
 assert abs(planned - total) < 1e-3 * total + 0.01, (planned, total)
 PYTHON
+# Measured figures stand beside those of FLOPs and bytes.
+plan --json && mv "$work/log" "$work/estimated.json" && plan --json --costs "$work/costs.json" || fail "no JSON"
+python3 - "$work/costs.json" "$work/log" "$work/estimated.json" <<'PYTHON' || fail "measured and estimated are not side by side"
+import json, sys
+costs, measured, estimated = (json.load(open(path)) for path in sys.argv[1:])
+assert measured['times']['measured'] and not estimated['times']['measured'] and estimated['times']['measured_step_ms'] is None
+assert measured['times']['measured_step_ms'] == costs['step_milliseconds'] and measured['times']['machine'] == costs['machine']
+for value in measured['times']['estimated_step_ms'], estimated['times']['estimated_step_ms']:
+    assert abs(value - estimated['step_ms']) < 1e-9 * value, (value, estimated['step_ms'])
+for row, other in zip(measured['families'] + measured['blocks'], estimated['families'] + estimated['blocks'], strict=True):
+    assert abs(row['ms']['estimated'] - other['ms']['total']) < 1e-9, (row, other)
+times = {}
+for cost in costs['costs']:
+    key = cost['kernel'], str(cost['ints'])
+    times[key] = max(times.get(key, 0), cost['milliseconds'])
+for kernel in measured['kernels']:
+    own = [cost for cost in costs['costs'] if cost['kernel'][3:] == kernel['kernel']]
+    total = sum(cost['launches'] * times[cost['kernel'], str(cost['ints'])] for cost in own)
+    assert abs(kernel['ms'] - total) < 1e-9 * max(1, total), kernel
+PYTHON
 plan --costs "$work/costs.json" --pareto && grep -A3 "computing again$" "$work/log" | tail -1 | grep -q "%" || fail "no table of budgets"
 # A smaller budget is met by the same launches, measured: no time is missing.
 "$bin/megacc" "$model" --costs "$work/costs.json" --memory=70MiB -o "$work/small.so" >"$work/log" 2>&1 || fail "no plan for a small budget"

@@ -23,7 +23,7 @@ def near(number, value):  # printed with three digits behind the point
 near(float(said(r"a step takes at least ([0-9.]+) ms")[0]), plan["step_ms"])
 near(size(*said(r"^  total +([0-9.]+) (\w*)B$")), plan["total_bytes"])
 near(size(*said(r"of a budget of ([0-9.]+) (\w*)B")), plan["budget_bytes"])
-near(size(*said(r"budget of .*B, ([0-9.]+) (\w*)B are the least")), plan["minimum_bytes"])
+near(size(*said(r"the smallest plan needs ([0-9.]+) (\w*)B;")), plan["minimum_bytes"])
 assert plan["minimum_bytes"] <= plan["budget_bytes"] and plan["total_bytes"] <= plan["budget_bytes"]
 assert 0 <= plan["gap"] < 1 and abs((plan["step_ms"] - plan["bound_ms"]) / plan["step_ms"] - plan["gap"]) < 1e-9
 assert said(r"blocks, ([0-9,]+) parameters, ([0-9,]+) active") == tuple(f"{plan['parameters'][key]:,}" for key in ("total", "active"))
