@@ -174,9 +174,7 @@ SmallVector<std::string> checkShardingRule(const ShardingRule &rule, ArrayRef<Ra
 SmallVector<std::string> checkShardingRule(const ShardingRule &rule, mlir::Operation *op) {
   auto getTypes = [](mlir::TypeRange range) { return map_to_vector(range, [](mlir::Type type) { return cast<RankedTensorType>(type); }); };
   return checkShardingRule(rule, getTypes(op->getOperandTypes()), getTypes(op->getResultTypes()),
-                           [&](StringRef name) -> std::optional<int64_t> {
-                             return getTied(op, name);
-                           });
+                           [&](StringRef name) -> std::optional<int64_t> { return getTied(op, name); });
 }
 
 } // namespace megacc

@@ -46,8 +46,10 @@ struct Spread {
 int64_t getLocalSize(llvm::ArrayRef<Piece> pieces, int64_t ranks);
 
 /// What ranks have of a tensor, axis by axis. The text form names each axis on which it is not whole:
-///   "dp 0:2048/; tp 1:128/,4x64/,5,3+"  over dp, dimension 0 of 2048 elements is split; over tp, of dimension 1 the first 128 are split, then
-///                                       4 blocks of 64 each of which is split, then 5 that all ranks have, then 3 of which each has a summand
+///   "dp 0:2048/; tp 1:128/,4x64/,5,3+"  over dp, dimension 0 of 2048 elements is split; over tp, of dimension 1 the first 128 are split,
+///   then
+///                                       4 blocks of 64 each of which is split, then 5 that all ranks have, then 3 of which each has a
+///                                       summand
 ///   "tp +" a summand of the tensor on each rank, "dp ~" a tensor of the rank's own
 struct Sharding {
   std::array<Spread, MG_AXIS_COUNT> axes;

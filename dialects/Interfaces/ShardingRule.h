@@ -26,7 +26,8 @@ namespace megacc {
 ///   replicate{f: reason}  f may not be split
 ///   other factors  are in every segment of every result; operands without a split factor are whole on every rank
 ///   independent{f g}  may be split together over one axis, each in the part of a tensor that it makes; results without it are whole
-///   linear{0; 1 2 in 1}  the op is linear in operand 0, and result 1 in operands 1 and 2 together, of which no other result knows: summands
+///   linear{0; 1 2 in 1}  the op is linear in operand 0, and result 1 in operands 1 and 2 together, of which no other result knows:
+///   summands
 ///                  of them, with the others whole, give summands of these results, all where none is named
 /// The factor `one` has size 1: a number is `[one]`. Attributes of the op follow the factors:
 ///   name = f g     equals the product of their sizes

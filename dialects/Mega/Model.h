@@ -36,10 +36,10 @@ struct Train {
   double final_lr = -1;          // negative: lr / 10
   bool documents = false;
   std::array<int64_t, MG_AXIS_COUNT> mesh = {1, 1, 1}; // ranks on dp, tp, ep
-  std::string psiv_cache = "off"; // "off", "auto" or "on"
-  std::string recompute = "auto"; // "auto", "none" or "full"
-  std::string memory;             // as written, "132GiB"; empty: no budget
-  int64_t memory_bytes = 0;       // 0: no budget
+  std::string psiv_cache = "off";                      // "off", "auto" or "on"
+  std::string recompute = "auto";                      // "auto", "none" or "full"
+  std::string memory;                                  // as written, "132GiB"; empty: no budget
+  int64_t memory_bytes = 0;                            // 0: no budget
 };
 
 struct Model {

@@ -47,6 +47,9 @@ struct PlacementSpec {
   /// the blocks it stands on, none on the input and the objective.
   void (*complete)(KeyValues &keys, const Model &model, const KeyValues &family, ErrorAt error) = nullptr;
 
+  /// What axes split; the parameters say in which dimensions.
+  std::vector<MeshRule> mesh = {};
+
   /// On the input and the objective: its parameters and its forward FLOPs per token.
   void (*addParameters)(ParameterList &list, const KeyValues &keys) = nullptr;
   double (*flops)(const Model &model, const KeyValues &keys) = nullptr;

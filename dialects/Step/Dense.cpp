@@ -49,7 +49,8 @@ ShardingRule EmbeddingOp::getShardingRule() {
 
 ShardingRule EmbeddingGradOp::getShardingRule() {
   return getLookupRule("([b s, d], [b, s]) -> ([v, d]) reduce{b s} linear{0} attributes{vocab_axis @ v}",
-                       "([b, s d], [b, s]) -> ([v, d]) reduce{b s} linear{0} attributes{vocab_axis @ v}", getDY(), getTokens(), getDTable());
+                       "([b, s d], [b, s]) -> ([v, d]) reduce{b s} linear{0} attributes{vocab_axis @ v}", getDY(), getTokens(),
+                       getDTable());
 }
 
 KernelQuery EmbeddingOp::getKernelQuery() {
@@ -230,8 +231,12 @@ OpCost LinearGradInputOp::getCost() { return getProductCost(*this, getDX(), getD
 OpCost LinearGradWeightOp::getCost() { return getProductCost(*this, getX(), getDY()); }
 
 ShardingRule LinearOp::getShardingRule() { return getProductRule("([t, i], [o, i]) -> ([t, o]) reduce{i} linear{0; 1}", getX(), getY()); }
-ShardingRule LinearGradInputOp::getShardingRule() { return getProductRule("([t, o], [o, i]) -> ([t, i]) reduce{o} linear{0; 1}", getDX(), getDY()); }
-ShardingRule LinearGradWeightOp::getShardingRule() { return getProductRule("([t, o], [t, i]) -> ([o, i]) reduce{t} linear{0; 1}", getX(), getDY()); }
+ShardingRule LinearGradInputOp::getShardingRule() {
+  return getProductRule("([t, o], [o, i]) -> ([t, i]) reduce{o} linear{0; 1}", getDX(), getDY());
+}
+ShardingRule LinearGradWeightOp::getShardingRule() {
+  return getProductRule("([t, o], [t, i]) -> ([o, i]) reduce{t} linear{0; 1}", getX(), getDY());
+}
 
 KernelQuery LinearOp::getKernelQuery() {
   KernelQuery query("linear");
@@ -298,7 +303,7 @@ ShardingRule ActivationOp::getShardingRule() {
 
 ShardingRule ActivationGradOp::getShardingRule() {
   StringRef text = getKind() == Activation::swiglu ? "([t, w], [t, gate.w up.w]) -> ([t, gate.w up.w]) linear{0}"
-                                                      : "([t, w], [t, w]) -> ([t, w]) linear{0}";
+                                                   : "([t, w], [t, w]) -> ([t, w]) linear{0}";
   return ShardingRule::get(text, {{"t", getDim(getDY(), 0)}, {"w", getDim(getDY(), 1)}});
 }
 

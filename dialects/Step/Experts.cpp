@@ -288,7 +288,8 @@ ShardingRule MoeCombineOp::getShardingRule() {
 }
 
 ShardingRule MoeCombineGradOp::getShardingRule() {
-  return getPicksRule("[t, d], ~[t k, d], [t, k], ~[t, k]", "(~[t k, d], [t, k]) reduce{d}", "0; 1 in 1; 2 in 0", getDY(), getPosition(), getOffsets());
+  return getPicksRule("[t, d], ~[t k, d], [t, k], ~[t, k]", "(~[t k, d], [t, k]) reduce{d}", "0; 1 in 1; 2 in 0", getDY(), getPosition(),
+                      getOffsets());
 }
 
 KernelQuery MoeCombineOp::getKernelQuery() {
@@ -343,8 +344,9 @@ static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRo
 
 /// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit.
 static ShardingRule getGroupedRule(StringRef operands, StringRef results, Value x, Value y, Value offsets) {
-  return ShardingRule::get(("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} linear{0; 1} attributes{expected_rows ~ r e}").str(),
-                           {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getDim(offsets, 0) - 1}});
+  return ShardingRule::get(
+      ("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} linear{0; 1} attributes{expected_rows ~ r e}").str(),
+      {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getDim(offsets, 0) - 1}});
 }
 
 OpCost GroupedLinearOp::getCost() { return getGroupedCost(*this, getX(), getY(), getExpectedRows()); }

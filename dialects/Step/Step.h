@@ -28,6 +28,7 @@ constexpr llvm::StringLiteral kTargetAttr = "megacc.target";
 constexpr llvm::StringLiteral kConfigAttr = "megacc.config";
 constexpr llvm::StringLiteral kDeclarationAttr = "megacc.declaration";
 constexpr llvm::StringLiteral kSlotsAttr = "megacc.slots";
+constexpr llvm::StringLiteral kCollectivesAttr = "megacc.collectives";
 /// Names of the attributes of every op inside a function.
 constexpr llvm::StringLiteral kBlockAttr = "block";
 constexpr llvm::StringLiteral kPhaseAttr = "phase";

@@ -1,5 +1,5 @@
 #include "dialects/Mega/Parameters.h"
-#include "lib/Plan/Plan.h"
+#include "lib/Plan/MeshTable.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -45,7 +45,7 @@ public:
       shares[parameter.name] = parameter.active_share;
     for (auto parameter : launches.getOps<rt::ParameterOp>())
       if (parameter.getTrained())
-        addParameters(parameter.getBlock(), mlir::cast<mlir::RankedTensorType>(parameter.getType()).getNumElements(),
+        addParameters(parameter.getBlock(), mlir::cast<mlir::RankedTensorType>(parameter.getWhole().value_or(parameter.getType())).getNumElements(),
                       shares[parameter.getName().str()]);
     Schedule micro_batch = readSchedule(launches, "micro_batch"), update = readSchedule(launches, "update");
     for (rt::CallOp call : micro_batch.calls)
@@ -126,6 +126,8 @@ private:
 
   void addLaunch(rt::CallOp call) {
     double tokens = double(model.train->micro_batch) * double(model.sequence);
+    for (int64_t ranks : model.train->mesh) // what all of them do
+      tokens /= double(ranks);
     Plan::Sum &sum = getSum(call.getBlock());
     double milliseconds = countKernel(call, plan.accumulate);
     bool is_again = call->hasAttr(rt::kRecomputeAttr);
@@ -181,6 +183,7 @@ Plan gatherPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs,
     plan.target = target.getValue().str();
   if (costs.getMeasuredStep())
     plan.is_measured = true, plan.measured_step = costs.getMeasuredStep();
+  plan.mesh = gatherMesh(model, launches);
   gatherer.readLaunches(launches);
   gatherer.addUp();
   gatherer.readPlanner(launches);

@@ -121,6 +121,18 @@ Json makePlan(const Plan &plan) {
     top["peak"]["live_bytes"] = plan.live_bytes;
     top["traffic"] = {{"moved", plan.traffic.moved}, {"state", plan.traffic.state}, {"saved", plan.traffic.saved}};
   }
+  if (plan.mesh.countRanks() > 1) {
+    top["mesh"] = {{"dp", plan.mesh.dp}, {"tp", plan.mesh.tp}, {"ep", plan.mesh.ep}};
+    for (const Plan::Mesh::Parameter &row : plan.mesh.parameters)
+      top["mesh"]["parameters"].push_back(
+          {{"parameter", row.name}, {"blocks", row.count}, {"shape", row.shape}, {"local", row.local}, {"sharding", row.sharding}});
+    for (const Plan::Mesh::Collective &row : plan.mesh.collectives)
+      top["mesh"]["collectives"].push_back({{"collective", row.collective},
+                                            {"function", row.function},
+                                            {"axis", row.axis},
+                                            {"launches", row.launches},
+                                            {"bytes", row.bytes}});
+  }
   top["families"] = Json::array();
   auto addFamily = [&](const std::string &name, const Plan::Sum &sum) {
     Json entry = {{"family", name}, {"blocks", sum.blocks}};

@@ -41,6 +41,24 @@ struct Plan {
     double step = 0, again = 0; // milliseconds of a step
   };
 
+  /// How the ranks of a mesh share a step; sizes alone on one rank.
+  struct Mesh {
+    /// Those of the blocks of a letter that are alike: "M mixer.D".
+    struct Parameter {
+      std::string name, shape, local, sharding; // of all ranks, of one; empty sharding: on every rank
+      int64_t count = 0;
+    };
+    /// What a rank sends in a step.
+    struct Collective {
+      std::string collective, function, axis;
+      int64_t launches = 0, bytes = 0;
+    };
+    int64_t dp = 1, tp = 1, ep = 1;
+    std::vector<Parameter> parameters;
+    std::vector<Collective> collectives;
+    int64_t countRanks() const { return dp * tp * ep; }
+  };
+
   std::string model, target, precision, machine;
   bool is_measured = false;             // times of a machine, not of FLOPs and bytes
   std::vector<std::string> unsupported; // why it cannot be compiled yet; then there are no launches, times, activations and decisions
@@ -64,6 +82,7 @@ struct Plan {
   std::vector<Schedule::Alive> alive;
   size_t update_begin = 0;
   Traffic traffic;
+  Mesh mesh;
   std::vector<Decision> decisions;
   std::vector<Budget> budgets;
 

@@ -1,5 +1,5 @@
 // Plans and stacks as pages of text.
-#include "lib/Plan/Plan.h"
+#include "lib/Plan/MeshTable.h"
 #include "lib/Plan/Units.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -45,6 +45,8 @@ public:
       printTraffic();
       if (!plan.budgets.empty())
         printBudgets();
+      if (plan.mesh.countRanks() > 1)
+        printMesh(plan.mesh, os);
     }
     printBlocks();
     for (const std::string &reason : plan.unsupported)

@@ -4,8 +4,9 @@
 #include "dialects/Mega/Stack.h"
 
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/SetVector.h"
 #include "llvm/Support/FormatVariadic.h"
+
+#include <functional>
 
 using namespace mlir;
 
@@ -34,6 +35,8 @@ public:
                                          << getLegal(MG_TP, model.vocab);
     for (auto family : stack.getBody().getOps<FamilyOp>())
       checkFamily(family);
+    for (auto place : stack.getBody().getOps<PlaceOp>())
+      checkPlacement(place);
     return good;
   }
 
@@ -46,37 +49,58 @@ private:
   Location getAxisLocation(int64_t axis) { return keyLocation(train, ("mesh." + getAxisName(axis)).str()); }
   std::string getAxis(int64_t axis) const { return (getAxisName(axis) + " = " + Twine(ranks[axis])).str(); }
 
+  /// Sets a key in the families or placements of a model.
+  using SetKey = std::function<void(Model &, llvm::StringRef key, int64_t value)>;
+
   void checkFamily(FamilyOp op) {
     char letter = op.getLetter().front();
-    auto found = model.families.find(letter);
-    if (found == model.families.end() || llvm::none_of(model.blocks, [&](const Block &block) { return block.letter == letter; }))
-      return; // blocks of mtp have the letters of others
-    const auto &[kind, keys] = found->second;
-    for (const MeshRule &rule : findFamily(kind)->mesh) {
+    const auto &[kind, keys] = model.families.at(letter);
+    const FamilySpec &spec = *findFamily(kind);
+    auto set = [letter](Model &changed, llvm::StringRef key, int64_t value) {
+      changed.families[letter].second.set(key.str(), value);
+      for (Block &block : changed.blocks)
+        if (block.letter == letter)
+          block.keys.set(key.str(), value);
+    };
+    checkRules(op, ("\"" + op.getLetter() + "\"").str(), spec.mesh, spec.keys, keys, set);
+  }
+
+  void checkPlacement(PlaceOp op) {
+    const Feature *feature = model.find(op.getKind().getWord());
+    if (!feature)
+      return;
+    const PlacementSpec &spec = *findPlacement(feature->kind);
+    auto set = [&](Model &changed, llvm::StringRef key, int64_t value) {
+      for (Feature &other : changed.placements)
+        if (other.kind == feature->kind)
+          other.keys.set(key.str(), value);
+    };
+    checkRules(op, feature->kind, spec.mesh, spec.keys, feature->keys, set);
+  }
+
+  void checkRules(Operation *op, const std::string &owner, llvm::ArrayRef<MeshRule> rules, const std::vector<KeySpec> &specs,
+                  const KeyValues &keys, const SetKey &set) {
+    for (const MeshRule &rule : rules) {
       int64_t size = keys.getInt(rule.key);
       if (size % ranks[rule.axis] == 0)
         continue;
-      bool isGiven = llvm::any_of(findFamily(kind)->keys, [&](const KeySpec &key) { return key.name == rule.key; });
+      bool isGiven = llvm::any_of(specs, [&](const KeySpec &key) { return key.name == rule.key; });
       auto diagnostic = error(isGiven ? keyLocation(op, rule.key) : opLocation(op)); // mega.mesh.c5
-      diagnostic << rule.key << " = " << size << " of \"" << op.getLetter() << "\" cannot be split over " << getAxis(rule.axis) << "; fix: ";
+      diagnostic << rule.key << " = " << size << " of " << owner << " cannot be split over " << getAxis(rule.axis) << "; fix: ";
       if (isGiven)
-        diagnostic << getSizes(letter, rule, size) << ", or ";
+        diagnostic << getSizes(rule, size, set) << ", or ";
       diagnostic << getLegal(rule.axis, size);
     }
   }
 
   /// The sizes on either side that the ranks share evenly, with their cost.
-  std::string getSizes(char letter, const MeshRule &rule, int64_t size) const {
+  std::string getSizes(const MeshRule &rule, int64_t size, const SetKey &set) const {
     std::string text;
     int64_t count = ranks[rule.axis];
     for (int64_t other : {size / count * count, int64_t(llvm::alignTo(size, count))})
       if (other > 0)
-        text += (text.empty() ? "" : " or ") + rule.key + " = " + std::to_string(other) + " (" + getCost([&](Model &changed) {
-                  changed.families[letter].second.set(rule.key, other);
-                  for (Block &block : changed.blocks)
-                    if (block.letter == letter)
-                      block.keys.set(rule.key, other);
-                }) + ")";
+        text += (text.empty() ? "" : " or ") + rule.key + " = " + std::to_string(other) + " (" +
+                getCost([&](Model &changed) { set(changed, rule.key, other); }) + ")";
     return text;
   }
 

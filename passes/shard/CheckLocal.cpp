@@ -6,6 +6,9 @@
 
 #include "llvm/ADT/STLExtras.h"
 
+#include <map>
+#include <tuple>
+
 using namespace mlir;
 
 namespace megacc::step {
@@ -25,6 +28,8 @@ struct StepCheckLocal : impl::StepCheckLocalBase<StepCheckLocal> {
       good &= succeeded(checkShape(parameter, parameter.getType(), getWholeType(parameter), getSharding(parameter)));
     if (!good)
       return signalPassFailure();
+    if (mesh.count() > 1)
+      noteCollectives();
     getOperation().walk([](Operation *op) {
       if (isa<ParameterOp>(op))
         return;
@@ -43,16 +48,56 @@ private:
                                        << ", tp = " << mesh.ranks[MG_TP] << ", ep = " << mesh.ranks[MG_EP];
     if (isa<LossOp, SetMetricOp, OutputOp>(op))
       for (Value operand : op->getOperands())
-        if (Sharding sharding = getSharding(operand); llvm::any_of(sharding.axes, [](const Spread &spread) { return spread.has(Share::Partial); }))
+        if (Sharding sharding = getSharding(operand);
+            llvm::any_of(sharding.axes, [](const Spread &spread) { return spread.has(Share::Partial); }))
           return op->emitOpError("at \"") << getPath(op) << "\" shows the host a value shared as \"" << sharding.str() << "\"";
     auto whole = op->getAttrOfType<ArrayAttr>(kWholeAttr);
     if (!whole)
       return success();
-    for (auto [result, type, sharding] : llvm::zip(op->getResults(), whole.getAsValueRange<TypeAttr>(),
-                                                   getShardings(op, kShardingAttr, op->getNumResults())))
+    for (auto [result, type, sharding] :
+         llvm::zip(op->getResults(), whole.getAsValueRange<TypeAttr>(), getShardings(op, kShardingAttr, op->getNumResults())))
       if (failed(checkShape(op, result.getType(), cast<RankedTensorType>(type), sharding)))
         return failure();
     return success();
+  }
+
+  /// What a rank sends in a step, by function, axis and collective, for the plan.
+  void noteCollectives() {
+    struct Sum {
+      int64_t launches = 0, bytes = 0;
+    };
+    std::map<std::tuple<std::string, int64_t, std::string>, Sum> sums;
+    int64_t micro_batches = getConfigInteger(getOperation(), "accumulate", 1);
+    auto add = [&](Operation *op, int64_t axis, int64_t bytes) {
+      StringRef function = op->getParentOfType<FuncOp>().getSymName();
+      if (function != "micro_batch" && function != "update")
+        return;
+      int64_t times = function == "update" ? 1 : micro_batches;
+      Sum &sum = sums[{function.str(), axis, op->getName().stripDialect().str()}];
+      sum.launches += times, sum.bytes += times * bytes;
+    };
+    // A sum sends each of the other ranks its part, and the sum of its own part to each.
+    auto getSumBytes = [&](int64_t bytes, int64_t ranks) { return 2 * bytes / ranks * (ranks - 1); };
+    getOperation().walk([&](Operation *op) {
+      if (auto sum = dyn_cast<AllReduceOp>(op))
+        add(op, sum.getAxis(), getSumBytes(getBytes(sum.getX().getType()), sum.getRanks()));
+      else if (auto state = dyn_cast<AllReduceStateOp>(op))
+        add(op, state.getAxis(), getSumBytes(4 * int64_t(state.getCount()), state.getRanks()));
+      else if (auto gather = dyn_cast<GatherPartsOp>(op))
+        add(op, gather.getAxis(), getBytes(gather.getX().getType()) * (int64_t(gather.getRanks()) - 1));
+    });
+    Builder builder(&getContext());
+    SmallVector<Attribute> entries;
+    for (auto &[key, sum] : sums) {
+      NamedAttrList entry;
+      entry.set("function", builder.getStringAttr(std::get<0>(key)));
+      entry.set("axis", builder.getStringAttr(getAxisName(std::get<1>(key))));
+      entry.set("collective", builder.getStringAttr(std::get<2>(key)));
+      entry.set("launches", builder.getI64IntegerAttr(sum.launches));
+      entry.set("bytes", builder.getI64IntegerAttr(sum.bytes));
+      entries.push_back(entry.getDictionary(&getContext()));
+    }
+    getOperation()->setAttr(kCollectivesAttr, builder.getArrayAttr(entries));
   }
 
   /// A tensor of a rank's own is as large as its op says.

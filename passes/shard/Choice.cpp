@@ -220,7 +220,8 @@ private:
     Choice choice{{splits.begin(), splits.end()}, {}, {}, 0};
     for (auto [index, tensor] : enumerate(rule.operands)) {
       bool summand = is_contained(summands, unsigned(index));
-      Spread spread = summand && isWhole ? Spread{Share::Partial, 0, {}} : getSpread(rule, tensor, false, summand ? splits : ArrayRef(whole));
+      Spread spread =
+          summand && isWhole ? Spread{Share::Partial, 0, {}} : getSpread(rule, tensor, false, summand ? splits : ArrayRef(whole));
       std::optional<int64_t> cost = getReshardCost(given[index], spread, bytes[index]);
       if (!cost)
         return;
@@ -229,7 +230,8 @@ private:
     }
     for (auto [index, tensor] : enumerate(rule.results)) {
       bool gives = linear && linear->gives(index);
-      choice.results.push_back(isWhole && gives ? Spread{Share::Partial, 0, {}} : getSpread(rule, tensor, true, gives ? splits : ArrayRef(whole)));
+      choice.results.push_back(isWhole && gives ? Spread{Share::Partial, 0, {}}
+                                                : getSpread(rule, tensor, true, gives ? splits : ArrayRef(whole)));
       if (choice.results.back().kind == Share::Partial && countsTwice(splits))
         return;
     }

@@ -66,7 +66,7 @@ private:
         setShardings(made, kShardingAttr, need);
         if (explain)
           made.emitRemark() << "\"" << getPath(made) << "\" is shared as \"" << from << "\", '" << op->getName().getStringRef() << "' at \""
-                          << getPath(op) << "\" needs it as \"" << to << "\"";
+                            << getPath(op) << "\" needs it as \"" << to << "\"";
         reshard = made.getY();
       }
       operand.set(reshard);
@@ -160,7 +160,8 @@ private:
         continue;
       if (all) {
         std::string name = ("*" + stringifyGroup(group)).str();
-        sum(builder, NameLoc::get(builder.getStringAttr("mesh/" + stringifyGroup(group).str())), StateKind::gradient, name, {0, elements}, axis);
+        sum(builder, NameLoc::get(builder.getStringAttr("mesh/" + stringifyGroup(group).str())), StateKind::gradient, name, {0, elements},
+            axis);
         continue;
       }
       for (ParameterOp parameter : members)
@@ -199,7 +200,8 @@ private:
       }
   }
 
-  /// Elements of the group's local order that every rank of the axis has, [begin, end) after [begin, end); nullopt where the axis cuts none.
+  /// Elements of the group's local order that every rank of the axis has, [begin, end) after [begin, end); nullopt where the axis cuts
+  /// none.
   std::optional<SmallVector<int64_t>> findShared(Group group, int64_t axis) {
     SmallVector<int64_t> bounds;
     auto add = [&](int64_t begin, int64_t count) {

@@ -49,9 +49,7 @@ private:
     return success();
   }
 
-  Spread splitRows(Value value) const {
-    return mesh.ranks[MG_DP] > 1 ? Spread::even(0, getDim(value, 0)) : Spread();
-  }
+  Spread splitRows(Value value) const { return mesh.ranks[MG_DP] > 1 ? Spread::even(0, getDim(value, 0)) : Spread(); }
 
   /// How an op that writes state takes a value: what the host sees is whole, but for the rows of outputs; counts of a rank's own rows are
   /// summed where they are kept; gradients may be summands, see settleGradients.
@@ -121,8 +119,8 @@ private:
     return failure();
   }
 
-  /// A gradient is kept as ranks have it: like its parameter, or with summands that are summed once a step. All accumulations of a parameter
-  /// must agree; where they do not, summands are summed before they are kept. Zeros are summands of zeros.
+  /// A gradient is kept as ranks have it: like its parameter, or with summands that are summed once a step. All accumulations of a
+  /// parameter must agree; where they do not, summands are summed before they are kept. Zeros are summands of zeros.
   void settleGradients() {
     llvm::MapVector<StringRef, SmallVector<AccumulateOp>> all;
     getOperation().walk([&](AccumulateOp op) { all[op.getParameter()].push_back(op); });

@@ -27,6 +27,8 @@ struct MegaToStep : impl::MegaToStepBase<MegaToStep> {
     if (!chosen || failed(checkSupported(*chosen)))
       return signalPassFailure();
     current = chosen;
+    if (failed(checkShares()))
+      return signalPassFailure();
     Builder types(&getContext());
     activationType = target == "cpu" || chosen->train->precision == "fp32" ? Type(types.getF32Type()) : Type(types.getBF16Type());
 
@@ -154,13 +156,24 @@ private:
     for (const mega::Parameter &parameter : mega::parameters(*current)) {
       auto type = RankedTensorType::get(parameter.shape, parameter.fp32 ? Type(builder.getF32Type()) : activationType);
       types[parameter.name] = type;
-      ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name),
-                          TypeAttr::get(type), parameter.decays ? builder.getUnitAttr() : UnitAttr(),
-                          parameter.trained ? builder.getUnitAttr() : UnitAttr(),
-                          InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)),
-                          builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot),
-                          getSharding(parameter, builder), TypeAttr());
+      ParameterOp::create(
+          builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name), TypeAttr::get(type),
+          parameter.decays ? builder.getUnitAttr() : UnitAttr(), parameter.trained ? builder.getUnitAttr() : UnitAttr(),
+          InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)), builder.getF64FloatAttr(parameter.a),
+          builder.getI64IntegerAttr(parameter.slot), getSharding(parameter, builder), TypeAttr());
     }
+  }
+
+  /// mega-check-stack has refused sizes that an axis cannot share; a spec that lacks one of its rules shows here.
+  LogicalResult checkShares() {
+    for (const mega::Parameter &parameter : mega::parameters(*current))
+      for (auto [axis, spread] : llvm::enumerate(parameter.sharding.axes))
+        for (const Piece &piece : spread.pieces)
+          if (piece.share == Share::Split && piece.block % current->train->mesh[axis])
+            return getOperation().emitError("parameter \"")
+                   << parameter.name << "\" has " << piece.block << " elements that " << getAxisName(axis) << " = "
+                   << current->train->mesh[axis] << " ranks cannot share evenly; fix: " << getAxisName(axis) << " = 1";
+    return success();
   }
 
   /// Over the axes that the mesh has; null where every rank has all of it.

@@ -58,7 +58,8 @@ struct ParameterPlace {
   std::optional<int64_t> master; // where the weight is bf16
 
   /// The ranges of the rank that stands at `ranks` of the axes of `mesh`.
-  std::vector<std::vector<std::array<int64_t, 2>>> rangesOf(const int64_t (&mesh)[MG_AXIS_COUNT], const int64_t (&ranks)[MG_AXIS_COUNT]) const;
+  std::vector<std::vector<std::array<int64_t, 2>>> rangesOf(const int64_t (&mesh)[MG_AXIS_COUNT],
+                                                            const int64_t (&ranks)[MG_AXIS_COUNT]) const;
   /// Number of elements of this rank's part.
   int64_t elements() const;
   /// This rank's part as runs, ordered by `begin`, each as long as it can be.

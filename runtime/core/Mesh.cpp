@@ -87,8 +87,6 @@ void Mesh::gatherBytes(const void *mine, void *all, size_t bytes) const {
     throw std::runtime_error(library->last_error());
 }
 
-int64_t Mesh::largest(int64_t mine) const {
-  return world ? std::ranges::max(gather(std::span<const int64_t>(&mine, 1))) : mine;
-}
+int64_t Mesh::largest(int64_t mine) const { return world ? std::ranges::max(gather(std::span<const int64_t>(&mine, 1))) : mine; }
 
 } // namespace megacc::runtime

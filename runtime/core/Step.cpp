@@ -76,7 +76,8 @@ std::vector<uint16_t> roundAll(std::span<const float> values) {
 Step::Step(const std::string &path) : Step(Artifact(path), path) {}
 
 Step::Step(const Artifact &artifact, const std::string &path)
-    : about(describe(artifact, path)), ranks(join(about, artifact, path)), device(about.target, wantedKernels(about)), object(artifact.open()) {
+    : about(describe(artifact, path)), ranks(join(about, artifact, path)), device(about.target, wantedKernels(about)),
+      object(artifact.open()) {
   auto find = [&](const std::string &symbol) {
     void *address = dlsym(object.get(), symbol.c_str());
     if (!address)
@@ -267,9 +268,8 @@ void Step::collectState(const ParameterPlace &parameter, StatePart part, int64_t
     most = std::max(most, has);
   }
   std::vector<float> mine;
-  forEachRun(parameter, first, count, [&](int64_t index, int64_t, int64_t run) {
-    mine.insert(mine.end(), values.begin() + index, values.begin() + index + run);
-  });
+  forEachRun(parameter, first, count,
+             [&](int64_t index, int64_t, int64_t run) { mine.insert(mine.end(), values.begin() + index, values.begin() + index + run); });
   mine.resize(most);
   std::vector<float> all = ranks.gather(std::span<const float>(mine));
   for (int64_t rank = 0; rank < ranks.size(); ++rank) {

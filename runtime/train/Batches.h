@@ -17,8 +17,8 @@ std::vector<std::string> wantedColumns(const Step &step);
 std::string describeMissing(const Step &step, const Source &source, const std::string &name);
 
 /// Stages the inputs of all micro-batches of step `step_index` (from 0): row r of micro-batch m is sample
-/// (step_index * accumulate + m) * micro_batch + r of the stream "data"; a rank of a mesh stages its own rows. Returns how many targets are not
-/// ignored, on the rank that has the most.
+/// (step_index * accumulate + m) * micro_batch + r of the stream "data"; a rank of a mesh stages its own rows. Returns how many targets are
+/// not ignored, on the rank that has the most.
 int64_t stageTrainingBatch(Step &step, const Source &source, int64_t step_index);
 
 /// The loss summed over the targets that are not ignored.

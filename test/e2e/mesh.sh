@@ -48,6 +48,19 @@ for mesh in dp=1 tp=4 dp=2,tp=2; do
 done
 cmp "$work/on-dp=2,tp=2/checkpoint.safetensors" "$work/again/checkpoint.safetensors" || fail 'a resumed run gives other bits'
 
+# A rank that dies ends the job; the last checkpoint stays and goes on.
+mpirun -n 2 --oversubscribe --allow-run-as-root "$bin/megacc-run" "$work/dp=2.so" $data --threads 1 --steps 100000 --checkpoint-every 1 \
+  --out "$work/dying" >"$work/log" 2>&1 &
+job=$!
+until [ -s "$work/dying/checkpoint.safetensors" ]; do sleep 0.1; done
+kill -KILL "$(pgrep -P $job | tail -n 1)"
+wait $job && fail 'a rank died and the job went on'
+"$bin/megacc-run" "$work/dp=1.so" $data --threads 1 --steps 100000 --resume "$work/dying" --out "$work/after" >"$work/log" 2>&1 &
+job=$!
+until [ -s "$work/after/metrics.jsonl" ] || ! kill -0 $job 2>/dev/null; do sleep 0.1; done
+kill -TERM $job 2>/dev/null; wait $job
+grep -q 'resuming after step' "$work/log" && [ -s "$work/after/metrics.jsonl" ] || fail 'the checkpoint of a job that died does not go on'
+
 refuses 'one rank of two' 'compiled for 2 ranks \(dp = 2, tp = 1, ep = 1\), 1 is started; fix: mpirun -n 2' \
   launch 1 "$work/dp=2.so" $data --steps 1 --out "$work/none"
 refuses 'two ranks of one' 'compiled for 1 rank .*, 2 are started' launch 2 "$work/dp=1.so" $data --steps 1 --out "$work/none"

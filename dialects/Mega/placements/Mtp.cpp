@@ -56,6 +56,7 @@ PlacementSpec mtpPlacement() {
           .role = Role::objective,
           .keys = {depth, keys::derived("width", "4 hidden"), keys::activation(), keys::number("weight", 0.1), keys::text("block", "A")},
           .complete = complete,
+          .mesh = {{MG_TP, "width"}},
           .addParameters = addParameters,
           .flops = flops,
           .blocks = blocks};

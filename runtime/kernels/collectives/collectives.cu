@@ -3,7 +3,9 @@
 
 extern "C" {
 #define MG_NO_COLLECTIVE(symbol)                                                                                                           \
-  int32_t symbol(const MgLaunch *) { return mg_fail(#symbol ": collectives of several cards are not supported yet; fix: a mesh on the cpu target"); }
+  int32_t symbol(const MgLaunch *) {                                                                                                       \
+    return mg_fail(#symbol ": collectives of several cards are not supported yet; fix: a mesh on the cpu target");                         \
+  }
 MG_NO_COLLECTIVE(mg_all_reduce)
 MG_NO_COLLECTIVE(mg_all_reduce_f64)
 MG_NO_COLLECTIVE(mg_all_reduce_state)

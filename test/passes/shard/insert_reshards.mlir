@@ -22,9 +22,11 @@ module @mlp attributes {megacc.config = {mesh = {dp = 2, tp = 2, ep = 1}}} {
     // CHECK: step.add %{{.*}}, %[[SUM]]
     %r = step.add %x, %y {block = 0 : i64, phase = #step.phase<forward>} : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x4xf32>
     %s = step.add %r, %y {block = 0 : i64, phase = #step.phase<forward>} : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x4xf32>
-    %dd = step.linear_grad_weight %s, %a {block = 0 : i64, phase = #step.phase<backward>} : (tensor<6x4xf32>, tensor<6x8xf32>) -> tensor<4x8xf32>
+    %dd = step.linear_grad_weight %s, %a {block = 0 : i64, phase = #step.phase<backward>}
+         : (tensor<6x4xf32>, tensor<6x8xf32>) -> tensor<4x8xf32>
     step.accumulate @down, %dd {block = 0 : i64, phase = #step.phase<backward>} : tensor<4x8xf32>
-    %dw = step.linear_grad_weight %s, %x {block = 0 : i64, phase = #step.phase<backward>} : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<4x4xf32>
+    %dw = step.linear_grad_weight %s, %x {block = 0 : i64, phase = #step.phase<backward>}
+         : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<4x4xf32>
     step.accumulate @w, %dw {block = 0 : i64, phase = #step.phase<backward>} : tensor<4x4xf32>
   }
   // The whole group is owed over dp; the squares are summed over tp, on which @w is whole and counts once.

@@ -19,7 +19,8 @@ module @attention attributes {megacc.config = {mesh = {dp = 2, tp = 2, ep = 1}}}
     // CHECK: step.linear %[[X]]{{.*}} -> tensor<3x8xf32>
     %p = step.linear %x, %w : (tensor<6x4xf32>, tensor<16x4xf32>) -> tensor<6x16xf32>
     // CHECK: step.split {{.*}} {groups = 1 : i64, widths = array<i64: 4, 2, 2>} : (tensor<3x8xf32>) -> (tensor<3x4xf32>, tensor<3x2xf32>, tensor<3x2xf32>)
-    %qkv:3 = step.split %p {groups = 1 : i64, widths = array<i64: 8, 4, 4>} : (tensor<6x16xf32>) -> (tensor<6x8xf32>, tensor<6x4xf32>, tensor<6x4xf32>)
+    %qkv:3 = step.split %p {groups = 1 : i64, widths = array<i64: 8, 4, 4>} 
+             : (tensor<6x16xf32>) -> (tensor<6x8xf32>, tensor<6x4xf32>, tensor<6x4xf32>)
     // CHECK: %[[Y:.*]] = step.attention {{.*}} {batch = 1 : i64, {{.*}}heads = 2 : i64, kv_heads = 1 : i64, {{.*}}sequence = 3 : i64
     %y = step.attention %qkv#0, %qkv#1, %qkv#2 {batch = 2 : i64, sequence = 3 : i64, heads = 4 : i64, kv_heads = 2 : i64, qk_dim = 2 : i64,
         v_dim = 2 : i64, scale = 0.5 : f64} : (tensor<6x8xf32>, tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x8xf32>

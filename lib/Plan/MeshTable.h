@@ -1,0 +1,13 @@
+// How a mesh shares parameters, and what it moves.
+#pragma once
+#include "lib/Plan/Plan.h"
+
+namespace megacc {
+
+/// Of the launches' module; nothing for one rank.
+Plan::Mesh gatherMesh(const mega::Model &model, mlir::ModuleOp launches);
+
+/// Every parameter with its shape, a rank's and the axes that split it; then what a rank sends in a step.
+void printMesh(const Plan::Mesh &mesh, llvm::raw_ostream &os);
+
+} // namespace megacc
