@@ -45,7 +45,8 @@ public:
       shares[parameter.name] = parameter.active_share;
     for (auto parameter : launches.getOps<rt::ParameterOp>())
       if (parameter.getTrained())
-        addParameters(parameter.getBlock(), mlir::cast<mlir::RankedTensorType>(parameter.getWhole().value_or(parameter.getType())).getNumElements(),
+        addParameters(parameter.getBlock(),
+                      mlir::cast<mlir::RankedTensorType>(parameter.getWhole().value_or(parameter.getType())).getNumElements(),
                       shares[parameter.getName().str()]);
     Schedule micro_batch = readSchedule(launches, "micro_batch"), update = readSchedule(launches, "update");
     for (rt::CallOp call : micro_batch.calls)
