@@ -27,6 +27,7 @@ void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
   lowering.target = options.target;
   lowering.model = options.model;
   lowering.taps = options.taps;
+  lowering.log_blocks = options.log_blocks;
   passes.addPass(step::createMegaToStep(lowering));
   passes.addPass(step::createStepDifferentiate());
   passes.addPass(step::createStepAddOptimizer());

@@ -12,6 +12,7 @@ struct StepOptions {
   std::string model;
   /// Also output the residual stream after every block.
   bool taps = false;
+  bool log_blocks = false;
   /// The kernel library: "cpu" or "sm_90a".
   std::string target = "cpu";
   /// What the backward computes again: auto, none, full, or names of ops (step-plan-memory). Empty: as declared.

@@ -149,13 +149,15 @@ SmallVector<Value> SumGroupsOp::getSavedValues() { return {}; }
 Gradients RepeatGroupsOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  return SmallVector<Value>{SumGroupsOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getGroupsAttr()).getResult()};
+  return SmallVector<Value>{
+      SumGroupsOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getGroupsAttr(), getScaleAttr()).getResult()};
 }
 
 Gradients SumGroupsOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  return SmallVector<Value>{RepeatGroupsOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getGroupsAttr()).getResult()};
+  return SmallVector<Value>{
+      RepeatGroupsOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getGroupsAttr(), getScaleAttr()).getResult()};
 }
 
 ShardingRule RepeatGroupsOp::getShardingRule() {
@@ -168,13 +170,14 @@ ShardingRule SumGroupsOp::getShardingRule() {
                            {{"t", getDim(getX(), 0)}, {"c", getDim(getY(), 1)}, {"g", getGroups()}});
 }
 
-static KernelQuery getGroupsQuery(StringRef family, Value x, Value y, Value one, int64_t groups) {
+template <typename Op> static KernelQuery getGroupsQuery(StringRef family, Op op, Value one) {
   KernelQuery query(family);
-  return query.add("y", y).add("x", x).set("rows", getDim(one, 0)).set("groups", groups).set("width", getDim(one, 1));
+  query.add("y", op.getY()).add("x", op.getX()).set("rows", getDim(one, 0)).set("groups", op.getGroups()).set("width", getDim(one, 1));
+  return query.setReal("scale", op.getScale().convertToDouble());
 }
 
-KernelQuery RepeatGroupsOp::getKernelQuery() { return getGroupsQuery("repeat_groups", getX(), getY(), getX(), getGroups()); }
-KernelQuery SumGroupsOp::getKernelQuery() { return getGroupsQuery("sum_groups", getX(), getY(), getY(), getGroups()); }
+KernelQuery RepeatGroupsOp::getKernelQuery() { return getGroupsQuery("repeat_groups", *this, getX()); }
+KernelQuery SumGroupsOp::getKernelQuery() { return getGroupsQuery("sum_groups", *this, getY()); }
 
 // Attention.
 

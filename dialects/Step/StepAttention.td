@@ -30,16 +30,16 @@ def Step_ConcatOp : Step_ComputeOp<"concat", [Step_Gradient, CostOpInterface]> {
 }
 
 def Step_RepeatGroupsOp : Step_ComputeOp<"repeat_groups", [Step_Gradient, CostOpInterface]> {
-  let summary = "repeats the columns for every group";
+  let summary = "y = scale x, repeated for every group of columns";
   let description = [{x [T, width], y [T, groups*width].}];
-  let arguments = (ins Step_Float:$x, I64Attr:$groups);
+  let arguments = (ins Step_Float:$x, I64Attr:$groups, Step_Scale:$scale);
   let results = (outs Step_Float:$y);
 }
 
 def Step_SumGroupsOp : Step_ComputeOp<"sum_groups", [Step_Gradient, CostOpInterface]> {
-  let summary = "sums the columns of all groups";
+  let summary = "y = scale times the sum over all groups of columns";
   let description = [{x [T, groups*width], y [T, width].}];
-  let arguments = (ins Step_Float:$x, I64Attr:$groups);
+  let arguments = (ins Step_Float:$x, I64Attr:$groups, Step_Scale:$scale);
   let results = (outs Step_Float:$y);
 }
 

@@ -51,7 +51,7 @@ def Step_ActivationAttr : EnumAttr<Step_Dialect, Step_Activation, "activation">;
 /// Numbered as mg_initialize takes them.
 def Step_Initializer : Step_Enum<"Initializer", "initial values of a parameter", [
   I32EnumAttrCase<"constant", 0>, I32EnumAttrCase<"normal", 1>, I32EnumAttrCase<"uniform", 2>, I32EnumAttrCase<"dt_bias", 3>,
-  I32EnumAttrCase<"a_log", 4>, I32EnumAttrCase<"identity", 5>]>;
+  I32EnumAttrCase<"a_log", 4>, I32EnumAttrCase<"identity", 5>, I32EnumAttrCase<"mhc", 6>]>;
 def Step_InitializerAttr : EnumAttr<Step_Dialect, Step_Initializer, "initializer">;
 
 /// Parameters that one sweep of the optimizer updates alike; the order of their layout.
@@ -71,6 +71,9 @@ def Step_Flags : DeclareOpInterfaceMethods<FlagOpInterface>;
 def Step_Cached : DefaultValuedOptionalAttr<StrArrayAttr, "{}">;
 /// The mesh axis over which a dimension is split, -1 without: the kernel asks the context for its part.
 def Step_Axis : DefaultValuedAttr<I64Attr, "-1">;
+
+/// A factor of the result.
+def Step_Scale : DefaultValuedAttr<F64Attr, "1.0">;
 
 class Step_Op<string mnemonic, list<Trait> traits = []> : Op<Step_Dialect, mnemonic, traits>;
 

@@ -16,5 +16,7 @@ include "dialects/Step/StepEngram.td"
 include "dialects/Step/StepComponents.td"
 include "dialects/Step/StepBank.td"
 include "dialects/Step/StepStraightness.td"
+include "dialects/Step/StepStreams.td"
+include "dialects/Step/StepDepth.td"
 
 #endif

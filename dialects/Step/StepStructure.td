@@ -19,9 +19,10 @@ def Step_ReturnOp : Step_Op<"return", [Pure, Terminator, HasParent<"FuncOp">]> {
 def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
   let summary = "a tensor of the model's state";
   let description = [{
-    `init` says how it starts, with `init_a` the value, the standard deviation, the bound, or the width of stacked identity matrices. A
-    trained parameter has an f32 gradient and moments, and an f32 master where it is bf16 itself. `sharding` says how ranks share it
-    (dialects/Interfaces/Sharding.h); once step-partition has cut it, `type` is a rank's part and `whole` the tensor.
+    `init` says how it starts, with `init_a` the value, the standard deviation, the bound, the width of stacked identity matrices, or of mhc
+    the streams and 1/64 of the index of the one that the block starts on. A trained parameter has an f32 gradient and moments, and an f32
+    master where it is bf16 itself. `sharding` says how ranks share it (dialects/Interfaces/Sharding.h); once step-partition has cut it,
+    `type` is a rank's part and `whole` the tensor.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained,
                        Step_InitializerAttr:$init, F64Attr:$init_a, I64Attr:$block, OptionalAttr<StrAttr>:$sharding,
@@ -76,6 +77,13 @@ def Step_OutputOp : Step_EffectOp<"output", [Step_Kernel]> {
 def Step_SetMetricOp : Step_EffectOp<"set_metric", [Step_Kernel]> {
   let summary = "copies a number to the host's metrics";
   let arguments = (ins StrAttr:$name, Step_F32:$value);
+  let assemblyFormat = "$name `,` $value attr-dict `:` type($value)";
+}
+
+def Step_LogNormOp : Step_EffectOp<"log_norm", [Step_Kernel]> {
+  let summary = "writes the norm of a value to the metric `name`; what differentiates writes that of its gradient to gradient_<name>";
+  let description = [{Of the last micro-batch of a step. It stands right behind what makes the value.}];
+  let arguments = (ins StrAttr:$name, Step_Float:$value);
   let assemblyFormat = "$name `,` $value attr-dict `:` type($value)";
 }
 

@@ -88,6 +88,12 @@ static KernelQuery getCopyQuery(LaunchOperand::Kind kind, StringRef name, Value 
 }
 
 KernelQuery OutputOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Output, getName(), getValue()); }
+KernelQuery LogNormOp::getKernelQuery() {
+  KernelQuery query("log_norm");
+  query.addState("norm", LaunchOperand::Kind::Metric, getName(), RankedTensorType::get({1}, Float32Type::get(getContext())));
+  return query.add("x", getValue()).set("count", getCount(getValue()));
+}
+
 KernelQuery SetMetricOp::getKernelQuery() { return getCopyQuery(LaunchOperand::Kind::Metric, getName(), getValue()); }
 
 // Once a step.

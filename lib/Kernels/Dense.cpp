@@ -46,6 +46,7 @@ void megacc::addDenseRecords(std::vector<Record> &records) {
   records.push_back(makeRecord("split"));
   records.push_back(makeRecord("concat"));
   records.push_back(makeRecord("repeat_groups"));
+  addWithAddend(records, makeRecord("repeat_groups"), "y");
   records.push_back(makeRecord("sum_groups"));
 
   Record rowGate = makeRecord("row_gate"), rowGateGrad = makeRecord("row_gate_grad");

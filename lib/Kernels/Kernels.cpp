@@ -14,6 +14,7 @@ namespace megacc {
 const std::vector<Record> &allRecords() {
   static const std::vector<Record> records = [] {
     std::vector<Record> all;
+    addStreamRecords(all);
     addTokenRecords(all);
     addDenseRecords(all);
     addAttentionRecords(all);
@@ -35,6 +36,7 @@ const std::vector<Record> &allRecords() {
     addLossCudaRecords(all);
     addPlacementCudaRecords(all);
     addStateCudaRecords(all);
+    addStreamCudaRecords(all);
     return all;
   }();
   return records;

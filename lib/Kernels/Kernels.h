@@ -97,6 +97,7 @@ void addMamba3Records(std::vector<Record> &records);
 void addPlacementRecords(std::vector<Record> &records);
 void addSparseRecords(std::vector<Record> &records);
 void addStateRecords(std::vector<Record> &records);
+void addStreamRecords(std::vector<Record> &records);
 void addTokenRecords(std::vector<Record> &records);
 
 } // namespace megacc

@@ -20,9 +20,11 @@ void megacc::addStateRecords(std::vector<Record> &records) {
   terms.tuning = countParts;
   records.push_back(terms);
 
-  Record squareSum = makeRecord("square_sum");
-  squareSum.scratch = [](const KernelQuery &query) { return doubles(llvm::divideCeil(query.getInt("count"), 4096)); };
-  records.push_back(squareSum);
+  for (const char *family : {"square_sum", "log_norm"}) {
+    Record squares = makeRecord(family);
+    squares.scratch = [](const KernelQuery &query) { return doubles(llvm::divideCeil(query.getInt("count"), 4096)); };
+    records.push_back(squares);
+  }
   Record norm = makeRecord("norm");
   norm.tuning = countParts;
   records.push_back(norm);

@@ -8,6 +8,10 @@ using namespace mlir;
 
 namespace megacc::step {
 
+Value getMean(ForwardBuilder &builder, const Stream &stream) {
+  return stream.count == 1 ? stream.value : builder.sumGroups(stream.value, stream.count, 1.0 / double(stream.count), "mean");
+}
+
 Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef name, const Stream &stream, ArrayRef<PlacedHooks> placed) {
   auto setScope = [&](StringRef part) { builder.setScope(part.empty() ? name.str() : (name + "." + part).str(), block.slot); };
 
@@ -17,9 +21,9 @@ Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef n
     if (Value read = placement.hooks->read(builder, stream))
       x = read;
   }
-  assert((x || stream.values.size() == 1) && "a placement reads a stream of several values");
+  setScope("");
   if (!x)
-    x = stream.values.front();
+    x = getMean(builder, stream);
   for (const PlacedHooks &placement : placed) {
     setScope(placement.kind);
     x = placement.hooks->before(builder, x);
@@ -52,17 +56,20 @@ Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef n
     d = placement.hooks->after(builder, d);
   }
 
-  Stream next = {{}, name.str()};
+  std::optional<Stream> next;
   for (const PlacedHooks &placement : placed) {
     setScope(placement.kind);
     if (auto written = placement.hooks->write(builder, stream, d))
-      next.values = *written;
+      next = *written;
   }
   setScope("");
-  if (next.values.empty())
-    next.values.push_back(builder.add(stream.values.front(), d, "residual"));
-  builder.keep(name, next.values);
-  return next;
+  if (!next) {
+    Value every = stream.count == 1 ? d : builder.repeatGroups(d, stream.count, "streams");
+    next = {builder.add(stream.value, every, "residual"), stream.count};
+  }
+  next->source = name.str();
+  builder.keep(name, getMean(builder, *next));
+  return *next;
 }
 
 Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef name, const Stream &stream) {

@@ -9,11 +9,12 @@
 
 namespace megacc::step {
 
-/// The residual between blocks: one value, or several streams between blocks whose placements read and write them.
+/// The residual between blocks: [T, hidden], or several streams side by side where a placement made them, [T, count*hidden].
 struct Stream {
-  llvm::SmallVector<mlir::Value, 1> values;
+  mlir::Value value;
+  int64_t count = 1;
   /// What made it, for the flag of numbers that are not finite; empty: not watched.
-  std::string source;
+  std::string source = {};
 };
 
 /// A placement on one block while that is built; it may keep values from one call to another. The scope of each call is "<block>.<kind>",
@@ -22,7 +23,7 @@ struct Stream {
 class BlockHooks {
 public:
   virtual ~BlockHooks() = default;
-  /// The one value that the block reads of the stream; null: another placement's, or the only value of the stream.
+  /// What the block reads of the stream; null: another placement's, or the mean of the streams.
   virtual mlir::Value read(ForwardBuilder &builder, const Stream &stream) { return {}; }
   /// What the block works on in place of x; it may have fewer rows.
   virtual mlir::Value before(ForwardBuilder &builder, mlir::Value x) { return x; }
@@ -32,10 +33,8 @@ public:
   virtual mlir::Value beside(ForwardBuilder &builder, mlir::Value n) { return {}; }
   /// What joins the residual in place of d; it has the rows that `before` was given.
   virtual mlir::Value after(ForwardBuilder &builder, mlir::Value d) { return d; }
-  /// The values of the stream after the block; nothing: another placement's, or stream + d.
-  virtual std::optional<llvm::SmallVector<mlir::Value, 1>> write(ForwardBuilder &builder, const Stream &stream, mlir::Value d) {
-    return std::nullopt;
-  }
+  /// The stream after the block; nothing: another placement's, or every stream + d.
+  virtual std::optional<Stream> write(ForwardBuilder &builder, const Stream &stream, mlir::Value d) { return std::nullopt; }
 };
 
 /// The hooks of a placement and its kind.
@@ -44,7 +43,11 @@ struct PlacedHooks {
   std::unique_ptr<BlockHooks> hooks;
 };
 
-/// norm, mixer and residual of one block with its placements, under "<name>."; its output is kept as `name` (ForwardBuilder::getKept).
+/// The mean of the streams, [T, hidden].
+mlir::Value getMean(ForwardBuilder &builder, const Stream &stream);
+
+/// norm, mixer and residual of one block with its placements, under "<name>."; its output, the mean of the streams, is kept as `name`
+/// (ForwardBuilder::getKept).
 /// Every `before` runs in the order of the placements and every `after` in the reverse of it.
 Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, llvm::StringRef name, const Stream &stream);
 /// With these hooks instead of those of its features' kinds.

@@ -19,6 +19,8 @@ Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 // placements/
 std::unique_ptr<BlockHooks> buildDsa(const mega::Feature &feature);
 std::unique_ptr<BlockHooks> buildEngram(const mega::Feature &feature);
+std::unique_ptr<BlockHooks> buildMhc(const mega::Feature &feature);
+std::unique_ptr<BlockHooks> buildMod(const mega::Feature &feature);
 void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
 Value buildNgramHash(ForwardBuilder &builder, const mega::Feature &feature, Value tokens);
 void buildStp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
@@ -38,6 +40,7 @@ FamilyBuilder findFamilyBuilder(StringRef kind) {
 
 const PlacementBuilder *findPlacementBuilder(StringRef kind) {
   static const std::pair<StringRef, PlacementBuilder> all[] = {{"dsa", {.block = buildDsa}},     {"engram", {.block = buildEngram}},
+                                                               {"mhc", {.block = buildMhc}},     {"mod", {.block = buildMod}},
                                                                {"mtp", {.objective = buildMtp}}, {"ngram_hash", {.input = buildNgramHash}},
                                                                {"stp", {.objective = buildStp}}, {"structure", {.input = buildStructure}}};
   auto found = llvm::find_if(all, [&](const auto &entry) { return entry.first == kind; });

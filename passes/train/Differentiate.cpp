@@ -61,6 +61,11 @@ private:
       losses.insert_range(loss.getValues());
       return success();
     }
+    if (auto log = dyn_cast<LogNormOp>(op)) { // every use of the value has been visited
+      if (Value gradient = gradients.lookup(log.getValue()))
+        LogNormOp::create(builder, op->getLoc(), builder.getStringAttr("gradient_" + log.getName()), gradient);
+      return success();
+    }
     if (auto read = dyn_cast<ReadOp>(op)) {
       auto found = parameters.find(read.getParameterAttr().getAttr());
       if (found == parameters.end())

@@ -1,15 +1,14 @@
 // What families build the forward with.
 #include "passes/train/ForwardBuilder.h"
 
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
 #include <algorithm>
 #include <cmath>
 
 using namespace mlir;
 
 namespace megacc::step {
-
-/// Epsilon of every RMSNorm and LayerNorm (conventions 5.1).
-static constexpr double kEpsilon = 1e-5;
 
 /// The type of x with another shape.
 static RankedTensorType reshape(Value x, ArrayRef<int64_t> shape) { return cast<RankedTensorType>(x.getType()).clone(shape); }
@@ -57,13 +56,14 @@ Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key);
   StringAttr flag = watched.empty() ? StringAttr() : builder.getStringAttr("nonfinite." + watched);
   watched.clear();
-  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kEpsilon), flag, ArrayAttr())
+  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kNormEpsilon), flag,
+                           ArrayAttr())
       .getY();
 }
 
 Value ForwardBuilder::layerNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key), bias = read((key + ".bias").str(), key);
-  return LayerNormOp::create(builder, getLoc(key), x.getType(), x, weight, bias, builder.getF64FloatAttr(kEpsilon));
+  return LayerNormOp::create(builder, getLoc(key), x.getType(), x, weight, bias, builder.getF64FloatAttr(kNormEpsilon));
 }
 
 Value ForwardBuilder::detach(Value x, StringRef name) {
@@ -109,7 +109,20 @@ Value ForwardBuilder::concat(ValueRange parts, int64_t groups, ArrayRef<int64_t>
 
 Value ForwardBuilder::repeatGroups(Value x, int64_t groups, StringRef name) {
   return RepeatGroupsOp::create(builder, getLoc(name), reshape(x, {getDim(x, 0), groups * getDim(x, 1)}), x,
-                                builder.getI64IntegerAttr(groups));
+                                builder.getI64IntegerAttr(groups), builder.getF64FloatAttr(1.0));
+}
+
+Value ForwardBuilder::sumGroups(Value x, int64_t groups, double scale, StringRef name) {
+  return SumGroupsOp::create(builder, getLoc(name), reshape(x, {getDim(x, 0), getDim(x, 1) / groups}), x, builder.getI64IntegerAttr(groups),
+                             builder.getF64FloatAttr(scale));
+}
+
+void ForwardBuilder::eraseUnusedKept() {
+  for (auto &entry : kept)
+    for (Value value : entry.getValue())
+      if (Operation *op = value.getDefiningOp(); op && isOpTriviallyDead(op))
+        op->erase();
+  kept.clear();
 }
 
 Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim) {

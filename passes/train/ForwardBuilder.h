@@ -14,6 +14,9 @@
 
 namespace megacc::step {
 
+/// Epsilon of every RMSNorm and LayerNorm (conventions 5.1).
+constexpr double kNormEpsilon = 1e-5;
+
 /// Appends forward ops. Keys and locations are relative to the scope: in "blocks.2.mixer", linear(x, "out_proj") reads the parameter
 /// blocks.2.mixer.out_proj.weight and stands at blocks.2.mixer/out_proj.
 class ForwardBuilder {
@@ -71,6 +74,8 @@ public:
   llvm::SmallVector<mlir::Value> split(mlir::Value x, int64_t groups, llvm::ArrayRef<int64_t> widths, llvm::StringRef name);
   mlir::Value concat(mlir::ValueRange parts, int64_t groups, llvm::ArrayRef<int64_t> widths, llvm::StringRef name);
   mlir::Value repeatGroups(mlir::Value x, int64_t groups, llvm::StringRef name);
+  /// scale times the sum over `groups` groups of columns.
+  mlir::Value sumGroups(mlir::Value x, int64_t groups, double scale, llvm::StringRef name);
   /// Causal attention with scale 1/sqrt(qkDim), inside documents where the model has them.
   mlir::Value attention(mlir::Value q, mlir::Value k, mlir::Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim);
   /// Depthwise causal convolution with the parameters <key>.weight and, where `bias`, <key>.bias.
@@ -85,6 +90,8 @@ public:
   /// others. Nothing under a name that was never kept.
   void keep(llvm::StringRef name, mlir::ValueRange values) { kept[name].assign(values.begin(), values.end()); }
   llvm::SmallVector<mlir::Value> getKept(llvm::StringRef name) const { return kept.lookup(name); }
+  /// At the end: what was computed only to be kept, and nobody asked for.
+  void eraseUnusedKept();
 
   /// What computes a named point of a mixer in its place; null for nothing does.
   using Inside = std::function<mlir::Value(llvm::StringRef point, mlir::ValueRange values)>;

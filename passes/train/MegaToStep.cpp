@@ -207,10 +207,13 @@ private:
         forward.setScope("embedding", -1);
         x = forward.add(x, y, placement.kind);
       }
-    Stream stream = {{x}, "embedding"};
+    Stream stream = {x, 1, "embedding"};
     for (const mega::Block &block : current->blocks) {
       std::string name = "blocks." + std::to_string(block.slot);
       stream = buildBlock(forward, block, name, stream);
+      if (forward.isTraining() && log_blocks)
+        LogNormOp::create(builder, forward.getLoc("log_norm"), builder.getStringAttr("block_norm." + std::to_string(block.slot)),
+                          stream.value);
       if (forward.isTraining() && taps)
         addOutput(forward, "hidden." + std::to_string(block.slot), forward.getKept(name).front(),
                   {forward.getBatch(), forward.getSequence(), current->hidden});
@@ -218,7 +221,7 @@ private:
     forward.setScope("", -1);
     if (forward.isTraining())
       forward.watch(stream.source);
-    Value hidden = forward.rmsNorm(stream.values.front(), "final_norm");
+    Value hidden = forward.rmsNorm(stream.value, "final_norm");
     Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
     forward.getDocuments(); // where no block looks at them the host does: it ignores targets across documents
     return {x, hidden, targets};
@@ -239,6 +242,7 @@ private:
         build(builder, placement, forward);
     builder.setScope("", -1);
     builder.emitLossTerms();
+    builder.eraseUnusedKept();
     SmallVector<Attribute> decisions;
     for (const Decision &decision : builder.getDecisions())
       decisions.push_back(decision.toAttribute(&getContext()));
@@ -261,6 +265,7 @@ private:
     addOutput(forward, "loss_sum", sums.getLossSum(), {rows});
     addOutput(forward, "count", sums.getCount(), {rows});
     addOutput(forward, "logits", logits, {rows, current->vocab});
+    forward.eraseUnusedKept();
   }
 
   mega::Model *current = nullptr;

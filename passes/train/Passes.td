@@ -17,7 +17,9 @@ def MegaToStep : Pass<"mega-to-step", "::mlir::ModuleOp"> {
   let options = [
     Option<"target", "target", "std::string", "\"cpu\"", "the kernel library the step is for, cpu or sm_90a; kept as megacc.target">,
     Option<"model", "model", "std::string", "", "the model to compile, where the module declares several">,
-    Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">
+    Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">,
+    Option<"log_blocks", "log-blocks", "bool", "false",
+           "also measure every block: metrics block_norm.<block> and gradient_block_norm.<block> of the stream behind it">
   ];
 }
 

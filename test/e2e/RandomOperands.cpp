@@ -51,6 +51,8 @@ public:
       std::string name = getName(value);
       if (name == "choice")
         copy(routing.choice, tensor);
+      else if (name == "position" && query.family.starts_with("mod_"))
+        fillKept(tensor);
       else if (name == "position")
         copy(routing.position, tensor);
       else if (name == "offsets")
@@ -82,6 +84,8 @@ private:
       const LaunchOperand *operand = query.find(name);
       return operand && operand->value ? operand->type.getShape() : ArrayRef<int64_t>();
     };
+    if (query.family.starts_with("mod_"))
+      return Routing(0, 0, 0, random);
     ArrayRef<int64_t> picks = getShape("position"), offsets = getShape("offsets");
     if (picks.empty())
       picks = getShape("choice");
@@ -98,6 +102,18 @@ private:
   void copy(ArrayRef<int32_t> values, HostTensor &tensor) {
     for (auto [index, value] : llvm::enumerate(values))
       tensor.set(index, value);
+  }
+
+  /// Of each row as many tokens as the op keeps, numbered in order; where it does not say how many, any.
+  void fillKept(HostTensor &tensor) {
+    int64_t sequence = tensor.type.getDimSize(1);
+    for (int64_t row = 0; row < tensor.type.getDimSize(0); ++row) {
+      std::vector<bool> kept(sequence);
+      std::fill_n(kept.begin(), query.findInt("keep").value_or(sequence / 2), true);
+      std::shuffle(kept.begin(), kept.end(), random);
+      for (int64_t token = 0, next = 0; token < sequence; ++token)
+        tensor.set(row * sequence + token, kept[token] ? next++ : -1);
+    }
   }
 
   /// Runs of equal ids that start and end anywhere.

@@ -352,6 +352,9 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   check("cpu.linear_cross_entropy_evaluate", head);
   check("cpu.logits_at", head);
   check("cpu.square_sum", {{"count", 40001}});
+  check("cpu.log_norm", {{"count", 40001}});
+  check("cpu.mhc_read_grad", {{"rows", 67}, {"streams", 3}, {"cols", 5}, {"iterations", 2}});
+  check("cpu.mod_loss", {{"rows", 131}, {"tokens", 131}});
   for (int64_t nulls : {0, 2}) {
     Ints route = {{"rows", 131}, {"experts", 5}, {"slots", 2}, {"kept", 2}, {"nulls", nulls}, {"sigmoid", 0}};
     check("cpu.moe_route", route);

@@ -41,6 +41,7 @@ void addPlacementCudaRecords(std::vector<Record> &records);
 void addPointwiseCudaRecords(std::vector<Record> &records);
 void addSparseCudaRecords(std::vector<Record> &records);
 void addStateCudaRecords(std::vector<Record> &records);
+void addStreamCudaRecords(std::vector<Record> &records);
 
 } // namespace megacc
 

@@ -31,11 +31,13 @@ void addStateCudaRecords(std::vector<Record> &records) {
   copy.refuses = nullptr;
   records.push_back(copy);
 
-  Record squareSum = makeRecord(records, "square_sum");
-  squareSum.scratch = [](const KernelQuery &query) {
-    return getRoom(std::clamp<int64_t>(llvm::divideCeil(query.getInt("count"), 4096), 1, 1056), 8);
-  };
-  records.push_back(squareSum);
+  for (const char *family : {"square_sum", "log_norm"}) {
+    Record squares = makeRecord(records, family);
+    squares.scratch = [](const KernelQuery &query) {
+      return getRoom(std::clamp<int64_t>(llvm::divideCeil(query.getInt("count"), 4096), 1, 1056) + (query.family == "log_norm"), 8);
+    };
+    records.push_back(squares);
+  }
   // The parts are f64.
   Record norm = makeRecord(records, "norm");
   norm.refuses = refuseParts;

@@ -6,9 +6,6 @@ using namespace mlir;
 namespace megacc::step {
 namespace {
 
-/// Epsilon of the norms without a weight (conventions 5.1).
-constexpr double kEpsilon = 1e-5;
-
 class EngramHooks : public BlockHooks {
 public:
   explicit EngramHooks(const mega::Feature &feature) : keys(feature.keys) {}
@@ -44,14 +41,14 @@ private:
     OpBuilder &ops = builder.getBuilder();
     Value key = builder.linear(y, "key"), value = builder.linear(y, "value");
     auto type = cast<RankedTensorType>(n.getType()).clone({getDim(n, 0), 1});
-    Value gate = AlignmentOp::create(ops, builder.getLoc("gate"), type, n, key, ops.getF64FloatAttr(kEpsilon),
+    Value gate = AlignmentOp::create(ops, builder.getLoc("gate"), type, n, key, ops.getF64FloatAttr(kNormEpsilon),
                                      keys.getBool("sqrt_gate") ? ops.getUnitAttr() : UnitAttr());
     return RowGateOp::create(ops, builder.getLoc("gate"), value.getType(), value, gate);
   }
 
   Value normalise(ForwardBuilder &builder, Value x) {
     OpBuilder &ops = builder.getBuilder();
-    return UnitNormOp::create(ops, builder.getLoc("conv_norm"), x.getType(), x, ops.getF64FloatAttr(kEpsilon));
+    return UnitNormOp::create(ops, builder.getLoc("conv_norm"), x.getType(), x, ops.getF64FloatAttr(kNormEpsilon));
   }
 
   mega::KeyValues keys;

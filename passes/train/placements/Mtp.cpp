@@ -19,13 +19,13 @@ void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forwa
     builder.setScope(scope, -1);
     Value e = builder.rmsNorm(builder.shift(forward.embedding, ahead, "embedding"), "embed_norm");
     Value x = builder.linear(builder.concat({e, builder.rmsNorm(h, "hidden_norm")}, 1, {hidden, hidden}, "embedding_hidden"), "eh_proj");
-    Stream stream = {{x}, ""};
+    Stream stream = {x};
     for (const auto &[index, block] : llvm::enumerate(mega::findPlacement(feature.kind)->blocks(builder.getModel(), keys))) {
       stream = buildBlock(builder, block, scope + ".blocks." + std::to_string(index), stream);
       stream.source.clear(); // only the stack is watched
     }
     builder.setScope(scope, -1);
-    h = builder.rmsNorm(stream.values.front(), "final_norm");
+    h = builder.rmsNorm(stream.value, "final_norm");
     Value targets = ShiftTargetsOp::create(ops, builder.getLoc("targets"), forward.targets.getType(), forward.targets,
                                            builder.getDocuments(), ops.getI64IntegerAttr(ahead));
     builder.setScope("", -1);

@@ -44,10 +44,12 @@ int main() {
     call.poisoned("part", MG_BF16, rows * 28 * 64).poisoned("part", MG_BF16, rows * 28 * 64);
   });
   MG_BENCH(bench, "repeat_groups 28 x 64", mg_repeat_groups, [&](Call &call) {
-    call.randomized("x", MG_BF16, rows * 64, 1).poisoned("y", MG_BF16, rows * 28 * 64).set("rows", rows).set("groups", 28).set("width", 64);
+    call.randomized("x", MG_BF16, rows * 64, 1).poisoned("y", MG_BF16, rows * 28 * 64);
+    call.set("rows", rows).set("groups", 28).set("width", 64).setReal("scale", 1.0);
   });
   MG_BENCH(bench, "sum_groups 28 x 64", mg_sum_groups, [&](Call &call) {
-    call.randomized("x", MG_BF16, rows * 28 * 64, 1).poisoned("y", MG_BF16, rows * 64).set("rows", rows).set("groups", 28).set("width", 64);
+    call.randomized("x", MG_BF16, rows * 28 * 64, 1).poisoned("y", MG_BF16, rows * 64);
+    call.set("rows", rows).set("groups", 28).set("width", 64).setReal("scale", 1.0);
   });
   MG_BENCH(bench, "row_gate", mg_row_gate, [&](Call &call) {
     call.randomized("x", MG_BF16, rows * cols, 1).randomized("gate", MG_BF16, rows, 2).poisoned("y", MG_BF16, rows * cols);

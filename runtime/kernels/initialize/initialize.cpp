@@ -12,7 +12,7 @@ using namespace megacc::runtime;
 
 extern "C" int32_t mg_initialize(const MgLaunch *launch) {
   MG_ENTER(mg_initialize);
-  enum Kind : int64_t { constant, normal, uniform, dt_bias, a_log, identity };
+  enum Kind : int64_t { constant, normal, uniform, dt_bias, a_log, identity, mhc };
   uint64_t first = uint64_t(launch->ints[number::first]), key = uint64_t(launch->ints[number::key]);
   double a = launch->doubles[real::a];
   float *y = output(launch, at::y), *master = output(launch, at::master);
@@ -46,6 +46,13 @@ extern "C" int32_t mg_initialize(const MgLaunch *launch) {
     uint64_t width = uint64_t(a);
     return fill([&](uint64_t i) { return i % (width * width) / width == i % width ? 1.0 : 0.0; });
   }
+  case mhc: { // pre: 4 at one stream; post: 0; res: 4 on the diagonal
+    uint64_t streams = uint64_t(a), own = uint64_t((a - double(streams)) * 64);
+    return fill([&](uint64_t i) {
+      uint64_t r = i - 2 * streams;
+      return i == own || (i >= 2 * streams && r / streams == r % streams) ? 4.0 : 0.0;
+    });
   }
-  return mg_fail("mg_initialize: kind is %lld, expected 0 to 5", (long long)launch->ints[number::kind]);
+  }
+  return mg_fail("mg_initialize: kind is %lld, expected 0 to 6", (long long)launch->ints[number::kind]);
 }

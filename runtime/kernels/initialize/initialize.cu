@@ -8,7 +8,7 @@ namespace {
 
 constexpr int threads = 256;
 
-enum Kind : int64_t { constant, normal, uniform, dt_bias, a_log, identity };
+enum Kind : int64_t { constant, normal, uniform, dt_bias, a_log, identity, mhc };
 
 /// The n-th number of the stream in [0, 1): the device's copy of runtime/state/Random.h.
 __device__ double unit(uint64_t key, uint64_t n) {
@@ -31,6 +31,10 @@ template <int64_t kind> __device__ double element(uint64_t key, uint64_t i, doub
   }
   if constexpr (kind == a_log)
     return log(16 * (1 - unit(key, i)));
+  if constexpr (kind == mhc) { // pre: 4 at one stream; post: 0; res: 4 on the diagonal
+    uint64_t streams = uint64_t(a), own = uint64_t((a - double(streams)) * 64), r = i - 2 * streams;
+    return i == own || (i >= 2 * streams && r / streams == r % streams) ? 4.0 : 0.0;
+  }
   uint64_t width = uint64_t(a);
   return i % (width * width) / width == i % width ? 1.0 : 0.0;
 }
@@ -72,9 +76,11 @@ extern "C" int32_t mg_initialize(const MgLaunch *launch) {
       return start(initializeKernel<dt_bias, T>);
     case a_log:
       return start(initializeKernel<a_log, T>);
+    case mhc:
+      return start(initializeKernel<mhc, T>);
     case identity:
       return start(initializeKernel<identity, T>);
     }
-    return mg_fail("mg_initialize: unknown kind %lld; fix: 0 to 5", (long long)kind);
+    return mg_fail("mg_initialize: unknown kind %lld; fix: 0 to 6", (long long)kind);
   });
 }

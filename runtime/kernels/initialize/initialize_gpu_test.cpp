@@ -43,6 +43,7 @@ TEST(InitializeGpu, KnownValues) {
     expectNear(initialize(2, "blocks.11.mixer.conv.weight", 1, 0, 3, 0.5, type), {-0.21786605, -0.06732784, 0.46378059});
     expectNear(initialize(0, "x", 0, 5, 3, 0.25, type), {0.25, 0.25, 0.25});
     expectNear(initialize(5, "x", 0, 3, 8, 2, type), {1, 1, 0, 0, 1, 1, 0, 0});
+    expectNear(initialize(6, "x", 0, 1, 7, 2 + 1.0 / 64, type), {4, 0, 0, 4, 0, 0, 4});
   }
 }
 

@@ -5,7 +5,7 @@ using namespace megacc::test;
 
 namespace {
 
-enum Kind { constant, normal, uniform, dt_bias, a_log, identity };
+enum Kind { constant, normal, uniform, dt_bias, a_log, identity, mhc };
 
 Values initial(const char *name, Kind kind, double a, uint64_t seed, int64_t count, int64_t first = 0) {
   Values values(count, NAN), master(count, NAN);
@@ -41,7 +41,7 @@ TEST(Initialize, MatchesTheConventions) {
 }
 
 TEST(Initialize, AShardEqualsTheSliceOfTheWholeAtAnyNumberOfThreads) {
-  for (Kind kind : {constant, normal, uniform, dt_bias, a_log, identity}) {
+  for (Kind kind : {constant, normal, uniform, dt_bias, a_log, identity, mhc}) {
     mg_cpu_set_threads(3);
     Values whole = initial("w", kind, 4, 3, 10000);
     mg_cpu_set_threads(1);
@@ -59,8 +59,14 @@ TEST(Initialize, DrawsTheLogarithmOfTheDecay) {
 
 TEST(Initialize, StacksIdentityMatrices) { EXPECT_EQ(initial("w", identity, 2, 0, 8), (Values{1, 0, 0, 1, 1, 0, 0, 1})); }
 
+TEST(Initialize, StartsABlockOnOneStream) {
+  EXPECT_EQ(initial("w", mhc, 2 + 1.0 / 64, 0, 8), (Values{0, 4, 0, 0, 4, 0, 0, 4}));
+  Values first = initial("w", mhc, 3, 0, 15);
+  EXPECT_EQ(first, (Values{4, 0, 0, 0, 0, 0, 4, 0, 0, 0, 4, 0, 0, 0, 4}));
+}
+
 TEST(Initialize, RefusesAnUnknownKind) {
   Values y(1);
-  EXPECT_NE(call("mg_initialize", {{"y", y}}, {{"count", 1}, {"first", 0}, {"kind", 6}, {"key", 0}}, {{"a", 0}}), 0);
-  EXPECT_NE(std::strstr(mg_last_error(), "kind is 6"), nullptr);
+  EXPECT_NE(call("mg_initialize", {{"y", y}}, {{"count", 1}, {"first", 0}, {"kind", 7}, {"key", 0}}, {{"a", 0}}), 0);
+  EXPECT_NE(std::strstr(mg_last_error(), "kind is 7"), nullptr);
 }

@@ -8,16 +8,14 @@
 
 using namespace megacc::runtime;
 
-extern "C" {
-
-int32_t mg_square_sum(const MgLaunch *launch) {
-  MG_ENTER(mg_square_sum);
+/// Hands the sum of the squares of `count` numbers to write(sum).
+template <typename Write>
+static int32_t sumSquares(const MgLaunch *launch, const char *kernel, const float *x, int64_t count, int operand, Write &&write) {
   constexpr int64_t tile = 4096;
-  int64_t count = launch->ints[number::count], tiles = (count + tile - 1) / tile;
-  const float *x = input(launch, at::x);
-  Scratch scratch(launch, at::scratch);
+  int64_t tiles = (count + tile - 1) / tile;
+  Scratch scratch(launch, operand);
   double *partial = scratch.take<double>(tiles);
-  if (int32_t status = scratch.check("mg_square_sum"))
+  if (int32_t status = scratch.check(kernel))
     return status;
   parallelRanges(count, tile, [&](int64_t begin, int64_t end) {
     double sum = 0;
@@ -28,8 +26,22 @@ int32_t mg_square_sum(const MgLaunch *launch) {
   double sum = 0;
   for (int64_t i = 0; i < tiles; ++i)
     sum += partial[i];
-  *static_cast<double *>(launch->operands[at::sum]) = sum;
+  write(sum);
   return 0;
+}
+
+extern "C" {
+
+int32_t mg_square_sum(const MgLaunch *launch) {
+  MG_ENTER(mg_square_sum);
+  return sumSquares(launch, "mg_square_sum", input(launch, at::x), launch->ints[number::count], at::scratch,
+                    [&](double sum) { *static_cast<double *>(launch->operands[at::sum]) = sum; });
+}
+
+int32_t mg_log_norm(const MgLaunch *launch) {
+  MG_ENTER(mg_log_norm);
+  return sumSquares(launch, "mg_log_norm", input(launch, at::x), launch->ints[number::count], at::scratch,
+                    [&](double sum) { *output(launch, at::norm) = float(std::sqrt(sum)); });
 }
 
 int32_t mg_norm(const MgLaunch *launch) {

@@ -12,16 +12,16 @@ constexpr int threads = 256;
 /// The sum of squares is cut in at most this many parts; lib/Kernels knows the same numbers.
 constexpr int64_t most_parts = 1056, least_part = 4096;
 
-/// A block has elements [part * size, ...): a thread takes every 4 * threads-th pack of four.
-__global__ void squareSumKernel(double *sums, const float *x, int64_t count, int64_t size, bool wide) {
+/// A block has elements [part * size, ...): a thread takes every pack that is `threads` packs further.
+template <typename T> __global__ void squareSumKernel(double *sums, const T *x, int64_t count, int64_t size, bool wide) {
   __shared__ double shared[threads / 32];
   int64_t begin = blockIdx.x * size, end = min(begin + size, count);
   double sum = 0;
 #pragma unroll 4
-  for (int64_t at = begin + threadIdx.x * 4; at < end; at += threads * 4) {
-    Pack<float> pack = loadPack(x + at, end - at, wide);
+  for (int64_t at = begin + threadIdx.x * Pack<T>::size; at < end; at += threads * Pack<T>::size) {
+    Pack<T> pack = loadPack(x + at, end - at, wide);
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < Pack<T>::size; ++i)
       sum += double(pack[i]) * pack[i];
   }
   sum = blockSum<threads>(sum, shared);
@@ -50,6 +50,15 @@ __global__ void normKernel(float *norm, Sums sums) {
   for (int i = 0; i < sums.count; ++i)
     total += *sums.parts[i];
   *norm = float(sqrt(total));
+}
+
+int64_t countParts(int64_t count) { return std::clamp<int64_t>(blocksOf(count, least_part), 1, most_parts); }
+
+/// total = sum of squares; `sums` has a place for each of countParts(count).
+template <typename T> void sumSquares(const MgLaunch *launch, double *total, double *sums, const T *x, int64_t count) {
+  int64_t parts = countParts(count), size = blocksOf(blocksOf(count, parts), threads * 4) * threads * 4;
+  squareSumKernel<<<unsigned(parts), threads, 0, streamOf(launch)>>>(sums, x, count, size, areAligned({x}));
+  sumKernel<<<1, threads, 0, streamOf(launch)>>>(total, sums, parts);
 }
 
 struct AdamW {
@@ -96,16 +105,27 @@ extern "C" {
 
 int32_t mg_square_sum(const MgLaunch *launch) {
   MG_ENTER(mg_square_sum);
-  int64_t count = launch->ints[number::count], parts = std::clamp<int64_t>(blocksOf(count, least_part), 1, most_parts);
-  int64_t size = blocksOf(blocksOf(count, parts), threads * 4) * threads * 4;
-  const float *x = operand<float>(launch, at::x);
+  int64_t count = launch->ints[number::count], parts = countParts(count);
   Scratch scratch(launch, at::scratch);
   double *sums = scratch.take<double>(parts);
   if (int32_t status = scratch.check("mg_square_sum"))
     return status;
-  squareSumKernel<<<unsigned(parts), threads, 0, streamOf(launch)>>>(sums, x, count, size, areAligned({x}));
-  sumKernel<<<1, threads, 0, streamOf(launch)>>>(operand<double>(launch, at::sum), sums, parts);
+  sumSquares(launch, operand<double>(launch, at::sum), sums, operand<float>(launch, at::x), count);
   return launched("mg_square_sum");
+}
+
+int32_t mg_log_norm(const MgLaunch *launch) {
+  MG_ENTER(mg_log_norm);
+  int64_t count = launch->ints[number::count], parts = countParts(count);
+  Scratch scratch(launch, at::scratch);
+  double *sums = scratch.take<double>(parts + 1); // the last one is their sum
+  if (int32_t status = scratch.check("mg_log_norm"))
+    return status;
+  return withElement(launch, "mg_log_norm", {at::x}, [&](auto element) {
+    sumSquares(launch, sums + parts, sums, operand<decltype(element)>(launch, at::x), count);
+    normKernel<<<1, 1, 0, streamOf(launch)>>>(operand<float>(launch, at::norm), Sums{{sums + parts}, 1});
+    return launched("mg_log_norm");
+  });
 }
 
 int32_t mg_norm(const MgLaunch *launch) {

@@ -15,6 +15,16 @@ TEST(OptimizerGpu, Norm) {
     call.give("x", MG_F32, x).poisoned("sum", MG_F64, 1).set("count", count);
     ASSERT_EQ(call.run(), "");
     EXPECT_NEAR(call.read("sum")[0] / sum, 1, 1e-12) << count;
+    for (MgType type : {MG_F32, MG_BF16}) {
+      Values rounded_x(x);
+      double squares = 0;
+      for (double &value : rounded_x)
+        value = rounded(value, type), squares += value * value;
+      Call log = MG_CALL(mg_log_norm);
+      log.give("x", type, rounded_x).poisoned("norm", MG_F32, 1).set("count", count);
+      ASSERT_EQ(log.run(), "");
+      EXPECT_NEAR(log.read("norm")[0] / std::sqrt(squares), 1, 1e-6) << count;
+    }
   }
   Call norm = MG_CALL(mg_norm);
   norm.give("part", MG_F64, {9}).give("part", MG_F64, {16}).poisoned("norm", MG_F32, 1).set("parts", 2);

@@ -22,6 +22,9 @@ TEST(GradientNorm, SumsInDouble) {
   EXPECT_NEAR(first[0] / sum, 1.0, 1e-13);
   ASSERT_EQ(call("mg_norm", {{"norm", norm}, {"part", first}}, {{"parts", 1}}), 0);
   EXPECT_FLOAT_EQ(norm[0], float(std::sqrt(sum)));
+  norm[0] = NAN;
+  ASSERT_EQ(call("mg_log_norm", {{"norm", norm}, {"x", g}}, {{"count", 10001}}), 0);
+  EXPECT_FLOAT_EQ(norm[0], float(std::sqrt(sum)));
   // In two parts.
   ASSERT_EQ(call("mg_square_sum", {{"sum", first}, {"x", g.data(), 5000}}, {{"count", 5000}}), 0);
   ASSERT_EQ(call("mg_square_sum", {{"sum", rest}, {"x", g.data() + 5000, 5001}}, {{"count", 5001}}), 0);

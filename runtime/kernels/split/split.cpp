@@ -47,10 +47,15 @@ int32_t mg_concat(const MgLaunch *launch) {
 int32_t mg_repeat_groups(const MgLaunch *launch) {
   MG_ENTER(mg_repeat_groups);
   int64_t rows = launch->ints[number::rows], groups = launch->ints[number::groups], width = launch->ints[number::width];
+  float scale = float(launch->doubles[real::scale]);
+  const float *addend = input(launch, at::addend);
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
-    for (int64_t t = begin; t < end; ++t)
-      for (int64_t g = 0; g < groups; ++g)
-        std::memcpy(output(launch, at::y) + (t * groups + g) * width, input(launch, at::x) + t * width, width * sizeof(float));
+    for (int64_t group = begin * groups; group < end * groups; ++group) {
+      float *y = output(launch, at::y) + group * width;
+      const float *x = input(launch, at::x) + group / groups * width;
+      for (int64_t j = 0; j < width; ++j)
+        y[j] = x[j] * scale + (addend ? addend[group * width + j] : 0.0f);
+    }
   });
   return 0;
 }
@@ -58,13 +63,14 @@ int32_t mg_repeat_groups(const MgLaunch *launch) {
 int32_t mg_sum_groups(const MgLaunch *launch) {
   MG_ENTER(mg_sum_groups);
   int64_t rows = launch->ints[number::rows], groups = launch->ints[number::groups], width = launch->ints[number::width];
+  float scale = float(launch->doubles[real::scale]);
   parallelRanges(rows, tile_rows, [&](int64_t begin, int64_t end) {
     for (int64_t t = begin; t < end; ++t)
       for (int64_t j = 0; j < width; ++j) {
         float sum = 0;
         for (int64_t g = 0; g < groups; ++g)
           sum += input(launch, at::x)[(t * groups + g) * width + j];
-        output(launch, at::y)[t * width + j] = sum;
+        output(launch, at::y)[t * width + j] = sum * scale;
       }
   });
   return 0;

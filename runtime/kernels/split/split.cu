@@ -71,17 +71,27 @@ template <bool split> int32_t movePieces(const MgLaunch *launch, const char *ker
   });
 }
 
-template <typename Unit> __global__ void repeatKernel(Unit *y, const Unit *x, uint64_t units, uint32_t width, uint32_t groups) {
-  uint64_t index = uint64_t(blockIdx.x) * threads + threadIdx.x;
-  if (index >= units)
+template <typename T, bool wide>
+__global__ void repeatKernel(T *y, const T *x, const T *addend, int64_t rows, int64_t groups, int64_t width, float scale) {
+  uint32_t packs = uint32_t((width + Pack<T>::size - 1) / Pack<T>::size), index = blockIdx.x * threads + threadIdx.x;
+  int64_t row = index / packs, col = int64_t(index % packs) * Pack<T>::size, left = wide ? Pack<T>::size : width - col;
+  if (row >= rows)
     return;
-  uint64_t row = index / width;
-  Unit unit = x[index];
-  for (uint32_t group = 0; group < groups; ++group)
-    y[(row * groups + group) * width + index % width] = unit;
+  Pack<T> pack = loadPack(x + row * width + col, left, wide);
+  for (int64_t group = 0; group < groups; ++group) {
+    int64_t at = (row * groups + group) * width + col;
+    Pack<T> sum = {};
+    if (addend)
+      sum = loadPack(addend + at, left, wide);
+#pragma unroll
+    for (int i = 0; i < Pack<T>::size; ++i)
+      sum[i] += pack[i] * scale;
+    storePack(y + at, sum, left, wide);
+  }
 }
 
-template <typename T, bool wide> __global__ void sumGroupsKernel(T *y, const T *x, int64_t rows, int64_t groups, int64_t width) {
+template <typename T, bool wide>
+__global__ void sumGroupsKernel(T *y, const T *x, int64_t rows, int64_t groups, int64_t width, float scale) {
   uint32_t packs = uint32_t((width + Pack<T>::size - 1) / Pack<T>::size), index = blockIdx.x * threads + threadIdx.x;
   int64_t row = index / packs, col = int64_t(index % packs) * Pack<T>::size, left = width - col;
   if (row >= rows)
@@ -94,6 +104,9 @@ template <typename T, bool wide> __global__ void sumGroupsKernel(T *y, const T *
     for (int i = 0; i < Pack<T>::size; ++i)
       sum[i] += pack[i];
   }
+#pragma unroll
+  for (int i = 0; i < Pack<T>::size; ++i)
+    sum[i] *= scale;
   storePack(y + row * width + col, sum, left, wide);
 }
 
@@ -113,15 +126,16 @@ int32_t mg_concat(const MgLaunch *launch) {
 
 int32_t mg_repeat_groups(const MgLaunch *launch) {
   MG_ENTER(mg_repeat_groups);
-  int64_t rows = launch->ints[number::rows], groups = launch->ints[number::groups];
-  int64_t length = launch->ints[number::width] * elementBytes(launch->types[at::x]);
-  const void *addresses[] = {launch->operands[at::y], launch->operands[at::x]};
-  return withUnit({&length, 1}, addresses, [&](auto unit) {
-    using Unit = decltype(unit);
-    int64_t width = length / int64_t(sizeof(Unit)), units = rows * width;
-    repeatKernel<<<unsigned(blocksOf(units, threads)), threads, 0, streamOf(launch)>>>(
-        operand<Unit>(launch, at::y), operand<Unit>(launch, at::x), uint64_t(units), uint32_t(width), uint32_t(groups));
-    return launched("mg_repeat_groups");
+  int64_t rows = launch->ints[number::rows], groups = launch->ints[number::groups], width = launch->ints[number::width];
+  return withElement(launch, "mg_repeat_groups", {at::y, at::x, at::addend}, [&](auto element) {
+    using T = decltype(element);
+    T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x), *addend = operand<T>(launch, at::addend);
+    unsigned blocks = unsigned(blocksOf(rows * blocksOf(width, Pack<T>::size), threads));
+    return withFlag(areAligned({y, x, addend}) && width % Pack<T>::size == 0, [&](auto wide) {
+      repeatKernel<T, wide()>
+          <<<blocks, threads, 0, streamOf(launch)>>>(y, x, addend, rows, groups, width, float(launch->doubles[real::scale]));
+      return launched("mg_repeat_groups");
+    });
   });
 }
 
@@ -133,7 +147,7 @@ int32_t mg_sum_groups(const MgLaunch *launch) {
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
     unsigned blocks = unsigned(blocksOf(rows * blocksOf(width, Pack<T>::size), threads));
     return withFlag(areAligned({y, x}) && width % Pack<T>::size == 0, [&](auto wide) {
-      sumGroupsKernel<T, wide()><<<blocks, threads, 0, streamOf(launch)>>>(y, x, rows, groups, width);
+      sumGroupsKernel<T, wide()><<<blocks, threads, 0, streamOf(launch)>>>(y, x, rows, groups, width, float(launch->doubles[real::scale]));
       return launched("mg_sum_groups");
     });
   });

@@ -56,11 +56,22 @@ TEST(SplitGpu, GroupsRepeatedAndSummed) {
             }
         Call repeat = MG_CALL(mg_repeat_groups);
         repeat.give("x", type, x).poisoned("y", type, many.size()).set("rows", rows).set("groups", groups).set("width", width);
+        repeat.setReal("scale", 1.0);
         ASSERT_EQ(repeat.run(), "");
         EXPECT_EQ(repeat.read("y"), repeated);
         Call sums = MG_CALL(mg_sum_groups);
         sums.give("x", type, many).poisoned("y", type, x.size()).set("rows", rows).set("groups", groups).set("width", width);
+        sums.setReal("scale", 1.0);
         ASSERT_EQ(sums.run(), "");
         EXPECT_LT(relativeError(sums.read("y"), sum), forwardLimit(type));
+        // Scaled, and with an addend.
+        Values added(many.size());
+        for (size_t i = 0; i < added.size(); ++i)
+          added[i] = 0.5 * repeated[i] + many[i];
+        Call both = MG_CALL(mg_repeat_groups);
+        both.give("x", type, x).give("addend", type, many).poisoned("y", type, many.size());
+        both.set("rows", rows).set("groups", groups).set("width", width).setReal("scale", 0.5);
+        ASSERT_EQ(both.run(), "");
+        EXPECT_LT(relativeError(both.read("y"), added), forwardLimit(type));
       }
 }

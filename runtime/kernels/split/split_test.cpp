@@ -15,8 +15,13 @@ TEST(Split, ConcatIsItsInverse) {
 TEST(RepeatGroups, SumIsItsGradient) {
   Values x = {1, 2, 3, 4}, y(12), sum(4);
   Ints sizes = {{"rows", 2}, {"groups", 3}, {"width", 2}};
-  ASSERT_EQ(call("mg_repeat_groups", {{"y", y}, {"x", x}}, sizes), 0);
+  ASSERT_EQ(call("mg_repeat_groups", {{"y", y}, {"x", x}}, sizes, {{"scale", 1.0}}), 0);
   EXPECT_EQ(y, (Values{1, 2, 1, 2, 1, 2, 3, 4, 3, 4, 3, 4}));
-  ASSERT_EQ(call("mg_sum_groups", {{"y", sum}, {"x", y}}, sizes), 0);
+  ASSERT_EQ(call("mg_sum_groups", {{"y", sum}, {"x", y}}, sizes, {{"scale", 1.0}}), 0);
   EXPECT_EQ(sum, (Values{3, 6, 9, 12}));
+  // Scaled, and added at the place of the result.
+  ASSERT_EQ(call("mg_sum_groups", {{"y", sum}, {"x", y}}, sizes, {{"scale", 0.5}}), 0);
+  EXPECT_EQ(sum, (Values{1.5, 3, 4.5, 6}));
+  ASSERT_EQ(call("mg_repeat_groups", {{"y", y}, {"x", x}, {"addend", y}}, sizes, {{"scale", 2.0}}), 0);
+  EXPECT_EQ(y, (Values{3, 6, 3, 6, 3, 6, 9, 12, 9, 12, 9, 12}));
 }

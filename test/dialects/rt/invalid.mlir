@@ -213,7 +213,7 @@ rt.func @huge_count {
 
 rt.func @product_past_64_bits {
   // expected-error @+1 {{has integers that make no number of elements of its operand "y"}}
-  rt.call @mg_repeat_groups(out io[0 : 0], in io[4 : 0]) {rows = 4294967296, groups = 1, width = 4294967296} block -1 cost 0 0
+  rt.call @mg_sum_groups(out io[0 : 0], in io[4 : 0]) {rows = 4294967296, groups = 1, width = 4294967296, scale = 1.0} block -1 cost 0 0
 }
 
 // -----

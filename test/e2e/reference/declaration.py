@@ -20,6 +20,8 @@ PLACEMENTS = {
     "structure": {"components": "core", "dim": 64, "sizes": []},
     "engram": {"orders": [2, 3, 4], "dim": None, "gated": False, "sqrt_gate": False, "conv": 0, "conv_residual": True},
     "stp": {"layers": None, "spans": 4, "weight": 0.05, "start": 10000},
+    "mhc": {"streams": 4, "sinkhorn": 5},
+    "mod": {"capacity": 0.5, "aux": 0.01},
     "mtp": {"depth": 1, "width": None, "activation": "gelu", "weight": 0.1, "block": "A"},
 }
 COMPONENTS = {"structure": 9, "dep_level": 16, "ast_depth": 64, "sibling_index": 64, "ast_node_type": 256}

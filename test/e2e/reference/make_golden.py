@@ -46,7 +46,8 @@ SMALLEST_MARGIN = 1e-4  # of the picks of a router or an indexer
 DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 2, 9], [19]],
              "mesh_hybrid": [[9, 1, 5, 9], [24], [2, 22]],
              "engrams": [[1, 2, 7, 3], [13], [4, 1, 8]], "concept_docs": [[5, 6], [1, 10]], "stp_docs": [[3, 11], [14], [2, 5, 7]],
-             "dsa_share": [[9, 1, 3, 9], [22], [2, 20]]}
+             "dsa_share": [[9, 1, 3, 9], [22], [2, 20]],
+             "mhc_families": [[5, 1, 7], [13]], "mod_docs": [[4, 1, 6], [11]]}
 
 
 def ignore_some_targets(name, targets, random):
@@ -90,6 +91,8 @@ def random_parameter(key, parameter, noise, seed):
         return 2 * spread
     if key.endswith("router.bias"):
         return 0.1 * noise
+    if kind == "mhc":
+        return initial + 0.25 * noise
     if kind in ("dt_bias", "a_log"):
         return initial + 0.2 * noise
     if kind == "identity":

@@ -341,8 +341,12 @@ def weights_of(weights, prefix):
     return {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
 
 
-def run_block(family, weights, x, batch, block, placed=()):
-    """The residual stream after the block whose keys start with `block`; `placed` are its placements by kind."""
+def residual(family, placed, weights, x, batch, block):
+    """What the block whose keys start with `block` adds to the residual stream; `placed` are its placements by kind."""
+    if "mod" in placed:
+        rest = {kind: keys for kind, keys in placed.items() if kind != "mod"}
+        return mixture_of_depths(placed["mod"], weights[block + "mod.router.weight"], x, batch,
+                                 lambda kept: residual(family, rest, weights, kept, batch, block))
     own = weights_of(weights, block + "mixer.")
     n = rms_norm(x, weights[block + "norm.weight"])
     if family.kind in OF_TOKENS:
@@ -353,7 +357,54 @@ def run_block(family, weights, x, batch, block, placed=()):
         y = batch.by_document(lambda part: OF_DOCUMENTS[family.kind](family, own, part), n)
     if "engram" in placed:
         y = y + batch.by_document(lambda part: engram(placed["engram"], weights_of(weights, block + "engram."), part), n)
-    return x + y
+    return y
+
+
+def mixture_of_depths(mod, router, x, batch, run):
+    """run(the picked rows of x) times their gates; zeros in the other rows."""
+    logits = project(x, router)
+    rows, length = batch.shape
+    kept = pick_best(logits.value.reshape(rows, length), max(1, int(length * mod.capacity)), batch).reshape(-1)
+    batch.add_loss("mod_aux", mod.aux * mean(softplus(logits) - logits * kept[:, None]))
+    place = np.where(kept, np.cumsum(kept) - 1, kept.sum())
+    return padded(run(x[np.flatnonzero(kept)]), 1, after=True)[place] * sigmoid(logits)
+
+
+def hyper_connection(mhc, weights, block, streams):
+    """Maps of every token's streams (T,n,D): what the block reads (T,n), where it writes (T,n), how the streams mix (T,n,n)."""
+    count, tokens = mhc.streams, len(streams.value)
+    flat = rms_norm(reshape(streams, tokens, -1))
+    pre, post, mix = split(project(flat, weights[block + "mhc.proj.weight"]) + weights[block + "mhc.bias"], [count, count, None])
+    mix = exp(reshape(mix - mix.value.max(-1, keepdims=True), tokens, count, count))  # [:, output stream, input stream]
+    for _ in range(mhc.sinkhorn):
+        mix = mix / sum_over(mix, 1, keepdims=True)
+        mix = mix / sum_over(mix, 2, keepdims=True)
+    return softmax(pre), 2 * sigmoid(post), mix
+
+
+def run_stack(model, weights, x, batch):
+    """The residual stream after all blocks; after each it is recorded, the mean of several streams."""
+    connected = [slot for slot, placed in enumerate(model.placed) if "mhc" in placed]
+    streams = None
+    for slot, (family, placed) in enumerate(zip(model.blocks, model.placed)):
+        block = f"blocks.{slot}."
+        if connected and slot == connected[0]:
+            streams = stack([x] * placed["mhc"].streams, 1)
+        if streams is None:
+            x = x + residual(family, placed, weights, x, batch, block)
+        else:
+            count = streams.shape[1]
+            if "mhc" in placed:
+                pre, post, mix = hyper_connection(placed["mhc"], weights, block, streams)
+                read, mixed = einsum("tn,tnd->td", pre, streams), einsum("tmn,tnd->tmd", mix, streams)
+            else:
+                read, mixed, post = mean(streams, 1), streams, Tensor(np.ones((len(x.value), count)))
+            streams = mixed + einsum("tm,td->tmd", post, residual(family, placed, weights, read, batch, block))
+            x = mean(streams, 1)
+            if slot == connected[-1]:
+                streams = None
+        batch.streams.append(x)
+    return x
 
 
 # Input and objective.
@@ -404,7 +455,7 @@ def add_mtp_losses(model, weights, x, embedded, batch):
         both = [rms_norm(ahead, weights[own + "embed_norm.weight"]), rms_norm(x, weights[own + "hidden_norm.weight"])]
         x = project(concatenate(both), weights[own + "eh_proj.weight"])
         for index, family in enumerate(model.mtp.blocks):
-            x = run_block(family, weights, x, batch, f"{own}blocks.{index}.")
+            x = x + residual(family, {}, weights, x, batch, f"{own}blocks.{index}.")
         x = rms_norm(x, weights[own + "final_norm.weight"])
         targets = np.full(batch.targets.shape, -1)
         for document in batch.documents:
@@ -439,11 +490,8 @@ def add_stp_loss(model, batch):
 
 def forward(model, weights, batch):
     """The total loss of a micro-batch; its parts and what else is recorded go into the batch."""
-    x = embedded = embed(model, weights, batch)
-    for slot, family in enumerate(model.blocks):
-        x = run_block(family, weights, x, batch, f"blocks.{slot}.", model.placed[slot])
-        batch.streams.append(x)
-    x = rms_norm(x, weights["final_norm.weight"])
+    embedded = embed(model, weights, batch)
+    x = rms_norm(run_stack(model, weights, embedded, batch), weights["final_norm.weight"])
     batch.add_loss("main", cross_entropy(x, weights["head.weight"], batch.targets))
     if model.mtp:
         add_mtp_losses(model, weights, x, embedded, batch)

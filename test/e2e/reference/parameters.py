@@ -54,6 +54,9 @@ def initial_value(name, parameter, seed):
         values = step + np.log(-np.expm1(-step))
     elif kind == "a_log":
         values = np.log(16 * (1 - draw_unit(key, index)))
+    elif kind == "mhc":
+        streams, order = numbers
+        values = np.concatenate([4.0 * (np.arange(streams) == order % streams), np.zeros(streams), 4.0 * np.eye(streams).reshape(-1)])
     return values.reshape(parameter.shape)
 
 
@@ -86,7 +89,7 @@ class Table(dict):
             self.add("structure.scale", len(sizes), initial=("constant", 1 / len(sizes)))
             self.add("structure.proj.weight", model.hidden, model.structure.dim, initial=("constant", 0.0))
         for slot, family in enumerate(model.blocks):
-            self.add_block(f"blocks.{slot}.", family)
+            self.add_block(f"blocks.{slot}.", family, model.placed[slot])
             if "engram" in model.placed[slot]:
                 self.add_engram(f"blocks.{slot}.engram.", model.placed[slot]["engram"])
             if "dsa" in model.placed[slot]:
@@ -108,7 +111,14 @@ class Table(dict):
     def add_norm(self, key, width):
         self.add(key, width, initial=("constant", 1.0))
 
-    def add_block(self, prefix, family):
+    def add_block(self, prefix, family, placed={}):
+        if "mhc" in placed:
+            streams = placed["mhc"].streams
+            rows = streams * (streams + 2)
+            self.add(prefix + "mhc.proj.weight", rows, streams * self.hidden, initial=("constant", 0.0))
+            self.add(prefix + "mhc.bias", rows, initial=("mhc", streams, placed["mhc"].order))
+        if "mod" in placed:
+            self.add(prefix + "mod.router.weight", 1, self.hidden)
         self.add_norm(prefix + "norm.weight", self.hidden)
         getattr(self, "add_" + family.kind)(prefix + "mixer.", family)
 

@@ -146,6 +146,9 @@ mega.model @conflicts hidden 48 vocab 64 sequence 24 {
   mega.place engram<gated = true, conv = 4, conv_residual = false> on "A" ranks [0]
   // expected-error @+1 {{capacity = 1.50 is outside (0, 1]}}
   mega.place mod<capacity = 1.5> on "E" ranks [0]
+  mega.place mhc<streams = 2> on "A" ranks [1]
+  // expected-error @+1 {{streams = 4, but block 2 has 2; fix: one number for the model}}
+  mega.place mhc<streams = 4> on "E" ranks [0]
 }
 mega.train @step of @conflicts {
   micro_batch = 2,

@@ -23,7 +23,7 @@ protected:
     model.train.emplace().micro_batch = kBatch;
   }
 
-  /// One block of this kind with one placement called "probe"; `streams` values come in.
+  /// One block of this kind with one placement called "probe"; `streams` streams come in.
   Stream build(StringRef kind, const mega::KeyValues &keys, std::unique_ptr<BlockHooks> hooks, int64_t streams = 1) {
     block = {0, 'X', 0, kind.str(), keys, {}};
     mega::ParameterList list(model);
@@ -43,14 +43,12 @@ protected:
     ReturnOp::create(ops, ops.getUnknownLoc());
 
     builder.emplace(model, types, ops.getF32Type(), func, /*training=*/true);
-    Stream stream = {{}, "embedding"};
-    for (int64_t i = 0; i < streams; ++i)
-      stream.values.push_back(InputOp::create(builder->getBuilder(), builder->getLoc("x"), builder->getType({kBatch * kSequence, kHidden}),
-                                              ops.getStringAttr("x" + std::to_string(i))));
-    in = stream;
+    in = {InputOp::create(builder->getBuilder(), builder->getLoc("x"), builder->getType({kBatch * kSequence, streams * kHidden}),
+                          ops.getStringAttr("x")),
+          streams, "embedding"};
     std::vector<PlacedHooks> placed;
     placed.push_back({"probe", std::move(hooks)});
-    return buildBlock(*builder, block, "blocks.0", stream, placed);
+    return buildBlock(*builder, block, "blocks.0", in, placed);
   }
 
   static mega::KeyValues mlp() {
@@ -81,12 +79,12 @@ protected:
 
 TEST_F(BlockBuilderTest, WithoutHooksItIsNormMixerAndResidual) {
   Stream out = build("mlp", mlp(), std::make_unique<BlockHooks>());
-  auto residual = out.values.front().getDefiningOp<AddOp>();
+  auto residual = out.value.getDefiningOp<AddOp>();
   ASSERT_TRUE(residual);
   EXPECT_EQ(place(residual), "blocks.0/residual");
-  EXPECT_EQ(residual.getA(), in.values.front());
+  EXPECT_EQ(residual.getA(), in.value);
   EXPECT_EQ(place(residual.getB().getDefiningOp()), "blocks.0.mixer/down");
-  EXPECT_EQ(only<RmsNormOp>().getX(), in.values.front());
+  EXPECT_EQ(only<RmsNormOp>().getX(), in.value);
   EXPECT_EQ(only<RmsNormOp>().getNonfinite(), "nonfinite.embedding");
   EXPECT_EQ(out.source, "blocks.0");
   EXPECT_TRUE(succeeded(verify(*module)));
@@ -95,7 +93,7 @@ TEST_F(BlockBuilderTest, WithoutHooksItIsNormMixerAndResidual) {
 TEST_F(BlockBuilderTest, OutputsCanBeAskedForLater) {
   Stream out = build("mlp", mlp(), std::make_unique<BlockHooks>());
   ASSERT_EQ(builder->getKept("blocks.0").size(), 1u);
-  EXPECT_EQ(builder->getKept("blocks.0").front(), out.values.front());
+  EXPECT_EQ(builder->getKept("blocks.0").front(), out.value);
   EXPECT_TRUE(builder->getKept("blocks.1").empty());
 }
 
@@ -117,10 +115,10 @@ TEST_F(BlockBuilderTest, BeforeChoosesTheRowsAndAfterUndoesIt) {
   Stream out = build("mlp", mlp(), std::make_unique<FewerRows>());
   EXPECT_EQ(getDim(only<RmsNormOp>().getX(), 0), kBatch * kSequence / 2);
   EXPECT_EQ(getDim(only<ActivationOp>().getX(), 0), kBatch * kSequence / 2);
-  auto residual = out.values.front().getDefiningOp<AddOp>();
-  EXPECT_EQ(residual.getA(), in.values.front());
+  auto residual = out.value.getDefiningOp<AddOp>();
+  EXPECT_EQ(residual.getA(), in.value);
   EXPECT_EQ(place(residual.getB().getDefiningOp()), "blocks.0.probe/pick");
-  EXPECT_EQ(getDim(out.values.front(), 0), kBatch * kSequence);
+  EXPECT_EQ(getDim(out.value, 0), kBatch * kSequence);
   EXPECT_TRUE(succeeded(verify(*module)));
 }
 
@@ -137,22 +135,41 @@ TEST_F(BlockBuilderTest, OpsOfASequenceTakeItsLengthFromTheirRows) {
   EXPECT_TRUE(succeeded(verify(*module)));
 }
 
-/// Two streams: the block reads their sum and joins the second.
-struct TwoStreams : BlockHooks {
-  Value read(ForwardBuilder &builder, const Stream &stream) override { return builder.add(stream.values[0], stream.values[1], "read"); }
-  std::optional<SmallVector<Value, 1>> write(ForwardBuilder &builder, const Stream &stream, Value d) override {
-    return SmallVector<Value, 1>{stream.values[0], builder.add(stream.values[1], d, "write")};
+/// The block reads twice the mean of the streams and leaves one.
+struct ReadsAndWrites : BlockHooks {
+  Value read(ForwardBuilder &builder, const Stream &stream) override { return builder.sumGroups(stream.value, stream.count, 1.0, "read"); }
+  std::optional<Stream> write(ForwardBuilder &builder, const Stream &stream, Value d) override {
+    return Stream{builder.add(getMean(builder, stream), d, "write")};
   }
 };
 
-TEST_F(BlockBuilderTest, AStreamOfSeveralIsReadAndWritten) {
-  Stream out = build("mlp", mlp(), std::make_unique<TwoStreams>(), /*streams=*/2);
+TEST_F(BlockBuilderTest, APlacementReadsAndWritesTheStreams) {
+  Stream out = build("mlp", mlp(), std::make_unique<ReadsAndWrites>(), /*streams=*/2);
   EXPECT_EQ(place(only<RmsNormOp>().getX().getDefiningOp()), "blocks.0.probe/read");
-  ASSERT_EQ(out.values.size(), 2u);
-  EXPECT_EQ(out.values[0], in.values[0]);
-  EXPECT_EQ(out.values[1].getDefiningOp<AddOp>().getA(), in.values[1]);
-  EXPECT_EQ(place(out.values[1].getDefiningOp()), "blocks.0.probe/write");
-  EXPECT_EQ(builder->getKept("blocks.0").size(), 2u);
+  EXPECT_EQ(out.count, 1);
+  EXPECT_EQ(place(out.value.getDefiningOp()), "blocks.0.probe/write");
+  EXPECT_EQ(builder->getKept("blocks.0").front(), out.value);
+  EXPECT_TRUE(succeeded(verify(*module)));
+}
+
+TEST_F(BlockBuilderTest, ABlockWithoutPlacementReadsTheMeanAndJoinsEveryStream) {
+  Stream out = build("mlp", mlp(), std::make_unique<BlockHooks>(), /*streams=*/2);
+  auto mean = only<RmsNormOp>().getX().getDefiningOp<SumGroupsOp>();
+  ASSERT_TRUE(mean);
+  EXPECT_EQ(mean.getX(), in.value);
+  EXPECT_EQ(mean.getScale().convertToDouble(), 0.5);
+  EXPECT_EQ(out.count, 2);
+  auto residual = out.value.getDefiningOp<AddOp>();
+  ASSERT_TRUE(residual);
+  EXPECT_EQ(residual.getA(), in.value);
+  EXPECT_EQ(place(residual.getB().getDefiningOp<RepeatGroupsOp>().getX().getDefiningOp()), "blocks.0.mixer/down");
+  EXPECT_TRUE(succeeded(verify(*module)));
+  // Who asks for the block's output gets the mean of its streams; that nobody asked for it leaves no trace.
+  auto kept = builder->getKept("blocks.0").front().getDefiningOp<SumGroupsOp>();
+  ASSERT_TRUE(kept);
+  EXPECT_EQ(kept.getX(), out.value);
+  builder->eraseUnusedKept();
+  EXPECT_EQ(only<SumGroupsOp>(), mean);
 }
 
 struct Beside : BlockHooks {
@@ -161,7 +178,7 @@ struct Beside : BlockHooks {
 
 TEST_F(BlockBuilderTest, WhatStandsBesideTheMixerJoinsTheResidual) {
   Stream out = build("mlp", mlp(), std::make_unique<Beside>());
-  auto sum = out.values.front().getDefiningOp<AddOp>().getB().getDefiningOp<AddOp>();
+  auto sum = out.value.getDefiningOp<AddOp>().getB().getDefiningOp<AddOp>();
   ASSERT_TRUE(sum);
   EXPECT_EQ(place(sum.getA().getDefiningOp()), "blocks.0.mixer/down");
   EXPECT_EQ(sum.getB().getDefiningOp<LinearOp>().getX(), only<RmsNormOp>().getY());
