@@ -27,6 +27,9 @@ public:
   int run() {
     folder = options.out.empty() ? options.resume : options.out;
     checkInputs(step);
+    if (options.log_every && !about.findMetric("block_norm.0"))
+      throw std::runtime_error("--log-every " + std::to_string(options.log_every) +
+                               ": the step measures no blocks; fix: compile it with --log-blocks");
     prepareState();
     openData();
     stageTrainingBatch(step, corpus.train, state.position); // a token that does not fit shows before anything is written
@@ -281,6 +284,9 @@ private:
     entry["grad_norm"] = norm, entry["lr"] = lr, entry["tokens"] = t * tokensOfStep();
     entry["seconds"] = seconds;
     entry["tokens_per_second"] = std::round(progress.tokensPerSecond());
+    if (t % std::max<int64_t>(1, options.log_every) == 0)
+      for (auto &[name, values] : readBlocks(step))
+        entry[name] = std::move(values);
     return entry;
   }
 

@@ -16,6 +16,7 @@ struct RunOptions {
   std::filesystem::path out, resume, init;
   SettingFlags settings;
   int64_t eval_every = 0, checkpoint_every = 0; // 0: at the end only
+  int64_t log_every = 0;                        // steps between entries of readBlocks; 0: each, where the step measures blocks
   int64_t keep = 2;                             // checkpoints in the folder, the newest included
   bool verify = false, profile = false, skip_nonfinite = false;
 };

@@ -7,7 +7,7 @@
 namespace megacc::runtime {
 
 /// The kinds of mg_initialize (kernels.def), by number.
-static constexpr std::string_view initializers[] = {"constant", "normal", "uniform", "dt_bias", "a_log", "identity"};
+static constexpr std::string_view initializers[] = {"constant", "normal", "uniform", "dt_bias", "a_log", "identity", "mhc"};
 
 void initializeState(Step &step) {
   const Descriptor &descriptor = step.descriptor();
@@ -79,6 +79,18 @@ Losses readLosses(const Step &step) {
       losses.total += part ? 0 : weighted;
     }
   return losses;
+}
+
+std::vector<std::pair<std::string, std::vector<double>>> readBlocks(const Step &step) {
+  std::vector<std::pair<std::string, std::vector<double>>> read;
+  for (const char *name : {"block_norm", "gradient_block_norm"}) {
+    std::vector<double> values;
+    while (const Place *metric = step.descriptor().findMetric(name + ("." + std::to_string(values.size()))))
+      values.push_back(step.metric(*metric));
+    if (!values.empty())
+      read.emplace_back(name, std::move(values));
+  }
+  return read;
 }
 
 double readGradientNorm(const Step &step) {

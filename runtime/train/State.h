@@ -25,6 +25,10 @@ struct Losses {
 Losses readLosses(const Step &step);
 double readGradientNorm(const Step &step);
 
+/// What megacc --log-blocks measures, by name a number for each block: block_norm, the norm of the stream behind a block in the last
+/// micro-batch, and gradient_block_norm, that of its gradient. Empty where the step was compiled without.
+std::vector<std::pair<std::string, std::vector<double>>> readBlocks(const Step &step);
+
 /// Where the first number that is not finite appeared, for people; "" if all are finite.
 std::string findNonFinite(Step &step);
 

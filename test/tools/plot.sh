@@ -56,6 +56,15 @@ fi
 "$plot" "$work/a" > /dev/null
 "$plot" "$work/a" "$work/b/metrics.jsonl" -o "$work/both.png" > "$work/written"
 [ "$(cat "$work/written")" = "$work/both.svg"$'\n'"$work/both.png" ] || fail "it says it wrote $(cat "$work/written")"
+! grep -qF 'behind every block' "$work/both.svg" || fail 'norms of blocks that nobody measured are drawn'
+mkdir "$work/blocks"
+for step in 2 4; do
+  echo "{\"step\": $step, \"loss\": 1.5, \"block_norm\": [1.0, $step.0, null], \"gradient_block_norm\": [0.5, 0.25, 0.125]}"
+done > "$work/blocks/metrics.jsonl"
+"$plot" "$work/blocks" > /dev/null
+for title in '<!-- norm behind every block -->' '<!-- gradient norm behind every block -->'; do
+  grep -qF -e "$title" "$work/blocks/plot.svg" || fail "$work/blocks/plot.svg has no $title"
+done
 for figure in "$work/a/plot" "$work/both"; do
   head -c 8 "$figure.png" | cmp -s - <(printf '\x89PNG\r\n\x1a\n') || fail "$figure.png is not a PNG"
   grep -q '</svg>' "$figure.svg" || fail "$figure.svg is not whole"

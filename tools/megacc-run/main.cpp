@@ -47,6 +47,9 @@ void addOptions(CLI::App &app, Options &options) {
   app.add_option("--eval-every", run.eval_every, "steps between evaluations (at the end)")->check(count)->group("Evaluation");
   app.add_option("--eval-data", run.eval_data, "held-out data instead of every twentieth file of --data")->group("Evaluation");
   app.add_option("--checkpoint-every", run.checkpoint_every, "steps between checkpoints (at the end)")->check(count)->group("Checkpoints");
+  app.add_option("--log-every", run.log_every, "steps between entries of what megacc --log-blocks measures (1)")
+      ->check(count)
+      ->group("Training");
   app.add_option("--keep", run.keep, "checkpoints to keep: checkpoint.safetensors, checkpoint.1.safetensors, ... (2)")
       ->check(CLI::Range(1, 1000))
       ->group("Checkpoints");

@@ -461,6 +461,9 @@ int main(int argc, char **argv) {
   app.add_option("--taps", taps, "hidden: also output the residual stream after every block")
       ->check(CLI::IsMember({"hidden"}))
       ->group("Debugging");
+  app.add_flag("--log-blocks", options.step.log_blocks,
+               "measure the stream and its gradient behind every block, for megacc-run --log-every")
+      ->group("Debugging");
   app.footer(
       "MLIR's flags work too: --mlir-print-ir-after-all, --mlir-print-ir-tree-dir=DIR, --mlir-timing, --mlir-disable-threading, ...");
   app.set_version_flag("--version", [] { return megacc::describeBuild("megacc", {{"LLVM", LLVM_VERSION_STRING}}); });
