@@ -41,6 +41,14 @@ protected:
     ASSERT_EQ(input.run(), "");
     EXPECT_LT(relativeError(input.read("d_x"), multiply(rows, in, out, g_at, w_at)), 4e-3);
 
+    // The gradient of a parameter is f32.
+    if (type == MG_BF16) {
+      Call parameter = MG_CALL(mg_linear_grad_input);
+      setSizes(parameter.poisoned("d_x", MG_F32, rows * in).give("d_y", type, d_y).give("weight", type, weight));
+      ASSERT_EQ(parameter.run(), "");
+      EXPECT_LT(relativeError(parameter.read("d_x"), multiply(rows, in, out, g_at, w_at)), 2e-6);
+    }
+
     // An addend at the place of the result; the forward takes one with a bf16 weight alone.
     Values addend = randomValues(rows * out, 4), input_addend = randomValues(rows * in, 5);
     if (type == MG_BF16) {
