@@ -546,7 +546,8 @@ TEST_F(RulesTest, WrongRulesFail) {
   expectWrong(find("step.split", grouped), "g", {{"g w", "w g"}});
   expectWrong(find("step.mamba3_scan", ranked), "g", {{"B.r B.g", "B.g B.r"}});
   expectWrong(find("step.moe_statistics", any), "t", {{"~", ""}, {"private{t}", "reduce{t}"}});
-  expectWrong(find("step.bank_attention", any), "n", {{"replicate{n: a softmax is over the whole bank; ", "reduce{n} replicate{"}});
+  expectWrong(find("step.bank_attention", any), "n",
+              {{"; n: a softmax is over the whole bank", ""}, {" replicate", " reduce{n} replicate"}});
   expectWrong(find("step.shift", any), "s", {{" replicate{s: a token reads another of its row}", ""}});
 }
 
