@@ -76,6 +76,15 @@ TEST(Runs, FollowTheRangesOfEveryDimension) {
   EXPECT_EQ(placeOf({2, 3, 4}, {{{1, 2}}, {{0, 3}}, {{0, 1}, {3, 4}}}).elements(), 6);
 }
 
+TEST(Descriptor, PiecesAreRangesOfARank) {
+  // Of 22 rows: two blocks of 6 of which each rank has half, then 4 that all have, then 6.
+  ParameterPlace place = placeOf({22, 3}, {});
+  place.pieces = {{{MG_TP, 12, 6}, {-1, 4, 4}, {MG_TP, 6, 6}}, {{-1, 3, 3}}};
+  using Ranges = std::vector<std::vector<std::array<int64_t, 2>>>;
+  EXPECT_EQ(place.rangesOf({1, 2, 1}, {0, 0, 0}), (Ranges{{{0, 3}, {6, 9}, {12, 19}}, {{0, 3}}}));
+  EXPECT_EQ(place.rangesOf({1, 2, 1}, {0, 1, 0}), (Ranges{{{3, 6}, {9, 16}, {19, 22}}, {{0, 3}}}));
+}
+
 TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
   auto error = [](const std::string &dtype, const std::string &more, int64_t tp = 1) {
     return errorOf([&] {
@@ -93,6 +102,12 @@ TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
   EXPECT_EQ(error("bf16", R"(,"master":0)"), "");
   EXPECT_EQ(error("f32", R"(,"ranges":[[[2,4],[0,2]],[[0,2]]])"), "");
   EXPECT_EQ(error("f32", R"(,"ranges":[[[2,4]],[[0,2]]])", 2), "");
+  EXPECT_EQ(error("f32", R"(,"pieces":[[[1,2,2],[-1,2,2]],[[-1,2,2]]])", 2), "");
+  for (const char *pieces : {"[[[1,4,4]]]", "[[[1,4,4]],[[1,4,2]]]", "[[[1,2,2]],[[-1,2,2]]]", "[[[3,4,4]],[[-1,2,2]]]",
+                             "[[[1,4,1]],[[-1,2,2]]]", "[[[1,4,0]],[[-1,2,2]]]", "[[[1,4,3]],[[-1,2,2]]]"})
+    EXPECT_NE(error("f32", std::string(",\"pieces\":") + pieces, 2).find("pieces of parameter 'w' are not those of (4, 2)"),
+              std::string::npos)
+        << pieces;
   for (auto [dtype, more, words] : {std::array{"f16", "", "'w' has dtype 'f16'"},
                                     {"i32", "", "parameter 'w' has dtype i32"},
                                     {"bf16", "", "parameter 'w' is bf16 and lacks a master"},
