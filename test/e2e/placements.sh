@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# placements.sh BIN: with placements on, a run has the same bits twice, at any number of threads, resumed, with everything computed again
-# and with its blocks measured; every launch is as the receipt says; and what is planned is what is reserved.
+# placements.sh BIN: with placements on, a run has the same bits at any number of threads, resumed, with everything or some of it computed
+# again, and with its blocks measured; every launch is as the receipt says.
 set -euo pipefail
 bin=$1 here=$(cd "$(dirname "$0")" && pwd); model=$here/placements.mlir
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -22,6 +22,13 @@ train full full --steps 6 --verify
 same one full
 plan() { "$bin/megacc" "$model" --emit=plan --recompute="$1" | sed -n 's/,//g; s/^  temporaries: \([0-9]*\) bytes.*/\1/p'; }
 [ "$(plan full)" -lt "$(plan none)" ] || { echo "everything computed again takes $(plan full) bytes, nothing $(plan none)"; exit 1; }
+
+total() { "$bin/megacc" "$model" --memory="$1" --emit=plan | sed -n 's/^  memory = [0-9]* bytes: \([0-9]*\) bytes.*/\1/p'; }
+budget=2250000
+[ "$(total ${budget}B)" -le $budget ] || { echo "$(total ${budget}B) bytes for a budget of $budget"; exit 1; }
+"$bin/megacc" "$model" -o "$work/budget.so" --memory=${budget}B
+train budget budget --steps 6 --verify
+same one budget
 
 "$bin/megacc" "$model" -o "$work/logged.so" --log-blocks
 train logged logged --steps 6 --log-every 2 --verify
