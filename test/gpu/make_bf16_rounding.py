@@ -23,7 +23,8 @@ from compare import load_safetensors
 from declaration import read_declaration
 
 SMALL = 1e-3
-FP32 = ("router", "dt_bias", ".D", "B_bias", "C_bias", "mimo_", "A_log", "state_weight")  # in the names of parameters that stay fp32
+FP32 = ("router", "dt_bias", ".D", "B_bias", "C_bias", "mimo_", "A_log", "state_weight",
+        "mhc.bias")  # in the names of parameters that stay fp32
 moves = None  # the generator that moves numbers, None: to nearest
 
 
@@ -44,7 +45,7 @@ def rounds(function):
     return wrapped
 
 
-for name in ("project", "rms_norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "engram", "run_block"):
+for name in ("project", "rms_norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "engram", "residual", "join"):
     setattr(reference, name, rounds(getattr(reference, name)))
 for name, function in reference.ACTIVATIONS.items():
     reference.ACTIVATIONS[name] = rounds(function)

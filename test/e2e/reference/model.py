@@ -360,6 +360,11 @@ def residual(family, placed, weights, x, batch, block):
     return y
 
 
+def join(stream, addition):
+    """The residual stream after a block."""
+    return stream + addition
+
+
 def mixture_of_depths(mod, router, x, batch, run):
     """run(the picked rows of x) times their gates; zeros in the other rows."""
     logits = project(x, router)
@@ -391,7 +396,7 @@ def run_stack(model, weights, x, batch):
         if connected and slot == connected[0]:
             streams = stack([x] * placed["mhc"].streams, 1)
         if streams is None:
-            x = x + residual(family, placed, weights, x, batch, block)
+            x = join(x, residual(family, placed, weights, x, batch, block))
         else:
             count = streams.shape[1]
             if "mhc" in placed:
@@ -399,7 +404,7 @@ def run_stack(model, weights, x, batch):
                 read, mixed = einsum("tn,tnd->td", pre, streams), einsum("tmn,tnd->tmd", mix, streams)
             else:
                 read, mixed, post = mean(streams, 1), streams, Tensor(np.ones((len(x.value), count)))
-            streams = mixed + einsum("tm,td->tmd", post, residual(family, placed, weights, read, batch, block))
+            streams = join(mixed, einsum("tm,td->tmd", post, residual(family, placed, weights, read, batch, block)))
             x = mean(streams, 1)
             if slot == connected[-1]:
                 streams = None
@@ -455,7 +460,7 @@ def add_mtp_losses(model, weights, x, embedded, batch):
         both = [rms_norm(ahead, weights[own + "embed_norm.weight"]), rms_norm(x, weights[own + "hidden_norm.weight"])]
         x = project(concatenate(both), weights[own + "eh_proj.weight"])
         for index, family in enumerate(model.mtp.blocks):
-            x = x + residual(family, {}, weights, x, batch, f"{own}blocks.{index}.")
+            x = join(x, residual(family, {}, weights, x, batch, f"{own}blocks.{index}."))
         x = rms_norm(x, weights[own + "final_norm.weight"])
         targets = np.full(batch.targets.shape, -1)
         for document in batch.documents:
