@@ -7,7 +7,6 @@
 
 #include "llvm/ADT/STLExtras.h"
 
-#include <set>
 
 using namespace mlir;
 
@@ -24,7 +23,7 @@ struct MegaToStep : impl::MegaToStepBase<MegaToStep> {
     ModuleOp module = getOperation();
     std::vector<mega::Model> models = mega::readStacks(module);
     mega::Model *chosen = choose(models);
-    if (!chosen || failed(checkSupported(*chosen)))
+    if (!chosen)
       return signalPassFailure();
     current = chosen;
     if (failed(checkShares()))
@@ -59,41 +58,6 @@ private:
     else if (!found->train)
       getOperation().emitError("model \"") << found->name << "\" has no 'mega.train'";
     return found && found->train ? found : nullptr;
-  }
-
-  /// One error for every family and placement without an implementation.
-  LogicalResult checkSupported(const mega::Model &chosen) {
-    bool good = true;
-    std::set<std::string> used;
-    for (const mega::Block &block : chosen.blocks)
-      used.insert(std::string(1, block.letter));
-    for (const mega::Feature &placement : chosen.placements)
-      if (auto blocks = mega::findPlacement(placement.kind)->blocks)
-        for (const mega::Block &block : blocks(chosen, placement.keys))
-          used.insert(std::string(1, block.letter));
-    llvm::DenseSet<Location> reported; // a placement stands on several blocks
-    auto refuse = [&](Location where, const Twine &what) {
-      if (reported.insert(where).second)
-        emitError(where) << what << " is not supported yet";
-      good = false;
-    };
-    for (auto stack : getOperation().getOps<mega::StackOp>()) {
-      if (stack.getSymbol() != chosen.name)
-        continue;
-      for (auto family : stack.getBody().getOps<mega::FamilyOp>())
-        if (used.count(family.getLetter().str()) && !findFamilyBuilder(family.getKind().getWord()))
-          refuse(mega::opLocation(family), "'mega.family' \"" + family.getLetter() + "\": " + family.getKind().getWord());
-      for (auto place : stack.getBody().getOps<mega::PlaceOp>())
-        if (!findPlacementBuilder(place.getKind().getWord()))
-          refuse(mega::opLocation(place), "'mega.place' on \"" + place.getTarget() + "\": " + place.getKind().getWord());
-      for (auto block : stack.getBody().getOps<mega::BlockOp>())
-        for (Attribute feature : block.getFeatures()) {
-          StringRef kind = cast<mega::KindAttr>(feature).getWord();
-          if (!findPlacementBuilder(kind))
-            refuse(mega::keyLocation(block, ("feature." + kind).str()), "'mega.place' on \"" + block.getLetter() + "\": " + kind);
-        }
-    }
-    return success(good);
   }
 
   void setAttributes(OpBuilder &builder) {

@@ -30,7 +30,6 @@ declares infinite-rate 's/lr = [0-9.e-]+/lr = 1.0e+300/' "'lr' of 'adamw' must n
 declares deep-pattern "s/\"AF\"/\"$(printf '(%.0s' {1..20000})AF\"/" 'more than 64 groups inside each other'
 declares huge-pattern "s/\"AF\"/\"$(for i in {1..400}; do printf '(A)x1048576'; done)\"/" 'the pattern expands to more than 4096 blocks'
 refuses no-such-model "$work/none" '--model nope: .* declares @dense_tiny' "$bin/megacc" "$models/dense-tiny.mlir" --model nope --emit=plan
-declares unsupported 's/"F" = mlp<.*>/&\n  mega.place mhc<> on "A" ranks [0]/' 'mhc is not supported yet'
 
 "$bin/megacc" "$models/dense-tiny.mlir" -o "$work/step.so" || exit 1
 cp "$work/step.so" "$work/changed.so"; printf '\x01' | dd of="$work/changed.so" bs=1 seek=4096 conv=notrunc 2>/dev/null

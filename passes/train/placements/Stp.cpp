@@ -1,8 +1,6 @@
 // Straightness of the residual stream between tokens (conventions 12.6).
 #include "passes/train/Builders.h"
 
-#include "llvm/ADT/STLExtras.h"
-
 using namespace mlir;
 
 namespace megacc::step {
@@ -18,15 +16,11 @@ void buildStp(ForwardBuilder &builder, const mega::Feature &feature, const Forwa
   Value count = CountSpansOp::create(ops, builder.getLoc("count"), builder.getF32Type({1}), spans, builder.getDocuments(),
                                      number(builder.getBatch()));
   for (int64_t layer : layers) {
-    // Of several streams their mean counts.
-    SmallVector<Value> streams = builder.getKept("blocks." + std::to_string(layer));
-    Value x = streams.front();
-    for (Value stream : llvm::drop_begin(streams))
-      x = builder.add(x, stream, "mean");
+    Value x = builder.getKept("blocks." + std::to_string(layer)).front(); // of several streams their mean
     Value loss =
         StraightnessOp::create(ops, builder.getLoc("layer." + std::to_string(layer)), builder.getF32Type({1}), x, spans, count,
                                builder.getDocuments(), number(builder.getBatch()), number(builder.getLength(x)), number(layers.size()),
-                               ops.getF64FloatAttr(keys.getFloat("weight")), ops.getF64FloatAttr(1.0 / double(streams.size())));
+                               ops.getF64FloatAttr(keys.getFloat("weight")), ops.getF64FloatAttr(1.0));
     builder.addLossTerm("stp", loss);
   }
 }
