@@ -133,7 +133,7 @@ private:
     ops.append(after);
     Operation *place = after.empty() ? op : after.back();
     if (canStandAt(ops, place) && join(ops, place)) {
-      originals.append(before);
+      originals.insert(before.begin(), before.end());
       return true;
     }
     exchange(false);
@@ -189,7 +189,7 @@ private:
 
   StringRef target;
   /// Ops of which groups have copies.
-  SmallVector<Operation *> originals;
+  llvm::SmallSetVector<Operation *, 8> originals;
   /// The group of every op that is in one. The order of effects does not matter: every op has its own metric, and which addition to a
   /// gradient is the first is marked at the end.
   llvm::DenseMap<Operation *, std::shared_ptr<Group>> groups;
