@@ -47,7 +47,8 @@ DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 
              "mesh_hybrid": [[9, 1, 5, 9], [24], [2, 22]],
              "engrams": [[1, 2, 7, 3], [13], [4, 1, 8]], "concept_docs": [[5, 6], [1, 10]], "stp_docs": [[3, 11], [14], [2, 5, 7]],
              "dsa_share": [[9, 1, 3, 9], [22], [2, 20]],
-             "mhc_families": [[5, 1, 7], [13]], "mod_docs": [[4, 1, 6], [11]]}
+             "mhc_families": [[5, 1, 7], [13]], "mod_docs": [[4, 1, 6], [11]], "streams_placed": [[6, 7], [13]],
+             "packed_documents": [[9, 1, 11, 3], [24]]}
 
 
 def ignore_some_targets(name, targets, random):
@@ -68,7 +69,7 @@ def random_inputs(model, generator):
         text[:, :, place] = text[:, :, place - 3 + place % 2]
     inputs = {"tokens": text[..., :-1].copy(), "targets": text[..., 1:].copy()}
     ignore_some_targets(model.name, inputs["targets"], generator.random(shape))
-    if model.train.documents:
+    if model.name in DOCUMENTS:
         lengths = DOCUMENTS[model.name]
         rows = [np.repeat(5 + np.arange(len(row)) % 2, row) for row in lengths]  # ids alternate: runs count, not ids
         ids = np.array([[rows[(micro + row) % len(rows)] for row in range(shape[1])] for micro in range(shape[0])])
