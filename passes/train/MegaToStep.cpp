@@ -7,7 +7,6 @@
 
 #include "llvm/ADT/STLExtras.h"
 
-
 using namespace mlir;
 
 namespace megacc::step {

@@ -159,5 +159,5 @@ with tempfile.TemporaryDirectory() as folder:
     check(work, "hybrid", models / "nam56r-tiny.mlir", "--memory=120MiB", "--pareto")
     check(work, "free", models / "dense-tiny.mlir")
     unsupported = work / "mesh.mlir"
-    unsupported.write_text((models / "dense-tiny.mlir").read_text().replace("clip = 1.0", "clip = 1.0, mesh = <dp = 2>"))
+    unsupported.write_text((models / "dense-tiny.mlir").read_text().replace("clip = 1.0", "clip = 1.0, mesh = <ep = 2>"))
     check(work, "mesh", unsupported)

@@ -1,7 +1,4 @@
-// Declared, checked and counted; it cannot be lowered yet.
-// RUN: megacc %s --emit=plan
-// RUN: not megacc %s -o %t.so 2>&1 | FileCheck %s
-// CHECK: mod is not supported yet
+// RUN: megacc %s -o %t.so
 mega.model @example hidden 64 vocab 256 sequence 32 {
   mega.pattern "AE" depth 4
   mega.family "A" = mla<heads = 4, q_rank = 16, kv_rank = 16, nope = 8, rope = 8, value = 16>
