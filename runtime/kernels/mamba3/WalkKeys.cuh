@@ -10,8 +10,9 @@ namespace megacc::cuda::mamba3 {
 template <int N, int R, int Threads, bool Both> struct WalkKeys {
   static constexpr int lanes = N / 16, members = Both ? Threads / 2 : Threads, own = rows / (members / lanes), quarter = N / 4;
   static_assert(own == 1 || own == 2 || own == 4, "neighbouring rows of a thread are in one swizzled group of 8");
-  static constexpr bool one_token = R % own == 0; // of a thread's rows: its rotation is copied, others are read where they are used
-  static constexpr int copied_rows = 32 / lanes;  // of a warp, at once
+  // Whether a thread's rows are of one token: its rotation is copied. Those of R = 1 are read where they are used: there is no room.
+  static constexpr bool one_token = R > 1 && R % own == 0;
+  static constexpr int copied_rows = 32 / lanes; // of a warp, at once
 
   int which, j, first;   // what the thread turns
   const __half *from;    // what it copies of the chunk at token 0: its first piece of 8 channels,

@@ -534,10 +534,10 @@ TEST_F(Mamba3Gpu, EveryRankStateAndVariant) {
   for (const Case &c :
        {Case{1, 150, 4, 2, 1, 64, 128, false, false, siso}, Case{1, 130, 2, 1, 1, 64, 64, full, heavy, siso, norm},
         Case{1, 70, 2, 2, 1, 16, 16, false, false, siso}, Case{1, 3, 2, 1, 1, 7, 6, full, false, siso, norm},
-        Case{1, 67, 2, 1, 1, 8, 16, full, heavy}, Case{2, 33, 2, 1, 2, 32, 64, false, false, true, norm},
-        Case{1, 17, 3, 3, 4, 20, 12, full, heavy, true, norm}, Case{1, 19, 2, 1, 5, 9, 20}, Case{1, 21, 2, 1, 8, 64, 128},
-        Case{1, 40, 1, 1, 8, 128, 128, full}, Case{1, 40, 2, 1, 4, 128, 64}, Case{1, 70, 2, 1, 1, 128, 128, full, false, true, norm},
-        Case{1, 40, 4, 4, 4, 64, 64, full, heavy}, Case{1, 23, 2, 1, 3, 33, 14}}) {
+        Case{1, 67, 2, 1, 1, 8, 16, full, heavy}, Case{2, 200, 4, 2, 1, 16, 20, full, heavy},
+        Case{2, 33, 2, 1, 2, 32, 64, false, false, true, norm}, Case{1, 17, 3, 3, 4, 20, 12, full, heavy, true, norm},
+        Case{1, 19, 2, 1, 5, 9, 20}, Case{1, 21, 2, 1, 8, 64, 128}, Case{1, 40, 1, 1, 8, 128, 128, full}, Case{1, 40, 2, 1, 4, 128, 64},
+        Case{1, 70, 2, 1, 1, 128, 128, full, false, true, norm}, Case{1, 40, 4, 4, 4, 64, 64, full, heavy}, Case{1, 23, 2, 1, 3, 33, 14}}) {
     SCOPED_TRACE(testing::Message() << "rank " << c.rank << " head_dim " << c.head_dim << " state " << c.state);
     check(c, Inputs(c, 3));
   }
