@@ -297,6 +297,23 @@ function addDecisions() {
           true, search, list);
 }
 
+function addMesh() {
+  const {dp, tp, ep, parameters, collectives} = plan.mesh;
+  section("Mesh", `${dp * tp * ep} ranks: dp = ${dp}, tp = ${tp}, ep = ${ep}. A parameter without a split is on every rank.`, true,
+          table(
+              [
+                [ "parameter", row => row.parameter, "text" ], [ "blocks", row => row.blocks ], [ "shape", row => row.shape ],
+                [ "of one rank", row => row.local ], [ "split as", row => row.sharding, "text" ]
+              ],
+              parameters),
+          table(
+              [
+                [ "a rank sends in a step", row => row.collective, "text" ], [ "in", row => row.function, "text" ],
+                [ "axis", row => row.axis, "text" ], [ "launches", row => count(row.launches) ], [ "bytes", row => bytes(row.bytes) ]
+              ],
+              collectives || []));
+}
+
 function addKernels() {
   const rows = [...plan.kernels ].sort((a, b) => b.ms - a.ms);
   const columns = [
@@ -320,5 +337,7 @@ if (plan.budgets.length)
 addSlots(slots);
 if (plan.decisions.length)
   addDecisions();
+if (plan.mesh)
+  addMesh();
 if (isPlanned)
   addKernels();

@@ -117,6 +117,7 @@ def check_tables(page, plan):
         same(row["bytes of one"], size(value["bytes"]), row)
         assert int(row["tensors"]) == value["count"]
     assert len(rows("Kernels")) == len(plan["kernels"])
+    assert ("Mesh" in page.tables) == ("mesh" in plan)
     # A field for each slot; the stacked classes and the curve.
     assert sum(count for mark, count in page.counts.items() if mark in ("span.chip",)) == plan["depth"]
     assert page.counts.get("path", 0) == (len(plan["timeline"]["classes"]) if "timeline" in plan else 0) + bool(plan["budgets"])
@@ -158,6 +159,7 @@ with tempfile.TemporaryDirectory() as folder:
     work = Path(folder)
     check(work, "hybrid", models / "nam56r-tiny.mlir", "--memory=120MiB", "--pareto")
     check(work, "free", models / "dense-tiny.mlir")
-    unsupported = work / "mesh.mlir"
-    unsupported.write_text((models / "dense-tiny.mlir").read_text().replace("clip = 1.0", "clip = 1.0, mesh = <ep = 2>"))
-    check(work, "mesh", unsupported)
+    for axis in ("ep", "tp"):  # one that is not supported yet, and one that is
+        mesh = work / f"{axis}.mlir"
+        mesh.write_text((models / "dense-tiny.mlir").read_text().replace("clip = 1.0", f"clip = 1.0, mesh = <{axis} = 2>"))
+        check(work, axis, mesh)
