@@ -86,6 +86,18 @@ END
 "$bin/megacc-run" "$work/step.so" --data "$work/out/train" --token-type uint16 --steps 2 --out "$work/run" >"$work/log" 2>&1 ||
   { cat "$work/log"; exit 1; }
 
+# The preset with every placement learns from a part of the C++ standard library.
+headers=$(ls -d /usr/include/c++/[0-9]* | tail -n 1)/bits
+"$source/tools/prepare-cpp" "$headers" "$work/headers" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+"$bin/megacc" "$source/models/nam56r-tiny-full.mlir" -o "$work/full.so"
+"$bin/megacc-run" "$work/full.so" --data "$work/headers/train" --eval-data "$work/headers/held_out" --steps 12 --verify \
+  --out "$work/full" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
+python3 - "$work/full/metrics.jsonl" <<'END'
+import json, sys
+losses = [entry["loss"] for entry in map(json.loads, open(sys.argv[1])) if "loss" in entry]
+assert len(losses) == 12 and losses[-1] < losses[0] - 1, losses
+END
+
 # refuses WORDS COMMAND...: it fails, says so and leaves nothing.
 refuses() {
   local words=$1; shift
