@@ -31,3 +31,14 @@ for model in "$models"/*.mlir; do
       printf "%s  %s: arena over its lower bound %.4f, at most 1.02\n", ratio <= 1.02 ? "ok    " : "FAILED", name, ratio
       exit ratio > 1.02 }'
 done
+# The placements that a preset has as comments, in every combination.
+mapfile -t lines < <(grep -n '^  // mega.place' "$models/nam56r.mlir" | cut -d: -f1)
+[ ${#lines[@]} -eq 4 ] || { echo "FAILED  nam56r.mlir has ${#lines[@]} placements as comments, expected 4"; exit 1; }
+for ((chosen = 1; chosen < 1 << ${#lines[@]}; ++chosen)); do
+  script=
+  for i in "${!lines[@]}"; do ((chosen >> i & 1)) && script+="${lines[i]}s|// ||;"; done
+  sed "$script" "$models/nam56r.mlir" >"$work/placed.mlir"
+  "$bin/megacc" "$work/placed.mlir" --target=sm_90a --emit=plan >"$work/plan"
+  ! grep -q 'not planned' "$work/plan" || { echo "FAILED  placements of nam56r.mlir, lines $script"; exit 1; }
+done
+echo "ok      nam56r.mlir: $((chosen - 1)) combinations of its placements are planned"

@@ -262,7 +262,10 @@ std::unique_ptr<llvm::MemoryBuffer> readDeclaration(const std::string &path) {
   std::string message;
   std::unique_ptr<llvm::MemoryBuffer> buffer = openInputFile(path, &message);
   if (!buffer) {
-    llvm::errs() << "error: " << message << "\n";
+    llvm::errs() << "error: " << message;
+    if (llvm::sys::path::stem(path).equals_insensitive("nam52")) // people look for it beside nam56r
+      llvm::errs() << "; no recipe of NAM52 is public: its widths, experts and states are missing; fix: models/nam56r.mlir, or declare one";
+    llvm::errs() << "\n";
     return nullptr;
   }
   StringRef text = buffer->getBuffer();
