@@ -297,7 +297,8 @@ private:
         low = middle + 1;
     }
     Least found{all.total(), all, {}};
-    for (int rung = high; rung < high + 4; ++rung) // the lowest is not always the one that is placed best
+    // The lowest is not always the one that is placed best.
+    for (int rung = high; rung < high + 4 && all.state + getBytesOf(rung) < found.bytes; ++rung)
       if (std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung)))
         if (std::optional<Segments> placed = lay(plan->ops))
           if (int64_t needed = std::max(placed->total(), placed->state + getBytesOf(rung)); needed < found.bytes)

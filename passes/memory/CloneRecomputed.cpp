@@ -15,6 +15,7 @@ public:
   explicit Cloner(FuncOp func) : body(func.getBody().front()) {}
 
   void run() {
+    body.walk([&](CacheOpInterface gradient) { gradients[gradient->getAttr(kPairAttr)].push_back(body.findAncestorOpInBlock(*gradient)); });
     for (Operation &user : llvm::make_early_inc_range(body.without_terminator()))
       if (getPhase(&user) == Phase::backward)
         user.walk([&](Operation *op) {
@@ -101,16 +102,15 @@ private:
         continue;
       Attribute pair = original->getAttr(kPairAttr);
       bool isInTime = true;
-      body.walk([&](CacheOpInterface gradient) {
-        if (gradient->getAttr(kPairAttr) == pair)
-          isInTime &= copy->isBeforeInBlock(body.findAncestorOpInBlock(*gradient));
-      });
+      for (Operation *gradient : gradients[pair])
+        isInTime &= copy->isBeforeInBlock(gradient);
       (isInTime ? original : again)->removeAttr(kKeepAttr);
     }
   }
 
   Block &body;
   llvm::DenseMap<Operation *, Operation *> clones;
+  llvm::DenseMap<Attribute, SmallVector<Operation *>> gradients; // by pair: ops of the block that read caches, or hold those that do
 };
 
 } // namespace
