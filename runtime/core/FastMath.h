@@ -1,13 +1,12 @@
 // Transcendental functions that a compiler can vectorise, within a few ulp on the range of normal results.
 #pragma once
+#include "runtime/core/Float8.h"
+
 #include <bit>
 #include <cstdint>
 
 namespace megacc::runtime {
 
-/// Eight floats, one register of x86-64-v3.
-using Float8 = float __attribute__((vector_size(32)));
-using Int8 = int32_t __attribute__((vector_size(32)));
 inline int32_t asIntegers(float x) { return std::bit_cast<int32_t>(x); }
 inline Int8 asIntegers(Float8 x) { return std::bit_cast<Int8>(x); }
 

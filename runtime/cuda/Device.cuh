@@ -135,6 +135,14 @@ template <typename T> __device__ T warpSum(T value) {
   return value;
 }
 
+/// The largest of a warp, the same in every lane; NaN is passed over where there are numbers.
+__device__ inline float warpMax(float value) {
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2)
+    value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
+  return value;
+}
+
 /// The sum over a block of `threads`, the same bits in every thread; `shared` has a number per warp. Ends with a barrier, so it may be
 /// called again.
 template <int threads, typename T> __device__ T blockSum(T value, T *shared) {
@@ -150,6 +158,27 @@ template <int threads, typename T> __device__ T blockSum(T value, T *shared) {
     sum += shared[warp];
   __syncthreads();
   return sum;
+}
+
+/// The sum of `count` numbers by a block of `threads`, as blockSum.
+template <int threads, typename T> __device__ T blockSumOf(const T *values, int64_t count, T *shared) {
+  T sum = 0;
+  for (int64_t i = threadIdx.x; i < count; i += threads)
+    sum += values[i];
+  return blockSum<threads>(sum, shared);
+}
+
+/// The largest of a block, as warpMax and blockSum.
+template <int threads> __device__ float blockMax(float value, float *shared) {
+  value = warpMax(value);
+  if (threadIdx.x % 32 == 0)
+    shared[threadIdx.x / 32] = value;
+  __syncthreads();
+#pragma unroll
+  for (int warp = 0; warp < threads / 32; ++warp)
+    value = fmaxf(value, shared[warp]);
+  __syncthreads();
+  return value;
 }
 
 } // namespace megacc::runtime::cuda

@@ -29,21 +29,6 @@ Sizes sizesOf(const MgLaunch *launch) {
           float(launch->doubles[real_mg_bank_attention::scale])};
 }
 
-/// The largest of a block, the same in every thread.
-__device__ float blockMax(float value, float *shared) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2)
-    value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
-  if (threadIdx.x % 32 == 0)
-    shared[threadIdx.x / 32] = value;
-  __syncthreads();
-  float largest = shared[0];
-  for (int warp = 1; warp < threads / 32; ++warp)
-    largest = fmaxf(largest, shared[warp]);
-  __syncthreads();
-  return largest;
-}
-
 /// p[bank] = softmax(scale q k^T) of one row and head.
 template <typename T> __device__ void weigh(const Sizes &s, const T *q, const T *k, float *p, float *shared) {
   float top = -INFINITY, sum = 0;
@@ -54,7 +39,7 @@ template <typename T> __device__ void weigh(const Sizes &s, const T *q, const T 
     p[j] = score * s.scale;
     top = fmaxf(top, p[j]);
   }
-  top = blockMax(top, shared);
+  top = blockMax<threads>(top, shared);
   for (int64_t j = threadIdx.x; j < s.bank; j += threads)
     sum += p[j] = __expf(p[j] - top);
   sum = blockSum<threads>(sum, shared);

@@ -26,13 +26,6 @@ __device__ float powerOfTwo(float x) {
   return y;
 }
 
-__device__ float warpMax(float value) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2)
-    value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
-  return value;
-}
-
 /// Logits [8 * pack, 8 * pack + 8) of a row; those beyond its end are -infinity.
 __device__ uint4 loadLogits(const bf16 *row, int pack, int vocab, bool wide) {
   if (wide && pack * pack_size < vocab)

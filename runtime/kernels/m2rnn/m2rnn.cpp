@@ -48,12 +48,6 @@ struct Decay {
   float slope; // derivative of the exponent by f
 };
 
-Float8 load(const float *from) {
-  Float8 value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
-}
-
 void store(float *to, Float8 value) { std::memcpy(to, &value, sizeof value); }
 
 float sum(Float8 value) {
@@ -61,19 +55,6 @@ float sum(Float8 value) {
   for (int64_t c = 0; c < simd; ++c)
     total += value[c];
   return total;
-}
-
-/// The sums of eight vectors, as one.
-Float8 sumEach(const Float8 (&v)[simd]) {
-  Float8 pairs[4], fours[2];
-  for (int i = 0; i < 4; ++i)
-    pairs[i] = __builtin_shufflevector(v[2 * i], v[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14) +
-               __builtin_shufflevector(v[2 * i], v[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
-  for (int i = 0; i < 2; ++i)
-    fours[i] = __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) +
-               __builtin_shufflevector(pairs[2 * i], pairs[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
-  return __builtin_shufflevector(fours[0], fours[1], 0, 1, 2, 3, 8, 9, 10, 11) +
-         __builtin_shufflevector(fours[0], fours[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 /// Rows of `cols` values to rows of `padded_cols`, the rest zero up to `padded_rows`.
@@ -95,7 +76,7 @@ struct Slot {
 void product(const Sizes &size, const float *in, const float *weight, int64_t i, int64_t j, Float8 (&out)[simd]) {
   const float *from = in + i * size.cols;
   for (int64_t l = 0; l < size.value; ++l) {
-    Float8 row = load(weight + l * size.cols + j);
+    Float8 row = loadEight(weight + l * size.cols + j);
     for (int64_t r = 0; r < simd; ++r)
       out[r] += from[r * size.cols + l] * row;
   }
@@ -107,14 +88,14 @@ void advance(const Sizes &size, const Slot &scratch, const Decay &decay, const f
     for (int64_t i = 0; i < size.rows; i += simd) {
       Float8 value[simd];
       for (int64_t r = 0; r < simd; ++r)
-        value[r] = scratch.k[i + r] * load(scratch.v + j);
+        value[r] = scratch.k[i + r] * loadEight(scratch.v + j);
       product(size, h, scratch.weight, i, j, value);
       for (int64_t r = 0; r < simd; ++r) {
         int64_t at = (i + r) * size.cols + j;
         value[r] = fastTanh(value[r]);
         if (z)
           store(z + at, value[r]);
-        store(next + at, decay.keep * load(h + at) + decay.take * value[r]);
+        store(next + at, decay.keep * loadEight(h + at) + decay.take * value[r]);
       }
     }
 }
@@ -159,7 +140,7 @@ struct Inputs {
       for (int64_t j = 0; j < size.cols; j += simd) {
         Float8 total = {};
         for (int64_t i = 0; i < size.rows; ++i)
-          total += scratch.q[i] * load(h + i * size.cols + j);
+          total += scratch.q[i] * loadEight(h + i * size.cols + j);
         std::memcpy(y + at + j, &total, std::min(simd, size.value - j) * sizeof(float));
       }
     }
@@ -255,12 +236,12 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
           float *q_share = q_shares + tile * share + s * size.rows, *k_share = k_shares + tile * share + s * size.rows;
           Float8 through_decay = {};
           for (int64_t j = 0; j < size.cols; j += simd) {
-            Float8 through_v = {}, dy = load(gradient + j), v = load(scratch.v + j);
+            Float8 through_v = {}, dy = loadEight(gradient + j), v = loadEight(scratch.v + j);
             for (int64_t i = 0; i < size.rows; i += simd) {
               Float8 through_q[simd], through_k[simd];
               for (int64_t r = 0; r < simd; ++r) {
                 int64_t e = (i + r) * size.cols + j;
-                Float8 a = load(adjoint + e) + scratch.q[i + r] * dy, h_before = load(h + e), tanh = load(z + e);
+                Float8 a = loadEight(adjoint + e) + scratch.q[i + r] * dy, h_before = loadEight(h + e), tanh = loadEight(z + e);
                 Float8 x = decay.take * a * (1.0f - tanh * tanh);
                 store(adjoint + e, a);
                 store(z + e, x);
@@ -269,8 +250,8 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
                 through_q[r] = (decay.keep * h_before + decay.take * tanh) * dy;
                 through_k[r] = x * v;
               }
-              store(q_share + i, j ? load(q_share + i) + sumEach(through_q) : sumEach(through_q));
-              store(k_share + i, j ? load(k_share + i) + sumEach(through_k) : sumEach(through_k));
+              store(q_share + i, j ? loadEight(q_share + i) + sumEach(through_q) : sumEach(through_q));
+              store(k_share + i, j ? loadEight(k_share + i) + sumEach(through_k) : sumEach(through_k));
             }
             std::memcpy(d_v + at + j, &through_v, std::min(simd, size.value - j) * sizeof(float));
           }
@@ -286,7 +267,7 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
             for (int64_t i = 0; i < size.rows; i += simd) {
               Float8 value[simd];
               for (int64_t r = 0; r < simd; ++r)
-                value[r] = decay.keep * load(adjoint + (i + r) * size.cols + j);
+                value[r] = decay.keep * loadEight(adjoint + (i + r) * size.cols + j);
               product(size, z, transposed, i, j, value);
               for (int64_t r = 0; r < simd; ++r)
                 store(adjoint + (i + r) * size.cols + j, value[r]);

@@ -1,29 +1,12 @@
 #include "runtime/kernels/GpuTestSupport.h"
+#include "runtime/kernels/mod/ModReference.h"
 
 #include <algorithm>
 #include <array>
 #include <gtest/gtest.h>
-#include <numeric>
 
+using namespace megacc;
 using namespace megacc::gpu;
-
-namespace {
-
-/// By sorting: the `keep` largest of each row, of equal ones the earlier.
-Values expectPositions(const Values &logits, int64_t batch, int64_t sequence, int64_t keep) {
-  Values position(batch * sequence, -1);
-  for (int64_t b = 0; b < batch; ++b) {
-    std::vector<int64_t> order(sequence);
-    std::iota(order.begin(), order.end(), b * sequence);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) { return logits[a] > logits[c]; });
-    std::sort(order.begin(), order.begin() + keep);
-    for (int64_t k = 0; k < keep; ++k)
-      position[order[k]] = double(k);
-  }
-  return position;
-}
-
-} // namespace
 
 TEST(ModGpu, SelectsTheLargestAndOfEqualOnesTheEarlier) {
   MG_NEEDS_CARD();
@@ -36,7 +19,7 @@ TEST(ModGpu, SelectsTheLargestAndOfEqualOnesTheEarlier) {
       Call call = MG_CALL(mg_mod_select);
       call.give("logits", MG_F32, logits).poisoned("position", MG_I32, logits.size());
       ASSERT_EQ(call.set("batch", batch).set("sequence", sequence).set("keep", keep).run(), "");
-      EXPECT_EQ(call.read("position"), expectPositions(logits, batch, sequence, keep));
+      EXPECT_EQ(call.read("position"), expectPositions<double>(logits, batch, sequence, keep));
     }
   Call zeros = MG_CALL(mg_mod_select);
   zeros.give("logits", MG_F32, {-0.0, 0.0, NAN, 0.0}).poisoned("position", MG_I32, 4);
@@ -51,7 +34,8 @@ TEST(ModGpu, RowsGoThereAndBack) {
       int64_t rows = batch * sequence, kept = batch * keep;
       Values x = randomValues(kept * cols, 1, 1, type), logits = randomValues(rows, 2, 1, MG_F32),
              d_y = randomValues(rows * cols, 3, 1, type);
-      Values position = expectPositions(logits, batch, sequence, keep), y(rows * cols), plain(rows * cols), d_x(x.size()), d_logits(rows);
+      Values position = expectPositions<double>(logits, batch, sequence, keep), y(rows * cols), plain(rows * cols), d_x(x.size()),
+             d_logits(rows);
       for (int64_t i = 0; i < rows * cols; ++i) {
         int64_t t = i / cols, from = (t / sequence * keep + int64_t(position[t])) * cols + i % cols;
         if (position[t] < 0)

@@ -1,28 +1,15 @@
 #include "runtime/kernels/TestSupport.h"
+#include "runtime/kernels/mod/ModReference.h"
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
+using namespace megacc;
 using namespace megacc::test;
 
 namespace {
 
 using Positions = std::vector<int32_t>;
-
-/// By sorting: the `keep` largest of each row, of equal ones the earlier.
-Positions expectPositions(const Values &logits, int64_t batch, int64_t sequence, int64_t keep) {
-  Positions position(batch * sequence, -1);
-  for (int64_t b = 0; b < batch; ++b) {
-    std::vector<int64_t> order(sequence);
-    std::iota(order.begin(), order.end(), b * sequence);
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t c) { return logits[a] > logits[c]; });
-    std::sort(order.begin(), order.begin() + keep);
-    for (int64_t k = 0; k < keep; ++k)
-      position[order[k]] = int32_t(k);
-  }
-  return position;
-}
 
 Positions select(const Values &logits, int64_t batch, int64_t sequence, int64_t keep) {
   Positions position(batch * sequence, 77);
@@ -36,10 +23,10 @@ Positions select(const Values &logits, int64_t batch, int64_t sequence, int64_t 
 TEST(Mod, SelectsTheLargest) {
   for (auto [batch, sequence, keep] : {std::array<int64_t, 3>{1, 1, 1}, {3, 7, 1}, {2, 130, 65}, {2, 40, 40}, {1, 1000, 10}}) {
     Values logits = randomValues(batch * sequence, 1);
-    EXPECT_EQ(select(logits, batch, sequence, keep), expectPositions(logits, batch, sequence, keep));
+    EXPECT_EQ(select(logits, batch, sequence, keep), expectPositions<int32_t>(logits, batch, sequence, keep));
     for (float &logit : logits) // many of them equal
       logit = std::round(logit);
-    EXPECT_EQ(select(logits, batch, sequence, keep), expectPositions(logits, batch, sequence, keep));
+    EXPECT_EQ(select(logits, batch, sequence, keep), expectPositions<int32_t>(logits, batch, sequence, keep));
   }
 }
 
@@ -56,7 +43,7 @@ TEST(Mod, RowsGoThereAndBack) {
     int64_t rows = batch * sequence, kept = batch * keep;
     Values packed = randomValues(kept * cols + rows, 1), y(rows * cols, NAN), d_y = randomValues(y.size(), 2), gradient(packed.size(), NAN);
     float *x = packed.data(), *logits = x + kept * cols;
-    Positions position = expectPositions(Values(logits, logits + rows), batch, sequence, keep);
+    Positions position = expectPositions<int32_t>(Values(logits, logits + rows), batch, sequence, keep);
     auto f = [=, &position, sequence = sequence, keep = keep, cols = cols](const Doubles &v) {
       Doubles result(rows * cols);
       for (int64_t i = 0; i < rows * cols; ++i)

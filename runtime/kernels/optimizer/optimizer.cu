@@ -31,10 +31,7 @@ template <typename T> __global__ void squareSumKernel(double *sums, const T *x, 
 
 __global__ void sumKernel(double *total, const double *parts, int64_t count) {
   __shared__ double shared[threads / 32];
-  double sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += threads)
-    sum += parts[i];
-  sum = blockSum<threads>(sum, shared);
+  double sum = blockSumOf<threads>(parts, count, shared);
   if (threadIdx.x == 0)
     *total = sum;
 }

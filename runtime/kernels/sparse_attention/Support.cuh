@@ -41,27 +41,13 @@ template <typename T> __device__ float warpDot(const T *x, const T *y, int width
   return warpSum(sum);
 }
 
-/// The largest of a block, the same in every thread; -infinity passes over NaN.
-__device__ inline float blockMax(float value, float *shared) {
-#pragma unroll
-  for (int distance = 16; distance > 0; distance /= 2)
-    value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, distance));
-  if (threadIdx.x % 32 == 0)
-    shared[threadIdx.x / 32] = value;
-  __syncthreads();
-  for (int warp = 0; warp < warps; ++warp)
-    value = fmaxf(value, shared[warp]);
-  __syncthreads();
-  return value;
-}
-
 /// The log-sum-exp of values in shared memory; begins and ends with a barrier.
 __device__ inline float logSumExp(const float *values, int count, float *shared) {
   __syncthreads();
   float top = -INFINITY, sum = 0;
   for (int j = threadIdx.x; j < count; j += threads)
     top = fmaxf(top, values[j]);
-  top = blockMax(top, shared);
+  top = blockMax<threads>(top, shared);
   for (int j = threadIdx.x; j < count; j += threads)
     sum += __expf(values[j] - top);
   return top + __logf(blockSum<threads>(sum, shared));

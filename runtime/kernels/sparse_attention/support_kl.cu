@@ -55,10 +55,7 @@ __global__ void klKernel(double *terms, float *difference, const T *q, const T *
 
 __global__ void sumKernel(float *loss, const double *terms, int64_t rows, double factor) {
   __shared__ double shared[warps];
-  double sum = 0;
-  for (int64_t t = threadIdx.x; t < rows; t += threads)
-    sum += terms[t];
-  sum = blockSum<threads>(sum, shared);
+  double sum = blockSumOf<threads>(terms, rows, shared);
   if (threadIdx.x == 0)
     *loss = float(sum * factor);
 }

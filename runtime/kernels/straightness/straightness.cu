@@ -63,10 +63,7 @@ __global__ void straightnessKernel(float *terms, const T *x, const int32_t *span
 
 __global__ void sumTermsKernel(float *loss, const float *terms, int64_t count, const float *valid, float layers, float weight) {
   __shared__ float shared[threads / 32];
-  float sum = 0;
-  for (int64_t i = threadIdx.x; i < count; i += threads)
-    sum += terms[i];
-  sum = blockSum<threads>(sum, shared);
+  float sum = blockSumOf<threads>(terms, count, shared);
   if (threadIdx.x == 0)
     *loss = weight * sum / fmaxf(1.0f, layers * *valid);
 }
