@@ -210,7 +210,7 @@ KernelQuery MoeBiasUpdateOp::getKernelQuery() {
   return query.set("experts", experts).setReal("rate", getRate().convertToDouble());
 }
 
-// moe_dispatch and moe_combine.
+// moe_dispatch and moe_combine, each the gradient of the other.
 
 /// Rows of picks belong to tokens: `rows` has one for every position.
 static LogicalResult verifyPicks(Operation *op, Value rows, Value tokens, Value position) {
@@ -219,34 +219,14 @@ static LogicalResult verifyPicks(Operation *op, Value rows, Value tokens, Value 
   return success();
 }
 
-/// The rule "(`operands`, offsets) -> `results` `kinds`" of what moves rows between tokens and experts; `offsets` may be null.
-static ShardingRule getPicksRule(StringRef operands, StringRef results, StringRef linear, Value tokens, Value position, Value offsets) {
-  std::string text = ("(" + operands + (offsets ? StringRef(", ") : StringRef()) + (offsets ? kOffsets : "") + ") -> " + results +
-                      " private{t} replicate{k: a token's picks stand together" +
-                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}") + " linear{" + linear + "}")
+/// The rule "(`operands`, offsets) -> `results`" of what moves rows between tokens and experts; `offsets` may be null.
+static ShardingRule getPicksRule(StringRef operands, StringRef results, Value tokens, Value position, Value offsets) {
+  std::string text = ("(" + operands + (offsets ? StringRef(", ") : StringRef()) + (offsets ? kOffsets : "") + ") -> (" + results +
+                      ") private{t} replicate{k: a token's picks stand together" +
+                      (offsets ? "; e: rows of other ranks' experts are moved by a collective}" : "}") + " linear{0}")
                          .str();
   return ShardingRule::get(
       text, {{"t", getDim(tokens, 0)}, {"k", getDim(position, 1)}, {"d", getDim(tokens, 1)}, {"e", offsets ? getDim(offsets, 0) - 1 : 0}});
-}
-
-LogicalResult MoeDispatchOp::verify() { return verifyPicks(*this, getRows(), getX(), getPosition()); }
-LogicalResult MoeDispatchGradOp::verify() { return verifyPicks(*this, getDRows(), getDX(), getPosition()); }
-
-SmallVector<Value> MoeDispatchOp::getSavedValues() { return {getPosition()}; }
-
-Gradients MoeDispatchOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
-  if (!resultGradients[0])
-    return failure();
-  Value d_x = MoeDispatchGradOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[0]);
-  return SmallVector<Value>{d_x, Value(), Value()};
-}
-
-ShardingRule MoeDispatchOp::getShardingRule() {
-  return getPicksRule("[t, d], ~[t, k]", "(~[t k, d])", "0", getX(), getPosition(), getOffsets());
-}
-
-ShardingRule MoeDispatchGradOp::getShardingRule() {
-  return getPicksRule("~[t k, d], ~[t, k]", "([t, d])", "0", getDX(), getPosition(), Value());
 }
 
 /// Sizes of the kernels that move rows.
@@ -254,55 +234,83 @@ static KernelQuery &setPicks(KernelQuery &query, Value tokens, Value position) {
   return query.set("tokens", getDim(tokens, 0)).set("cols", getDim(tokens, 1)).set("kept", getDim(position, 1));
 }
 
+LogicalResult MoeDispatchOp::verify() { return verifyPicks(*this, getRows(), getX(), getPosition()); }
+
+SmallVector<Value> MoeDispatchOp::getSavedValues() { return {getPosition(), getOffsets()}; }
+
+Gradients MoeDispatchOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  Value d_x = MoeCombineOp::create(builder, getLoc(), getX().getType(), resultGradients[0], saved[0], saved[1]);
+  return SmallVector<Value>{d_x, Value(), Value()};
+}
+
+ShardingRule MoeDispatchOp::getShardingRule() { return getPicksRule("[t, d], ~[t, k]", "~[t k, d]", getX(), getPosition(), getOffsets()); }
+
 KernelQuery MoeDispatchOp::getKernelQuery() {
   KernelQuery query("moe_dispatch");
   query.add("rows", getRows()).add("x", getX()).add("position", getPosition()).add("offsets", getOffsets());
   return setPicks(query, getX(), getPosition()).set("experts", getCount(getOffsets()) - 1);
 }
 
-KernelQuery MoeDispatchGradOp::getKernelQuery() {
-  KernelQuery query("moe_dispatch_grad");
-  return setPicks(query.add("d_x", getDX()).add("d_rows", getDRows()).add("position", getPosition()), getDX(), getPosition());
-}
-
 LogicalResult MoeCombineOp::verify() { return verifyPicks(*this, getRows(), getY(), getPosition()); }
 
-LogicalResult MoeCombineGradOp::verify() {
-  if (failed(verifyPicks(*this, getRows(), getDY(), getPosition())) || failed(expectLike(*this, "d_rows", getDRows(), getRows())))
-    return failure();
-  return expectLike(*this, "d_weights", getDWeights(), getWeights());
-}
-
-SmallVector<Value> MoeCombineOp::getSavedValues() { return {getRows(), getWeights(), getPosition(), getOffsets()}; }
+SmallVector<Value> MoeCombineOp::getSavedValues() { return {getPosition(), getOffsets()}; }
 
 Gradients MoeCombineOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  auto grad = MoeCombineGradOp::create(builder, getLoc(), getRows().getType(), getWeights().getType(), resultGradients[0], saved[0],
-                                       saved[1], saved[2], saved[3]);
-  return SmallVector<Value>{grad.getDRows(), grad.getDWeights(), Value(), Value()};
+  Value d_rows = MoeDispatchOp::create(builder, getLoc(), getRows().getType(), resultGradients[0], saved[0], saved[1]);
+  return SmallVector<Value>{d_rows, Value(), Value()};
 }
 
-ShardingRule MoeCombineOp::getShardingRule() {
-  return getPicksRule("~[t k, d], [t, k], ~[t, k]", "([t, d])", "0; 1", getY(), getPosition(), getOffsets());
-}
-
-ShardingRule MoeCombineGradOp::getShardingRule() {
-  return getPicksRule("[t, d], ~[t k, d], [t, k], ~[t, k]", "(~[t k, d], [t, k]) reduce{d}", "0; 1 in 1; 2 in 0", getDY(), getPosition(),
-                      getOffsets());
-}
+ShardingRule MoeCombineOp::getShardingRule() { return getPicksRule("~[t k, d], ~[t, k]", "[t, d]", getY(), getPosition(), getOffsets()); }
 
 KernelQuery MoeCombineOp::getKernelQuery() {
   KernelQuery query("moe_combine");
-  query.add("y", getY()).add("rows", getRows()).add("weights", getWeights()).add("position", getPosition());
+  query.add("y", getY()).add("rows", getRows()).add("position", getPosition());
   return setPicks(query, getY(), getPosition());
 }
 
-KernelQuery MoeCombineGradOp::getKernelQuery() {
-  KernelQuery query("moe_combine_grad");
-  query.add("d_rows", getDRows()).add("d_weights", getDWeights()).add("d_y", getDY()).add("rows", getRows()).add("weights", getWeights());
-  query.add("position", getPosition()).add("offsets", getOffsets());
-  return setPicks(query, getDY(), getPosition()).set("experts", getCount(getOffsets()) - 1);
+// moe_dispatch_weights.
+
+/// One number per row of picks, from or to one per pick.
+static LogicalResult verifyWeights(Operation *op, Value rows, Value weights, Value position) {
+  if (failed(expectShape(op, "rows", rows, {getCount(position), 1})))
+    return failure();
+  return expectShape(op, "weights", weights, {getDim(position, 0), getDim(position, 1)});
+}
+
+LogicalResult MoeDispatchWeightsOp::verify() { return verifyWeights(*this, getRows(), getWeights(), getPosition()); }
+LogicalResult MoeDispatchWeightsGradOp::verify() { return verifyWeights(*this, getDRows(), getDWeights(), getPosition()); }
+
+SmallVector<Value> MoeDispatchWeightsOp::getSavedValues() { return {getPosition()}; }
+
+Gradients MoeDispatchWeightsOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  Value d_weights = MoeDispatchWeightsGradOp::create(builder, getLoc(), getWeights().getType(), resultGradients[0], saved[0]);
+  return SmallVector<Value>{d_weights, Value(), Value()};
+}
+
+ShardingRule MoeDispatchWeightsOp::getShardingRule() {
+  return getPicksRule("[t, k], ~[t, k]", "~[t k, one]", getWeights(), getPosition(), getOffsets());
+}
+
+ShardingRule MoeDispatchWeightsGradOp::getShardingRule() {
+  return getPicksRule("~[t k, one], ~[t, k]", "[t, k]", getDWeights(), getPosition(), Value());
+}
+
+KernelQuery MoeDispatchWeightsOp::getKernelQuery() {
+  KernelQuery query("moe_dispatch_weights");
+  query.add("rows", getRows()).add("weights", getWeights()).add("position", getPosition()).add("offsets", getOffsets());
+  return query.set("picks", getCount(getPosition())).set("experts", getCount(getOffsets()) - 1);
+}
+
+KernelQuery MoeDispatchWeightsGradOp::getKernelQuery() {
+  KernelQuery query("moe_dispatch_weights_grad");
+  query.add("d_weights", getDWeights()).add("d_rows", getDRows()).add("position", getPosition());
+  return query.set("picks", getCount(getPosition()));
 }
 
 // grouped_linear.
@@ -376,13 +384,16 @@ KernelQuery GroupedLinearGradWeightOp::getKernelQuery() {
   return setGrouped(query.add("d_weight", getDWeight()).add("d_y", getDY()).add("x", getX()), getX(), getDY(), getOffsets());
 }
 
-// row_gate.
+// row_gate and row_scale.
 
 static LogicalResult verifyGate(Operation *op, Value x, Value y, Value gate) {
   if (getCount(gate) != getDim(x, 0))
-    return op->emitOpError("has ") << getCount(gate) << " gates for rows of " << x.getType();
+    return op->emitOpError("has ") << getCount(gate) << " numbers for rows of " << x.getType();
   return expectLike(op, "y", y, x);
 }
+
+/// Sizes of kernels with one number per row of x.
+static KernelQuery &setRows(KernelQuery &query, Value x) { return query.set("rows", getDim(x, 0)).set("cols", getDim(x, 1)); }
 
 LogicalResult RowGateOp::verify() { return verifyGate(*this, getX(), getY(), getGate()); }
 
@@ -408,12 +419,44 @@ ShardingRule RowGateGradOp::getShardingRule() { return getGateRule("([t, d], [t,
 
 KernelQuery RowGateOp::getKernelQuery() {
   KernelQuery query("row_gate");
-  query.add("y", getY()).add("x", getX()).add("gate", getGate());
-  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1));
+  return setRows(query.add("y", getY()).add("x", getX()).add("gate", getGate()), getX());
 }
 
 KernelQuery RowGateGradOp::getKernelQuery() {
   KernelQuery query("row_gate_grad");
   query.add("d_x", getDX()).add("d_gate", getDGate()).add("d_y", getDY()).add("x", getX()).add("gate", getGate());
-  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1));
+  return setRows(query, getX());
+}
+
+LogicalResult RowScaleOp::verify() { return verifyGate(*this, getX(), getY(), getScale()); }
+
+LogicalResult RowScaleGradOp::verify() {
+  if (failed(verifyGate(*this, getX(), getDY(), getScale())) || failed(expectLike(*this, "d_x", getDX(), getX())))
+    return failure();
+  return expectLike(*this, "d_scale", getDScale(), getScale());
+}
+
+SmallVector<Value> RowScaleOp::getSavedValues() { return {getX(), getScale()}; }
+
+Gradients RowScaleOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  auto grad = RowScaleGradOp::create(builder, getLoc(), getX().getType(), getScale().getType(), resultGradients[0], saved[0], saved[1]);
+  return SmallVector<Value>{grad.getDX(), grad.getDScale()};
+}
+
+ShardingRule RowScaleOp::getShardingRule() { return getGateRule("([t, d], [t, one]) -> ([t, d]) linear{0; 1}", getX()); }
+ShardingRule RowScaleGradOp::getShardingRule() {
+  return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d} linear{0; 1 in 1; 2 in 0}", getX());
+}
+
+KernelQuery RowScaleOp::getKernelQuery() {
+  KernelQuery query("row_scale");
+  return setRows(query.add("y", getY()).add("x", getX()).add("scale", getScale()), getX());
+}
+
+KernelQuery RowScaleGradOp::getKernelQuery() {
+  KernelQuery query("row_scale_grad");
+  query.add("d_x", getDX()).add("d_scale", getDScale()).add("d_y", getDY()).add("x", getX()).add("scale", getScale());
+  return setRows(query, getX());
 }

@@ -68,30 +68,36 @@ def Step_MoeBiasUpdateOp : Step_EffectOp<"moe_bias_update", [Step_Kernel, Declar
 
 def Step_MoeDispatchOp : Step_ComputeOp<"moe_dispatch", [Step_Gradient, CostOpInterface]> {
   let summary = "copies every token to the rows of its picks";
-  let description = [{x [T, cols], position [T, kept], offsets [experts + 1]; rows [T*kept, cols], row position[t, k] = x[t].}];
+  let description = [{
+    x [T, cols], position [T, kept], offsets [experts + 1]; rows [T*kept, cols], row position[t, k] = x[t]; rows that no pick has are zero.
+    The gradient of step.moe_combine.
+  }];
   let arguments = (ins Step_Float:$x, Step_I32:$position, Step_I32:$offsets);
   let results = (outs Step_Float:$rows);
 }
 
-def Step_MoeDispatchGradOp : Step_GradOp<"moe_dispatch_grad", [CostOpInterface]> {
-  let summary = "d_x[t] = sum of the rows of every pick of t";
-  let description = [{d_rows [T*kept, cols], position [T, kept]; d_x [T, cols].}];
-  let arguments = (ins Step_Float:$d_rows, Step_I32:$position);
-  let results = (outs Step_Float:$d_x);
-}
-
 def Step_MoeCombineOp : Step_ComputeOp<"moe_combine", [Step_Gradient, CostOpInterface]> {
-  let summary = "y[t] = weighted sum of the rows of every pick of t";
-  let description = [{rows [T*kept, cols], weights, position [T, kept], offsets [experts + 1]; y [T, cols].}];
-  let arguments = (ins Step_Float:$rows, Step_F32:$weights, Step_I32:$position, Step_I32:$offsets);
+  let summary = "y[t] = sum of the rows of every pick of t";
+  let description = [{rows [T*kept, cols], position [T, kept], offsets [experts + 1]; y [T, cols]. The gradient of step.moe_dispatch.}];
+  let arguments = (ins Step_Float:$rows, Step_I32:$position, Step_I32:$offsets);
   let results = (outs Step_Float:$y);
 }
 
-def Step_MoeCombineGradOp : Step_GradOp<"moe_combine_grad", [CostOpInterface]> {
-  let summary = "d_rows[position[t, k]] = weights[t, k] d_y[t]; d_weights[t, k] = d_y[t] . rows[position[t, k]]";
-  let description = [{Shapes as in step.moe_combine. Rows that no pick has become zero.}];
-  let arguments = (ins Step_Float:$d_y, Step_Float:$rows, Step_F32:$weights, Step_I32:$position, Step_I32:$offsets);
-  let results = (outs Step_Float:$d_rows, Step_F32:$d_weights);
+def Step_MoeDispatchWeightsOp : Step_ComputeOp<"moe_dispatch_weights", [Step_Gradient, CostOpInterface]> {
+  let summary = "moves the weight of every pick to its row";
+  let description = [{
+    weights [T, kept], position [T, kept], offsets [experts + 1]; rows [T*kept, 1], row position[t, k] = weights[t, k]; rows that no pick
+    has are zero.
+  }];
+  let arguments = (ins Step_F32:$weights, Step_I32:$position, Step_I32:$offsets);
+  let results = (outs Step_F32:$rows);
+}
+
+def Step_MoeDispatchWeightsGradOp : Step_GradOp<"moe_dispatch_weights_grad", [CostOpInterface]> {
+  let summary = "d_weights[t, k] = d_rows[position[t, k]], zero where there is no pick";
+  let description = [{d_rows [T*kept, 1], position [T, kept]; d_weights [T, kept].}];
+  let arguments = (ins Step_F32:$d_rows, Step_I32:$position);
+  let results = (outs Step_F32:$d_weights);
 }
 
 def Step_GroupedLinearOp : Step_ComputeOp<"grouped_linear", [Step_Gradient, Step_Cost]> {
@@ -130,6 +136,20 @@ def Step_RowGateGradOp : Step_GradOp<"row_gate_grad", [CostOpInterface]> {
   let description = [{d_y, x, d_x [T, cols], gate, d_gate [T, 1].}];
   let arguments = (ins Step_Float:$d_y, Step_Float:$x, Step_Float:$gate);
   let results = (outs Step_Float:$d_x, Step_Float:$d_gate);
+}
+
+def Step_RowScaleOp : Step_ComputeOp<"row_scale", [Step_Gradient, CostOpInterface]> {
+  let summary = "y = x * scale, one number per row";
+  let description = [{x, y [T, cols], scale [T, 1].}];
+  let arguments = (ins Step_Float:$x, Step_F32:$scale);
+  let results = (outs Step_Float:$y);
+}
+
+def Step_RowScaleGradOp : Step_GradOp<"row_scale_grad", [CostOpInterface]> {
+  let summary = "d_x = d_y scale, d_scale = sum of d_y x over the row";
+  let description = [{d_y, x, d_x [T, cols], scale, d_scale [T, 1].}];
+  let arguments = (ins Step_Float:$d_y, Step_Float:$x, Step_F32:$scale);
+  let results = (outs Step_Float:$d_x, Step_F32:$d_scale);
 }
 
 #endif

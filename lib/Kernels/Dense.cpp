@@ -43,6 +43,23 @@ void megacc::addDenseRecords(std::vector<Record> &records) {
   swigluGrad.inPlace = {{"d_x", "x"}};
   records.push_back(swigluGrad);
 
+  // Rows that are scaled behind their activation, whose value the backward computes again.
+  Record scaled = makeRecord("activation");
+  scaled.name += "+row_scale";
+  scaled.family += "+row_scale";
+  scaled.renamed = {{"y", "row_scale.y"}, {"scale", "row_scale.scale"}};
+  records.push_back(scaled);
+  Record scaledGrad = makeRecord("activation_grad");
+  scaledGrad.family = "activation+row_scale_grad+activation_grad";
+  scaledGrad.name = "cpu." + scaledGrad.family;
+  scaledGrad.repeated = 1;
+  scaledGrad.renamed = {{"d_x", "activation_grad.d_x"},
+                        {"d_scale", "row_scale_grad.d_scale"},
+                        {"d_y", "row_scale_grad.d_y"},
+                        {"scale", "row_scale_grad.scale"}};
+  scaledGrad.same = {{"activation_grad.x", "x"}};
+  records.push_back(scaledGrad);
+
   records.push_back(makeRecord("split"));
   records.push_back(makeRecord("concat"));
   records.push_back(makeRecord("repeat_groups"));
@@ -54,4 +71,9 @@ void megacc::addDenseRecords(std::vector<Record> &records) {
   rowGateGrad.inPlace = {{"d_x", "d_y"}};
   records.push_back(rowGate);
   records.push_back(rowGateGrad);
+  Record rowScale = makeRecord("row_scale"), rowScaleGrad = makeRecord("row_scale_grad");
+  rowScale.inPlace = {{"y", "x"}};
+  rowScaleGrad.inPlace = {{"d_x", "d_y"}};
+  records.push_back(rowScale);
+  records.push_back(rowScaleGrad);
 }

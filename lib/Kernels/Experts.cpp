@@ -31,15 +31,10 @@ void megacc::addExpertRecords(std::vector<Record> &records) {
   records.push_back(makeRecord("moe_bias_update"));
 
   records.push_back(makeRecord("moe_dispatch"));
-  Record dispatchGrad = makeRecord("moe_dispatch_grad"); // the sum of a token's rows
-  dispatchGrad.symbol = "mg_moe_combine";
-  dispatchGrad.renamed = {{"y", "d_x"}, {"rows", "d_rows"}};
-  records.push_back(dispatchGrad);
-  addWithAddend(records, dispatchGrad, "d_x");
   records.push_back(makeRecord("moe_combine"));
-  Record combineGrad = makeRecord("moe_combine_grad");
-  combineGrad.inPlace = {{"d_rows", "rows"}};
-  records.push_back(combineGrad);
+  addWithAddend(records, makeRecord("moe_combine"), "y");
+  records.push_back(makeRecord("moe_dispatch_weights"));
+  records.push_back(makeRecord("moe_dispatch_weights_grad"));
 
   records.push_back(makeRecord("grouped_linear"));
   records.push_back(makeRecord("grouped_linear_grad_input"));

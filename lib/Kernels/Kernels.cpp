@@ -151,6 +151,11 @@ static std::string checkSignature(const Record &record, const KernelQuery &query
       return "operand " + name.str() + " is given " + std::to_string(count) + " times, expected 1";
     }
   }
+  for (const auto &[repeated, name] : record.same) {
+    if (const LaunchOperand *first = query.find(name), *second = query.find(repeated); !first || !second || first->value != second->value)
+      return "operand " + repeated + " is another value than " + name;
+    known.push_back(repeated);
+  }
   for (const LaunchOperand &operand : query.operands)
     if (!is_contained(known, operand.name))
       return operand.name + " is not an operand of " + record.symbol;

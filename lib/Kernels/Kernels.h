@@ -50,6 +50,8 @@ struct Record {
   /// Operands and parameters of kernels.def that the query calls otherwise: (kernels.def, query). In a fused group those of op i > 0 are
   /// called "family.name".
   std::vector<std::pair<std::string, std::string>> renamed;
+  /// Operands of a fused group's query that must be the value of another, which the kernel reads for both.
+  std::vector<std::pair<std::string, std::string>> same;
   /// The same numbers, bit for bit, on every call.
   bool deterministic = true;
 

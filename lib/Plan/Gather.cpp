@@ -93,8 +93,8 @@ public:
     if (auto facts = launches->getAttrOfType<mlir::DictionaryAttr>(kMemoryAttr)) {
       plan.minimum_bytes = facts.getAs<mlir::IntegerAttr>("minimum").getInt();
       plan.solve = facts.getAs<mlir::FloatAttr>("solve").getValueAsDouble();
-      if (auto bound = facts.getAs<mlir::FloatAttr>("bound"))
-        plan.bound = kept + double(plan.accumulate) * bound.getValueAsDouble();
+      if (auto above = facts.getAs<mlir::FloatAttr>("above_bound"))
+        plan.bound = plan.step - double(plan.accumulate) * above.getValueAsDouble();
     }
     if (auto budgets = launches->getAttrOfType<mlir::ArrayAttr>(kBudgetsAttr))
       for (auto row : budgets.getAsRange<mlir::DictionaryAttr>()) {

@@ -240,7 +240,7 @@ TEST(Kernels, ASumMayBeMadeByTheKernelBesideIt) {
       EXPECT_EQ(match("sm_90a", query), nullptr);
     }
   // On the cpu everything is f32.
-  for (const char *name : {"linear", "linear_grad_input", "rms_norm_grad+accumulate", "moe_dispatch_grad"})
+  for (const char *name : {"linear", "linear_grad_input", "rms_norm_grad+accumulate", "moe_combine"})
     for (const char *side : {"+add", "+add_to_b"})
       EXPECT_NE(findRecord((llvm::StringRef("cpu.") + name + side).str()), nullptr) << name << side;
   EXPECT_NE(findRecord("cpu.add+rms_norm"), nullptr);

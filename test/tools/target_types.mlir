@@ -98,8 +98,10 @@ mega.train @step of @families { micro_batch = 2, precision = bf16, optimizer = a
 // CHECK: step.mamba3_scan_grad {{.*}}block = 5 {{.*}} -> (tensor<64x316xbf16>, tensor<8xf32>, tensor<8xf32>, tensor<8x1x16xf32>, tensor<8x1x16xf32>, tensor<16xf32>, tensor<16xf32>)
 // CHECK: step.mamba3_scan_grad {{.*}}block = 4 {{.*}} -> (tensor<64x348xbf16>, {{.*}}, tensor<8x2x16xf32>, tensor<128xf32>)
 // CHECK: step.row_gate_grad {{.*}} -> (tensor<64x64xbf16>, tensor<64x1xbf16>)
-// CHECK: step.moe_combine_grad {{.*}} -> (tensor<128x64xbf16>, tensor<64x2xf32>)
+// CHECK: step.moe_dispatch {{.*}} -> tensor<128x64xbf16>
 // CHECK: step.grouped_linear_grad_weight {{.*}} : (tensor<128x64xbf16>, tensor<128x16xbf16>, tensor<5xi32>) -> tensor<4x64x16xf32>
+// CHECK: step.row_scale_grad {{.*}} -> (tensor<128x16xbf16>, tensor<128x1xf32>)
+// CHECK: step.moe_dispatch_weights_grad {{.*}} -> tensor<64x2xf32>
 // CHECK: step.moe_route_grad {{.*}} -> tensor<64x4xf32>
 // CHECK: step.linear_grad_weight {{.*}} : (tensor<64x4xf32>, tensor<64x64xbf16>) -> tensor<4x64xf32>
 // CHECK: step.linear_grad_input {{.*}} : (tensor<64x4xf32>, tensor<4x64xf32>) -> tensor<64x64xbf16>

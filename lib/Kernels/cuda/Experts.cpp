@@ -37,11 +37,10 @@ void addExpertCudaRecords(std::vector<Record> &records) {
     records.push_back(makeRecord(records, name));
 
   records.push_back(makeBf16Record(records, "moe_dispatch", {"rows", "x"}));
-  Record dispatchGrad = makeBf16Record(records, "moe_dispatch_grad", {"d_x", "add.y", "d_rows"});
-  records.push_back(dispatchGrad);
-  addWithAddend(records, dispatchGrad, "d_x");
   records.push_back(makeBf16Record(records, "moe_combine", {"y", "rows"}));
-  records.push_back(makeBf16Record(records, "moe_combine_grad", {"d_rows", "d_y", "rows"}));
+  addWithAddend(records, makeBf16Record(records, "moe_combine", {"y", "add.y", "rows"}), "y");
+  records.push_back(makeRecord(records, "moe_dispatch_weights"));
+  records.push_back(makeRecord(records, "moe_dispatch_weights_grad"));
 
   records.push_back(makeBf16Record(records, "grouped_linear", {"y", "x", "weight"}));
   records.push_back(makeBf16Record(records, "grouped_linear_grad_input", {"d_x", "d_y", "weight"}));

@@ -10,9 +10,28 @@ namespace megacc {
 
 /// After the records of the cpu target.
 void addPointwiseCudaRecords(std::vector<Record> &records) {
-  for (llvm::StringRef name : {"embedding", "add", "activation", "activation_grad", "activation_grad_swiglu", "rope", "split", "concat",
-                               "repeat_groups", "repeat_groups+add", "repeat_groups+add_to_b", "sum_groups", "row_gate", "row_gate_grad",
-                               "ngram_rows", "shift", "shift_targets", "count_valid"})
+  for (llvm::StringRef name : {"embedding",
+                               "add",
+                               "activation",
+                               "activation_grad",
+                               "activation_grad_swiglu",
+                               "activation+row_scale",
+                               "activation+row_scale_grad+activation_grad",
+                               "rope",
+                               "split",
+                               "concat",
+                               "repeat_groups",
+                               "repeat_groups+add",
+                               "repeat_groups+add_to_b",
+                               "sum_groups",
+                               "row_gate",
+                               "row_gate_grad",
+                               "row_scale",
+                               "row_scale_grad",
+                               "ngram_rows",
+                               "shift",
+                               "shift_targets",
+                               "count_valid"})
     records.push_back(makeRecord(records, name));
   for (llvm::StringRef name : {"embedding_grad", "embedding_grad+accumulate"}) {
     Record record = makeRecord(records, name);

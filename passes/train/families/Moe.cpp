@@ -44,9 +44,13 @@ Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
 
   int64_t rows = getCount(position), expected = getDim(n, 0) * keys.getInt("top_k");
   Value x = MoeDispatchOp::create(ops, builder.getLoc("dispatch"), builder.getType({rows, getDim(n, 1)}), n, position, offsets);
+  Value weights =
+      MoeDispatchWeightsOp::create(ops, builder.getLoc("weights"), builder.getF32Type({rows, 1}), route.getWeights(), position, offsets);
   x = builder.activation(builder.groupedLinear(x, offsets, expected, "experts.up"), activation);
+  // Before the product rather than after it: the same sum, and its gradient needs rows of the experts' width, not of the model's.
+  x = RowScaleOp::create(ops, builder.getLoc("scale"), x.getType(), x, weights);
   x = builder.groupedLinear(x, offsets, expected, "experts.down");
-  Value y = MoeCombineOp::create(ops, builder.getLoc("combine"), n.getType(), x, route.getWeights(), position, offsets);
+  Value y = MoeCombineOp::create(ops, builder.getLoc("combine"), n.getType(), x, position, offsets);
 
   if (!keys.getInt("shared"))
     return y;

@@ -1,5 +1,5 @@
-// Between tokens and rows sorted by expert: copies of the tokens, and weighted sums of what the experts make of them. Sums are fp32, picks
-// in order. Rows move in words of 16 bytes where their length allows.
+// Between tokens and rows sorted by expert: copies of the tokens, sums of what the experts make of them (fp32, picks in order), and the
+// weights of picks. Rows move in words of 16 bytes where their length allows.
 #include "runtime/cuda/Launching.cuh"
 
 using namespace megacc::runtime;
@@ -53,9 +53,8 @@ __global__ void __launch_bounds__(threads)
 }
 
 template <int width>
-__global__ void __launch_bounds__(threads)
-    combine(typename Word<width>::Type *y, const typename Word<width>::Type *rows, const float *weights, const int32_t *position,
-            const typename Word<width>::Type *addend, int words, int kept) {
+__global__ void __launch_bounds__(threads) combine(typename Word<width>::Type *y, const typename Word<width>::Type *rows,
+                                                   const int32_t *position, const typename Word<width>::Type *addend, int words, int kept) {
   const int64_t t = blockIdx.x;
   for (int j = threadIdx.x; j < words; j += threads) {
     float sum[width] = {};
@@ -66,57 +65,32 @@ __global__ void __launch_bounds__(threads)
       const int64_t row = position[t * kept + k];
       if (row < 0)
         continue;
-      const float weight = weights ? weights[t * kept + k] : 1.0f;
       float value[width];
       Word<width>::unpack(rows[row * words + j], value);
 #pragma unroll
       for (int i = 0; i < width; ++i)
-        sum[i] += weight * value[i];
+        sum[i] += value[i];
     }
     y[t * words + j] = Word<width>::pack(sum);
   }
 }
 
-/// A block per token, a warp per pick; d_rows may be rows.
-template <int width>
 __global__ void __launch_bounds__(threads)
-    combineGrad(typename Word<width>::Type *d_rows, float *d_weights, const typename Word<width>::Type *d_y,
-                const typename Word<width>::Type *rows, const float *weights, const int32_t *position, const int32_t *offsets,
-                int64_t tokens, int words, int kept, int experts) {
-  const int64_t t = blockIdx.x;
-  const int lane = threadIdx.x % 32;
-  for (int k = threadIdx.x / 32; k < kept; k += threads / 32) {
-    const int64_t pick = t * kept + k, row = position[pick];
-    float sum = 0;
-    if (row >= 0) {
-      const float weight = weights[pick];
-      for (int first = lane; first < words; first += 32 * batch) {
-        typename Word<width>::Type out[batch], gradient[batch];
-#pragma unroll
-        for (int i = 0; i < batch; ++i)
-          if (int j = first + 32 * i; j < words)
-            out[i] = rows[row * words + j], gradient[i] = d_y[t * words + j];
-#pragma unroll
-        for (int i = 0; i < batch; ++i)
-          if (int j = first + 32 * i; j < words) {
-            float value[width], g[width];
-            Word<width>::unpack(out[i], value);
-            Word<width>::unpack(gradient[i], g);
-#pragma unroll
-            for (int c = 0; c < width; ++c) {
-              sum += g[c] * value[c];
-              g[c] *= weight;
-            }
-            d_rows[row * words + j] = Word<width>::pack(g);
-          }
-      }
-      for (int offset = 16; offset; offset /= 2)
-        sum += __shfl_xor_sync(~0u, sum, offset);
-    }
-    if (lane == 0)
-      d_weights[pick] = sum;
-  }
-  clearTail<typename Word<width>::Type>(d_rows, offsets[experts], tokens * kept, words, t * threads + threadIdx.x, tokens * threads);
+    dispatchWeights(float *rows, const float *weights, const int32_t *position, const int32_t *offsets, int64_t picks, int experts) {
+  const int64_t pick = int64_t(blockIdx.x) * threads + threadIdx.x;
+  if (pick >= picks)
+    return;
+  if (const int32_t row = position[pick]; row >= 0)
+    rows[row] = weights[pick];
+  if (pick >= offsets[experts])
+    rows[pick] = 0;
+}
+
+__global__ void __launch_bounds__(threads)
+    dispatchWeightsGrad(float *d_weights, const float *d_rows, const int32_t *position, int64_t picks) {
+  const int64_t pick = int64_t(blockIdx.x) * threads + threadIdx.x;
+  if (pick < picks)
+    d_weights[pick] = position[pick] < 0 ? 0.0f : d_rows[position[pick]];
 }
 
 /// Calls launch(std::integral_constant<int, width>()) with the widest words that rows of `cols` channels allow.
@@ -154,24 +128,26 @@ int32_t mg_moe_combine(const MgLaunch *launch) {
   const int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols];
   return withWidth("mg_moe_combine", cols, [&](auto width) {
     using T = typename Word<width>::Type;
-    combine<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(
-        operand<T>(launch, at::y), operand<T>(launch, at::rows), operand<float>(launch, at::weights), integers(launch, at::position),
-        operand<T>(launch, at::addend), int(cols / width), int(launch->ints[number::kept]));
+    combine<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(operand<T>(launch, at::y), operand<T>(launch, at::rows),
+                                                                       integers(launch, at::position), operand<T>(launch, at::addend),
+                                                                       int(cols / width), int(launch->ints[number::kept]));
   });
 }
 
-int32_t mg_moe_combine_grad(const MgLaunch *launch) {
-  MG_ENTER(mg_moe_combine_grad);
-  MG_TYPE("mg_moe_combine_grad", d_rows, MG_BF16);
-  MG_TYPE("mg_moe_combine_grad", d_y, MG_BF16);
-  MG_TYPE("mg_moe_combine_grad", rows, MG_BF16);
-  const int64_t tokens = launch->ints[number::tokens], cols = launch->ints[number::cols];
-  return withWidth("mg_moe_combine_grad", cols, [&](auto width) {
-    using T = typename Word<width>::Type;
-    combineGrad<width><<<unsigned(tokens), threads, 0, streamOf(launch)>>>(
-        operand<T>(launch, at::d_rows), operand<float>(launch, at::d_weights), operand<T>(launch, at::d_y), operand<T>(launch, at::rows),
-        operand<float>(launch, at::weights), integers(launch, at::position), integers(launch, at::offsets), tokens, int(cols / width),
-        int(launch->ints[number::kept]), int(launch->ints[number::experts]));
-  });
+int32_t mg_moe_dispatch_weights(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_dispatch_weights);
+  const int64_t picks = launch->ints[number::picks];
+  dispatchWeights<<<unsigned(blocksOf(picks, threads)), threads, 0, streamOf(launch)>>>(
+      operand<float>(launch, at::rows), operand<float>(launch, at::weights), integers(launch, at::position), integers(launch, at::offsets),
+      picks, int(launch->ints[number::experts]));
+  return launched("mg_moe_dispatch_weights");
+}
+
+int32_t mg_moe_dispatch_weights_grad(const MgLaunch *launch) {
+  MG_ENTER(mg_moe_dispatch_weights_grad);
+  const int64_t picks = launch->ints[number::picks];
+  dispatchWeightsGrad<<<unsigned(blocksOf(picks, threads)), threads, 0, streamOf(launch)>>>(
+      operand<float>(launch, at::d_weights), operand<float>(launch, at::d_rows), integers(launch, at::position), picks);
+  return launched("mg_moe_dispatch_weights_grad");
 }
 }

@@ -55,56 +55,39 @@ TEST_P(MoeCombineGpu, MatchesTheReference) {
   ASSERT_EQ(dispatch.run(), "");
   EXPECT_EQ(dispatch.read("rows"), moved); // zeros where no pick is
 
-  Values out = randomValues(count * s.cols, 2), d_y = randomValues(s.tokens * s.cols, 4), weights = randomValues(count, 3, 1, MG_F32);
+  Values out = randomValues(count * s.cols, 2), y(s.tokens * s.cols);
   std::fill(out.begin() + used * s.cols, out.end(), NAN); // nobody reads an empty row
-  Values y(s.tokens * s.cols), plain(y.size()), d_rows(out.size()), d_weights(count);
   for (int64_t pick = 0; pick < count; ++pick)
-    for (int64_t j = 0; j < s.cols && picks.position[pick] >= 0; ++j) {
-      int64_t from = int64_t(picks.position[pick]) * s.cols + j, to = pick / s.kept * s.cols + j;
-      y[to] += weights[pick] * out[from], plain[to] += out[from];
-      d_rows[from] = weights[pick] * d_y[to], d_weights[pick] += d_y[to] * out[from];
-    }
-  for (bool weighted : {true, false}) {
-    Call combine = MG_CALL(mg_moe_combine);
-    combine.poisoned("y", MG_BF16, y.size()).give("rows", MG_BF16, out);
-    if (weighted)
-      combine.give("weights", MG_F32, weights);
-    setSizes(combine);
-    ASSERT_EQ(combine.run(), "");
-    EXPECT_LT(relativeError(combine.read("y"), weighted ? y : plain), 4e-3);
-    // An addend at the place of the result.
-    Call more = MG_CALL(mg_moe_combine);
-    more.give("y", MG_BF16, x).give("rows", MG_BF16, out).share("addend", "y");
-    if (weighted)
-      more.give("weights", MG_F32, weights);
-    setSizes(more);
-    ASSERT_EQ(more.run(), "");
-    Values sum = weighted ? y : plain;
-    for (size_t i = 0; i < sum.size(); ++i)
-      sum[i] += x[i];
-    EXPECT_LT(relativeError(more.read("y"), sum), 4e-3);
-  }
-  Call gradient = MG_CALL(mg_moe_combine_grad);
-  gradient.poisoned("d_rows", MG_BF16, out.size())
-      .poisoned("d_weights", MG_F32, count)
-      .give("d_y", MG_BF16, d_y)
-      .give("rows", MG_BF16, out);
-  gradient.give("weights", MG_F32, weights).give("offsets", MG_I32, picks.offsets);
-  setSizes(gradient);
-  ASSERT_EQ(gradient.run(), "");
-  Values got = gradient.read("d_rows");
-  EXPECT_LT(relativeError(got, d_rows), 4e-3);
-  EXPECT_EQ(std::count_if(got.begin() + used * s.cols, got.end(), [](double value) { return value != 0; }), 0);
-  EXPECT_LT(relativeError(gradient.read("d_weights"), d_weights), 2e-6);
+    for (int64_t j = 0; j < s.cols && picks.position[pick] >= 0; ++j)
+      y[pick / s.kept * s.cols + j] += out[int64_t(picks.position[pick]) * s.cols + j];
+  Call combine = MG_CALL(mg_moe_combine);
+  combine.poisoned("y", MG_BF16, y.size()).give("rows", MG_BF16, out);
+  setSizes(combine);
+  ASSERT_EQ(combine.run(), "");
+  EXPECT_LT(relativeError(combine.read("y"), y), 4e-3);
+  // An addend at the place of the result.
+  Call more = MG_CALL(mg_moe_combine);
+  more.give("y", MG_BF16, x).give("rows", MG_BF16, out).share("addend", "y");
+  setSizes(more);
+  ASSERT_EQ(more.run(), "");
+  for (size_t i = 0; i < y.size(); ++i)
+    y[i] += x[i];
+  EXPECT_LT(relativeError(more.read("y"), y), 4e-3);
 
-  // d_rows may take the place of rows.
-  Call in_place = MG_CALL(mg_moe_combine_grad);
-  in_place.give("d_rows", MG_BF16, out).poisoned("d_weights", MG_F32, count).give("d_y", MG_BF16, d_y).share("rows", "d_rows");
-  in_place.give("weights", MG_F32, weights).give("offsets", MG_I32, picks.offsets);
-  setSizes(in_place);
-  ASSERT_EQ(in_place.run(), "");
-  EXPECT_EQ(in_place.readBytes("d_rows"), gradient.readBytes("d_rows"));
-  EXPECT_EQ(in_place.readBytes("d_weights"), gradient.readBytes("d_weights"));
+  Values weights = randomValues(count, 3, 1, MG_F32), rows(count), d_rows = randomValues(count, 4, 1, MG_F32), d_weights(count);
+  std::fill(d_rows.begin() + used, d_rows.end(), NAN);
+  for (int64_t pick = 0; pick < count; ++pick)
+    if (picks.position[pick] >= 0)
+      rows[int64_t(picks.position[pick])] = weights[pick], d_weights[pick] = d_rows[int64_t(picks.position[pick])];
+  Call moveWeights = MG_CALL(mg_moe_dispatch_weights);
+  moveWeights.poisoned("rows", MG_F32, count).give("weights", MG_F32, weights).give("offsets", MG_I32, picks.offsets);
+  moveWeights.give("position", MG_I32, picks.position).set("picks", count).set("experts", s.experts);
+  ASSERT_EQ(moveWeights.run(), "");
+  EXPECT_EQ(moveWeights.read("rows"), rows);
+  Call back = MG_CALL(mg_moe_dispatch_weights_grad);
+  back.poisoned("d_weights", MG_F32, count).give("d_rows", MG_F32, d_rows).give("position", MG_I32, picks.position).set("picks", count);
+  ASSERT_EQ(back.run(), "");
+  EXPECT_EQ(back.read("d_weights"), d_weights);
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, MoeCombineGpu,

@@ -35,12 +35,8 @@ static void bench(int64_t tokens, int64_t cols, int64_t experts, int64_t slots, 
   const double row_bytes = 2.0 * cols;
   printRate("  dispatch", medianMs([&](int) { launch(mg_moe_dispatch, {rows, x, position, offsets}, {tokens, cols, kept, experts}); }), 0,
             row_bytes * (tokens + picks));
-  printRate("  combine", medianMs([&](int) { launch(mg_moe_combine, {y, rows, weights, position, {}}, {tokens, cols, kept}); }), 0,
+  printRate("  combine", medianMs([&](int) { launch(mg_moe_combine, {y, rows, position, {}}, {tokens, cols, kept}); }), 0,
             row_bytes * (tokens + picks));
-  printRate("  combine_grad", medianMs([&](int) {
-              launch(mg_moe_combine_grad, {d_rows, d_weights, y, rows, weights, position, offsets}, {tokens, cols, kept, experts});
-            }),
-            0, row_bytes * (tokens + 2 * picks));
   for (const Buffer &buffer : {x, rows, y, d_rows})
     check(cudaFree(buffer.data));
 }

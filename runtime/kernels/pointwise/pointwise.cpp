@@ -1,10 +1,12 @@
 // Elementwise kernels: addition, copies, accumulation and activations (conventions 5.4).
+#include "runtime/core/Dot.h"
 #include "runtime/core/FastMath.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/NormalCdf.h"
 #include "runtime/core/Status.h"
 #include "runtime/core/ThreadPool.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace megacc::runtime;
@@ -12,6 +14,7 @@ using namespace megacc::runtime;
 namespace {
 
 constexpr int64_t grain = 32768;
+constexpr int64_t chunk = 256; // activations that wait for their sum
 
 enum Activation : int64_t { gelu, gelu_tanh, relu2, swiglu };
 
@@ -44,6 +47,25 @@ template <typename Body> void withActivation(int64_t kind, Body &&body) {
     body(GeluTanh());
   else
     body(Relu2());
+}
+
+/// The sum of g * f(x) over a row, in a fixed order.
+float dotActivated(int64_t kind, const float *g, const float *x, int64_t width) {
+  float values[chunk];
+  float sum = 0;
+  for (int64_t from = 0; from < width; from += chunk) {
+    int64_t count = std::min(chunk, width - from);
+    if (kind == swiglu)
+      for (int64_t j = 0; j < count; ++j)
+        values[j] = x[from + j] * sigmoid(x[from + j]) * x[width + from + j];
+    else
+      withActivation(kind, [&](auto activation) {
+        for (int64_t j = 0; j < count; ++j)
+          values[j] = activation.value(x[from + j]);
+      });
+    sum += dot(g + from, values, count);
+  }
+  return sum;
 }
 
 int64_t rowGrain(int64_t width) { return width >= grain ? 1 : grain / width; }
@@ -103,21 +125,22 @@ int32_t mg_activation(const MgLaunch *launch) {
   MG_ENTER(mg_activation);
   int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind];
   float *y = output(launch, at::y);
-  const float *x = input(launch, at::x);
+  const float *x = input(launch, at::x), *scale = input(launch, at::scale);
   if (kind < gelu || kind > swiglu)
     return mg_fail("mg_activation: unknown kind %ld", long(kind));
   parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {
-    if (kind != swiglu) {
-      withActivation(kind, [&](auto activation) {
-        for (int64_t i = begin * width; i < end * width; ++i)
-          y[i] = activation.value(x[i]);
-      });
-      return;
-    }
     for (int64_t t = begin; t < end; ++t) {
-      const float *gate = x + 2 * t * width, *up = gate + width;
-      for (int64_t j = 0; j < width; ++j)
-        y[t * width + j] = gate[j] * sigmoid(gate[j]) * up[j];
+      float factor = scale ? scale[t] : 1.0f;
+      if (kind == swiglu) {
+        const float *gate = x + 2 * t * width, *up = gate + width;
+        for (int64_t j = 0; j < width; ++j)
+          y[t * width + j] = factor * gate[j] * sigmoid(gate[j]) * up[j];
+      } else {
+        withActivation(kind, [&](auto activation) {
+          for (int64_t i = t * width; i < (t + 1) * width; ++i)
+            y[i] = factor * activation.value(x[i]);
+        });
+      }
     }
   });
   return 0;
@@ -127,27 +150,29 @@ int32_t mg_activation(const MgLaunch *launch) {
 int32_t mg_activation_grad(const MgLaunch *launch) {
   MG_ENTER(mg_activation_grad);
   int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind];
-  float *d_x = output(launch, at::d_x);
-  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x);
+  float *d_x = output(launch, at::d_x), *d_scale = output(launch, at::d_scale);
+  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *scale = input(launch, at::scale);
   if (kind < gelu || kind > swiglu)
     return mg_fail("mg_activation_grad: unknown kind %ld", long(kind));
   parallelRanges(rows, rowGrain(width), [&](int64_t begin, int64_t end) {
-    if (kind != swiglu) {
-      withActivation(kind, [&](auto activation) {
-#pragma clang loop vectorize(assume_safety)
-        for (int64_t i = begin * width; i < end * width; ++i)
-          d_x[i] = d_y[i] * activation.slope(x[i]);
-      });
-      return;
-    }
     for (int64_t t = begin; t < end; ++t) {
-      const float *gate = x + 2 * t * width, *up = gate + width, *g = d_y + t * width;
-      float *d_gate = d_x + 2 * t * width, *d_up = d_gate + width;
+      const float *in = x + t * width * (kind == swiglu ? 2 : 1), *g = d_y + t * width;
+      float *out = d_x + t * width * (kind == swiglu ? 2 : 1), factor = scale ? scale[t] : 1.0f;
+      if (d_scale)
+        d_scale[t] = dotActivated(kind, g, in, width);
+      if (kind == swiglu) {
 #pragma clang loop vectorize(assume_safety)
-      for (int64_t j = 0; j < width; ++j) {
-        float s = sigmoid(gate[j]), silu = gate[j] * s;
-        d_gate[j] = g[j] * up[j] * (s + silu * (1.0f - s));
-        d_up[j] = g[j] * silu;
+        for (int64_t j = 0; j < width; ++j) {
+          float gate = in[j], s = sigmoid(gate), silu = gate * s, gradient = factor * g[j];
+          out[j] = gradient * in[width + j] * (s + silu * (1.0f - s));
+          out[width + j] = gradient * silu;
+        }
+      } else {
+        withActivation(kind, [&](auto activation) {
+#pragma clang loop vectorize(assume_safety)
+          for (int64_t j = 0; j < width; ++j)
+            out[j] = factor * g[j] * activation.slope(in[j]);
+        });
       }
     }
   });

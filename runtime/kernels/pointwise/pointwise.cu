@@ -2,6 +2,7 @@
 #include "runtime/cuda/Device.cuh"
 
 #include <algorithm>
+#include <type_traits>
 
 using namespace megacc::runtime;
 using namespace megacc::runtime::cuda;
@@ -164,6 +165,86 @@ template <typename T> __global__ void swigluGradKernel(T *d_x, const T *d_y, con
   storePack(d_x + offset + width, up, at.left, wide);
 }
 
+/// A pack of a row's inputs, and what its activation makes of it; swiglu has a second input `width` further.
+template <int kind, typename T> struct Activated {
+  __device__ Activated(const T *x, int64_t width, int64_t left, bool wide) : in(loadPack(x, left, wide)) {
+    if constexpr (kind == swiglu)
+      up = loadPack(x + width, left, wide);
+  }
+  __device__ float value(int i) const {
+    if constexpr (kind == swiglu)
+      return in[i] * sigmoid(in[i]) * up[i];
+    else
+      return activate<kind>(in[i]);
+  }
+  /// The inputs become their gradients.
+  __device__ void differentiate(int i, float gradient) {
+    if constexpr (kind == swiglu) {
+      float s = sigmoid(in[i]), silu = in[i] * s;
+      in[i] = gradient * up[i] * (s + silu * (1.0f - s));
+      up[i] = gradient * silu;
+    } else {
+      in[i] = gradient * slope<kind>(in[i]);
+    }
+  }
+  Pack<T> in, up;
+};
+
+/// y = scale[row] f(x)
+template <int kind, typename T>
+__global__ void scaledActivationKernel(T *y, const T *x, const float *scale, int64_t rows, int64_t width, bool wide) {
+  RowPack<T> at(rows, width);
+  if (!at.left)
+    return;
+  Activated<kind, T> activated(x + at.row * width * (kind == swiglu ? 2 : 1) + at.col, width, at.left, wide);
+  Pack<T> pack;
+#pragma unroll
+  for (int i = 0; i < Pack<T>::size; ++i)
+    pack[i] = scale[at.row] * activated.value(i);
+  storePack(y + at.row * width + at.col, pack, at.left, wide);
+}
+
+/// d_x = scale[row] d_y f'(x), d_scale[row] = sum of d_y f(x); a warp per row.
+template <int kind, typename T>
+__global__ void __launch_bounds__(threads) scaledActivationGradKernel(T *d_x, float *d_scale, const T *d_y, const T *x, const float *scale,
+                                                                      int64_t rows, int64_t width, bool wide) {
+  const int64_t row = int64_t(blockIdx.x) * (threads / 32) + threadIdx.x / 32, from = row * width * (kind == swiglu ? 2 : 1);
+  if (row >= rows)
+    return;
+  float sum = 0;
+  const float factor = scale[row];
+  for (int64_t col = threadIdx.x % 32 * Pack<T>::size; col < width; col += 32 * Pack<T>::size) {
+    const int64_t left = width - col;
+    Activated<kind, T> activated(x + from + col, width, left, wide);
+    const Pack<T> gradient = loadPack(d_y + row * width + col, left, wide);
+#pragma unroll
+    for (int i = 0; i < Pack<T>::size; ++i) {
+      if (i < left)
+        sum += gradient[i] * activated.value(i);
+      activated.differentiate(i, factor * gradient[i]);
+    }
+    storePack(d_x + from + col, activated.in, left, wide);
+    if constexpr (kind == swiglu)
+      storePack(d_x + from + width + col, activated.up, left, wide);
+  }
+  for (int offset = 16; offset; offset /= 2)
+    sum += __shfl_xor_sync(~0u, sum, offset);
+  if (threadIdx.x % 32 == 0)
+    d_scale[row] = sum;
+}
+
+/// Calls launch(std::integral_constant<int, kind>()).
+template <typename Launch> void withActivation(int64_t kind, Launch &&launch) {
+  if (kind == gelu)
+    launch(std::integral_constant<int, gelu>());
+  else if (kind == gelu_tanh)
+    launch(std::integral_constant<int, gelu_tanh>());
+  else if (kind == relu2)
+    launch(std::integral_constant<int, relu2>());
+  else
+    launch(std::integral_constant<int, swiglu>());
+}
+
 /// Blocks for one pack of T a thread.
 template <typename T> unsigned packBlocks(int64_t count) { return unsigned(blocksOf(count, int64_t(threads) * Pack<T>::size)); }
 template <typename T> unsigned rowPackBlocks(int64_t rows, int64_t width) {
@@ -251,7 +332,12 @@ int32_t mg_activation(const MgLaunch *launch) {
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
     cudaStream_t stream = streamOf(launch);
     bool wide = areAligned({y, x});
-    if (kind == gelu)
+    if (const float *scale = operand<float>(launch, at::scale))
+      withActivation(kind, [&](auto k) {
+        scaledActivationKernel<k>
+            <<<rowPackBlocks<T>(rows, width), threads, 0, stream>>>(y, x, scale, rows, width, wide && width % Pack<T>::size == 0);
+      });
+    else if (kind == gelu)
       activationKernel<gelu><<<packBlocks<T>(count), threads, 0, stream>>>(y, x, count, wide);
     else if (kind == gelu_tanh)
       activationKernel<gelu_tanh><<<packBlocks<T>(count), threads, 0, stream>>>(y, x, count, wide);
@@ -274,7 +360,12 @@ int32_t mg_activation_grad(const MgLaunch *launch) {
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
     cudaStream_t stream = streamOf(launch);
     bool wide = areAligned({d_x, d_y, x});
-    if (kind == gelu)
+    if (const float *scale = operand<float>(launch, at::scale))
+      withActivation(kind, [&](auto k) {
+        scaledActivationGradKernel<k><<<unsigned(blocksOf(rows, threads / 32)), threads, 0, stream>>>(
+            d_x, operand<float>(launch, at::d_scale), d_y, x, scale, rows, width, wide && width % Pack<T>::size == 0);
+      });
+    else if (kind == gelu)
       activationGradKernel<gelu><<<packBlocks<T>(count), threads, 0, stream>>>(d_x, d_y, x, count, wide);
     else if (kind == gelu_tanh)
       activationGradKernel<gelu_tanh><<<packBlocks<T>(count), threads, 0, stream>>>(d_x, d_y, x, count, wide);

@@ -95,38 +95,45 @@ double slope(int64_t kind, double x) {
 
 TEST(PointwiseGpu, Activations) {
   MG_NEEDS_CARD();
-  for (MgType type : {MG_BF16, MG_F32})
-    for (int64_t kind : {0, 1, 2, 3})
-      for (int64_t width : {1, 45, 64}) {
-        int64_t rows = 37, count = rows * width;
-        Values x = randomValues(count * (kind == 3 ? 2 : 1), 1, 2, type), d_y = randomValues(count, 2, 1, type), y(count), d_x(x.size());
-        for (int64_t t = 0; t < rows; ++t)
-          for (int64_t j = 0; j < width; ++j) {
-            int64_t at = t * width + j, gate = 2 * t * width + j;
-            if (kind < 3) {
-              y[at] = activate(kind, x[at]);
-              d_x[at] = d_y[at] * slope(kind, x[at]);
-              continue;
+  for (bool scaled : {false, true})
+    for (MgType type : {MG_BF16, MG_F32})
+      for (int64_t kind : {0, 1, 2, 3})
+        for (int64_t width : {1, 45, 64, 896}) {
+          int64_t rows = 37, count = rows * width;
+          Values x = randomValues(count * (kind == 3 ? 2 : 1), 1, 2, type), d_y = randomValues(count, 2, 1, type), y(count), d_x(x.size());
+          Values scale = randomValues(rows, 3, 1, MG_F32), d_scale(rows);
+          for (int64_t t = 0; t < rows; ++t)
+            for (int64_t j = 0; j < width; ++j) {
+              int64_t at = t * width + j, gate = 2 * t * width + j;
+              double factor = scaled ? scale[t] : 1, value;
+              if (kind < 3) {
+                value = activate(kind, x[at]);
+                d_x[at] = factor * d_y[at] * slope(kind, x[at]);
+              } else {
+                double s = sigmoid(x[gate]);
+                value = x[gate] * s * x[gate + width];
+                d_x[gate] = factor * d_y[at] * x[gate + width] * (s + x[gate] * s * (1 - s));
+                d_x[gate + width] = factor * d_y[at] * x[gate] * s;
+              }
+              y[at] = factor * value;
+              d_scale[t] += d_y[at] * value;
             }
-            double s = sigmoid(x[gate]);
-            y[at] = x[gate] * s * x[gate + width];
-            d_x[gate] = d_y[at] * x[gate + width] * (s + x[gate] * s * (1 - s));
-            d_x[gate + width] = d_y[at] * x[gate] * s;
+          Call forward = MG_CALL(mg_activation), backward = MG_CALL(mg_activation_grad);
+          forward.give("x", type, x).poisoned("y", type, count);
+          backward.give("x", type, x).give("d_y", type, d_y).poisoned("d_x", type, x.size());
+          if (scaled) {
+            forward.give("scale", MG_F32, scale);
+            backward.give("scale", MG_F32, scale).poisoned("d_scale", MG_F32, rows);
           }
-        Call forward = MG_CALL(mg_activation);
-        forward.give("x", type, x).poisoned("y", type, count).set("rows", rows).set("width", width).set("kind", kind);
-        ASSERT_EQ(forward.run(), "");
-        EXPECT_LT(relativeError(forward.read("y"), y), forwardLimit(type)) << kind;
-        Call backward = MG_CALL(mg_activation_grad);
-        backward.give("x", type, x)
-            .give("d_y", type, d_y)
-            .poisoned("d_x", type, x.size())
-            .set("rows", rows)
-            .set("width", width)
-            .set("kind", kind);
-        ASSERT_EQ(backward.run(), "");
-        EXPECT_LT(relativeError(backward.read("d_x"), d_x), gradientLimit(type)) << kind;
-      }
+          for (Call *call : {&forward, &backward}) {
+            call->set("rows", rows).set("width", width).set("kind", kind);
+            ASSERT_EQ(call->run(), "");
+          }
+          EXPECT_LT(relativeError(forward.read("y"), y), forwardLimit(type)) << kind;
+          EXPECT_LT(relativeError(backward.read("d_x"), d_x), gradientLimit(type)) << kind;
+          if (scaled)
+            EXPECT_LT(relativeError(backward.read("d_scale"), d_scale), 1e-5) << kind;
+        }
 }
 
 TEST(PointwiseGpu, RefusesMixedTypes) {

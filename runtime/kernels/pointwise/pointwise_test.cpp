@@ -39,6 +39,28 @@ TEST(Activation, MatchesFiniteDifferencesForEveryKind) {
   EXPECT_NE(call("mg_activation", {{"y", one}, {"x", one}}, {{"rows", 1}, {"width", 1}, {"kind", 4}}), 0);
 }
 
+TEST(Activation, ScalesRows) {
+  for (int64_t kind = 0; kind < 4; ++kind)
+    for (int64_t width : {1, 7, 300}) {
+      int64_t rows = 5, inputs = rows * (kind == 3 ? 2 * width : width);
+      Values packed = randomValues(inputs + rows, 1, 2.0f), y(rows * width), d_y = randomValues(y.size(), 2), gradient(packed.size(), NAN);
+      packed[inputs] = 0; // a row without a pick
+      auto f = [&](const Doubles &v) {
+        Doubles result = activated(kind, width, Doubles(v.begin(), v.begin() + inputs));
+        for (size_t i = 0; i < result.size(); ++i)
+          result[i] *= v[inputs + i / width];
+        return result;
+      };
+      Ints ints = {{"rows", rows}, {"width", width}, {"kind", kind}};
+      Operand x("x", packed.data(), inputs), scale("scale", packed.data() + inputs, rows);
+      ASSERT_EQ(call("mg_activation", {{"y", y}, x, scale}, ints), 0);
+      EXPECT_LT(relativeError(y, f(widen(packed))), 1e-6) << kind;
+      Operand d_x("d_x", gradient.data(), inputs), d_scale("d_scale", gradient.data() + inputs, rows);
+      ASSERT_EQ(call("mg_activation_grad", {d_x, d_scale, {"d_y", d_y}, x, scale}, ints), 0);
+      EXPECT_LT(relativeError(gradient, numericGradient(f, widen(packed), d_y)), 1e-5) << kind;
+    }
+}
+
 TEST(Activation, NanReachesTheResult) {
   Values x(16, NAN), y(8), d_y(8, 1), d_x(16);
   Ints ints = {{"rows", 1}, {"width", 8}, {"kind", 3}};

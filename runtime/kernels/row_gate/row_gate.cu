@@ -1,4 +1,4 @@
-// A row times the sigmoid of its own gate: y = x * sigmoid(gate[row]).
+// A row times a number of its own: the sigmoid of a gate, or a scale.
 #include "runtime/cuda/Device.cuh"
 
 using namespace megacc::runtime;
@@ -8,9 +8,22 @@ namespace {
 
 constexpr int threads = 128;
 
-template <typename T> __global__ void rowGateKernel(T *y, const T *x, const T *gate, int64_t cols, bool wide) {
+/// What rows are multiplied by, and the gradient of what it is made of, given the sum of d_y * x over the row.
+template <typename T> struct Gate {
+  T *gate, *d_gate;
+  __device__ float factor(int64_t row) const { return sigmoid(toFloat(gate[row])); }
+  __device__ void finish(int64_t row, float factor, float product) const { d_gate[row] = fromFloat<T>(product * factor * (1.0f - factor)); }
+};
+struct Scale {
+  float *scale, *d_scale;
+  __device__ float factor(int64_t row) const { return scale[row]; }
+  __device__ void finish(int64_t row, float, float product) const { d_scale[row] = product; }
+};
+
+/// A block per row.
+template <typename T, typename Number> __global__ void scaleRows(T *y, const T *x, Number number, int64_t cols, bool wide) {
   int64_t base = blockIdx.x * cols;
-  float factor = sigmoid(toFloat(gate[blockIdx.x]));
+  float factor = number.factor(blockIdx.x);
 #pragma unroll 4
   for (int64_t col = int64_t(threadIdx.x) * Pack<T>::size; col < cols; col += threads * Pack<T>::size) {
     Pack<T> pack = loadPack(x + base + col, cols - col, wide);
@@ -21,11 +34,11 @@ template <typename T> __global__ void rowGateKernel(T *y, const T *x, const T *g
   }
 }
 
-template <typename T>
-__global__ void rowGateGradKernel(T *d_x, T *d_gate, const T *d_y, const T *x, const T *gate, int64_t cols, bool wide) {
+template <typename T, typename Number>
+__global__ void scaleRowsGrad(T *d_x, const T *d_y, const T *x, Number number, int64_t cols, bool wide) {
   __shared__ float shared[threads / 32];
   int64_t base = blockIdx.x * cols;
-  float factor = sigmoid(toFloat(gate[blockIdx.x])), product = 0;
+  float factor = number.factor(blockIdx.x), product = 0;
 #pragma unroll 4
   for (int64_t col = int64_t(threadIdx.x) * Pack<T>::size; col < cols; col += threads * Pack<T>::size) {
     Pack<T> gradient = loadPack(d_y + base + col, cols - col, wide), value = loadPack(x + base + col, cols - col, wide);
@@ -38,7 +51,7 @@ __global__ void rowGateGradKernel(T *d_x, T *d_gate, const T *d_y, const T *x, c
   }
   product = blockSum<threads>(product, shared);
   if (threadIdx.x == 0)
-    d_gate[blockIdx.x] = fromFloat<T>(product * factor * (1.0f - factor));
+    number.finish(blockIdx.x, factor, product);
 }
 
 } // namespace
@@ -52,7 +65,7 @@ int32_t mg_row_gate(const MgLaunch *launch) {
     using T = decltype(element);
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
     bool wide = areAligned({y, x}) && cols % Pack<T>::size == 0;
-    rowGateKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(y, x, operand<T>(launch, at::gate), cols, wide);
+    scaleRows<<<unsigned(rows), threads, 0, streamOf(launch)>>>(y, x, Gate<T>{operand<T>(launch, at::gate), nullptr}, cols, wide);
     return launched("mg_row_gate");
   });
 }
@@ -64,9 +77,34 @@ int32_t mg_row_gate_grad(const MgLaunch *launch) {
     using T = decltype(element);
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
     bool wide = areAligned({d_x, d_y, x}) && cols % Pack<T>::size == 0;
-    rowGateGradKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(d_x, operand<T>(launch, at::d_gate), d_y, x,
-                                                                        operand<T>(launch, at::gate), cols, wide);
+    scaleRowsGrad<<<unsigned(rows), threads, 0, streamOf(launch)>>>(
+        d_x, d_y, x, Gate<T>{operand<T>(launch, at::gate), operand<T>(launch, at::d_gate)}, cols, wide);
     return launched("mg_row_gate_grad");
+  });
+}
+
+int32_t mg_row_scale(const MgLaunch *launch) {
+  MG_ENTER(mg_row_scale);
+  int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols];
+  return withElement(launch, "mg_row_scale", {at::y, at::x}, [&](auto element) {
+    using T = decltype(element);
+    T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
+    bool wide = areAligned({y, x}) && cols % Pack<T>::size == 0;
+    scaleRows<<<unsigned(rows), threads, 0, streamOf(launch)>>>(y, x, Scale{operand<float>(launch, at::scale), nullptr}, cols, wide);
+    return launched("mg_row_scale");
+  });
+}
+
+int32_t mg_row_scale_grad(const MgLaunch *launch) {
+  MG_ENTER(mg_row_scale_grad);
+  int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols];
+  return withElement(launch, "mg_row_scale_grad", {at::d_x, at::d_y, at::x}, [&](auto element) {
+    using T = decltype(element);
+    T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
+    bool wide = areAligned({d_x, d_y, x}) && cols % Pack<T>::size == 0;
+    scaleRowsGrad<<<unsigned(rows), threads, 0, streamOf(launch)>>>(
+        d_x, d_y, x, Scale{operand<float>(launch, at::scale), operand<float>(launch, at::d_scale)}, cols, wide);
+    return launched("mg_row_scale_grad");
   });
 }
 }

@@ -32,3 +32,25 @@ TEST(RowGateGpu, Sizes) {
       EXPECT_LT(relativeError(backward.read("d_gate"), d_gate), gradientLimit(type));
     }
 }
+
+TEST(RowScaleGpu, Sizes) {
+  MG_NEEDS_CARD();
+  for (MgType type : {MG_BF16, MG_F32})
+    for (auto [rows, cols] : {std::pair<int64_t, int64_t>(1, 1), {37, 45}, {9, 3584}}) {
+      Values x = randomValues(rows * cols, 1, 1, type), scale = randomValues(rows, 2, 1, MG_F32);
+      Values d_y = randomValues(rows * cols, 3, 1, type), y(x.size()), d_x(x.size()), d_scale(rows);
+      for (int64_t t = 0; t < rows; ++t)
+        for (int64_t i = t * cols; i < (t + 1) * cols; ++i)
+          y[i] = x[i] * scale[t], d_x[i] = d_y[i] * scale[t], d_scale[t] += d_y[i] * x[i];
+      Call forward = MG_CALL(mg_row_scale);
+      forward.give("x", type, x).give("scale", MG_F32, scale).poisoned("y", type, x.size()).set("rows", rows).set("cols", cols);
+      ASSERT_EQ(forward.run(), "");
+      EXPECT_LT(relativeError(forward.read("y"), y), forwardLimit(type));
+      Call backward = MG_CALL(mg_row_scale_grad);
+      backward.give("x", type, x).give("scale", MG_F32, scale).give("d_y", type, d_y);
+      backward.poisoned("d_x", type, x.size()).poisoned("d_scale", MG_F32, rows).set("rows", rows).set("cols", cols);
+      ASSERT_EQ(backward.run(), "");
+      EXPECT_LT(relativeError(backward.read("d_x"), d_x), gradientLimit(type));
+      EXPECT_LT(relativeError(backward.read("d_scale"), d_scale), 1e-5);
+    }
+}

@@ -39,26 +39,31 @@ module attributes {megacc.model = "tiny", megacc.config = {accumulate = 2 : i64}
     // CHECK: step.grouped_linear {{.*}} {expected_rows = 12 : i64} {{.*}} -> tensor<18x5x[[T]]>
     %h = step.grouped_linear %rows, %up, %o {expected_rows = 12 : i64}
          : (tensor<18x4xbf16>, tensor<3x5x4xbf16>, tensor<4xi32>) -> tensor<18x5xbf16>
-    // CHECK: step.moe_combine %{{.*}}, %[[W]], %[[P]], %[[O]] : (tensor<18x5x[[T]]>, tensor<6x3xf32>, {{.*}} -> tensor<6x5x[[T]]>
-    %y = step.moe_combine %h, %w, %p, %o : (tensor<18x5xbf16>, tensor<6x3xf32>, tensor<6x3xi32>, tensor<4xi32>) -> tensor<6x5xbf16>
+    // CHECK: %[[S1:.*]] = step.moe_dispatch_weights %[[W]], %[[P]], %[[O]] : (tensor<6x3xf32>, {{.*}} -> tensor<18x1xf32>
+    %s1 = step.moe_dispatch_weights %w, %p, %o : (tensor<6x3xf32>, tensor<6x3xi32>, tensor<4xi32>) -> tensor<18x1xf32>
+    // CHECK: step.row_scale %{{.*}}, %[[S1]] : (tensor<18x5x[[T]]>, tensor<18x1xf32>) -> tensor<18x5x[[T]]>
+    %hs = step.row_scale %h, %s1 : (tensor<18x5xbf16>, tensor<18x1xf32>) -> tensor<18x5xbf16>
+    // CHECK: step.moe_combine %{{.*}}, %[[P]], %[[O]] : (tensor<18x5x[[T]]>, {{.*}} -> tensor<6x5x[[T]]>
+    %y = step.moe_combine %hs, %p, %o : (tensor<18x5xbf16>, tensor<6x3xi32>, tensor<4xi32>) -> tensor<6x5xbf16>
     %gate = step.zero : tensor<6x1xbf16>
     // CHECK: step.row_gate %{{.*}} -> tensor<6x5x[[T]]>
     %g = step.row_gate %y, %gate : (tensor<6x5xbf16>, tensor<6x1xbf16>) -> tensor<6x5xbf16>
     // CHECK: step.row_gate_grad {{.*}} -> (tensor<6x5x[[T]]>, tensor<6x1x[[T]]>)
     %dy, %dgate = step.row_gate_grad %g, %y, %gate
                   : (tensor<6x5xbf16>, tensor<6x5xbf16>, tensor<6x1xbf16>) -> (tensor<6x5xbf16>, tensor<6x1xbf16>)
-    // CHECK: %{{.*}}, %[[DW:.*]] = step.moe_combine_grad {{.*}} -> (tensor<18x5x[[T]]>, tensor<6x3xf32>)
-    %dh, %dw = step.moe_combine_grad %dy, %h, %w, %p, %o
-               : (tensor<6x5xbf16>, tensor<18x5xbf16>, tensor<6x3xf32>, tensor<6x3xi32>, tensor<4xi32>)
-               -> (tensor<18x5xbf16>, tensor<6x3xf32>)
+    %dhs = step.moe_dispatch %dy, %p, %o : (tensor<6x5xbf16>, tensor<6x3xi32>, tensor<4xi32>) -> tensor<18x5xbf16>
+    // CHECK: %{{.*}}, %[[DS1:.*]] = step.row_scale_grad {{.*}} -> (tensor<18x5x[[T]]>, tensor<18x1xf32>)
+    %dh, %ds1 = step.row_scale_grad %dhs, %h, %s1
+                : (tensor<18x5xbf16>, tensor<18x5xbf16>, tensor<18x1xf32>) -> (tensor<18x5xbf16>, tensor<18x1xf32>)
+    // CHECK: %[[DW:.*]] = step.moe_dispatch_weights_grad %[[DS1]], %[[P]] : {{.*}} -> tensor<6x3xf32>
+    %dw = step.moe_dispatch_weights_grad %ds1, %p : (tensor<18x1xf32>, tensor<6x3xi32>) -> tensor<6x3xf32>
     // CHECK: step.grouped_linear_grad_input {{.*}} -> tensor<18x4x[[T]]>
     %drows = step.grouped_linear_grad_input %dh, %up, %o {expected_rows = 12 : i64}
              : (tensor<18x5xbf16>, tensor<3x5x4xbf16>, tensor<4xi32>) -> tensor<18x4xbf16>
     // CHECK: step.grouped_linear_grad_weight {{.*}} -> tensor<3x5x4xf32>
     %dup = step.grouped_linear_grad_weight %dh, %rows, %o {expected_rows = 12 : i64}
            : (tensor<18x5xbf16>, tensor<18x4xbf16>, tensor<4xi32>) -> tensor<3x5x4xf32>
-    // CHECK: step.moe_dispatch_grad {{.*}} -> tensor<6x4x[[T]]>
-    %dx = step.moe_dispatch_grad %drows, %p : (tensor<18x4xbf16>, tensor<6x3xi32>) -> tensor<6x4xbf16>
+    %dx = step.moe_combine %drows, %p, %o : (tensor<18x4xbf16>, tensor<6x3xi32>, tensor<4xi32>) -> tensor<6x4xbf16>
     // CHECK: step.moe_route_grad %[[DW]], %[[LOGITS]], %[[C]], %[[S]] {aux = 1.000000e-02 : f64, experts = 3 : i64, nulls = 2 : i64, scale = 1.000000e+00 : f64, sigmoid, slots = 4 : i64, tokens = 6 : i64, z = 0.000000e+00 : f64}
     %dl = step.moe_route_grad %dw, %logits, %c, %s {tokens = 6 : i64, experts = 3 : i64, slots = 4 : i64, nulls = 2 : i64, sigmoid,
           scale = 1.0 : f64,

@@ -184,61 +184,59 @@ step.func @dispatch_to_too_few_rows {
 
 // -----
 
-step.func @dispatch_grad_of_other_tokens {
-  %rows = step.zero : tensor<12x4xf32>
-  %p = step.input "position" : tensor<6x2xi32>
-  // expected-error @+1 {{has rows 'tensor<12x4xf32>' and tokens 'tensor<5x4xf32>' for positions 'tensor<6x2xi32>'}}
-  %d = step.moe_dispatch_grad %rows, %p : (tensor<12x4xf32>, tensor<6x2xi32>) -> tensor<5x4xf32>
-}
-
-// -----
-
 step.func @combine_of_other_columns {
   %rows = step.zero : tensor<12x4xf32>
-  %w = step.zero : tensor<6x2xf32>
   %p = step.input "position" : tensor<6x2xi32>
   %o = step.input "offsets" : tensor<4xi32>
   // expected-error @+1 {{has rows 'tensor<12x4xf32>' and tokens 'tensor<6x5xf32>'}}
-  %y = step.moe_combine %rows, %w, %p, %o : (tensor<12x4xf32>, tensor<6x2xf32>, tensor<6x2xi32>, tensor<4xi32>) -> tensor<6x5xf32>
+  %y = step.moe_combine %rows, %p, %o : (tensor<12x4xf32>, tensor<6x2xi32>, tensor<4xi32>) -> tensor<6x5xf32>
 }
 
 // -----
 
-step.func @combine_grad_of_other_tokens {
-  %dy = step.zero : tensor<5x4xf32>
+step.func @combine_of_other_tokens {
   %rows = step.zero : tensor<12x4xf32>
-  %w = step.zero : tensor<6x2xf32>
   %p = step.input "position" : tensor<6x2xi32>
   %o = step.input "offsets" : tensor<4xi32>
   // expected-error @+1 {{has rows 'tensor<12x4xf32>' and tokens 'tensor<5x4xf32>' for positions 'tensor<6x2xi32>'}}
-  %d:2 = step.moe_combine_grad %dy, %rows, %w, %p, %o : (tensor<5x4xf32>, tensor<12x4xf32>, tensor<6x2xf32>, tensor<6x2xi32>, tensor<4xi32>)
-         -> (tensor<12x4xf32>, tensor<6x2xf32>)
+  %y = step.moe_combine %rows, %p, %o : (tensor<12x4xf32>, tensor<6x2xi32>, tensor<4xi32>) -> tensor<5x4xf32>
 }
 
 // -----
 
-step.func @combine_grad_of_other_d_rows {
-  %dy = step.zero : tensor<6x4xf32>
-  %rows = step.zero : tensor<12x4xf32>
+step.func @weights_of_too_few_rows {
   %w = step.zero : tensor<6x2xf32>
   %p = step.input "position" : tensor<6x2xi32>
   %o = step.input "offsets" : tensor<4xi32>
-  // expected-error @+1 {{'d_rows' is 'tensor<6x4xf32>', expected 12 x 4}}
-  %d:2 = step.moe_combine_grad %dy, %rows, %w, %p, %o : (tensor<6x4xf32>, tensor<12x4xf32>, tensor<6x2xf32>, tensor<6x2xi32>, tensor<4xi32>)
-         -> (tensor<6x4xf32>, tensor<6x2xf32>)
+  // expected-error @+1 {{'rows' is 'tensor<6x1xf32>', expected 12 x 1}}
+  %rows = step.moe_dispatch_weights %w, %p, %o : (tensor<6x2xf32>, tensor<6x2xi32>, tensor<4xi32>) -> tensor<6x1xf32>
 }
 
 // -----
 
-step.func @combine_grad_of_other_d_weights {
-  %dy = step.zero : tensor<6x4xf32>
-  %rows = step.zero : tensor<12x4xf32>
-  %w = step.zero : tensor<6x2xf32>
+step.func @weights_grad_of_other_picks {
+  %rows = step.zero : tensor<12x1xf32>
   %p = step.input "position" : tensor<6x2xi32>
-  %o = step.input "offsets" : tensor<4xi32>
-  // expected-error @+1 {{'d_weights' is 'tensor<6x3xf32>', expected 6 x 2}}
-  %d:2 = step.moe_combine_grad %dy, %rows, %w, %p, %o : (tensor<6x4xf32>, tensor<12x4xf32>, tensor<6x2xf32>, tensor<6x2xi32>, tensor<4xi32>)
-         -> (tensor<12x4xf32>, tensor<6x3xf32>)
+  // expected-error @+1 {{'weights' is 'tensor<6x3xf32>', expected 6 x 2}}
+  %d = step.moe_dispatch_weights_grad %rows, %p : (tensor<12x1xf32>, tensor<6x2xi32>) -> tensor<6x3xf32>
+}
+
+// -----
+
+step.func @scales_of_other_rows {
+  %x = step.zero : tensor<12x4xf32>
+  %s = step.zero : tensor<11x1xf32>
+  // expected-error @+1 {{has 11 numbers for rows of 'tensor<12x4xf32>'}}
+  %y = step.row_scale %x, %s : (tensor<12x4xf32>, tensor<11x1xf32>) -> tensor<12x4xf32>
+}
+
+// -----
+
+step.func @scale_grad_of_other_scales {
+  %x = step.zero : tensor<12x4xf32>
+  %s = step.zero : tensor<12x1xf32>
+  // expected-error @+1 {{'d_scale' is 'tensor<6x1xf32>', expected 12 x 1}}
+  %d:2 = step.row_scale_grad %x, %x, %s : (tensor<12x4xf32>, tensor<12x4xf32>, tensor<12x1xf32>) -> (tensor<12x4xf32>, tensor<6x1xf32>)
 }
 
 // -----
@@ -298,7 +296,7 @@ step.func @experts_grad_weight_in_bf16 {
 
 step.func @gate_a_number {
   %x = step.zero : tensor<6x4xf32>
-  // expected-error @+1 {{has 24 gates for rows of 'tensor<6x4xf32>'}}
+  // expected-error @+1 {{has 24 numbers for rows of 'tensor<6x4xf32>'}}
   %y = step.row_gate %x, %x : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x4xf32>
 }
 

@@ -23,7 +23,7 @@ mega.train @step of @small { micro_batch = 2, accumulate = 2, optimizer = adamw<
 // CHECK: rt.call @mg_linear_cross_entropy(out {{.*}}, out {{.*}}, sum gradients[5120 : 2048], {{.*}}scratch temporaries[{{.*}} : 2048] raw) {rows = 16, cols = 16, vocab = 32, logit_rows = 16, accumulate = 1, scale = 5.000000e-01}
 // CHECK: rt.call @mg_linear_grad_weight(sum gradients[3584 : 1536], {{.*}}accumulate = 1}
 // The gradient before the activation takes the place of the one after it.
-// CHECK: rt.call @mg_activation_grad(out temporaries[[[PLACE:.*]]] value 13, in temporaries[[[PLACE]]] value 12,
+// CHECK: rt.call @mg_activation_grad(out temporaries[[[PLACE:.*]]] value 13, null, in temporaries[[[PLACE]]] value 12,
 // CHECK-NOT: mg_accumulate(
 // CHECK-LABEL: rt.func @update
 // CHECK: rt.call @mg_adamw(inout weights[0 : 7168], null, inout optimizer[0 : 7168], inout optimizer[8192 : 7168], in gradients[0 : 7168], {{.*}}decays = 1

@@ -26,7 +26,7 @@ step.func @lives {
   // CHECK: rt.call @mg_add(out temporaries[[[S:[0-9]+]] : 1024] value 1, in temporaries[[[X]] : 1024] value 0, in temporaries[[[X]] : 1024] value 0)
   %s = step.add %x, %x : (tensor<16x16xf32>, tensor<16x16xf32>) -> tensor<16x16xf32>
   // CHECK-NOT: rt.call @mg_activation(out temporaries[[[S]] : 1024]
-  // CHECK: rt.call @mg_activation(out temporaries[[[A:[0-9]+]] : 1024] value 2, in temporaries[[[S]] : 1024] value 1)
+  // CHECK: rt.call @mg_activation(out temporaries[[[A:[0-9]+]] : 1024] value 2, in temporaries[[[S]] : 1024] value 1, null)
   %a = step.activation gelu %s : (tensor<16x16xf32>) -> tensor<16x16xf32>
   step.output "s", %s : tensor<16x16xf32>
   step.output "a", %a : tensor<16x16xf32>

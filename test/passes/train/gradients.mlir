@@ -356,7 +356,9 @@ module @moe_route attributes {megacc.config = {accumulate = 4 : i64}} {
                            aux = 0.5 : f64, z = 2.0 : f64}
                            : (tensor<6x3xf32>) -> (tensor<6x2xf32>, tensor<6x2xi32>, tensor<6x2xi32>, tensor<4xi32>)
     %rows = step.input "rows" : tensor<12x4xf32>
-    %y = step.moe_combine %rows, %weights, %p, %o : (tensor<12x4xf32>, tensor<6x2xf32>, tensor<6x2xi32>, tensor<4xi32>) -> tensor<6x4xf32>
+    %scale = step.moe_dispatch_weights %weights, %p, %o : (tensor<6x2xf32>, tensor<6x2xi32>, tensor<4xi32>) -> tensor<12x1xf32>
+    %scaled = step.row_scale %rows, %scale : (tensor<12x4xf32>, tensor<12x1xf32>) -> tensor<12x4xf32>
+    %y = step.moe_combine %scaled, %p, %o : (tensor<12x4xf32>, tensor<6x2xi32>, tensor<4xi32>) -> tensor<6x4xf32>
     %targets = step.input "targets" : tensor<2x3xi32>
     %valid = step.count_valid %targets : (tensor<2x3xi32>) -> tensor<1xf32>
     %head = step.read @head : tensor<9x4xf32>
@@ -364,7 +366,9 @@ module @moe_route attributes {megacc.config = {accumulate = 4 : i64}} {
                       : (tensor<6x4xf32>, tensor<9x4xf32>, tensor<2x3xi32>, tensor<1xf32>)
                       -> (tensor<1xf32>, tensor<6x4xf32>, tensor<9x4xf32>)
     step.loss %loss {name = "main", weight = 1.0 : f64} : tensor<1xf32>
-    // CHECK: %{{.*}}, %[[DW:.*]] = step.moe_combine_grad
+    // CHECK: %[[DY:.*]] = step.moe_dispatch %{{.*}}, %[[P]], %[[O]] {{.*}}phase = #step.phase<backward>
+    // CHECK: %{{.*}}, %[[DS:.*]] = step.row_scale_grad %[[DY]]
+    // CHECK: %[[DW:.*]] = step.moe_dispatch_weights_grad %[[DS]], %[[P]]
     // CHECK: %[[S:.*]] = step.moe_statistics %[[L]], %[[O]] {{.*}}experts = 3 : i64, nulls = 0 : i64, phase = #step.phase<backward>{{.*}} -> tensor<7xf64>
     // CHECK: %[[DL:.*]] = step.moe_route_grad %[[DW]], %[[L]], %[[C]], %[[S]] {aux = 1.250000e-01 : f64, {{.*}}tokens = 6 : i64, z = 5.000000e-01 : f64}
     // CHECK: step.linear_grad_weight %[[DL]]

@@ -28,10 +28,12 @@ mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr
 // CHECK: %[[AUX0:.*]], %{{.*}} = step.moe_losses %[[STATISTICS]] {{.*}}tokens = 40 : i64
 // CHECK: step.moe_count_picks %[[O]] {bias = @blocks.0.mixer.router.bias, block = 0 : i64, name = "picks.0", {{.*}}rate = 1.000000e-02
 // CHECK: %[[ROWS:.*]] = step.moe_dispatch %[[N]], %[[P]], %[[O]] {{.*}} -> tensor<80x32xf32>
+// CHECK: %[[SCALE:.*]] = step.moe_dispatch_weights %[[W]], %[[P]], %[[O]] {{.*}} -> tensor<80x1xf32>
 // CHECK: %[[UP:.*]] = step.grouped_linear %[[ROWS]], %{{.*}}, %[[O]] {{.*}}expected_rows = 80
 // CHECK: %[[ACT:.*]] = step.activation swiglu %[[UP]]
-// CHECK: %[[DOWN:.*]] = step.grouped_linear %[[ACT]], %{{.*}}, %[[O]]
-// CHECK: %[[Y:.*]] = step.moe_combine %[[DOWN]], %[[W]], %[[P]], %[[O]]
+// CHECK: %[[SCALED:.*]] = step.row_scale %[[ACT]], %[[SCALE]]
+// CHECK: %[[DOWN:.*]] = step.grouped_linear %[[SCALED]], %{{.*}}, %[[O]]
+// CHECK: %[[Y:.*]] = step.moe_combine %[[DOWN]], %[[P]], %[[O]]
 // CHECK: %[[S:.*]] = step.linear
 // CHECK: %[[GATE:.*]] = step.linear %[[N]], {{.*}} -> tensor<40x1xf32>
 // CHECK: %[[GATED:.*]] = step.row_gate %{{.*}}, %[[GATE]]
@@ -48,11 +50,13 @@ mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr
 // The losses of the router enter its gradient, a share of the micro-batches.
 // CHECK: step.moe_route_grad %{{.*}}, %[[LOGITS1]], %{{.*}}, %[[STATISTICS1]] {aux = 2.500000e-03 : f64, {{.*}}tokens = 40 : i64, z = 2.500000e-04 : f64}
 // CHECK: step.row_gate_grad
-// CHECK: %[[DDOWN:.*]], %[[DW:.*]] = step.moe_combine_grad %{{.*}}, %[[DOWN]], %[[W]], %[[P]], %[[O]]
-// CHECK: step.grouped_linear_grad_input %[[DDOWN]]
-// CHECK: %[[DWEIGHT:.*]] = step.grouped_linear_grad_weight %[[DDOWN]], %[[ACT]], %[[O]]
+// CHECK: %[[DDOWN:.*]] = step.moe_dispatch %{{.*}}, %[[P]], %[[O]]
+// CHECK: %[[DSCALED:.*]] = step.grouped_linear_grad_input %[[DDOWN]]
+// CHECK: %[[DWEIGHT:.*]] = step.grouped_linear_grad_weight %[[DDOWN]], %[[SCALED]], %[[O]]
 // CHECK: step.accumulate @blocks.0.mixer.experts.down.weight, %[[DWEIGHT]]
-// CHECK: step.moe_dispatch_grad
+// CHECK: %{{.*}}, %[[DSCALE:.*]] = step.row_scale_grad %[[DSCALED]], %[[ACT]], %[[SCALE]]
+// CHECK: %[[DW:.*]] = step.moe_dispatch_weights_grad %[[DSCALE]], %[[P]]
+// CHECK: step.moe_combine
 // CHECK: step.moe_route_grad %[[DW]], %[[LOGITS]], %[[CHOICE]], %[[STATISTICS]]
 
 // CHECK-LABEL: step.func @update
