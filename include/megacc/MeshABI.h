@@ -1,6 +1,7 @@
-/* What connects the ranks of a mesh: a library of its own beside the kernels, opened where a step has more than one rank. Plain C.
+/* What connects the ranks of a mesh, in memory of the host, where a step has more than one rank. Plain C.
  *
- * libmegacc_mpi.so exports mg_mesh(). Ranks stand dp first, then ep, then tp: rank = (dp * size of ep + ep) * size of tp + tp.
+ * libmegacc_mpi.so, beside the kernels, exports mg_mesh(); ranks that MPI did not start are connected by TCP, which megacc-run has itself.
+ * A target with collectives of its own (NCCL on cards) makes its communicators through these. Ranks stand dp first, then ep, then tp: rank = (dp * size of ep + ep) * size of tp + tp.
  */
 #ifndef MEGACC_MESHABI_H
 #define MEGACC_MESHABI_H
@@ -20,6 +21,10 @@ typedef struct MgCommunicator {
   int32_t (*gather)(struct MgCommunicator *self, const void *give, void *take, int64_t bytes);
   int64_t rank, size;
   void *handle; /* the library's own */
+  /* Non-zero where one of the ranks has ended, as far as the library can see; waits for nothing. */
+  int32_t (*check)(struct MgCommunicator *self);
+  /* The last message of these calls. */
+  const char *(*last_error)(void);
 } MgCommunicator;
 
 typedef struct MgMesh {

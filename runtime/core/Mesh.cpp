@@ -1,4 +1,5 @@
 #include "runtime/core/Mesh.h"
+#include "runtime/tcp/Tcp.h"
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,22 +18,27 @@ std::string describe(const int64_t (&mesh)[MG_AXIS_COUNT]) {
   return text;
 }
 
+/// Whether every rank was told its place, as torchrun does; it goes before what a launcher of the launcher says.
+bool areNumbered() { return std::getenv("RANK") && std::getenv("WORLD_SIZE"); }
+
 /// Ranks that a launcher started, as it says in the environment; 1 without one.
 int64_t countStarted() {
+  if (areNumbered())
+    return std::max(1LL, std::atoll(std::getenv("WORLD_SIZE")));
   for (const char *name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"})
     if (const char *value = std::getenv(name))
       return std::max(1LL, std::atoll(value));
   return 1;
 }
 
-/// The library that connects ranks, beside the program.
+/// The library that connects ranks by MPI, beside the program.
 const MgMesh *openLibrary() {
   std::error_code error;
   std::filesystem::path path = std::filesystem::read_symlink("/proc/self/exe", error).parent_path() / "libmegacc_mpi.so";
   void *library = dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL);
   if (!library)
     throw std::runtime_error(std::string("the ranks of a mesh cannot be connected: ") + dlerror() +
-                             "; fix: install MPI (openmpi-bin, libopenmpi-dev) and build again");
+                             "; fix: install MPI (openmpi-bin, libopenmpi-dev) and build again, or start the ranks with torchrun");
   auto find = reinterpret_cast<const MgMesh *(*)()>(dlsym(library, "mg_mesh"));
   const MgMesh *table = find ? find() : nullptr;
   if (!table || table->abi != MEGACC_ABI_VERSION)
@@ -54,7 +60,7 @@ Mesh::Mesh(const Descriptor &descriptor, const std::string &artifact_hash) {
     refuse(started);
   if (wanted == 1)
     return;
-  library = openLibrary();
+  library = areNumbered() ? tcpMesh() : openLibrary();
   if (library->join(&world))
     throw std::runtime_error(library->last_error());
   if (world->size != wanted)

@@ -41,11 +41,16 @@ int32_t gather(MgCommunicator *self, const void *give, void *take, int64_t bytes
   return 0;
 }
 
+const char *lastError() { return last_error.c_str(); }
+
+/// The launcher ends the others of a rank that has ended.
+int32_t check(MgCommunicator *) { return 0; }
+
 MgCommunicator *makeCommunicator(MPI_Comm communicator) {
   int rank = 0, size = 1;
   MPI_Comm_rank(communicator, &rank);
   MPI_Comm_size(communicator, &size);
-  return new MgCommunicator{exchange, gather, rank, size, new MPI_Comm(communicator)};
+  return new MgCommunicator{exchange, gather, rank, size, new MPI_Comm(communicator), check, lastError};
 }
 
 int32_t join(MgCommunicator **world) {
@@ -90,8 +95,6 @@ void leave() {
   if (joined_here && !finalized)
     MPI_Finalize();
 }
-
-const char *lastError() { return last_error.c_str(); }
 
 const MgMesh mesh = {MEGACC_ABI_VERSION, join, split, leave, lastError};
 

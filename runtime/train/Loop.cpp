@@ -156,7 +156,9 @@ private:
       return train(log, progress);
     } catch (const std::exception &error) {
       progress.clear();
-      if (is_in_step || is_saving || step.mesh().size() > 1) // other ranks may not have come here
+      if (step.mesh().size() > 1) // other ranks may not have come here
+        throw std::runtime_error("after step " + std::to_string(state.step) + ": " + error.what());
+      if (is_in_step || is_saving)
         throw;
       try {
         save();

@@ -126,6 +126,11 @@ void keepSilent() {
     dup2(nowhere, stream);
 }
 
+/// Of an error: what to say.
+std::string textOf(const std::exception &error) {
+  return dynamic_cast<const std::bad_alloc *>(&error) ? "there is not enough memory" : error.what();
+}
+
 void report(const std::string &message) {
   std::string from = rank < 0 ? "" : "rank " + std::to_string(rank) + ": ";
   dprintf(errors, "%serror: %s\n", from.c_str(), message.c_str());
@@ -142,9 +147,17 @@ int run(const Options &options) {
     if (rank > 0)
       keepSilent();
   }
-  int status = runStep(step, options);
-  step.mesh().leave();
-  return status;
+  try {
+    int status = runStep(step, options);
+    step.mesh().leave();
+    return status;
+  } catch (const std::exception &error) {
+    if (step.mesh().size() == 1)
+      throw;
+    // Not through destructors: they would wait for work that waits for ranks that have ended.
+    report(textOf(error));
+    std::_Exit(1);
+  }
 }
 
 int runStep(Step &step, const Options &options) {
@@ -180,11 +193,8 @@ int main(int argc, char **argv) {
   std::signal(SIGXFSZ, SIG_IGN); // writing fails where a file grew to its limit
   try {
     return run(options);
-  } catch (const std::bad_alloc &) {
-    report("there is not enough memory");
-    return 1;
   } catch (const std::exception &error) {
-    report(error.what());
+    report(textOf(error));
     return 1;
   }
 }

@@ -36,8 +36,8 @@ int32_t reduce(const MgLaunch *launch, MgCommunicator *ranks, T *y, const T *x, 
     int64_t here = std::min(piece, count - first);
     std::copy_n(x + first, here, given);
     std::fill(given + here, given + piece, T(0));
-    if (int32_t status = ranks->exchange(ranks, given, taken, part * int64_t(sizeof(T))))
-      return status;
+    if (ranks->exchange(ranks, given, taken, part * int64_t(sizeof(T))))
+      return mg_fail("%s: %s", kernel, ranks->last_error());
     parallelRanges(part, 4096, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         T sum = taken[i];
@@ -46,8 +46,8 @@ int32_t reduce(const MgLaunch *launch, MgCommunicator *ranks, T *y, const T *x, 
         given[i] = sum;
       }
     });
-    if (int32_t status = ranks->gather(ranks, given, taken, part * int64_t(sizeof(T))))
-      return status;
+    if (ranks->gather(ranks, given, taken, part * int64_t(sizeof(T))))
+      return mg_fail("%s: %s", kernel, ranks->last_error());
     std::copy_n(taken, here, y + first);
   }
   return 0;
@@ -102,8 +102,8 @@ int32_t mg_gather_parts(const MgLaunch *launch) {
   float *taken = scratch.take<float>(outer * inner * size), *y = output(launch, at::y);
   if (int32_t status = scratch.check("mg_gather_parts"))
     return status;
-  if (int32_t status = ranks->gather(ranks, input(launch, at::x), taken, outer * inner * int64_t(sizeof(float))))
-    return status;
+  if (ranks->gather(ranks, input(launch, at::x), taken, outer * inner * int64_t(sizeof(float))))
+    return mg_fail("mg_gather_parts: %s", ranks->last_error());
   for (int64_t index = 0; index < outer; ++index)
     for (int64_t rank = 0; rank < size; ++rank)
       std::copy_n(taken + (rank * outer + index) * inner, inner, y + (index * size + rank) * inner);

@@ -13,7 +13,7 @@ class Ranks {
 public:
   explicit Ranks(int64_t size) : given(size), barrier(size) {
     for (int64_t rank = 0; rank < size; ++rank)
-      communicators.push_back({exchange, gather, rank, size, this});
+      communicators.push_back({exchange, gather, rank, size, this, nullptr, nullptr});
   }
 
   /// Runs body(rank, launch's context) on a thread for each rank.
