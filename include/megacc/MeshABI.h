@@ -1,7 +1,8 @@
 /* What connects the ranks of a mesh, in memory of the host, where a step has more than one rank. Plain C.
  *
  * libmegacc_mpi.so, beside the kernels, exports mg_mesh(); ranks that MPI did not start are connected by TCP, which megacc-run has itself.
- * A target with collectives of its own (NCCL on cards) makes its communicators through these. Ranks stand dp first, then ep, then tp: rank = (dp * size of ep + ep) * size of tp + tp.
+ * A target with collectives of its own (NCCL on cards) makes its communicators through these.
+ * Ranks stand dp first, then ep, then tp: rank = (dp * size of ep + ep) * size of tp + tp.
  */
 #ifndef MEGACC_MESHABI_H
 #define MEGACC_MESHABI_H

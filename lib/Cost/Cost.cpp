@@ -8,11 +8,12 @@
 
 namespace megacc {
 
-// sm_90a as tools/bench-gpu measures its ceilings; cpu: one core with AVX-512.
+// sm_90a as tools/bench-gpu and tools/bench-mesh measure its ceilings, over a network adapter of 400 Gb/s a card; cpu: one core with
+// AVX-512, ranks of one host through its memory, 10 Gb/s between hosts.
 static constexpr DeviceRecord devices[] = {
-    {"h200", "sm_90a", 7.0e14, 4.1e12, 1.0e-6},
-    {"h100", "sm_90a", 6.6e14, 2.95e12, 1.0e-6},
-    {"cpu", "cpu", 1.0e11, 1.0e10, 1.0e-6},
+    {"h200", "sm_90a", 7.0e14, 4.1e12, 1.0e-6, 8, 3.2e11, 4.5e10, 3.0e-5},
+    {"h100", "sm_90a", 6.6e14, 2.95e12, 1.0e-6, 8, 3.2e11, 4.5e10, 3.0e-5},
+    {"cpu", "cpu", 1.0e11, 1.0e10, 1.0e-6, 8, 2.0e9, 1.1e9, 2.0e-5},
 };
 
 const DeviceRecord *findDevice(llvm::StringRef name) {
@@ -27,6 +28,11 @@ const DeviceRecord &getDefaultDevice(llvm::StringRef target) {
 
 double estimateMilliseconds(const OpCost &cost, const DeviceRecord &device) {
   return 1e3 * (device.launch + std::max(double(cost.flops) / device.flops, double(cost.bytesRead + cost.bytesWritten) / device.bytes));
+}
+
+double estimateSending(int64_t launches, int64_t bytes, int64_t span, const DeviceRecord &device) {
+  double rate = span <= device.ranks ? device.link : device.network;
+  return 1e3 * (double(launches) * device.collective + double(bytes) / rate);
 }
 
 llvm::Expected<Costs> Costs::read(llvm::StringRef path, llvm::StringRef target) {

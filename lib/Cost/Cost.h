@@ -20,6 +20,10 @@ struct DeviceRecord {
   double flops;       // a second, of products in the type of the target's weights
   double bytes;       // a second, read and written together
   double launch;      // seconds between two launches
+  int64_t ranks;      // cards that its links connect; those of other hosts are reached over the network
+  double link;        // bytes a second that a rank sends over them
+  double network;     // and over the network
+  double collective;  // seconds that a small one takes
 };
 
 /// The record of a name ("h100", "h200", "cpu"); null without one.
@@ -29,6 +33,9 @@ const DeviceRecord &getDefaultDevice(llvm::StringRef target);
 
 /// Roofline: as long as its FLOPs or its bytes take, whichever is more, and the launch.
 double estimateMilliseconds(const OpCost &cost, const DeviceRecord &device);
+
+/// What a rank sends in `launches` collectives, among ranks of which the last stands `span` - 1 behind the first.
+double estimateSending(int64_t launches, int64_t bytes, int64_t span, const DeviceRecord &device);
 
 /// Milliseconds of the launches of a target.
 class Costs {
@@ -41,6 +48,10 @@ public:
   double getMilliseconds(llvm::StringRef kernel, llvm::ArrayRef<int64_t> ints, const OpCost &cost) const;
   /// By roofline, whatever was measured.
   double estimate(const OpCost &cost) const { return estimateMilliseconds(cost, *device); }
+  /// Of collectives, always by the device's record (estimateSending).
+  double estimateSending(int64_t launches, int64_t bytes, int64_t span) const {
+    return megacc::estimateSending(launches, bytes, span, *device);
+  }
   bool isMeasured(llvm::StringRef kernel, llvm::ArrayRef<int64_t> ints) const { return measured.contains({kernel.str(), ints.vec()}); }
   /// Of what: the device's name, or the machine of the measured file.
   std::string getMachine() const { return machine.empty() ? device->name : machine; }

@@ -37,6 +37,7 @@ const std::vector<Record> &allRecords() {
     addPlacementCudaRecords(all);
     addStateCudaRecords(all);
     addStreamCudaRecords(all);
+    addCollectiveCudaRecords(all);
     return all;
   }();
   return records;

@@ -184,7 +184,7 @@ Plan gatherPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs,
     plan.target = target.getValue().str();
   if (costs.getMeasuredStep())
     plan.is_measured = true, plan.measured_step = costs.getMeasuredStep();
-  plan.mesh = gatherMesh(model, launches);
+  plan.mesh = gatherMesh(model, launches, costs);
   gatherer.readLaunches(launches);
   gatherer.addUp();
   gatherer.readPlanner(launches);

@@ -131,7 +131,8 @@ Json makePlan(const Plan &plan) {
                                             {"function", row.function},
                                             {"axis", row.axis},
                                             {"launches", row.launches},
-                                            {"bytes", row.bytes}});
+                                            {"bytes", row.bytes},
+                                            {"ms", row.milliseconds}});
   }
   top["families"] = Json::array();
   auto addFamily = [&](const std::string &name, const Plan::Sum &sum) {

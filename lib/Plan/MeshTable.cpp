@@ -27,7 +27,12 @@ static std::string getRowName(const mega::Model &model, rt::ParameterOp op) {
   return (Twine(model.blocks[slot].letter) + " " + name).str();
 }
 
-Plan::Mesh gatherMesh(const mega::Model &model, ModuleOp launches) {
+/// How far the ranks of an axis stand apart, the first and the last of them counted: tp varies first, then ep, then dp.
+static int64_t getSpan(StringRef axis, const Plan::Mesh &mesh) {
+  return mesh.tp * (axis == "tp" ? 1 : mesh.ep) * (axis == "dp" ? mesh.dp : 1);
+}
+
+Plan::Mesh gatherMesh(const mega::Model &model, ModuleOp launches, const Costs &costs) {
   Plan::Mesh mesh;
   const auto &ranks = model.train->mesh;
   mesh.dp = ranks[MG_DP], mesh.tp = ranks[MG_TP], mesh.ep = ranks[MG_EP];
@@ -46,7 +51,9 @@ Plan::Mesh gatherMesh(const mega::Model &model, ModuleOp launches) {
     for (auto entry : collectives.getAsRange<DictionaryAttr>()) {
       auto integer = [&](StringRef key) { return cast<IntegerAttr>(entry.get(key)).getInt(); };
       auto text = [&](StringRef key) { return cast<StringAttr>(entry.get(key)).getValue().str(); };
-      mesh.collectives.push_back({text("collective"), text("function"), text("axis"), integer("launches"), integer("bytes")});
+      std::string axis = text("axis");
+      mesh.collectives.push_back({text("collective"), text("function"), axis, integer("launches"), integer("bytes"),
+                                  costs.estimateSending(integer("launches"), integer("bytes"), getSpan(axis, mesh))});
     }
   return mesh;
 }
@@ -61,10 +68,11 @@ void printMesh(const Plan::Mesh &mesh, llvm::raw_ostream &os) {
   }
   if (mesh.collectives.empty())
     return;
-  os << "\n  a rank sends in a step                  axis      launches         MiB\n";
+  os << "\n  a rank sends in a step                  axis      launches         MiB          ms\n";
   for (const Plan::Mesh::Collective &row : mesh.collectives)
     os << "  " << llvm::left_justify(row.collective + " in " + row.function, 40) << llvm::left_justify(row.axis, 4)
-       << llvm::right_justify(std::to_string(row.launches), 14) << llvm::format("%12.3f", double(row.bytes) / 0x1p20) << "\n";
+       << llvm::right_justify(std::to_string(row.launches), 14)
+       << llvm::format("%12.3f%12.3f", double(row.bytes) / 0x1p20, row.milliseconds) << "\n";
 }
 
 } // namespace megacc

@@ -52,6 +52,7 @@ struct Plan {
     struct Collective {
       std::string collective, function, axis;
       int64_t launches = 0, bytes = 0;
+      double milliseconds = 0; // by the device's links; on top of the launches' own
     };
     int64_t dp = 1, tp = 1, ep = 1;
     std::vector<Parameter> parameters;

@@ -309,7 +309,8 @@ function addMesh() {
           table(
               [
                 [ "a rank sends in a step", row => row.collective, "text" ], [ "in", row => row.function, "text" ],
-                [ "axis", row => row.axis, "text" ], [ "launches", row => count(row.launches) ], [ "bytes", row => bytes(row.bytes) ]
+                [ "axis", row => row.axis, "text" ], [ "launches", row => count(row.launches) ], [ "bytes", row => bytes(row.bytes) ],
+                [ "ms", row => row.ms.toFixed(3) ]
               ],
               collectives || []));
 }

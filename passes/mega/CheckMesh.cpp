@@ -17,11 +17,7 @@ class MeshChecker {
 public:
   MeshChecker(StackOp stack, TrainOp train, const Model &model) : stack(stack), train(train), model(model), ranks(model.train->mesh) {}
 
-  bool run(const std::string &target) {
-    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
-      if (ranks[axis] > 1 && target != "cpu") // mega.mesh.c1
-        error(getAxisLocation(axis)) << getAxis(axis) << " on target " << target << " is not supported yet; fix: --target=cpu, or "
-                                     << getAxisName(axis) << " = 1";
+  bool run() {
     if (ranks[MG_EP] > 1) // mega.mesh.c2
       error(getAxisLocation(MG_EP)) << getAxis(MG_EP) << " is not supported yet; fix: ep = 1, or experts cut by width with tp";
     int64_t data = ranks[MG_DP] * ranks[MG_EP], rows = model.train->micro_batch;
@@ -157,11 +153,11 @@ private:
 };
 } // namespace
 
-bool checkMesh(StackOp stack, TrainOp train, const std::string &target) {
+bool checkMesh(StackOp stack, TrainOp train) {
   bool good = true;
   for (const Model &model : readStacks(stack->getParentOfType<ModuleOp>()))
     if (model.name == stack.getSymbol() && model.name == train.getModel() && model.train)
-      good &= MeshChecker(stack, train, model).run(target);
+      good &= MeshChecker(stack, train, model).run();
   return good;
 }
 

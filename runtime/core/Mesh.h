@@ -13,8 +13,9 @@ namespace megacc::runtime {
 /// One rank among those of a step's mesh. Of a step of one rank it is that one, and nothing is opened.
 class Mesh {
 public:
-  /// Joins the ranks that mpirun, srun or torchrun started, as many as the step's mesh has, and compares the hash of what each of them is to run.
-  /// Throws ArtifactError where their number is another or an artifact differs, std::runtime_error where the library cannot be opened.
+  /// Joins the ranks that mpirun, srun or torchrun started, as many as the step's mesh has, and compares the hash of what each of them is
+  /// to run. Throws ArtifactError where their number is another or an artifact differs, std::runtime_error where the library cannot be
+  /// opened.
   Mesh(const Descriptor &descriptor, const std::string &artifact_hash);
   Mesh(const Mesh &) = delete;
   Mesh &operator=(const Mesh &) = delete;

@@ -217,8 +217,9 @@ int32_t openLibrary(State &shared) {
 /// What choices hold for.
 std::string describeMachine(const Library &library) {
   cudaDeviceProp card;
-  int driver = 0;
-  if (cudaGetDeviceProperties(&card, 0) != cudaSuccess || cudaDriverGetVersion(&driver) != cudaSuccess)
+  int driver = 0, device = 0;
+  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&card, device) != cudaSuccess ||
+      cudaDriverGetVersion(&driver) != cudaSuccess)
     return "no card";
   return std::string(card.name) + ", driver " + std::to_string(driver) + ", cuBLASLt " + std::to_string(library.cublasLtGetVersion());
 }

@@ -3,24 +3,23 @@
 #include "runtime/core/KernelEntries.h"
 #include "runtime/core/Status.h"
 #include "runtime/cuda/CublasLt.h"
+#include "runtime/cuda/Library.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <cuda_runtime.h>
 #include <iterator>
 #include <nvtx3/nvToolsExt.h>
 #include <string>
-#include <vector>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 namespace megacc::runtime::cuda {
 namespace {
 
-/// What a context owns besides its streams: the events that order them.
-struct Library {
-  std::vector<cudaEvent_t> events;
-};
+Library *libraryOf(MgContext *context) { return static_cast<Library *>(context->library); }
 
 int32_t check(cudaError_t status, const char *what) {
   return status == cudaSuccess ? 0 : mg_fail("%s: CUDA says \"%s\"", what, cudaGetErrorString(status));
@@ -28,8 +27,16 @@ int32_t check(cudaError_t status, const char *what) {
 
 cudaStream_t streamOf(MgContext *context, int64_t index) { return static_cast<cudaStream_t>(context->streams[index]); }
 
-/// 0 if the first card can run the kernels of this library.
-int32_t checkCard() {
+/// This process's place among the ranks of the machine, as its launcher says; 0 without one.
+int findLocalRank() {
+  for (const char *name : {"LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "MPI_LOCALRANKID", "SLURM_LOCALID"})
+    if (const char *value = std::getenv(name))
+      return std::max(0, std::atoi(value));
+  return 0;
+}
+
+/// Takes the card of this process; 0 if it can run the kernels of this library.
+int32_t chooseCard() {
   int count = 0, driver = 0;
   cudaError_t status = cudaGetDeviceCount(&count);
   cudaDriverGetVersion(&driver);
@@ -40,8 +47,14 @@ int32_t checkCard() {
                    CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
   if (status != cudaSuccess || count == 0)
     return mg_fail("there is no card to run on (CUDA says \"%s\"); fix: compile with --target=cpu", cudaGetErrorString(status));
+  int place = count == 1 ? 0 : findLocalRank(); // a launcher may have left each rank its own card alone
+  if (place >= count)
+    return mg_fail("this is rank %d of its machine, which has %d cards; fix: at most as many ranks on a machine as it has cards", place,
+                   count);
+  if (int32_t failed = check(cudaSetDevice(place), "taking the card"))
+    return failed;
   cudaDeviceProp card;
-  if (int32_t failed = check(cudaGetDeviceProperties(&card, 0), "reading the card's properties"))
+  if (int32_t failed = check(cudaGetDeviceProperties(&card, place), "reading the card's properties"))
     return failed;
   if (card.major != 9 || card.minor != 0)
     return mg_fail("the card is a %s with compute capability %d.%d, these kernels need 9.0 (H100, H200); fix: compile with --target=cpu",
@@ -50,7 +63,7 @@ int32_t checkCard() {
 }
 
 int32_t reserve(const int64_t *sizes, void **segments) {
-  if (int32_t failed = checkCard())
+  if (int32_t failed = chooseCard())
     return failed;
   int64_t total = 0;
   for (int i = 0; i < MG_SEGMENT_COUNT; ++i)
@@ -78,7 +91,7 @@ int32_t reserve(const int64_t *sizes, void **segments) {
 void release(void **segments) { cudaFree(segments[0]); }
 
 int32_t record(MgContext *context, int64_t event, int64_t stream) {
-  auto &events = static_cast<Library *>(context->library)->events;
+  auto &events = libraryOf(context)->events;
   while (int64_t(events.size()) <= event) {
     cudaEvent_t made;
     if (int32_t failed = check(cudaEventCreateWithFlags(&made, cudaEventDisableTiming), "making an event"))
@@ -89,7 +102,7 @@ int32_t record(MgContext *context, int64_t event, int64_t stream) {
 }
 
 int32_t wait(MgContext *context, int64_t event, int64_t stream) {
-  auto &events = static_cast<Library *>(context->library)->events;
+  auto &events = libraryOf(context)->events;
   if (event < 0 || event >= int64_t(events.size()))
     return mg_fail("event %lld is waited for before it is recorded", (long long)event);
   return check(cudaStreamWaitEvent(streamOf(context, stream), events[event]), "waiting for an event");
@@ -103,12 +116,13 @@ int32_t open(MgContext *context) {
     stream = made;
   }
   context->record = record, context->wait = wait;
-  context->library = new Library;
-  return 0;
+  auto *library = new Library;
+  context->library = library;
+  return library->communicators.connect(context->axes);
 }
 
 void close(MgContext *context) {
-  auto *library = static_cast<Library *>(context->library);
+  Library *library = libraryOf(context);
   for (cudaEvent_t event : library->events)
     cudaEventDestroy(event);
   delete library;
@@ -117,14 +131,19 @@ void close(MgContext *context) {
 }
 
 int32_t synchronize(MgContext *context) {
+  const Communicators &communicators = libraryOf(context)->communicators;
   for (int i = 0; i < MG_STREAM_COUNT; ++i)
-    if (int32_t failed = check(cudaStreamSynchronize(streamOf(context, i)), "waiting for the card"))
+    if (int32_t failed = communicators.isConnected() ? communicators.wait(streamOf(context, i))
+                                                     : check(cudaStreamSynchronize(streamOf(context, i)), "waiting for the card"))
       return failed;
   return 0;
 }
 
 /// Any direction; done when it returns.
 int32_t transfer(MgContext *context, void *to, const void *from, int64_t bytes) {
+  // A copy waits for the stream without looking at the other ranks.
+  if (int32_t failed = libraryOf(context)->communicators.isConnected() ? synchronize(context) : 0)
+    return failed;
   if (int32_t failed = check(cudaMemcpyAsync(to, from, size_t(bytes), cudaMemcpyDefault, streamOf(context, MG_COMPUTE)), "copying"))
     return failed;
   return synchronize(context);
@@ -207,11 +226,13 @@ int32_t setChoices(const char *text) {
 const char *variant() {
   static std::string text;
   cudaDeviceProp card;
-  int driver = 0;
+  int driver = 0, device = 0;
   cudaDriverGetVersion(&driver);
-  if (cudaGetDeviceProperties(&card, 0) != cudaSuccess)
+  if (cudaGetDevice(&device) != cudaSuccess || cudaGetDeviceProperties(&card, device) != cudaSuccess)
     return "no card";
   text = std::string(card.name) + ", CUDA " + std::to_string(driver / 1000) + "." + std::to_string(driver % 1000 / 10);
+  if (std::string library = describeNccl(); !library.empty())
+    text += ", " + library;
   if (!choices_hash.empty())
     text += ", choices " + choices_hash;
   return text.c_str();

@@ -110,6 +110,7 @@ public:
   Call &set(const std::string &name, int64_t value) { return ints[name] = value, *this; }
   Call &setReal(const std::string &name, double value) { return reals[name] = value, *this; }
   Call &at(int64_t number) { return micro_batch = number, *this; }
+  Call &in(const MgContext &given) { return context = given, *this; }
   Call &onAxis(int axis, int64_t rank, int64_t size) { return context.axes[axis] = {rank, size, nullptr}, *this; }
 
   /// Scratch of exactly what the kernel asks for when it gets none; 0 if it asks for none, -1 if it failed otherwise.
@@ -128,6 +129,7 @@ public:
   void upload() {
     for (Buffer &buffer : buffers)
       require(cudaMemcpy(buffer.device, buffer.contents.data(), buffer.contents.size(), cudaMemcpyHostToDevice));
+    require(cudaDeviceSynchronize());
   }
 
   /// Calls the kernel; does not wait for it.

@@ -355,8 +355,9 @@ void Peers::exchange(std::span<const int64_t> ranks, const void *give, void *tak
       Transfer &each = *of[i];
       constexpr short broken = POLLHUP | POLLERR; // what happened is the error of the next call
       if (each.sent < whole && wanted[i].revents & (POLLOUT | broken) &&
-          !moveSome(each.sent, reinterpret_cast<char *>(&number), const_cast<char *>(each.give), bytes,
-                    [&](char *from, size_t count) { return send(each.socket, from, count, MSG_NOSIGNAL); }))
+          !moveSome(
+              each.sent, reinterpret_cast<char *>(&number), const_cast<char *>(each.give), bytes,
+              [&](char *from, size_t count) { return send(each.socket, from, count, MSG_NOSIGNAL); }))
         lost(each.rank);
       if (each.received == whole || !(wanted[i].revents & (POLLIN | broken)))
         continue;

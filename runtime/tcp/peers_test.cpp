@@ -65,8 +65,7 @@ TEST(Peers, AllGiveAndTakeInTheOrderOfRanks) {
           peers.exchange(all, give.data(), take.data(), count * sizeof(int32_t), in_parts);
           for (int64_t other = 0; other < size; ++other)
             for (size_t i = 0; i < count; ++i)
-              ASSERT_EQ(take[size_t(other) * count + i],
-                        in_parts ? number(other, rank, size_t(rank) * count + i) : number(other, 0, i));
+              ASSERT_EQ(take[size_t(other) * count + i], in_parts ? number(other, rank, size_t(rank) * count + i) : number(other, 0, i));
         }
     });
     EXPECT_EQ(errors, std::vector<std::string>(size_t(size)));

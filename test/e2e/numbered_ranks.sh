@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# numbered_ranks.sh BIN LAUNCHER: ranks that are told their places as torchrun does, without MPI: the bits of a run that MPI connects; a rank
-# that dies is named by the others with the step, and the job ends; what does not fit together is refused.
+# numbered_ranks.sh BIN LAUNCHER: ranks that are told their places as torchrun does, without MPI: the bits of a run that MPI connects; a
+# rank that dies is named by the others with the step, and the job ends; what does not fit together is refused.
 set -u
 bin=$1 launcher=$2 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
@@ -25,7 +25,9 @@ kill -KILL "$(cat "$work/pid.1")"
 wait $job && fail 'a rank died and the job went on'
 grep -qE 'rank 0: error: after step [0-9]+: .*rank 1 has ended' "$work/log" || fail 'who died when is not said'
 
-place() { env RANK="$1" WORLD_SIZE="$2" MASTER_ADDR="$3" MASTER_PORT="$4" "$bin/megacc-run" "$work/dp=2.so" $data --steps 1 --out "$work/none"; }
+place() { # RANK WORLD_SIZE MASTER_ADDR MASTER_PORT
+  env RANK="$1" WORLD_SIZE="$2" MASTER_ADDR="$3" MASTER_PORT="$4" "$bin/megacc-run" "$work/dp=2.so" $data --steps 1 --out "$work/none"
+}
 refuses 'three ranks of two' 'compiled for 2 ranks \(dp = 2, tp = 1, ep = 1\), 3 are started' place 0 3 127.0.0.1 29999
 refuses 'no address' 'MASTER_ADDR is not; fix: set it to the host of rank 0' place 0 2 '' 29999
 refuses 'no port' "MASTER_PORT is '', expected a number from 1 to 65534" place 0 2 127.0.0.1 ''

@@ -31,7 +31,7 @@ void addStateCudaRecords(std::vector<Record> &records) {
   copy.refuses = nullptr;
   records.push_back(copy);
 
-  for (const char *family : {"square_sum", "log_norm"}) {
+  for (const char *family : {"square_sum", "square_sum_shared", "log_norm"}) {
     Record squares = makeRecord(records, family);
     squares.scratch = [](const KernelQuery &query) {
       return getRoom(std::clamp<int64_t>(llvm::divideCeil(query.getInt("count"), 4096), 1, 1056) + (query.family == "log_norm"), 8);

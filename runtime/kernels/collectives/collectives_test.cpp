@@ -1,48 +1,19 @@
-#include "megacc/MeshABI.h"
 #include "runtime/kernels/TestSupport.h"
-
-#include <barrier>
-#include <thread>
+#include "runtime/kernels/collectives/ThreadRanks.h"
 
 using namespace megacc::test;
 
 namespace {
 
-/// The ranks of an axis as threads, which give and take through shared memory.
-class Ranks {
+/// ThreadRanks whose kernels run each on its own thread.
+class Ranks : public ThreadRanks {
 public:
-  explicit Ranks(int64_t size) : given(size), barrier(size) {
-    for (int64_t rank = 0; rank < size; ++rank)
-      communicators.push_back({exchange, gather, rank, size, this, nullptr, nullptr});
-  }
-
-  /// Runs body(rank, launch's context) on a thread for each rank.
+  using ThreadRanks::ThreadRanks;
   template <typename Body> void run(Body &&body) {
-    mg_cpu_set_threads(1); // kernels of several ranks at once, each on its own thread
-    std::vector<std::thread> threads;
-    for (MgCommunicator &self : communicators)
-      threads.emplace_back([&] { body(self.rank, MgAxis{self.rank, self.size, &self}); });
-    for (std::thread &thread : threads)
-      thread.join();
+    mg_cpu_set_threads(1);
+    ThreadRanks::run(body);
     mg_cpu_set_threads(2);
   }
-
-private:
-  static int32_t move(MgCommunicator *self, const void *give, void *take, int64_t bytes, bool parts) {
-    Ranks &ranks = *static_cast<Ranks *>(self->handle);
-    ranks.given[self->rank] = static_cast<const char *>(give);
-    ranks.barrier.arrive_and_wait();
-    for (int64_t rank = 0; rank < self->size; ++rank)
-      std::memcpy(static_cast<char *>(take) + rank * bytes, ranks.given[rank] + (parts ? self->rank * bytes : 0), size_t(bytes));
-    ranks.barrier.arrive_and_wait();
-    return 0;
-  }
-  static int32_t exchange(MgCommunicator *self, const void *give, void *take, int64_t bytes) { return move(self, give, take, bytes, true); }
-  static int32_t gather(MgCommunicator *self, const void *give, void *take, int64_t bytes) { return move(self, give, take, bytes, false); }
-
-  std::vector<const char *> given;
-  std::vector<MgCommunicator> communicators;
-  std::barrier<> barrier;
 };
 
 constexpr int64_t axis = MG_TP;

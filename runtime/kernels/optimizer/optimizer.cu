@@ -12,17 +12,50 @@ constexpr int threads = 256;
 /// The sum of squares is cut in at most this many parts; lib/Kernels knows the same numbers.
 constexpr int64_t most_parts = 1056, least_part = 4096;
 
-/// A block has elements [part * size, ...): a thread takes every pack that is `threads` packs further.
-template <typename T> __global__ void squareSumKernel(double *sums, const T *x, int64_t count, int64_t size, bool wide) {
+/// Elements [begin, end) after [begin, end), ascending.
+struct Ranges {
+  const int64_t *bounds;
+  int64_t count;
+
+  /// The first one that ends behind an element, from `range` on.
+  __device__ int64_t next(int64_t range, int64_t element) const {
+    while (range < count && bounds[2 * range + 1] <= element)
+      ++range;
+    return range;
+  }
+  /// The same from the start.
+  __device__ int64_t find(int64_t element) const {
+    int64_t low = 0, high = count;
+    while (low < high) {
+      int64_t middle = (low + high) / 2;
+      bounds[2 * middle + 1] <= element ? low = middle + 1 : high = middle;
+    }
+    return low;
+  }
+};
+
+/// A block has elements [part * size, ...): a thread takes every pack that is `threads` packs further. `skips`: without those of the
+/// ranges.
+template <typename T, bool skips>
+__global__ void squareSumKernel(double *sums, const T *x, int64_t count, int64_t size, bool wide, Ranges ranges) {
   __shared__ double shared[threads / 32];
   int64_t begin = blockIdx.x * size, end = min(begin + size, count);
   double sum = 0;
+  [[maybe_unused]] int64_t range = 0;
+  if constexpr (skips)
+    range = ranges.find(begin + threadIdx.x * Pack<T>::size);
 #pragma unroll 4
   for (int64_t at = begin + threadIdx.x * Pack<T>::size; at < end; at += threads * Pack<T>::size) {
     Pack<T> pack = loadPack(x + at, end - at, wide);
 #pragma unroll
-    for (int i = 0; i < Pack<T>::size; ++i)
+    for (int i = 0; i < Pack<T>::size; ++i) {
+      if constexpr (skips) {
+        range = ranges.next(range, at + i);
+        if (range < ranges.count && ranges.bounds[2 * range] <= at + i)
+          continue;
+      }
       sum += double(pack[i]) * pack[i];
+    }
   }
   sum = blockSum<threads>(sum, shared);
   if (threadIdx.x == 0)
@@ -52,9 +85,10 @@ __global__ void normKernel(float *norm, Sums sums) {
 int64_t countParts(int64_t count) { return std::clamp<int64_t>(blocksOf(count, least_part), 1, most_parts); }
 
 /// total = sum of squares; `sums` has a place for each of countParts(count).
-template <typename T> void sumSquares(const MgLaunch *launch, double *total, double *sums, const T *x, int64_t count) {
+template <bool skips = false, typename T>
+void sumSquares(const MgLaunch *launch, double *total, double *sums, const T *x, int64_t count, Ranges ranges = {}) {
   int64_t parts = countParts(count), size = blocksOf(blocksOf(count, parts), threads * 4) * threads * 4;
-  squareSumKernel<<<unsigned(parts), threads, 0, streamOf(launch)>>>(sums, x, count, size, areAligned({x}));
+  squareSumKernel<T, skips><<<unsigned(parts), threads, 0, streamOf(launch)>>>(sums, x, count, size, areAligned({x}), ranges);
   sumKernel<<<1, threads, 0, streamOf(launch)>>>(total, sums, parts);
 }
 
@@ -109,6 +143,21 @@ int32_t mg_square_sum(const MgLaunch *launch) {
     return status;
   sumSquares(launch, operand<double>(launch, at::sum), sums, operand<float>(launch, at::x), count);
   return launched("mg_square_sum");
+}
+
+int32_t mg_square_sum_shared(const MgLaunch *launch) {
+  MG_ENTER(mg_square_sum_shared);
+  int64_t count = launch->ints[number::count], parts = countParts(count);
+  Scratch scratch(launch, at::scratch);
+  double *sums = scratch.take<double>(parts), *total = operand<double>(launch, at::sum);
+  if (int32_t status = scratch.check("mg_square_sum_shared"))
+    return status;
+  const float *x = operand<float>(launch, at::x);
+  if (launch->context->axes[launch->ints[number::axis]].rank == 0)
+    sumSquares(launch, total, sums, x, count);
+  else
+    sumSquares<true>(launch, total, sums, x, count, Ranges{operand<int64_t>(launch, at::shared), launch->ints[number::ranges]});
+  return launched("mg_square_sum_shared");
 }
 
 int32_t mg_log_norm(const MgLaunch *launch) {

@@ -1,0 +1,152 @@
+#include "runtime/kernels/GpuTestSupport.h"
+#include "runtime/kernels/collectives/ThreadRanks.h"
+
+#include <gtest/gtest.h>
+
+using namespace megacc::gpu;
+using megacc::test::ThreadRanks;
+
+namespace {
+
+constexpr int axis = MG_TP;
+
+bool haveTwoCards() {
+  int count = 0;
+  return cudaGetDeviceCount(&count) == cudaSuccess && count >= 2;
+}
+
+/// Runs body(rank, context) on a thread and a card for each of two ranks, which the target has connected.
+template <typename Body> void onTwoCards(Body &&body) {
+  ThreadRanks ranks(2);
+  ranks.run([&](int64_t rank, const MgAxis &place) {
+    require(cudaSetDevice(int(rank)));
+    MgContext context = {};
+    context.axes[axis] = place;
+    ASSERT_EQ(mg_target()->open(&context), 0) << mg_last_error();
+    body(rank, context);
+    mg_target()->close(&context);
+  });
+}
+
+} // namespace
+
+TEST(CollectivesGpu, SumsOfTwoCardsAreTheSameOnBoth) {
+  if (!haveTwoCards())
+    GTEST_SKIP() << "fewer than two CUDA devices";
+  struct Kind {
+    MgKernel kernel;
+    const char *symbol;
+    MgType type;
+    bool in_place;
+  };
+  const Kind kinds[] = {{mg_all_reduce, "mg_all_reduce", MG_BF16, false},
+                        {mg_all_reduce, "mg_all_reduce", MG_F32, false},
+                        {mg_all_reduce_f64, "mg_all_reduce_f64", MG_F64, false},
+                        {mg_all_reduce_state, "mg_all_reduce_state", MG_F32, true}};
+  for (int64_t count : {1, 7, 4097, 3'000'001}) {
+    std::vector<Values> results[2];
+    onTwoCards([&](int64_t rank, const MgContext &context) {
+      for (const Kind &kind : kinds) {
+        Values mine = randomValues(size_t(count), unsigned(rank + 1), 1, kind.type);
+        Values other = randomValues(size_t(count), unsigned(2 - rank), 1, kind.type);
+        Call call(kind.kernel, kind.symbol);
+        call.in(context).give("x", kind.type, mine).set("count", count).set("axis", axis);
+        if (!kind.in_place)
+          call.poisoned("y", kind.type, size_t(count));
+        ASSERT_EQ(call.run(), "") << kind.symbol << " of " << count;
+        results[rank].push_back(call.read(kind.in_place ? "x" : "y"));
+        for (int64_t i = 0; i < count; ++i)
+          ASSERT_EQ(results[rank].back()[size_t(i)], rounded(mine[size_t(i)] + other[size_t(i)], kind.type)) << kind.symbol << " at " << i;
+      }
+    });
+    EXPECT_EQ(results[0], results[1]);
+  }
+}
+
+TEST(CollectivesGpu, PartsOfTwoCardsAreGatheredInOrder) {
+  if (!haveTwoCards())
+    GTEST_SKIP() << "fewer than two CUDA devices";
+  for (auto [outer, inner] : {std::pair<int64_t, int64_t>{1, 1}, {1, 5000}, {5, 2}, {33, 70}})
+    for (MgType type : {MG_BF16, MG_F32}) {
+      Values whole = randomValues(size_t(2 * outer * inner), 1, 1, type);
+      onTwoCards([&, outer = outer, inner = inner](int64_t rank, const MgContext &context) {
+        Values part;
+        for (int64_t row = 0; row < outer; ++row)
+          for (int64_t i = 0; i < inner; ++i)
+            part.push_back(whole[size_t((2 * row + rank) * inner + i)]);
+        Call call = MG_CALL(mg_gather_parts);
+        call.in(context).give("x", type, part).poisoned("y", type, whole.size());
+        call.set("outer", outer).set("inner", inner).set("ranks", 2).set("axis", axis);
+        ASSERT_EQ(call.run(), "");
+        EXPECT_EQ(call.read("y"), whole) << outer << " x " << inner;
+      });
+    }
+}
+
+TEST(CollectivesGpu, RanksWithTheSameCardAreRefused) {
+  MG_NEEDS_CARD();
+  ThreadRanks ranks(2);
+  ranks.run([&](int64_t, const MgAxis &place) {
+    require(cudaSetDevice(0));
+    MgContext context = {};
+    context.axes[axis] = place;
+    EXPECT_NE(mg_target()->open(&context), 0);
+    EXPECT_TRUE(std::strstr(mg_last_error(), "ranks 0 and 1 of axis tp have the same card")) << mg_last_error();
+    mg_target()->close(&context);
+  });
+}
+
+TEST(CollectivesGpu, APartIsTaken) {
+  MG_NEEDS_CARD();
+  for (auto [size, outer, inner] : {std::tuple<int64_t, int64_t, int64_t>{2, 1, 1}, {3, 5, 2}, {4, 2, 7}, {2, 4096, 96}})
+    for (MgType type : {MG_BF16, MG_F32})
+      for (int64_t rank : {int64_t(0), size - 1}) {
+        Values whole = randomValues(size_t(size * outer * inner), 1, 1, type);
+        Call call = MG_CALL(mg_take_part);
+        call.give("x", type, whole).poisoned("y", type, size_t(outer * inner)).onAxis(axis, rank, size);
+        call.set("outer", outer).set("inner", inner).set("ranks", size).set("axis", axis);
+        ASSERT_EQ(call.run(), "");
+        Values part = call.read("y");
+        for (int64_t row = 0; row < outer; ++row)
+          for (int64_t i = 0; i < inner; ++i)
+            ASSERT_EQ(part[size_t(row * inner + i)], whole[size_t((row * size + rank) * inner + i)]);
+      }
+}
+
+TEST(CollectivesGpu, SharedSquaresCountOnTheFirstRankAlone) {
+  MG_NEEDS_CARD();
+  constexpr int64_t count = 1'300'003;
+  Values x = randomValues(count, 1, 1, MG_F32);
+  // No range, all, ranges of one element, at the start, the end, odd places and across parts.
+  for (const Values &shared : {Values{},
+                               {0, count},
+                               {0, 1, 5, 9, 4000, 4200, count - 1, count},
+                               {4096, 8192},
+                               {3, 5, 7, 8, 9, 12, 13, 650'001, 650'007, 1'300'001}}) {
+    double all = 0, own = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      bool is_shared = false;
+      for (size_t range = 0; range < shared.size(); range += 2)
+        is_shared |= shared[range] <= double(i) && double(i) < shared[range + 1];
+      double square = x[size_t(i)] * x[size_t(i)];
+      all += square, own += is_shared ? 0 : square;
+    }
+    for (int64_t rank : {0, 1, 2}) {
+      Call call = MG_CALL(mg_square_sum_shared);
+      call.give("x", MG_F32, x).give("shared", MG_I64, shared).poisoned("sum", MG_F64, 1).onAxis(axis, rank, 3);
+      call.set("count", count).set("ranges", int64_t(shared.size()) / 2).set("axis", axis);
+      ASSERT_EQ(call.run(), "");
+      EXPECT_NEAR(call.read("sum")[0], rank ? own : all, 1e-9 * all) << "rank " << rank;
+    }
+  }
+}
+
+TEST(CollectivesGpu, AnAxisWithoutOtherRanksIsRefused) {
+  MG_NEEDS_CARD();
+  MgContext context = {};
+  ASSERT_EQ(mg_target()->open(&context), 0) << mg_last_error();
+  Call call = MG_CALL(mg_all_reduce);
+  call.in(context).give("x", MG_F32, {1}).poisoned("y", MG_F32, 1).set("count", 1).set("axis", axis);
+  EXPECT_NE(call.run().find("axis 1 has no other ranks"), std::string::npos) << mg_last_error();
+  mg_target()->close(&context);
+}
