@@ -30,13 +30,15 @@ struct Placed {
 };
 } // namespace
 
-/// Gives every buffer, in this order, the smallest hole it fits into among those it meets. Gives up where `limit` bytes do not do.
-static Packing place(std::span<const Buffer> buffers, std::span<const size_t> order, int64_t alignment, int64_t limit) {
+/// Gives every buffer, in this order, the smallest hole it fits into among those it meets. Gives up where `limit` bytes do not do; then
+/// `failed` is the place in the order of the buffer that goes beyond.
+static Packing place(std::span<const Buffer> buffers, std::span<const size_t> order, int64_t alignment, int64_t limit, size_t &failed) {
   Packing packing;
   packing.offsets.assign(buffers.size(), 0);
   std::vector<Placed> placed; // by offset
   placed.reserve(buffers.size());
-  for (size_t index : order) {
+  for (size_t position = 0; position < order.size(); ++position) {
+    size_t index = order[position];
     const Buffer &buffer = buffers[index];
     int64_t bytes = roundUp(buffer.bytes, alignment);
     if (bytes == 0)
@@ -55,15 +57,17 @@ static Packing place(std::span<const Buffer> buffers, std::span<const size_t> or
     offset = offset < 0 ? end : offset;
     packing.offsets[index] = offset;
     packing.bytes = std::max(packing.bytes, offset + bytes);
-    if (packing.bytes > limit)
+    if (packing.bytes > limit) {
+      failed = position;
       return packing;
+    }
     auto after = [](int64_t offset, const Placed &other) { return offset < other.offset; };
     placed.insert(std::upper_bound(placed.begin(), placed.end(), offset, after), {buffer.first, buffer.last, offset, offset + bytes});
   }
   return packing;
 }
 
-Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment) {
+Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment, int64_t enough) {
   std::vector<size_t> bySize(buffers.size()), byUse;
   std::iota(bySize.begin(), bySize.end(), size_t(0));
   byUse = bySize;
@@ -74,10 +78,22 @@ Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment) {
     return std::tuple(buffers[a].first, -buffers[a].bytes, a) < std::tuple(buffers[b].first, -buffers[b].bytes, b);
   });
   int64_t lowerBound = mostAlive(buffers, alignment);
-  Packing best = place(buffers, bySize, alignment, std::numeric_limits<int64_t>::max());
-  if (best.bytes > lowerBound)
-    if (Packing other = place(buffers, byUse, alignment, best.bytes); other.bytes < best.bytes)
+  size_t failed = 0;
+  Packing best = place(buffers, bySize, alignment, std::numeric_limits<int64_t>::max(), failed);
+  auto attempt = [&](std::span<const size_t> order) {
+    Packing other = place(buffers, order, alignment, best.bytes - 1, failed);
+    if (other.bytes < best.bytes)
       best = std::move(other);
+  };
+  if (best.bytes > lowerBound)
+    attempt(byUse);
+  // A buffer that found no place is placed before the others: in a few packings of many buffers, in many of a few.
+  int64_t tries = std::min<int64_t>(400, (int64_t(1) << 24) / std::max<int64_t>(1, int64_t(buffers.size() * buffers.size())));
+  for (int64_t i = 0; i < tries && best.bytes > std::max(lowerBound, enough); ++i) {
+    failed = 0;
+    attempt(bySize);
+    std::rotate(bySize.begin(), bySize.begin() + failed, bySize.begin() + failed + 1);
+  }
   best.lowerBound = lowerBound;
   return best;
 }

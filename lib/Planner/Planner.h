@@ -50,6 +50,8 @@ struct RecomputePlan {
 class Planner {
 public:
   static constexpr int max_free = 12;
+  /// Bytes of all values are multiples of it, which is what buffers are aligned to.
+  static constexpr int64_t min_grain = 256;
 
   explicit Planner(const PlannedGraph &graph);
   ~Planner();
@@ -62,6 +64,8 @@ public:
   RecomputePlan getFull() const;
   /// Bytes alive at once where everything is kept.
   int64_t getKeptPeak() const { return kept_peak; }
+  /// Whether states are told apart to the byte, as in small graphs: then solve() is the best of the slots' choices for any budget.
+  bool isExact() const { return grain() == min_grain; }
   /// Slots that have different choices.
   int countTypes() const { return type_count; }
 
@@ -73,7 +77,7 @@ private:
 
   void findSlots();
   /// States whose bytes are in the same grain are one: solve() keeps the faster, getLeast() takes the better of each. Not of the budget.
-  int64_t grain() const { return std::max<int64_t>(256, kept_peak / 8192); }
+  int64_t grain() const { return std::max(min_grain, kept_peak / 8192); }
   bool isAfterMiddle(int launch) const { return launch >= middle; }
   bool isOutside(int launch) const;
   /// `base`: bytes of others at every launch of the slot.

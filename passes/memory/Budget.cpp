@@ -55,13 +55,9 @@ public:
                                                 builder.getNamedAttr("milliseconds", builder.getF64FloatAttr(milliseconds))}));
     };
     add(all.total(), 0);
-    for (int rung = getRung(all.temporaries); rung > 0; rung -= 10) {
-      std::optional<RecomputePlan> plan = getPlanner().solve(getBytesOf(rung));
-      if (!plan)
-        break;
-      if (std::optional<Segments> placed = lay(plan->ops); placed && !plan->ops.empty())
-        add(placed->total(), plan->milliseconds);
-    }
+    for (std::optional<Rung> rung = getRung(all.temporaries); rung; rung = getRung(rung->bytes * 10 / 11))
+      if (std::optional<Segments> placed = lay(rung->plan.ops); placed && !rung->plan.ops.empty())
+        add(placed->total(), rung->plan.milliseconds);
     module->setAttr(kBudgetsAttr, builder.getArrayAttr(rows));
   }
 
@@ -69,16 +65,12 @@ public:
     Stopwatch watch{milliseconds};
     if (all.total() <= bytes)
       return choose({}, all, decisions);
-    // About 1 % apart, whatever the budget, so that more of it never gives a slower plan.
-    for (int rung = getRung(bytes - all.state); rung > 0; --rung) {
-      std::optional<RecomputePlan> plan = getPlanner().solve(getBytesOf(rung));
-      if (!plan)
-        break;
-      std::optional<Segments> placed = lay(plan->ops);
+    for (std::optional<Rung> rung = getRung(bytes - all.state); rung; rung = getRung(rung->bytes - 1)) {
+      std::optional<Segments> placed = lay(rung->plan.ops);
       if (!placed)
         return failure();
       if (placed->total() <= bytes)
-        return choose(*plan, *placed, decisions);
+        return choose(rung->plan, *placed, decisions);
     }
     // What cannot be told from the peaks of single slots: all at once may lie closer.
     RecomputePlan full = getPlanner().getFull();
@@ -148,14 +140,33 @@ private:
     return success();
   }
 
-  /// The highest rung of at most that many bytes.
-  static int getRung(int64_t bytes) {
-    int rung = bytes < 1 ? 0 : int(std::log(double(bytes)) / std::log(1.01)) + 1;
-    while (rung > 0 && getBytesOf(rung) > bytes)
-      --rung;
-    return rung;
+  /// Budgets of temporaries that are tried, from above, until what is planned for one is also placed well. They do not depend on what
+  /// memory allows, so that more of it never gives a slower plan: all that some plan needs where the planner is exact, else those of
+  /// getRungBytes.
+  struct Rung {
+    int64_t bytes = 0;
+    RecomputePlan plan;
+  };
+
+  /// The highest of at most that many bytes; none where none has a plan.
+  std::optional<Rung> getRung(int64_t most) {
+    bool isExact = getPlanner().isExact();
+    most = isExact ? most : getRungBytes(findRung(most));
+    std::optional<RecomputePlan> plan = most > 0 ? getPlanner().solve(most) : std::nullopt;
+    if (!plan)
+      return std::nullopt;
+    return Rung{isExact ? plan->peak : most, std::move(*plan)};
   }
-  static int64_t getBytesOf(int rung) { return int64_t(std::pow(1.01, rung)); }
+
+  /// About 1 % apart.
+  static int64_t getRungBytes(int number) { return number > 0 ? int64_t(std::pow(1.01, number)) : 0; }
+  /// The last of at most that many bytes, 0 without one.
+  static int findRung(int64_t most) {
+    int number = most < 1 ? 0 : int(std::log(double(most)) / std::log(1.01)) + 1;
+    while (number > 0 && getRungBytes(number) > most)
+      --number;
+    return number;
+  }
 
   /// What the passes behind this one make of the module where these ops are computed again, and the schedule for the planner or the
   /// peak of the outcome.
@@ -289,21 +300,26 @@ private:
 
   Least findLeast() {
     const Planner &planner = getPlanner();
-    int low = 1, high = getRung(all.temporaries) + 1;
+    int low = 1, high = findRung(all.temporaries) + 1;
     while (low < high) {
       int middle = (low + high) / 2;
-      if (planner.solve(getBytesOf(middle)))
+      if (planner.solve(getRungBytes(middle)))
         high = middle;
       else
         low = middle + 1;
     }
-    Least found{all.total(), all, {}};
     // The lowest is not always the one that is placed best.
-    for (int rung = high; rung < high + 4 && all.state + getBytesOf(rung) < found.bytes; ++rung)
-      if (std::optional<RecomputePlan> plan = planner.solve(getBytesOf(rung)))
-        if (std::optional<Segments> placed = lay(plan->ops))
-          if (int64_t needed = std::max(placed->total(), placed->state + getBytesOf(rung)); needed < found.bytes)
-            found = {needed, *placed, plan->ops};
+    SmallVector<Rung> rungs;
+    for (std::optional<Rung> rung = getRung(getRungBytes(high + 3)); rung; rung = getRung(rung->bytes - 1))
+      rungs.push_back(std::move(*rung));
+    Least found{all.total(), all, {}};
+    for (const Rung &rung : llvm::reverse(rungs)) {
+      if (all.state + rung.bytes >= found.bytes)
+        break;
+      if (std::optional<Segments> placed = lay(rung.plan.ops))
+        if (int64_t needed = std::max(placed->total(), placed->state + rung.bytes); needed < found.bytes)
+          found = {needed, *placed, rung.plan.ops};
+    }
     RecomputePlan full = planner.getFull();
     if (std::optional<Segments> placed = lay(full.ops); placed && placed->total() < found.bytes)
       found = {placed->total(), *placed, full.ops};

@@ -7,6 +7,8 @@
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 
+#include <limits>
+
 using namespace mlir;
 using namespace megacc::step;
 
@@ -121,11 +123,9 @@ struct StepAssignBuffers : impl::StepAssignBuffersBase<StepAssignBuffers> {
       if (failed(checkSizes(lifetimes.emplace_back(func))))
         return signalPassFailure();
     SmallVector<std::pair<step::FuncOp, const Lifetimes *>> pairs;
-    std::vector<Packing> packings;
-    for (auto [func, lifetime] : llvm::zip(funcs, lifetimes)) {
+    for (auto [func, lifetime] : llvm::zip(funcs, lifetimes))
       pairs.push_back({func, &lifetime});
-      packings.push_back(packBuffers({lifetime.getBuffers().data(), lifetime.getBuffers().size()}, kAlignment));
-    }
+    std::vector<Packing> packings = pack(lifetimes);
     StateLayout state(module);
     if (failed(state.run(pairs)))
       return signalPassFailure();
@@ -171,6 +171,21 @@ private:
                                                << "; fix: smaller sizes or a smaller micro_batch";
     }
     return success();
+  }
+
+  /// All functions share a segment: a close packing is looked for where one needs more than a hundredth above what some function needs.
+  static std::vector<Packing> pack(const std::vector<Lifetimes> &lifetimes) {
+    std::vector<Packing> packings;
+    int64_t bound = 0;
+    auto run = [](const Lifetimes &lifetime, int64_t enough) {
+      return packBuffers({lifetime.getBuffers().data(), lifetime.getBuffers().size()}, kAlignment, enough);
+    };
+    for (const Lifetimes &lifetime : lifetimes)
+      bound = std::max(bound, packings.emplace_back(run(lifetime, std::numeric_limits<int64_t>::max())).lowerBound);
+    for (auto [lifetime, packing] : llvm::zip(lifetimes, packings))
+      if (int64_t enough = bound + bound / 100; packing.bytes > enough)
+        packing = run(lifetime, enough);
+    return packings;
   }
 
   void addSegments(SmallVectorImpl<step::FuncOp> &funcs, ArrayRef<Packing> packings, StateLayout &state) {

@@ -86,3 +86,21 @@ TEST(Packing, RandomBuffersNeverShareLiveBytes) {
       FAIL() << "round " << round;
   }
 }
+
+TEST(Packing, FewBuffersLieClose) {
+  // What a value of a block is: most are gone after a few steps, some stay to the end of the backward.
+  std::mt19937 random(2);
+  double packed = 0, bound = 0;
+  for (int round = 0; round < 100; ++round) {
+    std::vector<Buffer> buffers;
+    for (int64_t i = 0; i < 30; ++i) {
+      int64_t bytes = 256 * (1 + random() % 64);
+      buffers.push_back({bytes, i, random() % 3 ? i + 1 + int64_t(random() % 3) : 59 - i});
+      buffers.push_back({bytes, 30 + i, 30 + i + int64_t(random() % 4)});
+    }
+    Packing packing = packBuffers(buffers, 256);
+    check(buffers, packing, 256);
+    packed += double(packing.bytes) / double(packing.lowerBound), bound += 1;
+  }
+  EXPECT_LT(packed / bound, 1.02);
+}
