@@ -18,7 +18,7 @@
 
 #include <stdint.h>
 
-#define MEGACC_ABI_VERSION 3
+#define MEGACC_ABI_VERSION 4
 #define MEGACC_TRAILER "MEGACC01"
 
 #ifdef __cplusplus
@@ -108,6 +108,8 @@ typedef struct MgTarget {
   /* Reserves the segments at 256-byte starts, state and constants as zeros; sizes are multiples of 256. */
   int32_t (*reserve)(const int64_t *sizes, void **segments);
   void (*release)(void **segments);
+  /* Bytes in use on the device of the segments, whoever took them. NULL where that is the host's memory. */
+  int32_t (*bytes_in_use)(int64_t *bytes);
   /* Fills streams, record, wait and library of a context whose segments are set; close undoes it. */
   int32_t (*open)(MgContext *context);
   void (*close)(MgContext *context);

@@ -76,6 +76,14 @@ void Device::reserve(const int64_t (&planned)[MG_SEGMENT_COUNT]) {
   opened = true;
 }
 
+std::optional<int64_t> Device::bytesInUse() const {
+  if (!target->bytes_in_use)
+    return {};
+  int64_t bytes = 0;
+  check(target->bytes_in_use(&bytes));
+  return bytes;
+}
+
 void Device::check(int32_t status) const {
   if (status != 0)
     throw std::runtime_error(target->last_error());

@@ -6,6 +6,8 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 
@@ -23,6 +25,10 @@ public:
   /// Reserves the segments, as many bytes as `sizes` says, and opens the context on them. Throws std::runtime_error.
   void reserve(const int64_t (&sizes)[MG_SEGMENT_COUNT]);
   MgContext &context() { return about; }
+  /// Bytes in use on the device, those of other programs too; none where its memory is the host's.
+  std::optional<int64_t> bytesInUse() const;
+  /// Bytes of the segments.
+  int64_t bytesReserved() const { return std::accumulate(std::begin(sizes), std::end(sizes), int64_t(0)); }
 
   /// Ranges of a segment, in bytes. Throws std::runtime_error for one that is not inside it, or with the target's message.
   void write(int segment, int64_t offset, std::span<const std::byte> bytes);

@@ -2,6 +2,7 @@
 #include "megacc/StepABI.h"
 #include "runtime/core/KernelEntries.h"
 #include "runtime/core/Status.h"
+#include "runtime/cuda/Card.h"
 #include "runtime/cuda/CublasLt.h"
 #include "runtime/cuda/Library.h"
 
@@ -37,28 +38,21 @@ int findLocalRank() {
 
 /// Takes the card of this process; 0 if it can run the kernels of this library.
 int32_t chooseCard() {
-  int count = 0, driver = 0;
-  cudaError_t status = cudaGetDeviceCount(&count);
-  cudaDriverGetVersion(&driver);
-  if (driver == 0)
-    return mg_fail("there is no NVIDIA driver on this machine; fix: compile with --target=cpu, or run where an H100 or H200 is");
-  if (driver < CUDART_VERSION)
-    return mg_fail("the driver supports CUDA %d.%d, these kernels need %d.%d; fix: a newer driver", driver / 1000, driver % 1000 / 10,
-                   CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
-  if (status != cudaSuccess || count == 0)
-    return mg_fail("there is no card to run on (CUDA says \"%s\"); fix: compile with --target=cpu", cudaGetErrorString(status));
-  int place = count == 1 ? 0 : findLocalRank(); // a launcher may have left each rank its own card alone
-  if (place >= count)
-    return mg_fail("this is rank %d of its machine, which has %d cards; fix: at most as many ranks on a machine as it has cards", place,
-                   count);
-  if (int32_t failed = check(cudaSetDevice(place), "taking the card"))
+  CardFacts facts;
+  facts.needed = CUDART_VERSION;
+  facts.said = cudaGetErrorString(cudaGetDeviceCount(&facts.count));
+  cudaDriverGetVersion(&facts.driver);
+  facts.place = facts.count == 1 ? 0 : findLocalRank(); // a launcher may have left each rank its own card alone
+  if (std::string why = refuseDriver(facts); !why.empty())
+    return mg_fail("%s", why.c_str());
+  if (int32_t failed = check(cudaSetDevice(facts.place), "taking the card"))
     return failed;
   cudaDeviceProp card;
-  if (int32_t failed = check(cudaGetDeviceProperties(&card, place), "reading the card's properties"))
+  if (int32_t failed = check(cudaGetDeviceProperties(&card, facts.place), "reading the card's properties"))
     return failed;
-  if (card.major != 9 || card.minor != 0)
-    return mg_fail("the card is a %s with compute capability %d.%d, these kernels need 9.0 (H100, H200); fix: compile with --target=cpu",
-                   card.name, card.major, card.minor);
+  facts.name = card.name, facts.major = card.major, facts.minor = card.minor;
+  if (std::string why = refuseCard(facts); !why.empty())
+    return mg_fail("%s", why.c_str());
   return 0;
 }
 
@@ -71,9 +65,8 @@ int32_t reserve(const int64_t *sizes, void **segments) {
   size_t unused = 0, all = 0;
   if (int32_t failed = check(cudaMemGetInfo(&unused, &all), "asking the card for its memory"))
     return failed;
-  if (size_t(total) > unused)
-    return mg_fail("the plan needs %lld bytes, the card has %zu of %zu free; fix: a smaller micro_batch or model", (long long)total, unused,
-                   all);
+  if (std::string why = refuseSize(total, (long long)unused, (long long)all); !why.empty())
+    return mg_fail("%s", why.c_str());
   char *base = nullptr;
   if (int32_t failed = check(cudaMalloc(&base, size_t(total)), "reserving the arena"))
     return failed;
@@ -89,6 +82,13 @@ int32_t reserve(const int64_t *sizes, void **segments) {
 }
 
 void release(void **segments) { cudaFree(segments[0]); }
+
+int32_t bytesInUse(int64_t *bytes) {
+  size_t unused = 0, all = 0;
+  int32_t failed = check(cudaMemGetInfo(&unused, &all), "asking the card for its memory");
+  *bytes = int64_t(all - unused);
+  return failed;
+}
 
 int32_t record(MgContext *context, int64_t event, int64_t stream) {
   auto &events = libraryOf(context)->events;
@@ -248,6 +248,7 @@ const MgTarget target = {
     .kernel_count = std::size(kernel_entries),
     .reserve = reserve,
     .release = release,
+    .bytes_in_use = bytesInUse,
     .open = open,
     .close = close,
     .write = transfer,

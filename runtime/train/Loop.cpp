@@ -169,6 +169,17 @@ private:
     }
   }
 
+  /// After a first step, when drivers and libraries have taken what they take.
+  void noteMemory(Progress &progress) {
+    std::optional<int64_t> used = step.target().bytesInUse();
+    if (!used)
+      return;
+    progress.clear();
+    double planned = double(step.target().bytesReserved()) / (1 << 20), all = double(*used) / (1 << 20);
+    fprintf(stderr, "memory: %.0f MiB planned and reserved, %.0f MiB in use on the card: %.0f MiB of driver, libraries and other programs\n",
+            planned, all, all - planned);
+  }
+
   int64_t tokensOfStep() const { return about.accumulate * about.micro_batch * about.sequence; }
 
   void save() {
@@ -207,6 +218,8 @@ private:
       bool finite = std::isfinite(losses.total) && std::isfinite(norm);
       std::string culprit = finite ? "" : findNonFinite(step);
       state.step = t, ++state.position, is_in_step = false;
+      if (t == first)
+        noteMemory(progress);
       if (finite)
         log.note(losses.total);
       progress.show(t, losses.total);

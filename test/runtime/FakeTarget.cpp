@@ -51,6 +51,11 @@ void release(void **segments) {
     bytes.clear();
 }
 
+int32_t bytesInUse(int64_t *bytes) {
+  *bytes = fake.bytes_in_use;
+  return fake.bytes_in_use < 0 ? fail("the device does not answer") : 0;
+}
+
 int32_t order(MgContext *, int64_t, int64_t) { return 0; }
 
 int32_t open(MgContext *context) {
@@ -150,6 +155,7 @@ void resetFakeTarget() {
                 .kernel_count = int64_t(fake.kernels.size()),
                 .reserve = reserve,
                 .release = release,
+                .bytes_in_use = bytesInUse,
                 .open = open,
                 .close = close,
                 .write = write,

@@ -20,6 +20,7 @@ struct FakeTarget {
   std::vector<Initialization> initializations;
   std::string message; // what last_error returns
   bool reserve_fails = false;
+  int64_t bytes_in_use = 0; // negative: the device does not say
   int marks = 0, unmarks = 0;
 };
 

@@ -101,6 +101,18 @@ TEST_F(Steps, ReportWhatTheTargetSays) {
   EXPECT_EQ(refusal(describeStep()), "there is no such memory");
 }
 
+TEST_F(Steps, KnowWhatTheDeviceHoldsBesideThem) {
+  Step step(write(describeStep()));
+  fakeTarget().bytes_in_use = 5000;
+  EXPECT_EQ(step.target().bytesInUse(), 5000);
+  int64_t planned = 0;
+  for (const auto &shadow : fakeTarget().shadow)
+    planned += int64_t(shadow.size());
+  EXPECT_EQ(step.target().bytesReserved(), planned);
+  fakeTarget().bytes_in_use = -1;
+  EXPECT_EQ(errorOf([&] { step.target().bytesInUse(); }), "the device does not answer");
+}
+
 TEST_F(Steps, AreSeenByObservers) {
   Step step(write(describeStep()));
   Verifier verifier(step);
