@@ -311,6 +311,20 @@ TEST(Kernels, LogitsExistForAFewRowsAtATime) {
   }
 }
 
+TEST(Kernels, PartsThatAreWholeAreGatheredIntoTheirPlaces) {
+  const Record &record = *findRecord("sm_90a.gather_parts");
+  auto getScratch = [&](int64_t outer, llvm::StringRef element) {
+    KernelQuery query = ask(record, {{"outer", outer}, {"inner", 5}, {"ranks", 2}, {"axis", 1}});
+    for (LaunchOperand &operand : query.operands)
+      operand.type = mlir::RankedTensorType::get({1}, parseElement(element));
+    EXPECT_EQ(match("sm_90a", query), &record);
+    return record.getScratch(query);
+  };
+  EXPECT_EQ(getScratch(1, "bf16"), 0);
+  EXPECT_EQ(getScratch(3, "bf16"), 64);
+  EXPECT_EQ(getScratch(3, "f32"), 128);
+}
+
 // The record's bytes are those that the kernel takes.
 TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   auto check = [](llvm::StringRef name, const Ints &ints, llvm::ArrayRef<llvm::StringRef> optional = {}, int64_t parts = 0) {

@@ -1,7 +1,7 @@
-// all-reduce-bench [MiB...]: mg_all_reduce_state over all cards of this machine, as a captured step has it: milliseconds, and the bandwidth
-// of each link as nccl-tests count it (2 (n - 1) / n bytes a byte), beside what NVLink promises.
+// launch-ranks N gpu-all-reduce-bench [MiB...]: mg_all_reduce_state over N cards of this machine, as a captured step has it: milliseconds,
+// and the bandwidth of each link as nccl-tests count it (2 (n - 1) / n bytes a byte), beside what NVLink promises.
 #include "runtime/kernels/GpuTestSupport.h"
-#include "runtime/kernels/collectives/ThreadRanks.h"
+#include "runtime/tcp/Tcp.h"
 
 #include <algorithm>
 
@@ -54,9 +54,8 @@ double measure(MgContext &context, int64_t bytes) {
 } // namespace
 
 int main(int argc, char **argv) {
-  int cards = 0;
-  if (cudaGetDeviceCount(&cards) != cudaSuccess || cards < 2) {
-    std::printf("all_reduce: this machine has %d cards, it takes two\n", cards);
+  if (!std::getenv("RANK") || !std::getenv("WORLD_SIZE")) {
+    std::printf("all_reduce takes several ranks: tools/launch-ranks 2 %s\n", argv[0]);
     return 0;
   }
   std::vector<int64_t> sizes;
@@ -64,23 +63,29 @@ int main(int argc, char **argv) {
     sizes.push_back(std::atoll(argv[i]));
   if (sizes.empty())
     sizes = {1, 8, 64, 256, 1024};
-  std::vector<std::vector<double>> times(static_cast<size_t>(cards));
-  megacc::test::ThreadRanks ranks(cards);
-  ranks.run([&](int64_t rank, const MgAxis &place) {
-    require(cudaSetDevice(int(rank)));
-    MgContext context = {};
-    context.axes[MG_DP] = place;
-    succeed(mg_target()->open(&context));
-    for (int64_t size : sizes)
-      times[size_t(rank)].push_back(measure(context, size << 20));
-    mg_target()->close(&context);
-  });
-  std::printf("all_reduce of %d cards, %s\n", cards, mg_target()->variant());
-  for (size_t i = 0; i < sizes.size(); ++i) {
-    double ms = 0;
-    for (const std::vector<double> &mine : times)
-      ms = std::max(ms, mine[i]);
-    double rate = double(sizes[i] << 20) * 2 * (cards - 1) / cards / ms / 1e6;
-    std::printf("%6lld MiB %9.3f ms %7.1f GB/s %5.1f %% of NVLink\n", (long long)sizes[i], ms, rate, 100 * rate / promised);
+  const MgMesh &mesh = *megacc::runtime::tcpMesh();
+  MgCommunicator *world = nullptr;
+  MgContext context = {};
+  if (mesh.join(&world) || mesh.split(std::vector<int64_t>{world->size, 1, 1}.data(), context.axes)) {
+    std::fprintf(stderr, "error: %s\n", mesh.last_error());
+    return 1;
   }
+  int64_t ranks = world->size;
+  require(cudaSetDevice(int(world->rank)));
+  succeed(mg_target()->open(&context));
+  if (world->rank == 0)
+    std::printf("all_reduce of %lld cards, %s\n", (long long)ranks, mg_target()->variant());
+  for (int64_t size : sizes) {
+    double mine = measure(context, size << 20);
+    std::vector<double> all(static_cast<size_t>(ranks));
+    if (world->gather(world, &mine, all.data(), sizeof mine)) {
+      std::fprintf(stderr, "error: %s\n", mesh.last_error());
+      return 1;
+    }
+    double ms = *std::ranges::max_element(all), rate = double(size << 20) * 2 * double(ranks - 1) / double(ranks) / ms / 1e6;
+    if (world->rank == 0)
+      std::printf("%6lld MiB %9.3f ms %7.1f GB/s %5.1f %% of NVLink\n", (long long)size, ms, rate, 100 * rate / promised);
+  }
+  mg_target()->close(&context);
+  mesh.leave();
 }

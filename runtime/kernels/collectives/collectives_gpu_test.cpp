@@ -1,5 +1,6 @@
 #include "runtime/kernels/GpuTestSupport.h"
 #include "runtime/kernels/collectives/ThreadRanks.h"
+#include "runtime/tcp/Tcp.h"
 
 #include <gtest/gtest.h>
 
@@ -10,29 +11,37 @@ namespace {
 
 constexpr int axis = MG_TP;
 
-bool haveTwoCards() {
-  int count = 0;
-  return cudaGetDeviceCount(&count) == cudaSuccess && count >= 2;
-}
-
-/// Runs body(rank, context) on a thread and a card for each of two ranks, which the target has connected.
-template <typename Body> void onTwoCards(Body &&body) {
-  ThreadRanks ranks(2);
-  ranks.run([&](int64_t rank, const MgAxis &place) {
+/// Two processes, each with a card, that tools/launch-ranks or torchrun started; in one process CUDA's calls may wait for NCCL's kernels.
+class CollectivesOfTwoRanks : public testing::Test {
+protected:
+  void SetUp() override {
+    MG_NEEDS_CARD();
+    const char *size = std::getenv("WORLD_SIZE");
+    if (!size || std::string(size) != "2")
+      GTEST_SKIP() << "these take two ranks: tools/launch-ranks 2 gpu-kernel-tests --gtest_filter=CollectivesOfTwoRanks.*";
+    static MgAxis axes[MG_AXIS_COUNT];
+    const int64_t sizes[MG_AXIS_COUNT] = {1, 2, 1};
+    static MgCommunicator *world = nullptr;
+    const MgMesh &mesh = *megacc::runtime::tcpMesh();
+    if (!world)
+      ASSERT_TRUE(mesh.join(&world) == 0 && mesh.split(sizes, axes) == 0) << mesh.last_error();
+    rank = world->rank;
     require(cudaSetDevice(int(rank)));
-    MgContext context = {};
-    context.axes[axis] = place;
+    std::copy(std::begin(axes), std::end(axes), context.axes);
     ASSERT_EQ(mg_target()->open(&context), 0) << mg_last_error();
-    body(rank, context);
-    mg_target()->close(&context);
-  });
-}
+  }
+  void TearDown() override {
+    if (context.library)
+      mg_target()->close(&context);
+  }
+
+  int64_t rank = 0;
+  MgContext context = {};
+};
 
 } // namespace
 
-TEST(CollectivesGpu, SumsOfTwoCardsAreTheSameOnBoth) {
-  if (!haveTwoCards())
-    GTEST_SKIP() << "fewer than two CUDA devices";
+TEST_F(CollectivesOfTwoRanks, SumsAreThoseOfBoth) {
   struct Kind {
     MgKernel kernel;
     const char *symbol;
@@ -43,43 +52,32 @@ TEST(CollectivesGpu, SumsOfTwoCardsAreTheSameOnBoth) {
                         {mg_all_reduce, "mg_all_reduce", MG_F32, false},
                         {mg_all_reduce_f64, "mg_all_reduce_f64", MG_F64, false},
                         {mg_all_reduce_state, "mg_all_reduce_state", MG_F32, true}};
-  for (int64_t count : {1, 7, 4097, 3'000'001}) {
-    std::vector<Values> results[2];
-    onTwoCards([&](int64_t rank, const MgContext &context) {
-      for (const Kind &kind : kinds) {
-        Values mine = randomValues(size_t(count), unsigned(rank + 1), 1, kind.type);
-        Values other = randomValues(size_t(count), unsigned(2 - rank), 1, kind.type);
-        Call call(kind.kernel, kind.symbol);
-        call.in(context).give("x", kind.type, mine).set("count", count).set("axis", axis);
-        if (!kind.in_place)
-          call.poisoned("y", kind.type, size_t(count));
-        ASSERT_EQ(call.run(), "") << kind.symbol << " of " << count;
-        results[rank].push_back(call.read(kind.in_place ? "x" : "y"));
-        for (int64_t i = 0; i < count; ++i)
-          ASSERT_EQ(results[rank].back()[size_t(i)], rounded(mine[size_t(i)] + other[size_t(i)], kind.type)) << kind.symbol << " at " << i;
-      }
-    });
-    EXPECT_EQ(results[0], results[1]);
-  }
+  for (size_t count : {1, 7, 4097, 3'000'001})
+    for (const Kind &kind : kinds) {
+      Values mine = randomValues(count, unsigned(rank + 1), 1, kind.type), other = randomValues(count, unsigned(2 - rank), 1, kind.type);
+      Call call(kind.kernel, kind.symbol);
+      call.in(context).give("x", kind.type, mine).set("count", int64_t(count)).set("axis", axis);
+      if (!kind.in_place)
+        call.poisoned("y", kind.type, count);
+      ASSERT_EQ(call.run(), "") << kind.symbol << " of " << count;
+      Values sums = call.read(kind.in_place ? "x" : "y");
+      for (size_t i = 0; i < count; ++i)
+        ASSERT_EQ(sums[i], rounded(mine[i] + other[i], kind.type)) << kind.symbol << " at " << i << " of " << count;
+    }
 }
 
-TEST(CollectivesGpu, PartsOfTwoCardsAreGatheredInOrder) {
-  if (!haveTwoCards())
-    GTEST_SKIP() << "fewer than two CUDA devices";
+TEST_F(CollectivesOfTwoRanks, PartsAreGatheredInOrder) {
   for (auto [outer, inner] : {std::pair<int64_t, int64_t>{1, 1}, {1, 5000}, {5, 2}, {33, 70}})
     for (MgType type : {MG_BF16, MG_F32}) {
-      Values whole = randomValues(size_t(2 * outer * inner), 1, 1, type);
-      onTwoCards([&, outer = outer, inner = inner](int64_t rank, const MgContext &context) {
-        Values part;
-        for (int64_t row = 0; row < outer; ++row)
-          for (int64_t i = 0; i < inner; ++i)
-            part.push_back(whole[size_t((2 * row + rank) * inner + i)]);
-        Call call = MG_CALL(mg_gather_parts);
-        call.in(context).give("x", type, part).poisoned("y", type, whole.size());
-        call.set("outer", outer).set("inner", inner).set("ranks", 2).set("axis", axis);
-        ASSERT_EQ(call.run(), "");
-        EXPECT_EQ(call.read("y"), whole) << outer << " x " << inner;
-      });
+      Values whole = randomValues(size_t(2 * outer * inner), 1, 1, type), part;
+      for (int64_t row = 0; row < outer; ++row)
+        for (int64_t i = 0; i < inner; ++i)
+          part.push_back(whole[size_t((2 * row + rank) * inner + i)]);
+      Call call = MG_CALL(mg_gather_parts);
+      call.in(context).give("x", type, part).poisoned("y", type, whole.size());
+      call.set("outer", outer).set("inner", inner).set("ranks", 2).set("axis", axis);
+      ASSERT_EQ(call.run(), "");
+      EXPECT_EQ(call.read("y"), whole) << outer << " x " << inner;
     }
 }
 
