@@ -65,6 +65,30 @@ template <typename Body> void forEachRun(const ParameterPlace &parameter, int64_
   }
 }
 
+/// Elements values[index, index + count).
+struct Piece {
+  int64_t index, count;
+};
+
+/// The same, where the rank's elements follow one another at once: body(begin, count, pieces), [begin, begin + count) of its part are those
+/// of the pieces in their order.
+template <typename Body> void forEachBlock(const ParameterPlace &parameter, int64_t first, int64_t count, Body &&body) {
+  int64_t begin = 0, length = 0;
+  std::vector<Piece> pieces;
+  forEachRun(parameter, first, count, [&](int64_t index, int64_t at, int64_t run) {
+    if (!pieces.empty() && at != begin + length) {
+      body(begin, length, pieces);
+      pieces.clear();
+    }
+    if (pieces.empty())
+      begin = at, length = 0;
+    pieces.push_back({index, run});
+    length += run;
+  });
+  if (!pieces.empty())
+    body(begin, length, pieces);
+}
+
 std::vector<uint16_t> roundAll(std::span<const float> values) {
   std::vector<uint16_t> rounded(values.size());
   std::ranges::transform(values, rounded.begin(), toBfloat16);
@@ -247,9 +271,11 @@ Step::Range Step::findRange(const ParameterPlace &parameter, StatePart part) con
 
 void Step::readState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values) {
   Range range = findRange(parameter, part);
-  forEachRun(parameter, first, int64_t(values.size()), [&](int64_t index, int64_t begin, int64_t count) {
+  forEachBlock(parameter, first, int64_t(values.size()), [&](int64_t begin, int64_t count, std::span<const Piece> pieces) {
     std::vector<float> read = readFloats({range.segment, range.offset + begin * typeBytes(range.type), range.type}, count);
-    std::ranges::copy(read, values.begin() + index);
+    auto from = read.begin();
+    for (const Piece &piece : pieces)
+      std::copy_n(from, piece.count, values.begin() + piece.index), from += piece.count;
   });
 }
 
@@ -289,13 +315,15 @@ std::vector<float> Step::readState(const ParameterPlace &parameter, StatePart pa
 
 void Step::writeState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<const float> values) {
   Range range = findRange(parameter, part);
-  forEachRun(parameter, first, int64_t(values.size()), [&](int64_t index, int64_t begin, int64_t count) {
-    std::span<const float> piece = values.subspan(index, count);
+  forEachBlock(parameter, first, int64_t(values.size()), [&](int64_t begin, int64_t, std::span<const Piece> pieces) {
+    std::vector<float> written;
+    for (const Piece &piece : pieces)
+      written.insert(written.end(), values.begin() + piece.index, values.begin() + piece.index + piece.count);
     int64_t offset = range.offset + begin * typeBytes(range.type);
-    std::vector<uint16_t> rounded;
     if (range.type == MG_BF16)
-      rounded = roundAll(piece);
-    device.write(range.segment, offset, range.type == MG_BF16 ? std::as_bytes(std::span(rounded)) : std::as_bytes(piece));
+      device.write(range.segment, offset, std::as_bytes(std::span<const uint16_t>(roundAll(written))));
+    else
+      device.write(range.segment, offset, std::as_bytes(std::span<const float>(written)));
   });
   if (part == StatePart::value && parameter.master)
     writeState(parameter, StatePart::weight, first, values);
