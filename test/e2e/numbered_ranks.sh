@@ -5,6 +5,7 @@ set -u
 bin=$1 launcher=$2 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 . "$here/refuses.sh"
+mkfifo "$work/hold"
 data="--data $here/goldens $here/gallery --threads 1"
 sed 's/vocab 64/vocab 256/' "$here/goldens/mesh_hybrid.mlir" >"$work/model.mlir"
 for mesh in dp=2 dp=2,tp=2; do "$bin/megacc" "$work/model.mlir" --mesh $mesh -o "$work/$mesh.so" || fail "$mesh: does not compile"; done
@@ -15,6 +16,20 @@ if command -v mpirun >/dev/null; then
   mpirun -n 4 --oversubscribe --allow-run-as-root "$bin/megacc-run" "$work/dp=2,tp=2.so" $data --steps 8 --out "$work/mpi" >"$work/log" 2>&1
   cmp "$work/tcp/checkpoint.safetensors" "$work/mpi/checkpoint.safetensors" || fail 'MPI gives other bits'
 fi
+
+# Where torchrun's own store has the port, ranks meet at the next one.
+python3 -c '
+import socket, sys
+with socket.socket() as store:
+    store.bind(("", 0)); store.listen(); print(store.getsockname()[1], flush=True); sys.stdin.read()' <"$work/hold" >"$work/port" &
+exec 9>"$work/hold"
+until [ -s "$work/port" ]; do sleep 0.1; done
+export MASTER_PORT; MASTER_PORT=$(cat "$work/port")
+TORCHELASTIC_USE_AGENT_STORE=True "$launcher" 2 "$bin/megacc-run" "$work/dp=2.so" $data --steps 1 --out "$work/agent" >"$work/log" 2>&1 ||
+  fail 'beside a store: training failed'
+refuses 'a port that is taken' "other ranks cannot be waited for at port $MASTER_PORT: Address already in use; fix: another MASTER_PORT" \
+  env RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 "$bin/megacc-run" "$work/dp=2.so" $data --steps 1 --out "$work/none"
+exec 9>&-; unset MASTER_PORT
 
 # The second of two ranks dies in the middle.
 "$launcher" 2 bash -c "echo \$\$ >$work/pid.\$RANK; exec \"\$@\"" - \
