@@ -23,7 +23,7 @@ avoid() {
 }
 avoid '\bmg_[a-z0-9_]+' 'a kernel is named outside lib/Kernels' \
   $(find dialects passes -name '*.cpp' -o -name '*.h' | grep -v '^dialects/Rt/README')
-avoid '\b(mamba3|m2rnn|moe|mla|mlp|ngram_hash|mtp|engram|mhc|dsa|stp)\b' 'a pass names a family or a placement' \
+avoid '\b(mamba3|m2rnn|gated_deltanet|moe|mla|mlp|ngram_hash|mtp|engram|mhc|dsa|stp)\b' 'a pass names a family or a placement' \
   $(find passes -name '*.cpp' -o -name '*.h' | grep -vE '^passes/train/(families|placements)/|^passes/train/Builders.cpp')
 avoid 'segments\[' 'the arena is touched above runtime/core' $(find runtime/train runtime/state runtime/data -name '*.cpp' -o -name '*.h')
 exit $status

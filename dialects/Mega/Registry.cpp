@@ -12,6 +12,7 @@ FamilySpec moeFamily();
 FamilySpec mlpFamily();
 FamilySpec mamba3Family();
 FamilySpec m2rnnFamily();
+FamilySpec gatedDeltanetFamily();
 FamilySpec conceptFamily();
 
 // placements/
@@ -26,7 +27,7 @@ PlacementSpec stpPlacement();
 
 llvm::ArrayRef<FamilySpec> allFamilies() {
   static const FamilySpec all[] = {attentionFamily(), mlaFamily(),   moeFamily(),    mlpFamily(),
-                                   mamba3Family(),    m2rnnFamily(), conceptFamily()};
+                                   mamba3Family(),    m2rnnFamily(), gatedDeltanetFamily(), conceptFamily()};
   return all;
 }
 

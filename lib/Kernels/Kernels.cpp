@@ -21,6 +21,7 @@ const std::vector<Record> &allRecords() {
     addSparseRecords(all);
     addM2rnnRecords(all);
     addMamba3Records(all);
+    addDeltanetRecords(all);
     addExpertRecords(all);
     addLossRecords(all);
     addPlacementRecords(all);
@@ -29,6 +30,7 @@ const std::vector<Record> &allRecords() {
     addPointwiseCudaRecords(all);
     addM2rnnCudaRecords(all);
     addMamba3CudaRecords(all);
+    addDeltanetCudaRecords(all);
     addAttentionCudaRecords(all);
     addSparseCudaRecords(all);
     addLinearCudaRecords(all);

@@ -92,6 +92,7 @@ Record makeAddNorm(const Record &record);
 void addExpertRecords(std::vector<Record> &records);
 void addAttentionRecords(std::vector<Record> &records);
 void addCollectiveRecords(std::vector<Record> &records);
+void addDeltanetRecords(std::vector<Record> &records);
 void addDenseRecords(std::vector<Record> &records);
 void addLossRecords(std::vector<Record> &records);
 void addM2rnnRecords(std::vector<Record> &records);

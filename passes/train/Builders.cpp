@@ -10,6 +10,7 @@ namespace megacc::step {
 // families/
 Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildConcept(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
+Value buildGatedDeltanet(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildM2rnn(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
 Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, Value n);
@@ -29,6 +30,7 @@ Value buildStructure(ForwardBuilder &builder, const mega::Feature &feature, Valu
 FamilyBuilder findFamilyBuilder(StringRef kind) {
   static const std::pair<StringRef, FamilyBuilder> all[] = {{"attention", buildAttention},
                                                             {"concept", buildConcept},
+                                                            {"gated_deltanet", buildGatedDeltanet},
                                                             {"m2rnn", buildM2rnn},
                                                             {"mamba3", buildMamba3},
                                                             {"mla", buildMla},

@@ -512,8 +512,8 @@ TEST_F(RulesTest, EveryOpAndFactorIsTested) {
       EXPECT_TRUE(factor.kind == ShardingRule::Kind::Replicate || tested.contains((op->getName().getStringRef() + " " + factor.name).str()))
           << key << ": '" << factor.name << "'";
   std::cout << registered << " ops with a rule, " << tested.size() << " pairs of op and factor" << std::endl;
-  EXPECT_EQ(registered, 80);
-  EXPECT_EQ(tested.size(), 164u);
+  EXPECT_EQ(registered, 84);
+  EXPECT_EQ(tested.size(), 174u);
 }
 
 /// A rule that reads well and is wrong: parts of the text of an instance's rule are replaced; splitting `factor` must fail.
@@ -538,6 +538,7 @@ void expectWrong(Operation *op, StringRef factor, ArrayRef<std::pair<std::string
 TEST_F(RulesTest, WrongRulesFail) {
   auto any = [](const ShardingRule &) { return true; };
   auto grouped = [](const ShardingRule &rule) { return rule.find("g") && rule.factors[*rule.find("g")].size > 1; };
+  auto shared = [](const ShardingRule &rule) { return rule.factors[*rule.find("m")].size > 1; };
   auto ranked = [](const ShardingRule &rule) { return rule.factors[*rule.find("r")].size > 1; };
   expectWrong(find("step.attention", grouped), "k", {{"k g", "g k"}});
   expectWrong(find("step.rms_norm", any), "d", {{" replicate{d: the mean is over the whole row}", ""}});
@@ -545,6 +546,8 @@ TEST_F(RulesTest, WrongRulesFail) {
   expectWrong(find("step.linear_cross_entropy", any), "v", {{"; v: a log-sum-exp is over the whole vocabulary", ""}, {"{b s}", "{b s v}"}});
   expectWrong(find("step.split", grouped), "g", {{"g w", "w g"}});
   expectWrong(find("step.mamba3_scan", ranked), "g", {{"B.r B.g", "B.g B.r"}});
+  expectWrong(find("step.gated_delta", shared), "g", {{"g m v", "m g v"}});
+  expectWrong(find("step.gated_norm", any), "v", {{" replicate{v: the mean is over the whole head}", ""}});
   expectWrong(find("step.moe_statistics", any), "t", {{"~", ""}, {"private{t}", "reduce{t}"}});
   expectWrong(find("step.bank_attention", any), "n",
               {{"; n: a softmax is over the whole bank", ""}, {" replicate", " reduce{n} replicate"}});

@@ -4,7 +4,8 @@ set -euo pipefail
 bin=$1 here=$(cd "$(dirname "$0")" && pwd); models=$here/../../models
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 mkdir "$work/other"
-for file in "$models/dense-tiny.mlir" "$here/../dialects/mega/examples/dsa.mlir" "$models/nam56r-tiny.mlir"; do
+for file in "$models/dense-tiny.mlir" "$here/../dialects/mega/examples/dsa.mlir" "$here/../dialects/mega/examples/gated_deltanet.mlir" \
+  "$models/nam56r-tiny.mlir"; do
   model=$(basename "$file" .mlir)
   cp "$file" "$work/other/"
   "$bin/megacc" "$file" -o "$work/$model.so"

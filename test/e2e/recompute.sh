@@ -26,4 +26,5 @@ check() {
 cd "$work" # names of the folders have no slashes
 check "$here/../../models/dense-tiny.mlir" full "F:mixer*activation"
 check "$here/../dialects/mega/examples/dsa.mlir" full "A:mixer*"
+check "$here/../dialects/mega/examples/gated_deltanet.mlir" full "D:mixer*"
 check "$here/../../models/nam56r-tiny.mlir" full "M:*,R:*" "E:mixer*experts.up,E:mixer*activation" "A:norm,M:norm,E:norm"

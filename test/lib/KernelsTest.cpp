@@ -122,6 +122,7 @@ using Ints = std::vector<std::pair<std::string, int64_t>>;
 const Ints kNorm = {{"rows", 130}, {"cols", 45}};
 const Ints kAttention = {{"batch", 2}, {"sequence", 70}, {"heads", 6}, {"kv_heads", 2}, {"qk_dim", 5}, {"v_dim", 3}};
 const Ints kM2rnn = {{"batch", 3}, {"sequence", 130}, {"heads", 14}, {"key", 9}, {"value", 5}};
+const Ints kDelta = {{"batch", 3}, {"sequence", 130}, {"heads", 14}, {"key_heads", 7}, {"key", 9}, {"value", 5}, {"chunk", 32}, {"neg_eigval", 0}};
 
 Ints makeMamba3(int64_t batch, int64_t sequence, int64_t heads, int64_t groups, int64_t rank, int64_t mimo) {
   return {{"batch", batch}, {"sequence", sequence}, {"heads", heads}, {"groups", groups}, {"rank", rank}, {"head_dim", 10},
@@ -221,7 +222,7 @@ TEST(Kernels, AGradientMayBeAccumulatedAtOnce) {
     EXPECT_EQ(match("cpu", both), nullptr);
   }
   for (const char *family : {"embedding_grad", "rms_norm_grad", "grouped_linear_grad_weight", "linear_cross_entropy", "causal_conv_grad",
-                             "skip_gate_grad", "m2rnn_scan_grad", "zero"})
+                             "skip_gate_grad", "m2rnn_scan_grad", "gated_norm_grad", "zero"})
     EXPECT_NE(findRecord(std::string("cpu.") + family + "+accumulate"), nullptr) << family;
 }
 
@@ -283,6 +284,8 @@ TEST(Kernels, CachesHaveTypes) {
   expectShape(attention, 0, attentionQuery, {2, 6, 70}, true);
   auto [recurrence, recurrenceQuery] = find("cpu.m2rnn_scan", kM2rnn);
   expectShape(recurrence, 0, recurrenceQuery, {3, 14, 3, 9, 5}, true);
+  auto [delta, deltaQuery] = find("cpu.gated_delta", kDelta);
+  expectShape(delta, 0, deltaQuery, {3, 14, 5, 9, 5}, true);
   auto [scan, scanQuery] = find("cpu.mamba3_scan", makeMamba3(2, 300, 4, 2, 3, 1), 9);
   expectShape(scan, 0, scanQuery, {2, 4, 2, 12, 10}, true);
   expectShape(scan, 1, scanQuery, {600, 4, 3, 10}, false);
@@ -361,6 +364,10 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   check("cpu.m2rnn_scan", kM2rnn);
   check("cpu.m2rnn_scan_grad", kM2rnn);
   check("cpu.m2rnn_scan_grad", kM2rnn, {"states"});
+  check("cpu.gated_delta", kDelta);
+  check("cpu.gated_delta_grad", kDelta);
+  check("cpu.gated_delta_grad", kDelta, {"states"});
+  check("cpu.gated_norm_grad", kNorm);
   Ints head = {{"rows", 13}, {"cols", 3}, {"vocab", 29}, {"batch", 13}, {"sequence", 1}};
   check("cpu.linear_cross_entropy", head);
   check("cpu.linear_cross_entropy_evaluate", head);

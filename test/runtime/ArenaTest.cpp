@@ -224,7 +224,8 @@ TEST_P(Arenas, AllocatesNothingDuringAStep) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Arenas,
                          testing::Values("dense-tiny", "dense", "gqa", "mla", "moe_softmax", "moe_sigmoid", "mamba3_mimo", "mamba3_siso",
-                                         "m2rnn", "mtp2_ngram", "aemr", "engrams", "concept_docs", "structure_all", "stp_docs"),
+                                         "m2rnn", "gdn", "gdn_docs", "mtp2_ngram", "aemr", "engrams", "concept_docs", "structure_all",
+                                         "stp_docs"),
                          [](const auto &info) {
                            std::string name = info.param;
                            std::ranges::replace(name, '-', '_');

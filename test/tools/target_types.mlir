@@ -9,7 +9,7 @@
 // CPU-NOT: xbf16>
 
 mega.model @families hidden 64 vocab 80 sequence 32 {
-  mega.pattern "AFLEMSR" depth 7
+  mega.pattern "AFLEMSRD" depth 8
   mega.family "A" = attention<heads = 4, head_dim = 16>
   mega.family "F" = mlp<width = 48, activation = gelu>
   mega.family "L" = mla<heads = 4, q_rank = 12, kv_rank = 20, nope = 8, rope = 4, value = 6>
@@ -17,6 +17,7 @@ mega.model @families hidden 64 vocab 80 sequence 32 {
   mega.family "M" = mamba3<head_dim = 16, state = 16, rank = 2, chunk = 8, out_norm = true>
   mega.family "S" = mamba3<head_dim = 16, state = 16, rank = 1, chunk = 8, variant = siso>
   mega.family "R" = m2rnn<key = 9, value = 5, heads = 3, conv = 4>
+  mega.family "D" = gated_deltanet<heads = 4, key = 6, value = 7, key_heads = 2>
   mega.place ngram_hash<orders = [2], heads = 1, rows = 101, dim = 8> on input
   mega.place mtp<depth = 1, width = 40, weight = 0.5> on objective
 }
@@ -45,6 +46,9 @@ mega.train @step of @families { micro_batch = 2, precision = bf16, optimizer = a
 // STATE-NOT: xf32> init
 // STATE: step.parameter @blocks.6.mixer.A_log : tensor<3xf32>
 // STATE-NEXT: step.parameter @blocks.6.mixer.dt_bias : tensor<3xf32>
+// STATE-NOT: xf32> init
+// STATE: step.parameter @blocks.7.mixer.A_log : tensor<4xf32>
+// STATE-NEXT: step.parameter @blocks.7.mixer.dt_bias : tensor<4xf32>
 // STATE-NOT: xf32> init
 // STATE: step.func @micro_batch
 // Accumulations are f32 without exception, and so is every gradient of a parameter.
@@ -84,6 +88,9 @@ mega.train @step of @families { micro_batch = 2, precision = bf16, optimizer = a
 // CHECK: step.causal_conv {{.*}} : (tensor<64x33xbf16>, tensor<33x4xbf16>, tensor<33xbf16>) -> tensor<64x33xbf16>
 // CHECK: step.m2rnn_scan {{.*}}, tensor<64x3xbf16>, tensor<3xf32>, tensor<3xf32>, tensor<3x5x5xbf16>) -> tensor<64x15xbf16>
 // CHECK: step.skip_gate {{.*}}, tensor<3x5xbf16>) -> tensor<64x15xbf16>
+// gated_deltanet
+// CHECK: step.gated_delta {{.*}} : (tensor<64x12xbf16>, tensor<64x12xbf16>, tensor<64x28xbf16>, tensor<64x4xbf16>, tensor<64x4xbf16>, tensor<4xf32>, tensor<4xf32>) -> tensor<64x28xbf16>
+// CHECK: step.gated_norm {{.*}} : (tensor<64x28xbf16>, tensor<64x28xbf16>, tensor<7xbf16>) -> tensor<64x28xbf16>
 // The head, and its losses.
 // CHECK: step.count_valid {{.*}} -> tensor<1xf32>
 // CHECK: step.linear_cross_entropy {{.*}} : (tensor<64x64xbf16>, tensor<80x64xbf16>, tensor<2x32xi32>, tensor<1xf32>) -> (tensor<1xf32>, tensor<64x64xbf16>, tensor<80x64xf32>)
@@ -93,6 +100,8 @@ mega.train @step of @families { micro_batch = 2, precision = bf16, optimizer = a
 // CHECK: step.concat {{.*}} -> tensor<64x128xbf16>
 // CHECK: step.linear_cross_entropy {{.*}} -> (tensor<1xf32>, tensor<64x64xbf16>, tensor<80x64xf32>)
 // The backward, in reverse: activations and their gradients bf16, parameters' f32.
+// CHECK: step.gated_norm_grad {{.*}} -> (tensor<64x28xbf16>, tensor<64x28xbf16>, tensor<7xf32>)
+// CHECK: step.gated_delta_grad {{.*}} -> (tensor<64x12xbf16>, tensor<64x12xbf16>, tensor<64x28xbf16>, tensor<64x4xbf16>, tensor<64x4xbf16>, tensor<4xf32>, tensor<4xf32>)
 // CHECK: step.m2rnn_scan_grad {{.*}} -> (tensor<64x9xbf16>, tensor<64x9xbf16>, tensor<64x15xbf16>, tensor<64x3xbf16>, tensor<3xf32>, tensor<3xf32>, tensor<3x5x5xf32>)
 // CHECK: step.causal_conv_grad {{.*}} -> (tensor<64x33xbf16>, tensor<33x4xf32>, tensor<33xf32>)
 // CHECK: step.mamba3_scan_grad {{.*}}block = 5 {{.*}} -> (tensor<64x316xbf16>, tensor<8xf32>, tensor<8xf32>, tensor<8x1x16xf32>, tensor<8x1x16xf32>, tensor<16xf32>, tensor<16xf32>)

@@ -33,6 +33,7 @@ namespace megacc {
 // One file per family; each adds its records after those of the cpu target.
 void addAttentionCudaRecords(std::vector<Record> &records);
 void addCollectiveCudaRecords(std::vector<Record> &records);
+void addDeltanetCudaRecords(std::vector<Record> &records);
 void addExpertCudaRecords(std::vector<Record> &records);
 void addLinearCudaRecords(std::vector<Record> &records);
 void addLossCudaRecords(std::vector<Record> &records);

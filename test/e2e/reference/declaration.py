@@ -12,6 +12,7 @@ FAMILIES = {
     "mamba3": {"expand": 2, "head_dim": 64, "state": 128, "groups": 1, "rank": 4, "chunk": 16, "variant": "mimo", "rope_fraction": 0.5,
                "decay": "softplus", "out_norm": False},
     "m2rnn": {"key": 64, "value": 16, "heads": None, "conv": 4},
+    "gated_deltanet": {"key_heads": None, "conv": 4, "chunk": 64, "neg_eigval": False},
     "concept": {"concepts": 64, "heads": 4},
 }
 PLACEMENTS = {
@@ -64,6 +65,8 @@ def complete(family, hidden):
         family.angles = family.state // (4 if family.rope_fraction == 0.5 else 2)
     if family.kind == "m2rnn":
         family.heads = family.heads or hidden // (family.key + family.value)
+    if family.kind == "gated_deltanet":
+        family.key_heads = family.key_heads or family.heads
     if family.kind == "moe":
         density = family.density
         family.nulls = max(1, int(family.experts * (1 - density) / density)) if density < 1 else 0

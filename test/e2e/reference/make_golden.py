@@ -48,6 +48,7 @@ DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 
              "engrams": [[1, 2, 7, 3], [13], [4, 1, 8]], "concept_docs": [[5, 6], [1, 10]], "stp_docs": [[3, 11], [14], [2, 5, 7]],
              "dsa_share": [[9, 1, 3, 9], [22], [2, 20]],
              "mhc_families": [[5, 1, 7], [13]], "mod_docs": [[4, 1, 6], [11]], "streams_placed": [[6, 7], [13]],
+             "gdn_packed": [[9, 1, 11, 8], [29]], "gdn_docs": [[16, 1, 2, 18], [33, 4], [37]], "mesh_gdn": [[9, 1, 5, 9], [24], [2, 22]],
              "packed_documents": [[9, 1, 11, 3], [24]]}
 
 
@@ -110,6 +111,8 @@ def random_parameters(model, generator):
     for slot, family in enumerate(model.blocks):
         if family.kind == "mamba3":
             sharpen_mamba3(family, values[f"blocks.{slot}.mixer.in_proj.weight"])
+        if family.kind == "gated_deltanet":  # epsilon shows in the lengths of q and k
+            values[f"blocks.{slot}.mixer.in_proj.weight"][:2 * family.key_heads * family.key] *= 0.1
         if family.kind == "moe" and family.router == "sigmoid" and family.nulls:
             values[f"blocks.{slot}.mixer.router.bias"][-1] = 0  # the null expert's stays 0
     return {key: value.astype(np.float32).astype(np.float64) for key, value in values.items()}

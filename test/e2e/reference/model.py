@@ -14,6 +14,7 @@ from parameters import Table, draw, ngram_sizes, random_key
 
 EPSILON = 1e-5  # of every norm
 TINY = 1e-20    # of every normalisation of weights
+SHORT = 1e-6    # of a length
 FORBIDDEN = -1e300  # score of a key that a query may not see
 
 
@@ -258,6 +259,36 @@ def m2rnn(family, weights, n):
     return project(rms_norm(reshape(y, length, -1) * silu(gate), weights["norm.weight"]), weights["out_proj.weight"])
 
 
+def delta_rule(q, k, v, kept, beta):
+    """Token by token: state <- f state (1 - beta k k^T) + beta v k^T; y = state q. q, k (L,H,key), v (L,H,value), kept, beta (L,H)."""
+    (length, heads, value), key = v.shape, k.shape[-1]
+    state, outputs = Tensor(np.zeros((heads, value, key))), []
+    for token in range(length):
+        strength = reshape(beta[token], heads, 1, 1)
+        erased = np.eye(key) - strength * einsum("hk,hl->hkl", k[token], k[token])
+        state = reshape(kept[token], heads, 1, 1) * einsum("hvk,hkl->hvl", state, erased) + strength * einsum("hv,hk->hvk", v[token], k[token])
+        outputs.append(einsum("hvk,hk->hv", state, q[token]))
+    return stack(outputs, 0)
+
+
+def gated_deltanet(family, weights, n):
+    length, heads, groups, key, value = len(n.value), family.heads, family.key_heads, family.key, family.value
+    mixed, gate, strength, decay = split(project(n, weights["in_proj.weight"]), [2 * groups * key + heads * value, heads * value, heads, heads])
+    mixed = silu(causal_convolution(mixed, weights["conv.weight"]))
+    q, k, v = split(mixed, [groups * key, groups * key, None])
+    group = np.arange(heads) * groups // heads
+
+    def directions(x):
+        """Of unit length, for each head (L,H,key)."""
+        x = reshape(x, length, groups, key)
+        return (x / sqrt(sum_over(square(x), -1, keepdims=True) + SHORT))[:, group]
+    kept = exp(-exp(weights["A_log"]) * softplus(decay + weights["dt_bias"]))
+    beta = sigmoid(strength) * (2 if family.neg_eigval else 1)
+    y = delta_rule(directions(q) * key ** -0.5, directions(k), reshape(v, length, heads, value), kept, beta)
+    y = rms_norm(y, weights["norm.weight"]) * silu(reshape(gate, length, heads, value))
+    return project(reshape(y, length, -1), weights["out_proj.weight"])
+
+
 # Mixers of single tokens: (family, weights, normalised input (T,D), micro-batch, name of the block) -> (T,D).
 
 def mlp(family, weights, n, batch=None, block=None):
@@ -305,7 +336,7 @@ def concept(family, weights, n, batch=None, block=None):
     return project(reshape(einsum("aqk,kad->qad", weight, v), len(n.value), -1), weights["out_proj.weight"])
 
 
-OF_DOCUMENTS = {"attention": attention, "mla": mla, "mamba3": mamba3, "m2rnn": m2rnn}
+OF_DOCUMENTS = {"attention": attention, "mla": mla, "mamba3": mamba3, "m2rnn": m2rnn, "gated_deltanet": gated_deltanet}
 OF_TOKENS = {"mlp": mlp, "moe": moe, "concept": concept}
 
 

@@ -212,6 +212,16 @@ class Table(dict):
         self.add_norm(prefix + "norm.weight", heads * value)
         self.add(prefix + "out_proj.weight", self.hidden, heads * value, initial=self.output)
 
+    def add_gated_deltanet(self, prefix, family):
+        heads, values = family.heads, family.heads * family.value
+        channels = 2 * family.key_heads * family.key + values
+        self.add(prefix + "in_proj.weight", channels + values + 2 * heads, self.hidden)
+        self.add(prefix + "conv.weight", channels, family.conv, initial=("uniform", family.conv ** -0.5))
+        self.add(prefix + "A_log", heads, initial=("a_log",))
+        self.add(prefix + "dt_bias", heads, initial=("dt_bias",))
+        self.add_norm(prefix + "norm.weight", family.value)
+        self.add(prefix + "out_proj.weight", self.hidden, values, initial=self.output)
+
 
 def initial_values(model):
     """Every parameter before the first step, rounded once to float32."""

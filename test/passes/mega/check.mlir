@@ -46,6 +46,18 @@ mega.model @mamba_rules hidden 48 vocab 64 sequence 24 {
 
 // -----
 
+mega.model @delta_rules hidden 48 vocab 64 sequence 24 {
+  mega.pattern "DGH" depth 3
+  // expected-error @+1 {{heads = 6 must be a multiple of key_heads = 4}}
+  mega.family "D" = gated_deltanet<heads = 6, key = 8, value = 8, key_heads = 4>
+  // expected-error @+1 {{chunk = 24 must be 16, 32, 64 or 128}}
+  mega.family "G" = gated_deltanet<heads = 6, key = 8, value = 8, chunk = 24>
+  // expected-error @+1 {{'gated_deltanet' needs 'key', an integer}}
+  mega.family "H" = gated_deltanet<heads = 6, value = 8>
+}
+
+// -----
+
 mega.model @moe_rules hidden 48 vocab 64 sequence 24 {
   mega.pattern "E" depth 1
   // expected-error @+1 {{top_k = 3 exceeds experts = 2}}

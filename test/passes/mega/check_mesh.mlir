@@ -3,7 +3,7 @@
 
 // expected-error @+1 {{vocab = 61 cannot be shared by tp = 8 ranks; fix: pad it, vocab = 64 (+0.0 MiB of state a rank), or tp = 1}}
 mega.model @uneven hidden 64 vocab 61 sequence 32 {
-  mega.pattern "AMERF" depth 5
+  mega.pattern "AMERFD" depth 6
   // expected-error @+2 {{heads = 12 of "A" cannot be split over tp = 8; fix: heads = 8 (-0.0 MiB of state a rank) or heads = 16 (+0.0 MiB of state a rank), or tp = 6}}
   // expected-error @+1 {{kv_heads = 4 of "A" cannot be split over tp = 8; fix: kv_heads = 8 (+0.0 MiB of state a rank), or tp = 4}}
   mega.family "A" = attention<heads = 12, kv_heads = 4, head_dim = 16>
@@ -14,6 +14,8 @@ mega.model @uneven hidden 64 vocab 61 sequence 32 {
   // expected-error @+1 {{heads = 2 of "R" cannot be split over tp = 8; fix: heads = 8 (+0.0 MiB of state a rank), or tp = 2}}
   mega.family "R" = m2rnn<key = 16, value = 16>
   mega.family "F" = mlp<width = 64>
+  // expected-error @+1 {{key_heads = 3 of "D" cannot be split over tp = 8; fix: }}
+  mega.family "D" = gated_deltanet<heads = 24, key = 8, value = 8, key_heads = 3>
   // expected-error @+1 {{width = 36 of mtp cannot be split over tp = 8; fix: width = 32 (-0.0 MiB of state a rank) or width = 40 (+0.0 MiB of state a rank), or tp = 6}}
   mega.place mtp<depth = 1, width = 36> on objective
 }
