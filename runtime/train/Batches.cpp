@@ -118,7 +118,7 @@ std::string describeMissing(const Step &step, const Source &source, const std::s
 
 void checkLength(const Step &step, const Source &source) {
   if (std::string missing = describeMissing(step, source, "the data"); !missing.empty())
-    throw DataError(missing + "; fix: write these files, or leave the placement out");
+    throw DataError(missing + "; fix: write these files (of C++ sources tools/prepare-cpp does), or leave the placement out");
   if (std::string shortage = describeShortage(step, source, "the data"); !shortage.empty())
     throw DataError(shortage + "; fix: give more data");
 }

@@ -98,7 +98,7 @@ private:
     if (corpus.held_out && missing.empty())
       missing = describeMissing(step, *corpus.held_out, corpus.held_out_name);
     if (!missing.empty())
-      throw DataError(missing + "; fix: write these files, or leave the placement out");
+      throw DataError(missing + "; fix: write these files (of C++ sources tools/prepare-cpp does), or leave the placement out");
     std::string mistakes = describeShortage(step, corpus.train, corpus.name), fixes = "; fix: give more data";
     if (corpus.held_out)
       if (std::string shortage = describeShortage(step, *corpus.held_out, corpus.held_out_name); !shortage.empty())
