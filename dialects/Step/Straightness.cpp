@@ -54,7 +54,7 @@ FailureOr<SmallVector<Value>> StraightnessOp::buildGradient(OpBuilder &builder, 
   double weight = getWeight().convertToDouble() / double(getConfigInteger(*this, "accumulate", 1));
   Value d_x =
       StraightnessGradOp::create(builder, getLoc(), getX().getType(), saved[0], saved[1], saved[2], getDocuments() ? saved[3] : Value(),
-                                 getBatchAttr(), getSequenceAttr(), getLayersAttr(), builder.getF64FloatAttr(weight), getScaleAttr());
+                                 getBatchAttr(), getSequenceAttr(), getLayersAttr(), builder.getF64FloatAttr(weight));
   SmallVector<Value> gradients = {d_x};
   gradients.resize(getNumOperands());
   return gradients;
@@ -77,7 +77,7 @@ template <typename Op> static KernelQuery &setStraightness(KernelQuery &query, O
   query.add("x", op.getX()).add("spans", op.getSpans()).add("count", op.getCount()).add("documents", op.getDocuments());
   query.set("batch", op.getBatch()).set("sequence", op.getSequence()).set("cols", getDim(op.getX(), 1));
   query.set("spans", getDim(op.getSpans(), 0)).set("layers", op.getLayers());
-  return query.setReal("weight", op.getWeight().convertToDouble()).setReal("scale", op.getScale().convertToDouble());
+  return query.setReal("weight", op.getWeight().convertToDouble());
 }
 
 KernelQuery StraightnessOp::getKernelQuery() {

@@ -19,7 +19,7 @@ void buildStp(ForwardBuilder &builder, const mega::Feature &feature, const Forwa
     Value x = builder.getKept("blocks." + std::to_string(layer)).front(); // of several streams their mean
     Value loss = StraightnessOp::create(ops, builder.getLoc("layer." + std::to_string(layer)), builder.getF32Type({1}), x, spans, count,
                                         builder.getDocuments(), number(builder.getBatch()), number(builder.getLength(x)),
-                                        number(layers.size()), ops.getF64FloatAttr(keys.getFloat("weight")), ops.getF64FloatAttr(1.0));
+                                        number(layers.size()), ops.getF64FloatAttr(keys.getFloat("weight")));
     builder.addLossTerm("stp", loss);
   }
 }

@@ -9,7 +9,7 @@ namespace megacc::test {
 
 struct StraightnessProblem {
   int64_t batch, sequence, cols, layers;
-  double weight, scale;
+  double weight;
   std::vector<int32_t> spans, documents;
 
   bool isCounted(int64_t b, const int32_t *span) const {
@@ -37,7 +37,7 @@ struct StraightnessProblem {
           continue;
         double aa = 0, bb = 0, ab = 0;
         for (int64_t i = 0; i < cols; ++i) {
-          auto h = [&](int place) { return scale * x[(b * sequence + spans[j + place]) * cols + i]; };
+          auto h = [&](int place) { return x[(b * sequence + spans[j + place]) * cols + i]; };
           aa += (h(1) - h(0)) * (h(1) - h(0)), bb += (h(2) - h(1)) * (h(2) - h(1)), ab += (h(1) - h(0)) * (h(2) - h(1));
         }
         sum += 1 - (aa * bb > 1e-8 ? ab / std::sqrt(aa * bb) : 0);

@@ -21,16 +21,15 @@ bool isCounted(const int32_t *span, const int32_t *documents, int64_t sequence) 
   return !documents || std::all_of(documents + span[0], documents + span[2] + 1, [&](int32_t id) { return id == documents[span[0]]; });
 }
 
-/// The two steps of a span, a = h[r] - h[s] and b = h[t] - h[r] with h = scale x, by their products.
+/// The two steps of a span, a = h[r] - h[s] and b = h[t] - h[r] of the rows h, by their products.
 struct Steps {
   double aa, bb, ab;
 
-  Steps(const float *x, const int32_t *span, int64_t cols, double scale) {
+  Steps(const float *x, const int32_t *span, int64_t cols) {
     const float *s = x + span[0] * cols, *r = x + span[1] * cols, *t = x + span[2] * cols;
-    double square = scale * scale;
-    aa = square * sumOf(cols, [&](int64_t i) { return (r[i] - s[i]) * (r[i] - s[i]); });
-    bb = square * sumOf(cols, [&](int64_t i) { return (t[i] - r[i]) * (t[i] - r[i]); });
-    ab = square * sumOf(cols, [&](int64_t i) { return (r[i] - s[i]) * (t[i] - r[i]); });
+    aa = sumOf(cols, [&](int64_t i) { return (r[i] - s[i]) * (r[i] - s[i]); });
+    bb = sumOf(cols, [&](int64_t i) { return (t[i] - r[i]) * (t[i] - r[i]); });
+    ab = sumOf(cols, [&](int64_t i) { return (r[i] - s[i]) * (t[i] - r[i]); });
   }
   bool hasDirection() const { return aa * bb > least_squares; }
   double cosine() const { return hasDirection() ? ab / std::sqrt(aa * bb) : 0; }
@@ -66,7 +65,7 @@ int32_t mg_straightness(const MgLaunch *launch) {
     int64_t b = pair / spans;
     const int32_t *span = all + pair % spans * 3;
     bool counted = isCounted(span, documents ? documents + b * sequence : nullptr, sequence);
-    terms[pair] = counted ? 1 - Steps(x + b * sequence * cols, span, cols, launch->doubles[real::scale]).cosine() : 0;
+    terms[pair] = counted ? 1 - Steps(x + b * sequence * cols, span, cols).cosine() : 0;
   });
   for (int64_t pair = 0; pair < batch * spans; ++pair)
     sum += terms[pair];
@@ -81,7 +80,7 @@ int32_t mg_straightness_grad(const MgLaunch *launch) {
   int64_t batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], cols = launch->ints[number::cols];
   int64_t spans = launch->ints[number::spans];
   const int32_t *all = integers(launch, at::spans), *documents = integers(launch, at::documents);
-  double count = double(launch->ints[number::layers]) * *input(launch, at::count), scale = launch->doubles[real::scale];
+  double count = double(launch->ints[number::layers]) * *input(launch, at::count);
   double weight = launch->doubles[real::weight] / std::max(1.0, count);
   parallelRanges(batch * sequence, 64, [&](int64_t begin, int64_t end) {
     std::fill(output(launch, at::d_x) + begin * cols, output(launch, at::d_x) + end * cols, 0.0f);
@@ -93,12 +92,12 @@ int32_t mg_straightness_grad(const MgLaunch *launch) {
       const int32_t *span = all + 3 * j;
       if (!isCounted(span, documents ? documents + b * sequence : nullptr, sequence))
         continue;
-      Steps steps(x, span, cols, scale);
+      Steps steps(x, span, cols);
       if (!steps.hasDirection())
         continue;
-      double cosine = steps.cosine(), factor = weight * scale * scale;
-      float own_a = float(factor * cosine / steps.aa), own_b = float(factor * cosine / steps.bb);
-      float cross = float(factor / std::sqrt(steps.aa * steps.bb));
+      double cosine = steps.cosine();
+      float own_a = float(weight * cosine / steps.aa), own_b = float(weight * cosine / steps.bb);
+      float cross = float(weight / std::sqrt(steps.aa * steps.bb));
       for (int64_t i = 0; i < cols; ++i) {
         float a = x[span[1] * cols + i] - x[span[0] * cols + i], b_step = x[span[2] * cols + i] - x[span[1] * cols + i];
         float d_a = own_a * a - cross * b_step, d_b = own_b * b_step - cross * a;

@@ -20,16 +20,16 @@ __device__ bool isCounted(const int32_t *span, const int32_t *documents, int64_t
   return true;
 }
 
-/// The two steps of a span, a = h[r] - h[s] and b = h[t] - h[r] with h = scale x, by their products; the same bits in every thread.
+/// The two steps of a span, a = h[r] - h[s] and b = h[t] - h[r] of the rows h, by their products; the same bits in every thread.
 struct Steps {
   float aa, bb, ab;
 
-  template <typename T> __device__ Steps(const T *x, const int32_t *span, int64_t cols, float scale) {
+  template <typename T> __device__ Steps(const T *x, const int32_t *span, int64_t cols) {
     __shared__ float shared[threads / 32];
     aa = bb = ab = 0;
     for (int64_t i = threadIdx.x; i < cols; i += threads) {
-      float r = toFloat(x[span[1] * cols + i]), a = scale * (r - toFloat(x[span[0] * cols + i]));
-      float b = scale * (toFloat(x[span[2] * cols + i]) - r);
+      float r = toFloat(x[span[1] * cols + i]), a = r - toFloat(x[span[0] * cols + i]);
+      float b = toFloat(x[span[2] * cols + i]) - r;
       aa += a * a, bb += b * b, ab += a * b;
     }
     aa = blockSum<threads>(aa, shared), bb = blockSum<threads>(bb, shared), ab = blockSum<threads>(ab, shared);
@@ -51,12 +51,12 @@ __global__ void countSpansKernel(float *count, const int32_t *spans, const int32
 
 template <typename T>
 __global__ void straightnessKernel(float *terms, const T *x, const int32_t *spans, const int32_t *documents, int64_t sequence, int64_t cols,
-                                   int64_t all, float scale) {
+                                   int64_t all) {
   int64_t b = blockIdx.x / all;
   const int32_t *span = spans + blockIdx.x % all * 3;
   float term = 0;
   if (isCounted(span, documents ? documents + b * sequence : nullptr, sequence))
-    term = 1 - Steps(x + b * sequence * cols, span, cols, scale).cosine();
+    term = 1 - Steps(x + b * sequence * cols, span, cols).cosine();
   if (threadIdx.x == 0)
     terms[blockIdx.x] = term;
 }
@@ -71,10 +71,10 @@ __global__ void sumTermsKernel(float *loss, const float *terms, int64_t count, c
 /// d_x of token blockIdx.x: the spans that name it, added in order. A token that none names becomes zero.
 template <typename T>
 __global__ void straightnessGradKernel(T *d_x, const T *x, const int32_t *spans, const float *valid, const int32_t *documents,
-                                       int64_t sequence, int64_t cols, int64_t all, float layers, float weight, float scale) {
+                                       int64_t sequence, int64_t cols, int64_t all, float layers, float weight) {
   int64_t row = blockIdx.x, t = row % sequence, first = row - t;
   const T *h = x + first * cols;
-  float share = weight * scale * scale / fmaxf(1.0f, layers * *valid);
+  float share = weight / fmaxf(1.0f, layers * *valid);
   for (int64_t i = threadIdx.x; i < cols; i += threads)
     d_x[row * cols + i] = fromFloat<T>(0);
   for (int64_t begin = 0; begin < cols; begin += threads) {
@@ -84,7 +84,7 @@ __global__ void straightnessGradKernel(T *d_x, const T *x, const int32_t *spans,
       const int32_t *span = spans + 3 * j;
       if ((t != span[0] && t != span[1] && t != span[2]) || !isCounted(span, documents ? documents + first : nullptr, sequence))
         continue;
-      Steps steps(h, span, cols, scale);
+      Steps steps(h, span, cols);
       if (!steps.hasDirection())
         continue;
       named = true;
@@ -124,7 +124,7 @@ int32_t mg_straightness(const MgLaunch *launch) {
     using T = decltype(element);
     straightnessKernel<<<unsigned(pairs), threads, 0, streamOf(launch)>>>(
         terms, operand<T>(launch, at::x), operand<int32_t>(launch, at::spans), operand<int32_t>(launch, at::documents),
-        launch->ints[number::sequence], launch->ints[number::cols], spans, float(launch->doubles[real::scale]));
+        launch->ints[number::sequence], launch->ints[number::cols], spans);
     if (int32_t status = launched("mg_straightness"))
       return status;
     sumTermsKernel<<<1, threads, 0, streamOf(launch)>>>(operand<float>(launch, at::loss), terms, pairs, operand<float>(launch, at::count),
@@ -141,7 +141,7 @@ int32_t mg_straightness_grad(const MgLaunch *launch) {
     straightnessGradKernel<<<unsigned(rows), threads, 0, streamOf(launch)>>>(
         operand<T>(launch, at::d_x), operand<T>(launch, at::x), operand<int32_t>(launch, at::spans), operand<float>(launch, at::count),
         operand<int32_t>(launch, at::documents), launch->ints[number::sequence], launch->ints[number::cols], launch->ints[number::spans],
-        float(launch->ints[number::layers]), float(launch->doubles[real::weight]), float(launch->doubles[real::scale]));
+        float(launch->ints[number::layers]), float(launch->doubles[real::weight]));
     return launched("mg_straightness_grad");
   });
 }

@@ -13,8 +13,8 @@ TEST(StraightnessGpu, LossAndGradient) {
   std::vector<int32_t> documents = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 1, 1, 1, 1};
   for (MgType type : {MG_BF16, MG_F32})
     for (const StraightnessProblem &p :
-         {StraightnessProblem{2, 9, 7, 3, 0.5, 1.0, spans, {}}, StraightnessProblem{2, 9, 300, 1, 0.5, 0.25, spans, documents},
-          StraightnessProblem{1, 4, 3, 2, 0.5, 1.0, {-1, -1, -1}, {}}}) {
+         {StraightnessProblem{2, 9, 7, 3, 0.5, spans, {}}, StraightnessProblem{2, 9, 300, 1, 0.5, spans, documents},
+          StraightnessProblem{1, 4, 3, 2, 0.5, {-1, -1, -1}, {}}}) {
       size_t count = size_t(p.batch * p.sequence * p.cols);
       Values x = randomValues(count, 1, 1, type);
       Call counted = MG_CALL(mg_count_spans), forward = MG_CALL(mg_straightness), backward = MG_CALL(mg_straightness_grad);
@@ -23,7 +23,7 @@ TEST(StraightnessGpu, LossAndGradient) {
         if (!p.documents.empty())
           call->give("documents", MG_I32, Values(p.documents.begin(), p.documents.end()));
         call->set("batch", p.batch).set("sequence", p.sequence).set("cols", p.cols).set("spans", int64_t(p.spans.size()) / 3);
-        call->set("layers", p.layers).setReal("weight", p.weight).setReal("scale", p.scale);
+        call->set("layers", p.layers).setReal("weight", p.weight);
       }
       counted.poisoned("count", MG_F32, 1);
       ASSERT_EQ(counted.run(), "");

@@ -57,10 +57,10 @@ step.func @spans {
   %count = step.count_spans %spans, %documents {batch = 2 : i64} : (tensor<4x3xi32>, tensor<2x3xi32>) -> tensor<1xf32>
   // CHECK: step.straightness {{.*}} -> tensor<1xf32>
   %loss = step.straightness %x, %spans, %count, %documents
-          {batch = 2 : i64, layers = 2 : i64, scale = 1.0 : f64, sequence = 3 : i64, weight = 0.05 : f64}
+          {batch = 2 : i64, layers = 2 : i64, sequence = 3 : i64, weight = 0.05 : f64}
           : (tensor<6x8xbf16>, tensor<4x3xi32>, tensor<1xf32>, tensor<2x3xi32>) -> tensor<1xf32>
   // CHECK: step.straightness_grad {{.*}} -> tensor<6x8x[[T]]>
   %d_x = step.straightness_grad %x, %spans, %count
-         {batch = 2 : i64, layers = 2 : i64, scale = 1.0 : f64, sequence = 3 : i64, weight = 0.05 : f64}
+         {batch = 2 : i64, layers = 2 : i64, sequence = 3 : i64, weight = 0.05 : f64}
          : (tensor<6x8xbf16>, tensor<4x3xi32>, tensor<1xf32>) -> tensor<6x8xbf16>
 }

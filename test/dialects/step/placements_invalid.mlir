@@ -90,6 +90,6 @@ step.func @straightness_of_other_rows {
   %count = step.count_spans %spans {batch = 2 : i64} : (tensor<4x3xi32>) -> tensor<1xf32>
   // expected-error @+1 {{has x 'tensor<6x8xf32>' for 8 rows}}
   %loss = step.straightness %x, %spans, %count
-          {batch = 2 : i64, layers = 2 : i64, scale = 1.0 : f64, sequence = 4 : i64, weight = 0.05 : f64}
+          {batch = 2 : i64, layers = 2 : i64, sequence = 4 : i64, weight = 0.05 : f64}
           : (tensor<6x8xf32>, tensor<4x3xi32>, tensor<1xf32>) -> tensor<1xf32>
 }
