@@ -67,34 +67,57 @@ static Packing place(std::span<const Buffer> buffers, std::span<const size_t> or
   return packing;
 }
 
+/// The order of the buffers by a key, the smaller first.
+template <typename Key> static std::vector<size_t> sortBy(size_t count, Key key) {
+  std::vector<size_t> order(count);
+  std::iota(order.begin(), order.end(), size_t(0));
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return std::pair(key(a), a) < std::pair(key(b), b); });
+  return order;
+}
+
+/// For every buffer the most bytes alive while it is.
+static std::vector<int64_t> findCrowds(std::span<const Buffer> buffers, int64_t alignment) {
+  int64_t end = 0;
+  for (const Buffer &buffer : buffers)
+    end = std::max(end, buffer.last + 1);
+  std::vector<int64_t> alive(end + 1, 0), crowds;
+  for (const Buffer &buffer : buffers)
+    alive[buffer.first] += roundUp(buffer.bytes, alignment), alive[buffer.last + 1] -= roundUp(buffer.bytes, alignment);
+  std::partial_sum(alive.begin(), alive.end(), alive.begin());
+  for (const Buffer &buffer : buffers)
+    crowds.push_back(*std::max_element(alive.begin() + buffer.first, alive.begin() + buffer.last + 1));
+  return crowds;
+}
+
 Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment, int64_t enough) {
-  std::vector<size_t> bySize(buffers.size()), byUse;
-  std::iota(bySize.begin(), bySize.end(), size_t(0));
-  byUse = bySize;
-  std::sort(bySize.begin(), bySize.end(), [&](size_t a, size_t b) {
-    return std::tuple(-buffers[a].bytes, buffers[a].first, a) < std::tuple(-buffers[b].bytes, buffers[b].first, b);
-  });
-  std::sort(byUse.begin(), byUse.end(), [&](size_t a, size_t b) {
-    return std::tuple(buffers[a].first, -buffers[a].bytes, a) < std::tuple(buffers[b].first, -buffers[b].bytes, b);
-  });
-  int64_t lowerBound = mostAlive(buffers, alignment);
+  const int64_t bound = mostAlive(buffers, alignment);
+  enough = std::max(enough, bound);
   size_t failed = 0;
-  Packing best = place(buffers, bySize, alignment, std::numeric_limits<int64_t>::max(), failed);
+  Packing best;
+  best.bytes = std::numeric_limits<int64_t>::max();
   auto attempt = [&](std::span<const size_t> order) {
-    Packing other = place(buffers, order, alignment, best.bytes - 1, failed);
-    if (other.bytes < best.bytes)
+    failed = 0;
+    if (Packing other = place(buffers, order, alignment, best.bytes - 1, failed); other.bytes < best.bytes)
       best = std::move(other);
   };
-  if (best.bytes > lowerBound)
-    attempt(byUse);
-  // A buffer that found no place is placed before the others: in a few packings of many buffers, in many of a few.
-  int64_t tries = std::min<int64_t>(400, (int64_t(1) << 24) / std::max<int64_t>(1, int64_t(buffers.size() * buffers.size())));
-  for (int64_t i = 0; i < tries && best.bytes > std::max(lowerBound, enough); ++i) {
-    failed = 0;
-    attempt(bySize);
-    std::rotate(bySize.begin(), bySize.begin() + failed, bySize.begin() + failed + 1);
+  attempt(sortBy(buffers.size(), [&](size_t i) { return std::pair(-buffers[i].bytes, buffers[i].first); }));
+  if (best.bytes > bound)
+    attempt(sortBy(buffers.size(), [&](size_t i) { return std::pair(buffers[i].first, -buffers[i].bytes); }));
+  // What finds no place is placed before the others the next time: a few times for many buffers, many for a few.
+  auto search = [&](std::vector<size_t> order) {
+    int64_t tries = std::min<int64_t>(400, (int64_t(1) << 24) / int64_t(buffers.size() * buffers.size()));
+    for (int64_t i = 0; i < tries && best.bytes > enough; ++i) {
+      attempt(order);
+      std::rotate(order.begin(), order.begin() + failed, order.begin() + failed + 1);
+    }
+  };
+  if (best.bytes > enough) {
+    auto getLength = [&](size_t i) { return buffers[i].last - buffers[i].first; };
+    search(sortBy(buffers.size(), [&](size_t i) { return std::pair(-getLength(i), -buffers[i].bytes); }));
+    std::vector<int64_t> crowds = findCrowds(buffers, alignment);
+    search(sortBy(buffers.size(), [&](size_t i) { return std::tuple(-crowds[i], -getLength(i), -buffers[i].bytes); }));
   }
-  best.lowerBound = lowerBound;
+  best.lowerBound = bound;
   return best;
 }
 

@@ -18,9 +18,9 @@ struct Packing {
   int64_t lowerBound = 0;       // the most bytes alive at one step, every size rounded up to the alignment
 };
 
-/// Places buffers so that no two with a common step share a byte. Best fit in the order of size and in the order of first use, then in
-/// orders that begin with what did not fit, as long as that takes more than `enough` bytes; the smallest result is kept. Every offset is a
-/// multiple of `alignment`, and the answer depends on the arguments alone.
+/// Places buffers so that no two with a common step share a byte. Best fit in the order of size and in that of first use; where these take
+/// more than `enough` bytes, in orders of how long buffers live and of how many live beside them, changed by what did not fit. The smallest
+/// result is kept. Every offset is a multiple of `alignment`, and the answer depends on the arguments alone.
 Packing packBuffers(std::span<const Buffer> buffers, int64_t alignment = 64, int64_t enough = 0);
 
 } // namespace megacc
