@@ -133,7 +133,7 @@ template <typename T> __device__ Chunk<T> fetch(Rows &rows, const Sizes &size, c
   if (thread < to.tokens) {
     float x = toFloat(in.a[to.headAt(thread)]) + dt_bias;
     rows.g[thread] = -rate * (fmaxf(x, 0.0f) + log1pf(expf(-fabsf(x))));
-    rows.beta[thread] = size.scale / (1.0f + expf(-toFloat(in.b[to.headAt(thread)])));
+    rows.beta[thread] = size.scale * sigmoid(toFloat(in.b[to.headAt(thread)]));
   }
   for (int i = thread / 32; i < to.tokens; i += threads / 32) {
     float q_square = 0, k_square = 0;
@@ -143,7 +143,7 @@ template <typename T> __device__ Chunk<T> fetch(Rows &rows, const Sizes &size, c
     }
     q_square = warpSum(q_square), k_square = warpSum(k_square);
     if (thread % 32 == 0)
-      rows.unit_q[i] = 1.0f / sqrtf(q_square + 1e-6f), rows.unit_k[i] = 1.0f / sqrtf(k_square + 1e-6f);
+      rows.unit_q[i] = rsqrtf(q_square + 1e-6f), rows.unit_k[i] = rsqrtf(k_square + 1e-6f);
   }
   __syncthreads();
   if (thread == 0) {
@@ -221,7 +221,7 @@ template <bool on_tensor_cores, typename A> __device__ void substituteBack(int t
 }
 
 /// y and states may be null.
-template <typename T> __global__ void __launch_bounds__(threads) deltaKernel(T *y, T *states, Inputs<T> in, Sizes size, float *room) {
+template <typename T> __global__ void __launch_bounds__(threads, 1) deltaKernel(T *y, T *states, Inputs<T> in, Sizes size, float *room) {
   constexpr bool fast = sizeof(T) == 2;
   __shared__ Rows rows;
   int tile = blockIdx.x, C = size.chunk, V = size.value;
@@ -266,14 +266,14 @@ template <typename T, typename Y, typename D> __device__ void storeKey(int key, 
   float along = 0;
   for (int n = threadIdx.x % 32; n < key; n += 32)
     along = fmaf(y(n), d(n), along);
-  along = warpSum(along) / factor;
+  along = __fdividef(warpSum(along), factor);
   for (int n = threadIdx.x % 32; n < key; n += 32)
     to[n] = fromFloat<T>(unit * (factor * d(n) - along * y(n)));
 }
 
 /// d_q and d_k [T, heads, key] are those of every head; sums[tile, 2] = its d_a_log and d_dt_bias.
 template <typename T>
-__global__ void __launch_bounds__(threads) deltaGradKernel(T *d_q, T *d_k, T *d_v, T *d_b, T *d_a, float *sums, const T *d_y,
+__global__ void __launch_bounds__(threads, 1) deltaGradKernel(T *d_q, T *d_k, T *d_v, T *d_b, T *d_a, float *sums, const T *d_y,
                                                            const T *states, Inputs<T> in, Sizes size, float *room) {
   constexpr bool fast = sizeof(T) == 2;
   __shared__ Rows rows;
@@ -394,9 +394,8 @@ __global__ void __launch_bounds__(threads) deltaGradKernel(T *d_q, T *d_k, T *d_
       for (int i = n - 1; i >= 0; --i) {
         behind += through_enter[i];
         d_g[i] += behind;
-        float x = toFloat(in.a[c.headAt(i)]) + dt_bias;
         sum_a_log += double(d_g[i]) * rows.g[i];
-        sum_dt_bias -= double(d_g[i]) * rate / (1.0f + expf(-x));
+        sum_dt_bias -= d_g[i] * rate * sigmoid(toFloat(in.a[c.headAt(i)]) + dt_bias);
       }
     }
     for (int i = warp; i < n; i += threads / 32) {
@@ -408,8 +407,8 @@ __global__ void __launch_bounds__(threads) deltaGradKernel(T *d_q, T *d_k, T *d_
     __syncthreads();
     if (thread < n) {
       float x = toFloat(in.a[c.headAt(thread)]) + dt_bias, beta = rows.beta[thread];
-      d_a[c.headAt(thread)] = fromFloat<T>(-d_g[thread] * rate / (1.0f + expf(-x)));
-      d_b[c.headAt(thread)] = fromFloat<T>(d_beta[thread] * beta * (1.0f - beta / size.scale));
+      d_a[c.headAt(thread)] = fromFloat<T>(-d_g[thread] * rate * sigmoid(x));
+      d_b[c.headAt(thread)] = fromFloat<T>(d_beta[thread] * beta * (1.0f - __fdividef(beta, size.scale)));
     }
 
     // The gradient of the state before the chunk.
