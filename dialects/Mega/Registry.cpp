@@ -26,7 +26,7 @@ PlacementSpec mtpPlacement();
 PlacementSpec stpPlacement();
 
 llvm::ArrayRef<FamilySpec> allFamilies() {
-  static const FamilySpec all[] = {attentionFamily(), mlaFamily(),   moeFamily(),    mlpFamily(),
+  static const FamilySpec all[] = {attentionFamily(), mlaFamily(),   moeFamily(),           mlpFamily(),
                                    mamba3Family(),    m2rnnFamily(), gatedDeltanetFamily(), conceptFamily()};
   return all;
 }

@@ -23,9 +23,7 @@ struct DeltaSizes {
   }
 
   /// Conventions 17.
-  Size getFlops() const {
-    return Size(batch) * sequence * heads * (Size(4) * chunk * (Size(key) + value) + Size(6) * key * value);
-  }
+  Size getFlops() const { return Size(batch) * sequence * heads * (Size(4) * chunk * (Size(key) + value) + Size(6) * key * value); }
 
   int64_t batch, sequence, heads, groups, chunk, key, value;
 };
@@ -83,17 +81,13 @@ Gradients GatedDeltaOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
 template <typename Op> static ShardingRule getDeltaRule(Op op, StringRef first, StringRef results, StringRef reduce) {
   DeltaSizes size(op);
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
-  return ShardingRule::get(("(" + first + "[b s, g k], [b s, g k], [b s, g m v], [b s, g m], [b s, g m], [g m], [g m]" + documents +
-                            ") -> (" + results + ")" + reduce +
-                            " replicate{s: a state follows from those before it; k v: a state is one matrix} attributes{batch = b, "
-                            "sequence = s, key_heads = g}")
-                               .str(),
-                           {{"b", size.batch},
-                            {"s", size.sequence},
-                            {"g", size.groups},
-                            {"m", size.heads / size.groups},
-                            {"k", size.key},
-                            {"v", size.value}});
+  return ShardingRule::get(
+      ("(" + first + "[b s, g k], [b s, g k], [b s, g m v], [b s, g m], [b s, g m], [g m], [g m]" + documents + ") -> (" + results + ")" +
+       reduce +
+       " replicate{s: a state follows from those before it; k v: a state is one matrix} attributes{batch = b, "
+       "sequence = s, key_heads = g}")
+          .str(),
+      {{"b", size.batch}, {"s", size.sequence}, {"g", size.groups}, {"m", size.heads / size.groups}, {"k", size.key}, {"v", size.value}});
 }
 
 ShardingRule GatedDeltaOp::getShardingRule() { return getDeltaRule(*this, "", "[b s, g m v]", ""); }
@@ -143,8 +137,7 @@ static LogicalResult verifyGatedNorm(Operation *op, Value weight, Value x) {
 LogicalResult GatedNormOp::verify() { return verifyGatedNorm(*this, getWeight(), getX()); }
 
 LogicalResult GatedNormGradOp::verify() {
-  for (auto [name, value] :
-       {std::pair<StringRef, Value>{"d_y", getDY()}, {"gate", getGate()}, {"d_x", getDX()}, {"d_gate", getDGate()}})
+  for (auto [name, value] : {std::pair<StringRef, Value>{"d_y", getDY()}, {"gate", getGate()}, {"d_x", getDX()}, {"d_gate", getDGate()}})
     if (failed(expectLike(*this, name, value, getX())))
       return failure();
   return failed(verifyGatedNorm(*this, getWeight(), getX())) ? failure() : expectLike(*this, "d_weight", getDWeight(), getWeight());
@@ -167,9 +160,7 @@ static ShardingRule getGatedNormRule(StringRef text, Value x, Value weight) {
                            {{"t", getDim(x, 0)}, {"h", getDim(x, 1) / cols}, {"v", cols}});
 }
 
-ShardingRule GatedNormOp::getShardingRule() {
-  return getGatedNormRule("([t, h v], [t, h v], [v]) -> ([t, h v])", getX(), getWeight());
-}
+ShardingRule GatedNormOp::getShardingRule() { return getGatedNormRule("([t, h v], [t, h v], [v]) -> ([t, h v])", getX(), getWeight()); }
 
 ShardingRule GatedNormGradOp::getShardingRule() {
   return getGatedNormRule("([t, h v], [t, h v], [t, h v], [v]) -> ([t, h v], [t, h v], [v]) reduce{t h}", getX(), getWeight());

@@ -41,8 +41,8 @@ def Step_GatedNormOp : Step_ComputeOp<"gated_norm", [Step_Gradient, CostOpInterf
 }
 
 def Step_GatedNormGradOp : Step_GradOp<"gated_norm_grad", [CostOpInterface]> {
-  let summary = "with n = x rstd, e = d_y silu(gate), g = e weight: d_x = rstd (g - n mean(g n)), d_gate = d_y n weight silu'(gate), d_weight = sum over rows and heads of e n";
-  let description = [{Shapes as in step.gated_norm.}];
+  let summary = "with n = x rstd and g = d_y silu(gate) weight: d_x = rstd (g - n mean(g n)), d_gate = d_y n weight silu'(gate)";
+  let description = [{d_weight = sum over rows and heads of d_y silu(gate) n. Shapes as in step.gated_norm.}];
   let arguments = (ins Step_Float:$d_y, Step_Float:$x, Step_Float:$gate, Step_Float:$weight, F64Attr:$eps);
   let results = (outs Step_Float:$d_x, Step_Float:$d_gate, Step_F32:$d_weight);
 }

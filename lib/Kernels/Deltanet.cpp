@@ -14,9 +14,7 @@ struct DeltaSizes {
       : batch(query.getInt("batch")), heads(query.getInt("heads")), groups(query.getInt("key_heads")), key(query.getInt("key")),
         value(query.getInt("value")), L(query.getInt("chunk")), chunks(llvm::divideCeil(query.getInt("sequence"), L)) {}
 
-  int64_t getForwardScratch() const {
-    return floats(std::min<int64_t>(batch * heads, 32) * (L * (4 * N + 2 * P + 4 * L + 9) + N * P));
-  }
+  int64_t getForwardScratch() const { return floats(std::min<int64_t>(batch * heads, 32) * (L * (4 * N + 2 * P + 4 * L + 9) + N * P)); }
   int64_t getBackwardScratch(bool cached) const {
     int64_t lanes = std::min<int64_t>(batch * groups, 32);
     return floats(lanes * (L * (7 * N + 6 * P + 6 * L + 13) + 4 * N * P)) + doubles(2 * batch * heads) +

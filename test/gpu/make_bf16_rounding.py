@@ -45,7 +45,8 @@ def rounds(function):
     return wrapped
 
 
-for name in ("project", "rms_norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "delta_rule", "engram", "residual", "join"):
+for name in ("project", "rms_norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "delta_rule", "engram",
+             "residual", "join"):
     setattr(reference, name, rounds(getattr(reference, name)))
 for name, function in reference.ACTIVATIONS.items():
     reference.ACTIVATIONS[name] = rounds(function)

@@ -122,7 +122,8 @@ using Ints = std::vector<std::pair<std::string, int64_t>>;
 const Ints kNorm = {{"rows", 130}, {"cols", 45}};
 const Ints kAttention = {{"batch", 2}, {"sequence", 70}, {"heads", 6}, {"kv_heads", 2}, {"qk_dim", 5}, {"v_dim", 3}};
 const Ints kM2rnn = {{"batch", 3}, {"sequence", 130}, {"heads", 14}, {"key", 9}, {"value", 5}};
-const Ints kDelta = {{"batch", 3}, {"sequence", 130}, {"heads", 14}, {"key_heads", 7}, {"key", 9}, {"value", 5}, {"chunk", 32}, {"neg_eigval", 0}};
+const Ints kDelta = {{"batch", 3}, {"sequence", 130}, {"heads", 14}, {"key_heads", 7},
+                     {"key", 9},   {"value", 5},      {"chunk", 32}, {"neg_eigval", 0}};
 
 Ints makeMamba3(int64_t batch, int64_t sequence, int64_t heads, int64_t groups, int64_t rank, int64_t mimo) {
   return {{"batch", batch}, {"sequence", sequence}, {"heads", heads}, {"groups", groups}, {"rank", rank}, {"head_dim", 10},

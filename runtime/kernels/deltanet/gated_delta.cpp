@@ -1,7 +1,7 @@
-// The gated delta rule in chunks, conventions 19: the state of a head enters a chunk as S (here as its transpose [key, value]), and products
-// over the rows of the chunk give what its tokens read and what they write. Rows of a chunk are padded with zeros to multiples of 8, columns
-// too; rows of zeros change nothing. c is the sum of the logarithms g of the decay up to a row, from the chunk's start; across a document
-// every factor exp(c_i - c_j) is 0 instead.
+// The gated delta rule in chunks, conventions 19: the state of a head enters a chunk as S (here its transpose [key, value]), and products
+// over the rows of the chunk give what its tokens read and what they write. Rows of a chunk are padded with zeros to multiples of 8, and
+// columns too; rows of zeros change nothing. c is the sum of the logarithms g of the decay up to a row, from the chunk's start; across a
+// document every factor exp(c_i - c_j) is 0 instead.
 #include "runtime/core/Documents.h"
 #include "runtime/core/Dot.h"
 #include "runtime/core/FastMath.h"
@@ -39,7 +39,7 @@ struct Sizes {
   int64_t backwardLane() const { return L * (7 * N + 6 * P + 6 * L + 13) + 4 * N * P; }
 
   int64_t batch, sequence, heads, groups, key, value;
-  int64_t L; // rows of a chunk
+  int64_t L;   // rows of a chunk
   float scale; // of beta
   int64_t chunks, N, P;
 };
@@ -84,15 +84,15 @@ struct Chunk {
 
   int64_t first, tokens, rows; // the first row of the tensors, tokens of the chunk, the same padded
   double *c;
-  int32_t *run;             // which run of equal ids of the chunk a row is in; 0: that of the last token before it
+  int32_t *run; // which run of equal ids of the chunk a row is in; 0: that of the last token before it
   float *g, *beta;
-  float *enter, *leave;     // decay from before the chunk up to a row, and from it to the chunk's end
-  float *unit_q, *unit_k;   // 1 / length
-  float *Q, *K, *KT;        // of unit length, Q over sqrt(key); K transposed
-  float *scaled;            // rows of Q or K times something
-  float *X, *U;             // what the state before does not know of V; what is written: (I - A) U = beta X
-  float *D, *KK, *A, *QK;   // decay from column to row; K K^T; -beta K K^T D under the diagonal; Q K^T D up to it
-  float last;               // enter of the last row
+  float *enter, *leave;   // decay from before the chunk up to a row, and from it to the chunk's end
+  float *unit_q, *unit_k; // 1 / length
+  float *Q, *K, *KT;      // of unit length, Q over sqrt(key); K transposed
+  float *scaled;          // rows of Q or K times something
+  float *X, *U;           // what the state before does not know of V; what is written: (I - A) U = beta X
+  float *D, *KK, *A, *QK; // decay from column to row; K K^T; -beta K K^T D under the diagonal; Q K^T D up to it
+  float last;             // enter of the last row
 };
 
 /// Rows of q or k of one group, of unit length times `factor`.
@@ -326,8 +326,8 @@ void walkBack(const Sizes &s, const Inputs &in, float *scratch, int64_t b, int64
     tileProduct(rows, s.N, rows, {c.A, 1, s.L}, c.K, s.N, writes, s.N, /*add=*/true);
     tileProduct(rows, s.N, rows, {dQK, 1, s.L}, c.Q, s.N, writes, s.N, /*add=*/true);
 
-    // Of what the state before carries in, all that rows from i on read; of what the state behind carries out, all that rows before i wrote;
-    // and what passes from the one to the other.
+    // Of what the state before carries in, what rows from i on read; of what the state behind carries out, what rows before i wrote; and
+    // what passes from the one to the other.
     float before = c.last * dot(dS, state, count), behind = 0;
     for (int64_t i = 0; i < c.tokens; ++i) {
       d_g[i] += before;

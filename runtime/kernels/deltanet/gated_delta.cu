@@ -124,10 +124,8 @@ template <typename T> struct Chunk {
 /// Fills `rows` for a chunk of tile = (row, head), between barriers.
 template <typename T> __device__ Chunk<T> fetch(Rows &rows, const Sizes &size, const Inputs<T> &in, int tile, int chunk) {
   int head = tile % size.heads, begin = chunk * size.chunk, thread = threadIdx.x, row = tile / size.heads;
-  Chunk<T> to = {size,  in,
-                 rows,  head,
-                 int64_t(row) * size.sequence + begin, min(size.chunk, size.sequence - begin),
-                 rsqrtf(float(size.key))};
+  Chunk<T> to = {
+      size, in, rows, head, int64_t(row) * size.sequence + begin, min(size.chunk, size.sequence - begin), rsqrtf(float(size.key))};
   float rate = expf(in.a_log[head]), dt_bias = in.dt_bias[head];
   __syncthreads();
   if (thread < to.tokens) {
@@ -274,7 +272,7 @@ template <typename T, typename Y, typename D> __device__ void storeKey(int key, 
 /// d_q and d_k [T, heads, key] are those of every head; sums[tile, 2] = its d_a_log and d_dt_bias.
 template <typename T>
 __global__ void __launch_bounds__(threads, 1) deltaGradKernel(T *d_q, T *d_k, T *d_v, T *d_b, T *d_a, float *sums, const T *d_y,
-                                                           const T *states, Inputs<T> in, Sizes size, float *room) {
+                                                              const T *states, Inputs<T> in, Sizes size, float *room) {
   constexpr bool fast = sizeof(T) == 2;
   __shared__ Rows rows;
   __shared__ float d_beta[most_chunk], d_g[most_chunk], through_enter[most_chunk], through_leave[most_chunk], partial[threads / 32];
@@ -377,8 +375,7 @@ __global__ void __launch_bounds__(threads, 1) deltaGradKernel(T *d_q, T *d_k, T 
         sum += crossing[i * C + thread - 1];
       d_g[thread] = sum;
     }
-    product<fast>(
-        n, K, n, [&](int i, int l) { return dQK[i * C + l]; }, k, [&](int i, int j, float sum) { dQ[i * K + j] += sum; });
+    product<fast>(n, K, n, [&](int i, int l) { return dQK[i * C + l]; }, k, [&](int i, int j, float sum) { dQ[i * K + j] += sum; });
     product<fast>(
         n, K, n, [&](int i, int l) { return rows.beta[i] * dA[i * C + l]; }, k, [&](int i, int j, float sum) { reads[i * K + j] += sum; });
     product<fast>(
@@ -399,10 +396,11 @@ __global__ void __launch_bounds__(threads, 1) deltaGradKernel(T *d_q, T *d_k, T 
       }
     }
     for (int i = warp; i < n; i += threads / 32) {
-      storeKey(K, rows.unit_q[i], c.query_scale, [&](int j) { return c.q(i, j); }, [&](int j) { return dQ[i * K + j]; },
-               d_q + c.headAt(i) * K);
-      storeKey(K, rows.unit_k[i], 1.0f, [&](int j) { return c.k(i, j); }, [&](int j) { return reads[i * K + j] + writes[i * K + j]; },
-               d_k + c.headAt(i) * K);
+      storeKey(
+          K, rows.unit_q[i], c.query_scale, [&](int j) { return c.q(i, j); }, [&](int j) { return dQ[i * K + j]; }, d_q + c.headAt(i) * K);
+      storeKey(
+          K, rows.unit_k[i], 1.0f, [&](int j) { return c.k(i, j); }, [&](int j) { return reads[i * K + j] + writes[i * K + j]; },
+          d_k + c.headAt(i) * K);
     }
     __syncthreads();
     if (thread < n) {
@@ -458,8 +456,14 @@ Sizes readSizes(const MgLaunch *launch) {
 template <typename T> Inputs<T> readInputs(const MgLaunch *launch, int first) {
   namespace at = at_mg_gated_delta;
   auto find = [&](int index) { return operand<T>(launch, first + index - at::q); };
-  return {find(at::q), find(at::k), find(at::v), find(at::b), find(at::a), operand<float>(launch, first + at::a_log - at::q),
-          operand<float>(launch, first + at::dt_bias - at::q), operand<int32_t>(launch, first + at::documents - at::q)};
+  return {find(at::q),
+          find(at::k),
+          find(at::v),
+          find(at::b),
+          find(at::a),
+          operand<float>(launch, first + at::a_log - at::q),
+          operand<float>(launch, first + at::dt_bias - at::q),
+          operand<int32_t>(launch, first + at::documents - at::q)};
 }
 
 int32_t checkChunk(const char *kernel, const Sizes &size) {
@@ -484,7 +488,7 @@ int32_t mg_gated_delta(const MgLaunch *launch) {
   return withElement(launch, "mg_gated_delta", {at::y, at::states, at::q, at::k, at::v, at::b, at::a}, [&](auto element) {
     using T = decltype(element);
     deltaKernel<<<unsigned(size.tiles()), threads, 0, streamOf(launch)>>>(operand<T>(launch, at::y), operand<T>(launch, at::states),
-                                                                         readInputs<T>(launch, at::q), size, room);
+                                                                          readInputs<T>(launch, at::q), size, room);
     return launched("mg_gated_delta");
   });
 }
@@ -496,8 +500,8 @@ int32_t mg_gated_delta_grad(const MgLaunch *launch) {
   if (int32_t status = checkChunk("mg_gated_delta_grad", size))
     return status;
   return withElement(
-      launch, "mg_gated_delta_grad",
-      {at::d_q, at::d_k, at::d_v, at::d_b, at::d_a, at::d_y, at::states, at::q, at::k, at::v, at::b, at::a}, [&](auto element) {
+      launch, "mg_gated_delta_grad", {at::d_q, at::d_k, at::d_v, at::d_b, at::d_a, at::d_y, at::states, at::q, at::k, at::v, at::b, at::a},
+      [&](auto element) {
         using T = decltype(element);
         Inputs<T> in = readInputs<T>(launch, at::q);
         T *states = operand<T>(launch, at::states), *d_q = operand<T>(launch, at::d_q), *d_k = operand<T>(launch, at::d_k);
@@ -525,8 +529,8 @@ int32_t mg_gated_delta_grad(const MgLaunch *launch) {
           sumMembersKernel<<<dim3(unsigned(blocksOf(count, threads)), 2), threads, 0, stream>>>(d_q, d_k, q_shares, k_shares, count,
                                                                                                 size.key, size.heads / size.groups);
         }
-        sumRowsKernel<<<unsigned(blocksOf(size.heads, threads)), threads, 0, stream>>>(
-            operand<float>(launch, at::d_a_log), operand<float>(launch, at::d_dt_bias), sums, size);
+        sumRowsKernel<<<unsigned(blocksOf(size.heads, threads)), threads, 0, stream>>>(operand<float>(launch, at::d_a_log),
+                                                                                       operand<float>(launch, at::d_dt_bias), sums, size);
         return launched("mg_gated_delta_grad");
       });
 }

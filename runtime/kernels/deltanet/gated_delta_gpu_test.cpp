@@ -51,7 +51,9 @@ struct Problem {
         Values S((sequence + 1) * V * K), U(sequence * V), alpha(sequence), beta(sequence), exponent(sequence);
         auto keyAt = [&](int64_t t) { return ((row * sequence + t) * groups + h / (heads / groups)) * K; };
         auto headAt = [&](int64_t t) { return (row * sequence + t) * heads + h; };
-        auto resets = [&](int64_t t) { return t == 0 || (has_documents && documents[row * sequence + t] != documents[row * sequence + t - 1]); };
+        auto resets = [&](int64_t t) {
+          return t == 0 || (has_documents && documents[row * sequence + t] != documents[row * sequence + t - 1]);
+        };
         auto before = [&](int64_t t, int64_t e) { return resets(t) ? 0.0 : S[t * V * K + e]; };
         double rate = std::exp(a_log[h]);
         for (int64_t t = 0; t < sequence; ++t) {

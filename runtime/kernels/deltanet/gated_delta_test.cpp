@@ -190,7 +190,8 @@ TEST(GatedDelta, StaysAccurateOverALongSequence) {
 }
 
 TEST(GatedDelta, SameBitsWithoutTheCache) {
-  for (const Case &c : {Case{2, 40, 4, 2, 9, 5, 16, false, documentsOf({30, 20, 30})}, Case{1, 5, 2, 2, 3, 4, 64}, Case{2, 70, 40, 20, 8, 8, 32}}) {
+  for (const Case &c :
+       {Case{2, 40, 4, 2, 9, 5, 16, false, documentsOf({30, 20, 30})}, Case{1, 5, 2, 2, 3, 4, 64}, Case{2, 70, 40, 20, 8, 8, 32}}) {
     Values all = makeOperands(c), d_y = randomValues(c.tokens() * c.heads * c.value, 2);
     Result kept = run(c, all, d_y), computed = run(c, all, d_y, /*cached=*/false);
     EXPECT_EQ(kept.y, computed.y);

@@ -38,7 +38,8 @@ int32_t mg_gated_norm_grad(const MgLaunch *launch) {
   float eps = float(launch->doubles[real::eps]);
   bool add = addsToOutput(launch, launch->ints[number::accumulate]);
   float *d_x = output(launch, at::d_x), *d_gate = output(launch, at::d_gate);
-  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *gate = input(launch, at::gate), *weight = input(launch, at::weight);
+  const float *d_y = input(launch, at::d_y), *x = input(launch, at::x), *gate = input(launch, at::gate),
+              *weight = input(launch, at::weight);
   Scratch scratch(launch, at::scratch);
   float *partial = scratch.take<float>(tiles * cols);
   if (int32_t status = scratch.check("mg_gated_norm_grad"))

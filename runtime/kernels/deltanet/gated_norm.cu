@@ -20,8 +20,8 @@ template <typename T> __device__ float rstdOf(const T *row, int cols, float eps)
 }
 
 template <typename T>
-__global__ void __launch_bounds__(threads) gatedNormKernel(T *y, const T *x, const T *gate, const T *weight, int64_t rows, int cols,
-                                                           float eps) {
+__global__ void __launch_bounds__(threads)
+    gatedNormKernel(T *y, const T *x, const T *gate, const T *weight, int64_t rows, int cols, float eps) {
   int64_t row = int64_t(blockIdx.x) * warps + threadIdx.x / 32;
   if (row >= rows)
     return;
@@ -34,9 +34,8 @@ __global__ void __launch_bounds__(threads) gatedNormKernel(T *y, const T *x, con
 
 /// Row blockIdx.x of `partial` becomes the sum for d_weight over a tile of rows.
 template <typename T>
-__global__ void __launch_bounds__(threads)
-    gatedNormGradKernel(T *d_x, T *d_gate, float *partial, const T *d_y, const T *x, const T *gate, const T *weight, int64_t rows, int cols,
-                        int64_t tile_rows, float eps) {
+__global__ void __launch_bounds__(threads) gatedNormGradKernel(T *d_x, T *d_gate, float *partial, const T *d_y, const T *x, const T *gate,
+                                                               const T *weight, int64_t rows, int cols, int64_t tile_rows, float eps) {
   extern __shared__ float sums[]; // [warps, cols]
   int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
   float *sum = sums + warp * cols;

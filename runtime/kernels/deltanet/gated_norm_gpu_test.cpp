@@ -9,7 +9,8 @@ TEST(GatedNormGpu, Sizes) {
   for (MgType type : {MG_BF16, MG_F32})
     for (auto [rows, cols] : {std::pair<int64_t, int64_t>(1, 1), {37, 45}, {300, 64}, {9, 1024}, {70000, 8}}) {
       SCOPED_TRACE(testing::Message() << rows << " x " << cols);
-      Values x = randomValues(rows * cols, 1, 1, type), gate = randomValues(rows * cols, 2, 1, type), weight = randomValues(cols, 3, 1, type);
+      Values x = randomValues(rows * cols, 1, 1, type), gate = randomValues(rows * cols, 2, 1, type),
+             weight = randomValues(cols, 3, 1, type);
       Values d_y = randomValues(rows * cols, 4, 1, type), y(x.size()), d_x(x.size()), d_gate(x.size()), d_weight(cols);
       for (int64_t row = 0; row < rows; ++row) {
         double square = 0, along = 0;

@@ -31,5 +31,6 @@ step.func @delta {
   %n = step.gated_norm %y, %v, %w {eps = 1.0e-5 : f64} : (tensor<6x12xbf16>, tensor<6x12xbf16>, tensor<3xbf16>) -> tensor<6x12xbf16>
   // CHECK: step.gated_norm_grad {{.*}} -> (tensor<6x12x[[T]]>, tensor<6x12x[[T]]>, tensor<3xf32>)
   %d:3 = step.gated_norm_grad %n, %y, %v, %w {eps = 1.0e-5 : f64}
-         : (tensor<6x12xbf16>, tensor<6x12xbf16>, tensor<6x12xbf16>, tensor<3xbf16>) -> (tensor<6x12xbf16>, tensor<6x12xbf16>, tensor<3xf32>)
+         : (tensor<6x12xbf16>, tensor<6x12xbf16>, tensor<6x12xbf16>, tensor<3xbf16>)
+         -> (tensor<6x12xbf16>, tensor<6x12xbf16>, tensor<3xf32>)
 }

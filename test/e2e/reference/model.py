@@ -266,14 +266,16 @@ def delta_rule(q, k, v, kept, beta):
     for token in range(length):
         strength = reshape(beta[token], heads, 1, 1)
         erased = np.eye(key) - strength * einsum("hk,hl->hkl", k[token], k[token])
-        state = reshape(kept[token], heads, 1, 1) * einsum("hvk,hkl->hvl", state, erased) + strength * einsum("hv,hk->hvk", v[token], k[token])
+        written = strength * einsum("hv,hk->hvk", v[token], k[token])
+        state = reshape(kept[token], heads, 1, 1) * einsum("hvk,hkl->hvl", state, erased) + written
         outputs.append(einsum("hvk,hk->hv", state, q[token]))
     return stack(outputs, 0)
 
 
 def gated_deltanet(family, weights, n):
     length, heads, groups, key, value = len(n.value), family.heads, family.key_heads, family.key, family.value
-    mixed, gate, strength, decay = split(project(n, weights["in_proj.weight"]), [2 * groups * key + heads * value, heads * value, heads, heads])
+    channels = 2 * groups * key + heads * value
+    mixed, gate, strength, decay = split(project(n, weights["in_proj.weight"]), [channels, heads * value, heads, heads])
     mixed = silu(causal_convolution(mixed, weights["conv.weight"]))
     q, k, v = split(mixed, [groups * key, groups * key, None])
     group = np.arange(heads) * groups // heads
