@@ -58,6 +58,16 @@ def FlagOpInterface : OpInterface<"FlagOpInterface"> {
   let methods = [InterfaceMethod<"Removes the flags.", "void", "dropFlags", (ins)>];
 }
 
+def MeasureOpInterface : OpInterface<"MeasureOpInterface"> {
+  let description = [{An op of the forward with a number that people look at (megacc --log-blocks), one for each block.}];
+  let cppNamespace = "::megacc::step";
+  let methods = [
+    InterfaceMethod<"What the number is, the metric without the block.", "::llvm::StringRef", "getMeasureName", (ins)>,
+    InterfaceMethod<"Appends the ops that compute it from what the op reads; f32 [1], without a gradient.",
+                    "::mlir::Value", "buildMeasure", (ins "::mlir::OpBuilder &":$builder)>
+  ];
+}
+
 def UpdateOpInterface : OpInterface<"UpdateOpInterface"> {
   let description = [{An op of the micro-batch with something to do once a step, after the optimizer.}];
   let cppNamespace = "::megacc::step";

@@ -279,3 +279,54 @@ OpCost AttentionGradOp::getCost() {
   cost.flops = (2 * getAttentionFlops(*this)).get();
   return cost;
 }
+
+// What people look at.
+
+StringRef AttentionOp::getMeasureName() { return "attention_entropy"; }
+
+Value AttentionOp::buildMeasure(OpBuilder &builder) {
+  double queries = double(getBatch()) * double(getSequence()) * double(getHeads());
+  return AttentionEntropyOp::create(builder, getLoc(), RankedTensorType::get({1}, builder.getF32Type()), getQ(), getK(), getDocuments(),
+                                    Value(), getBatchAttr(), getSequenceAttr(), getHeadsAttr(), getKvHeadsAttr(), getQkDimAttr(),
+                                    getScaleAttr(), builder.getF64FloatAttr(1.0 / queries));
+}
+
+LogicalResult AttentionEntropyOp::verify() {
+  int64_t rows = getBatch() * getSequence(), heads = getHeads(), kv = getKvHeads(), dim = getQkDim();
+  if (kv <= 0 || heads % kv)
+    return emitOpError("has ") << heads << " heads, which " << kv << " key-value heads cannot share evenly";
+  if (failed(expectShape(*this, "q", getQ(), {rows, heads * dim})) || failed(expectShape(*this, "k", getK(), {rows, kv * dim})))
+    return failure();
+  if ((getDocuments() && getCount(getDocuments()) != rows) || (getSupport() && getDim(getSupport(), 0) != rows))
+    return emitOpError("has documents or a support of other than ") << rows << " rows";
+  return expectShape(*this, "entropy", getEntropy(), {1});
+}
+
+ShardingRule AttentionEntropyOp::getShardingRule() {
+  std::string optional = std::string(getDocuments() ? ", [b, s]" : "") + (getSupport() ? ", [b s, n]" : "");
+  std::vector<std::pair<StringRef, int64_t>> sizes = {
+      {"b", getBatch()}, {"s", getSequence()}, {"k", getKvHeads()}, {"g", getHeads() / getKvHeads()}, {"c", getQkDim()}};
+  if (getSupport())
+    sizes.push_back({"n", getDim(getSupport(), 1)});
+  return ShardingRule::get("([b s, k g c], [b s, k c]" + optional +
+                               ") -> ([one]) reduce{b k g} replicate{s: a token reads all before it; " +
+                               "c: a score is a sum over a whole head" + (getSupport() ? "; n: a softmax is over the whole support" : "") +
+                               "} attributes{batch = b, sequence = s, heads = k g, kv_heads = k, qk_dim = c}",
+                           sizes);
+}
+
+KernelQuery AttentionEntropyOp::getKernelQuery() {
+  KernelQuery query("attention_entropy");
+  query.add("entropy", getEntropy()).add("q", getQ()).add("k", getK()).add("documents", getDocuments()).add("support", getSupport());
+  query.set("batch", getBatch()).set("sequence", getSequence()).set("heads", getHeads()).set("kv_heads", getKvHeads());
+  query.set("qk_dim", getQkDim()).set("kept", getSupport() ? getDim(getSupport(), 1) : 0);
+  return query.setReal("scale", getScale().convertToDouble()).setReal("share", getShare().convertToDouble());
+}
+
+/// The product of the causal half, or of the supports.
+OpCost AttentionEntropyOp::getCost() {
+  OpCost cost = getMemoryCost(*this);
+  Size rows = Size(getBatch()) * getSequence(), pairs = getSupport() ? 2 * rows * getDim(getSupport(), 1) : rows * getSequence();
+  cost.flops = (pairs * getHeads() * getQkDim()).get();
+  return cost;
+}

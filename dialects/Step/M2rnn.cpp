@@ -156,21 +156,30 @@ struct ScanSizes {
 };
 } // namespace
 
-template <typename Op> static LogicalResult verifyScan(Op op, Value y) {
+/// `y` is null where there is none.
+template <typename Op> static LogicalResult verifyInputs(Op op, Value y) {
   ScanSizes size(op);
   int64_t tokens = size.batch * size.sequence;
   auto has = [&](Value value, ArrayRef<int64_t> shape) { return cast<RankedTensorType>(value.getType()).getShape() == shape; };
   if (!has(op.getQ(), {tokens, size.key}) || !has(op.getK(), {tokens, size.key}) || !has(op.getV(), {tokens, size.heads * size.value}) ||
       !has(op.getF(), {tokens, size.heads}) || !has(op.getALog(), {size.heads}) || !has(op.getDtBias(), {size.heads}) ||
-      !has(op.getStateWeight(), {size.heads, size.value, size.value}) || !has(y, {tokens, size.heads * size.value}) ||
+      !has(op.getStateWeight(), {size.heads, size.value, size.value}) || (y && !has(y, {tokens, size.heads * size.value})) ||
       (op.getDocuments() && getCount(op.getDocuments()) != tokens))
     return op.emitOpError("has shapes that do not follow from its sizes: q ")
            << op.getQ().getType() << ", v " << op.getV().getType() << ", f " << op.getF().getType() << ", state_weight "
-           << op.getStateWeight().getType() << ", y " << y.getType();
-  return verifyCaches(op, op.getCachedAttr(), op.getCaches());
+           << op.getStateWeight().getType() << ", y " << (y ? y : op.getV()).getType();
+  return success();
+}
+
+template <typename Op> static LogicalResult verifyScan(Op op, Value y) {
+  return failed(verifyInputs(op, y)) ? failure() : verifyCaches(op, op.getCachedAttr(), op.getCaches());
 }
 
 LogicalResult M2rnnScanOp::verify() { return verifyScan(*this, getY()); }
+
+LogicalResult M2rnnStateNormOp::verify() {
+  return failed(verifyInputs(*this, /*y=*/Value())) ? failure() : expectShape(*this, "norm", getNorm(), {1});
+}
 
 LogicalResult M2rnnScanGradOp::verify() {
   if (failed(verifyScan(*this, getDY())))
@@ -197,6 +206,15 @@ Gradients M2rnnScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradie
   return gradients;
 }
 
+StringRef M2rnnScanOp::getMeasureName() { return "state_norm"; }
+
+Value M2rnnScanOp::buildMeasure(OpBuilder &builder) {
+  ScanSizes size(*this);
+  return M2rnnStateNormOp::create(builder, getLoc(), RankedTensorType::get({1}, builder.getF32Type()), getQ(), getK(), getV(), getF(),
+                                  getALog(), getDtBias(), getStateWeight(), getDocuments(), getBatchAttr(), getSequenceAttr(),
+                                  builder.getF64FloatAttr(1.0 / (double(size.batch) * double(size.heads))));
+}
+
 template <typename Op> static ShardingRule getScanRule(Op op, StringRef first, StringRef results, StringRef reduce) {
   ScanSizes size(op);
   std::string documents = op.getDocuments() ? ", [b, s]" : "";
@@ -208,12 +226,13 @@ template <typename Op> static ShardingRule getScanRule(Op op, StringRef first, S
 }
 
 ShardingRule M2rnnScanOp::getShardingRule() { return getScanRule(*this, "", "[b s, h v]", ""); }
+ShardingRule M2rnnStateNormOp::getShardingRule() { return getScanRule(*this, "", "[one]", " reduce{b h}"); }
 
 ShardingRule M2rnnScanGradOp::getShardingRule() {
   return getScanRule(*this, "[b s, h v], ", "[b s, k], [b s, k], [b s, h v], [b s, h], [h], [h], [h, u, v]", " reduce{b h}");
 }
 
-template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {
+template <typename Op> static KernelQuery &setInputs(KernelQuery &query, Op op) {
   ScanSizes size(op);
   query.add("q", op.getQ())
       .add("k", op.getK())
@@ -222,9 +241,14 @@ template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {
       .add("a_log", op.getALog())
       .add("dt_bias", op.getDtBias());
   query.add("state_weight", op.getStateWeight()).add("documents", op.getDocuments());
-  addCaches(query, op.getCachedAttr(), op.getCaches());
   query.set("batch", size.batch).set("sequence", size.sequence).set("heads", size.heads);
   return query.set("key", size.key).set("value", size.value);
+}
+
+template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {
+  setInputs(query, op);
+  addCaches(query, op.getCachedAttr(), op.getCaches());
+  return query;
 }
 
 KernelQuery M2rnnScanOp::getKernelQuery() {
@@ -243,6 +267,11 @@ KernelQuery M2rnnScanGradOp::getKernelQuery() {
   return setScan(query.add("d_state_weight", getDStateWeight()).add("d_y", getDY()), *this);
 }
 
+KernelQuery M2rnnStateNormOp::getKernelQuery() {
+  KernelQuery query("m2rnn_state_norm");
+  return setInputs(query.add("norm", getNorm()), *this).setReal("share", getShare().convertToDouble());
+}
+
 OpCost M2rnnScanOp::getCost() {
   OpCost cost = getMemoryCost(*this);
   cost.flops = ScanSizes(*this).getFlops().get();
@@ -252,5 +281,11 @@ OpCost M2rnnScanOp::getCost() {
 OpCost M2rnnScanGradOp::getCost() {
   OpCost cost = getMemoryCost(*this);
   cost.flops = (2 * ScanSizes(*this).getFlops()).get();
+  return cost;
+}
+
+OpCost M2rnnStateNormOp::getCost() {
+  OpCost cost = getMemoryCost(*this);
+  cost.flops = ScanSizes(*this).getFlops().get();
   return cost;
 }

@@ -10,7 +10,7 @@ using namespace megacc::step;
 
 using Gradients = FailureOr<SmallVector<Value>>;
 
-template <typename Op> static LogicalResult verifyScan(Op op, Value y) {
+template <typename Op> static LogicalResult verifyInputs(Op op) {
   int64_t heads = op.getHeads(), groups = op.getGroups(), rank = op.getRank(), dim = op.getHeadDim(), state = op.getState();
   int64_t angles = op.getAngles(), count = op.getParameters().size(), expected = 6 + 3 * op.getMimo() + op.getOutNorm();
   if (count != expected)
@@ -22,7 +22,7 @@ template <typename Op> static LogicalResult verifyScan(Op op, Value y) {
   if (state % 2 || angles < 0 || angles > state / 2)
     return op.emitOpError("rotates ") << angles << " pairs of " << state << " channels";
   int64_t rows = op.getBatch() * op.getSequence(), inner = heads * dim, width = 2 * inner + 2 * groups * state * rank + 3 * heads + angles;
-  if (failed(expectShape(op, "projection", op.getProjection(), {rows, width})) || failed(expectShape(op, "y", y, {rows, inner})))
+  if (failed(expectShape(op, "projection", op.getProjection(), {rows, width})))
     return failure();
   SmallVector<int64_t> sizes = {heads, heads, heads * rank * state, heads * rank * state, state, state};
   if (op.getMimo())
@@ -34,10 +34,19 @@ template <typename Op> static LogicalResult verifyScan(Op op, Value y) {
       return op.emitOpError("has parameter ") << index << " of " << parameter.getType() << ", expected " << size << " elements";
   if (op.getDocuments() && getCount(op.getDocuments()) != rows)
     return op.emitOpError("has documents of ") << op.getDocuments().getType() << " for " << rows << " rows";
+  return success();
+}
+
+template <typename Op> static LogicalResult verifyScan(Op op, Value y) {
+  if (failed(verifyInputs(op)) ||
+      failed(expectShape(op, "y", y, {int64_t(op.getBatch() * op.getSequence()), int64_t(op.getHeads() * op.getHeadDim())})))
+    return failure();
   return verifyCaches(op, op.getCachedAttr(), op.getCaches());
 }
 
 LogicalResult Mamba3ScanOp::verify() { return verifyScan(*this, getY()); }
+
+LogicalResult Mamba3StateNormOp::verify() { return failed(verifyInputs(*this)) ? failure() : expectShape(*this, "norm", getNorm(), {1}); }
 
 LogicalResult Mamba3ScanGradOp::verify() {
   if (failed(verifyScan(*this, getDY())) || failed(expectLike(*this, "d_projection", getDProjection(), getProjection())))
@@ -68,9 +77,21 @@ Gradients Mamba3ScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
   return gradients;
 }
 
+StringRef Mamba3ScanOp::getMeasureName() { return "state_norm"; }
+
+Value Mamba3ScanOp::buildMeasure(OpBuilder &builder) {
+  FloatAttr share = builder.getF64FloatAttr(1.0 / (double(getBatch()) * double(getHeads())));
+  return Mamba3StateNormOp::create(builder, getLoc(), RankedTensorType::get({1}, builder.getF32Type()), getProjection(), getParameters(),
+                                   getDocuments(), getBatchAttr(), getSequenceAttr(), getHeadsAttr(), getGroupsAttr(), getRankAttr(),
+                                   getHeadDimAttr(), getStateAttr(), getAnglesAttr(), getMimoAttr(), getOutNormAttr(), getHeavyAttr(),
+                                   getEpsAttr(), share);
+}
+
 /// Heads are g groups of m. Splitting heads leaves the segments without them (B and C for m, the angles for both) whole on every rank, and
 /// their gradients partial.
-template <typename Op> static ShardingRule getScanRule(Op op, bool backward) {
+enum class Scan { Forward, Backward, Norm };
+
+template <typename Op> static ShardingRule getScanRule(Op op, Scan scan) {
   std::string projection = "[b s, z.g z.m z.p x.g x.m x.p B.r B.g B.n C.r C.g C.n dt.g dt.m A.g A.m trap.g trap.m angle.a]";
   std::string parameters = "[g m], [g m], [g m, r, n], [g m, r, n], [n], [n]", y = "[b s, g m p]";
   if (op.getMimo())
@@ -78,8 +99,9 @@ template <typename Op> static ShardingRule getScanRule(Op op, bool backward) {
   if (op.getOutNorm())
     parameters += ", [g m p]";
   std::string inputs = projection + ", " + parameters + (op.getDocuments() ? ", [b, s]" : "");
-  std::string text = backward ? "(" + y + ", " + inputs + ") -> (" + projection + ", " + parameters + ") reduce{b g m}"
-                              : "(" + inputs + ") -> (" + y + ")";
+  std::string text = scan == Scan::Backward ? "(" + y + ", " + inputs + ") -> (" + projection + ", " + parameters + ") reduce{b g m}"
+                     : scan == Scan::Norm   ? "(" + inputs + ") -> ([one]) reduce{b g m}"
+                                            : "(" + inputs + ") -> (" + y + ")";
   text += " replicate{s: a state follows from those before it; p r n: a state is one matrix of all ranks; a: heads share the angles} "
           "attributes{batch = b, sequence = s, heads = g m, groups = g, rank = r, head_dim = p, state = n, angles = a}";
   return ShardingRule::get(text, {{"b", op.getBatch()},
@@ -92,16 +114,22 @@ template <typename Op> static ShardingRule getScanRule(Op op, bool backward) {
                                   {"a", op.getAngles()}});
 }
 
-ShardingRule Mamba3ScanOp::getShardingRule() { return getScanRule(*this, /*backward=*/false); }
-ShardingRule Mamba3ScanGradOp::getShardingRule() { return getScanRule(*this, /*backward=*/true); }
+ShardingRule Mamba3ScanOp::getShardingRule() { return getScanRule(*this, Scan::Forward); }
+ShardingRule Mamba3ScanGradOp::getShardingRule() { return getScanRule(*this, Scan::Backward); }
+ShardingRule Mamba3StateNormOp::getShardingRule() { return getScanRule(*this, Scan::Norm); }
 
-template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {
+template <typename Op> static KernelQuery &setInputs(KernelQuery &query, Op op) {
   query.add("projection", op.getProjection()).addEach("parameter", op.getParameters()).add("documents", op.getDocuments());
-  addCaches(query, op.getCachedAttr(), op.getCaches());
   query.set("batch", op.getBatch()).set("sequence", op.getSequence()).set("heads", op.getHeads()).set("groups", op.getGroups());
   query.set("rank", op.getRank()).set("head_dim", op.getHeadDim()).set("state", op.getState()).set("angles", op.getAngles());
   query.set("heavy", op.getHeavy()).set("mimo", op.getMimo()).set("out_norm", op.getOutNorm()).set("parts", op.getParameters().size());
   return query.setReal("eps", op.getEps().convertToDouble());
+}
+
+template <typename Op> static KernelQuery &setScan(KernelQuery &query, Op op) {
+  setInputs(query, op);
+  addCaches(query, op.getCachedAttr(), op.getCaches());
+  return query;
 }
 
 KernelQuery Mamba3ScanOp::getKernelQuery() {
@@ -112,6 +140,11 @@ KernelQuery Mamba3ScanOp::getKernelQuery() {
 KernelQuery Mamba3ScanGradOp::getKernelQuery() {
   KernelQuery query("mamba3_scan_grad");
   return setScan(query.add("d_projection", getDProjection()).addEach("d_parameter", getDParameters()).add("d_y", getDY()), *this);
+}
+
+KernelQuery Mamba3StateNormOp::getKernelQuery() {
+  KernelQuery query("mamba3_state_norm");
+  return setInputs(query.add("norm", getNorm()), *this).setReal("share", getShare().convertToDouble());
 }
 
 /// Conventions 17: products over the rows of a chunk, and with the state.
@@ -125,3 +158,10 @@ template <typename Op> static OpCost getScanCost(Op op, int64_t times) {
 
 OpCost Mamba3ScanOp::getCost() { return getScanCost(*this, 1); }
 OpCost Mamba3ScanGradOp::getCost() { return getScanCost(*this, 2); }
+
+/// A state is a sum of products with the rows of B.
+OpCost Mamba3StateNormOp::getCost() {
+  OpCost cost = getMemoryCost(*this);
+  cost.flops = (Size(2) * getBatch() * getSequence() * getHeads() * getRank() * getState() * getHeadDim()).get();
+  return cost;
+}

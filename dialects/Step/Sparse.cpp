@@ -129,6 +129,15 @@ template <typename Op> static Size getSparseFlops(Op op) { return 2 * countKeys(
 OpCost SparseAttentionOp::getCost() { return getProductCost(*this, getSparseFlops(*this)); }
 OpCost SparseAttentionGradOp::getCost() { return getProductCost(*this, 2 * getSparseFlops(*this)); }
 
+StringRef SparseAttentionOp::getMeasureName() { return "attention_entropy"; }
+
+Value SparseAttentionOp::buildMeasure(OpBuilder &builder) {
+  double queries = double(getBatch()) * double(getSequence()) * double(getHeads());
+  return AttentionEntropyOp::create(builder, getLoc(), RankedTensorType::get({1}, builder.getF32Type()), getQ(), getK(), Value(),
+                                    getSupport(), getBatchAttr(), getSequenceAttr(), getHeadsAttr(), getHeadsAttr(), getQkDimAttr(),
+                                    getScaleAttr(), builder.getF64FloatAttr(1.0 / queries));
+}
+
 // support_kl.
 
 template <typename Op> static LogicalResult verifyIndexer(Op op) {

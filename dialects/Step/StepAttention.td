@@ -43,7 +43,7 @@ def Step_SumGroupsOp : Step_ComputeOp<"sum_groups", [Step_Gradient, CostOpInterf
   let results = (outs Step_Float:$y);
 }
 
-def Step_AttentionOp : Step_ComputeOp<"attention", [Step_Gradient, Step_Cost]> {
+def Step_AttentionOp : Step_ComputeOp<"attention", [Step_Gradient, Step_Cost, Step_Measure]> {
   let summary = "y = softmax(scale q k^T) v, causal, inside documents where they are given";
   let description = [{
     q [T, heads*qk_dim], k [T, kv_heads*qk_dim], v [T, kv_heads*v_dim], y [T, heads*v_dim], documents [batch, sequence]. Query head i reads
@@ -62,6 +62,17 @@ def Step_AttentionGradOp : Step_GradOp<"attention_grad", [Step_Cost, AttrSizedOp
                        Variadic<Step_Any>:$caches, I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim,
                        I64Attr:$v_dim, F64Attr:$scale, Step_Cached:$cached);
   let results = (outs Step_Float:$d_q, Step_Float:$d_k, Step_Float:$d_v);
+}
+
+def Step_AttentionEntropyOp : Step_ComputeOp<"attention_entropy", [Step_Cost, AttrSizedOperandSegments]> {
+  let summary = "entropy = share * sum over queries and heads of -sum over keys of p log p, p = softmax(scale q k^T)";
+  let description = [{
+    q [T, heads*qk_dim], k [T, kv_heads*qk_dim]; entropy [1], in nats. Keys of a query are those of its support [T, kept], where it is
+    given, else those up to the query in its document; no key gives NaN. With `share` = 1 / (queries of all ranks * heads) it is the mean.
+  }];
+  let arguments = (ins Step_Float:$q, Step_Float:$k, Optional<Step_I32>:$documents, Optional<Step_I32>:$support, I64Attr:$batch,
+                       I64Attr:$sequence, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim, F64Attr:$scale, F64Attr:$share);
+  let results = (outs Step_F32:$entropy);
 }
 
 #endif

@@ -65,6 +65,7 @@ def Step_Sharding : DeclareOpInterfaceMethods<ShardingRuleOpInterface>;
 def Step_Kernel : DeclareOpInterfaceMethods<KernelOpInterface>;
 def Step_Update : DeclareOpInterfaceMethods<UpdateOpInterface>;
 def Step_Cost : DeclareOpInterfaceMethods<CostOpInterface, ["getCost"]>;
+def Step_Measure : DeclareOpInterfaceMethods<MeasureOpInterface>;
 def Step_Flags : DeclareOpInterfaceMethods<FlagOpInterface>;
 
 /// Names of the caches, in the order of the op's last results or operands.

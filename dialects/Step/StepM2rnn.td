@@ -37,7 +37,7 @@ def Step_SkipGateGradOp : Step_GradOp<"skip_gate_grad", [CostOpInterface]> {
   let results = (outs Step_Float:$d_x, Step_Float:$d_v, Step_Float:$d_gate, Step_F32:$d_skip);
 }
 
-def Step_M2rnnScanOp : Step_ComputeOp<"m2rnn_scan", [Step_Gradient, Step_Cost]> {
+def Step_M2rnnScanOp : Step_ComputeOp<"m2rnn_scan", [Step_Gradient, Step_Cost, Step_Measure]> {
   let summary = "the M2RNN recurrence, restarting with a document (conventions section 9)";
   let description = [{
     f' = exp(-exp(a_log) softplus(f + dt_bias)); z = tanh(h state_weight + k v^T); h = f' h + (1 - f') z; y = h^T q. q, k [T, key], shared
@@ -61,6 +61,17 @@ def Step_M2rnnScanGradOp : Step_GradOp<"m2rnn_scan_grad", [Step_Cost, AttrSizedO
                        I64Attr:$sequence, Step_Cached:$cached);
   let results = (outs Step_Float:$d_q, Step_Float:$d_k, Step_Float:$d_v, Step_Float:$d_f, Step_F32:$d_a_log, Step_F32:$d_dt_bias,
                       Step_F32:$d_state_weight);
+}
+
+def Step_M2rnnStateNormOp : Step_ComputeOp<"m2rnn_state_norm", [Step_Cost]> {
+  let summary = "norm = share * sum over rows and heads of the Frobenius norm of the state behind the last token of the row";
+  let description = [{
+    Operands as in step.m2rnn_scan, whose states h [key, value] it computes again; norm [1]. With `share` = 1 / (rows of all ranks * heads)
+    it is the mean.
+  }];
+  let arguments = (ins Step_Float:$q, Step_Float:$k, Step_Float:$v, Step_Float:$f, Step_F32:$a_log, Step_F32:$dt_bias,
+                       Step_Float:$state_weight, Optional<Step_I32>:$documents, I64Attr:$batch, I64Attr:$sequence, F64Attr:$share);
+  let results = (outs Step_F32:$norm);
 }
 
 #endif

@@ -8,7 +8,7 @@ defvar Step_Mamba3Sizes = (ins I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads
                                I64Attr:$state, I64Attr:$angles, I64Attr:$chunk, UnitAttr:$mimo, UnitAttr:$out_norm, UnitAttr:$heavy,
                                F64Attr:$eps, Step_Cached:$cached);
 
-def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost, AttrSizedOperandSegments]> {
+def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost, Step_Measure, AttrSizedOperandSegments]> {
   let summary = "Mamba-3 between its projections: norms, rotation, scan, gate (conventions section 8)";
   let description = [{
     projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias, B_norm, C_norm;
@@ -31,6 +31,19 @@ def Step_Mamba3ScanGradOp : Step_GradOp<"mamba3_scan_grad", [Step_Cost, AttrSize
   let arguments = !con((ins Step_Float:$d_y, Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents,
                             Variadic<Step_Any>:$caches), Step_Mamba3Sizes);
   let results = (outs Step_Float:$d_projection, Variadic<Step_F32>:$d_parameters);
+}
+
+def Step_Mamba3StateNormOp : Step_ComputeOp<"mamba3_state_norm", [Step_Cost, AttrSizedOperandSegments]> {
+  let summary = "norm = share * sum over rows and heads of the Frobenius norm of the state behind the last token of the row";
+  let description = [{
+    Operands as in step.mamba3_scan, whose states it computes again; the state [state, head_dim] is H of conventions section 8. norm [1].
+    With `share` = 1 / (rows of all ranks * heads) it is the mean.
+  }];
+  let arguments = !con((ins Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents),
+                       (ins I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim,
+                            I64Attr:$state, I64Attr:$angles, UnitAttr:$mimo, UnitAttr:$out_norm, UnitAttr:$heavy, F64Attr:$eps,
+                            F64Attr:$share));
+  let results = (outs Step_F32:$norm);
 }
 
 #endif

@@ -17,7 +17,7 @@ def Step_SelectKeysOp : Step_ComputeOp<"select_keys", [Step_Cost]> {
   let results = (outs Step_I32:$support);
 }
 
-def Step_SparseAttentionOp : Step_ComputeOp<"sparse_attention", [Step_Gradient, Step_Cost]> {
+def Step_SparseAttentionOp : Step_ComputeOp<"sparse_attention", [Step_Gradient, Step_Cost, Step_Measure]> {
   let summary = "y = softmax(scale q k^T) v over the support of every query";
   let description = [{
     q, k [T, heads*qk_dim], v, y [T, heads*v_dim], support [T, kept] as step.select_keys makes it. A query without a support gives NaN.

@@ -1,6 +1,8 @@
 // Records of positions and attention.
 #include "lib/Kernels/Cpu.h"
 
+#include <algorithm>
+
 using namespace megacc;
 using namespace megacc::cpu;
 
@@ -32,4 +34,12 @@ void megacc::addAttentionRecords(std::vector<Record> &records) {
            (query.has("lse") ? 0 : floats(rows)) + firstKeyBytes(query);
   };
   records.push_back(grad);
+
+  // Scratch: the scores of a query for at most 32 tasks, which are 64 queries of a head, and the sum of every task.
+  Record entropy = makeRecord("attention_entropy");
+  entropy.scratch = [](const KernelQuery &query) {
+    int64_t sequence = query.getInt("sequence"), tasks = query.getInt("batch") * query.getInt("heads") * tiles(sequence);
+    return floats(std::min<int64_t>(tasks, 32) * sequence) + doubles(tasks);
+  };
+  records.push_back(entropy);
 }

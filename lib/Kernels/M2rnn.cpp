@@ -56,4 +56,11 @@ void megacc::addM2rnnRecords(std::vector<Record> &records) {
   })};
   records.push_back(scan);
   addWithAccumulation(records, scanGrad, "d_state_weight");
+  Record norm = makeRecord("m2rnn_state_norm");
+  norm.tuning = tuning;
+  norm.scratch = [](const KernelQuery &query) {
+    ScanSizes size(query);
+    return size.getForwardScratch() + doubles(size.tiles);
+  };
+  records.push_back(norm);
 }

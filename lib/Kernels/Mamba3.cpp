@@ -94,4 +94,13 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
   scan.caches.push_back(psiV);
   records.push_back(scan);
   records.push_back(grad);
+
+  Record norm = makeRecord("mamba3_state_norm");
+  norm.tuning = tuning;
+  norm.refuses = refuse;
+  norm.scratch = [](const KernelQuery &query) {
+    ScanSizes size(query);
+    return size.getForwardScratch() + doubles(size.batch * size.heads);
+  };
+  records.push_back(norm);
 }

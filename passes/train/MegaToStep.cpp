@@ -173,10 +173,13 @@ private:
     Stream stream = {x, 1, "embedding"};
     for (const mega::Block &block : current->blocks) {
       std::string name = "blocks." + std::to_string(block.slot);
+      Operation *before = stream.value.getDefiningOp();
       stream = buildBlock(forward, block, name, stream);
-      if (forward.isTraining() && log_blocks)
+      if (forward.isTraining() && log_blocks) {
         LogNormOp::create(builder, forward.getLoc("log_norm"), builder.getStringAttr("block_norm." + std::to_string(block.slot)),
                           stream.value);
+        addMeasures(builder, before, std::to_string(block.slot));
+      }
       if (forward.isTraining() && taps)
         addOutput(forward, "hidden." + std::to_string(block.slot), forward.getKept(name).front(),
                   {forward.getBatch(), forward.getSequence(), current->hidden});
@@ -188,6 +191,19 @@ private:
     Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
     forward.getDocuments(); // where no block looks at them the host does: it ignores targets across documents
     return {x, hidden, targets};
+  }
+
+  /// Behind each op after `before` that has a number to look at, what computes it, as the metric <what it is>.<block>.
+  void addMeasures(OpBuilder &builder, Operation *before, StringRef block) {
+    OpBuilder::InsertionGuard guard(builder);
+    SmallVector<MeasureOpInterface> measured;
+    for (Operation *op = before->getNextNode(); op; op = op->getNextNode())
+      if (auto measure = dyn_cast<MeasureOpInterface>(op))
+        measured.push_back(measure);
+    for (MeasureOpInterface op : measured) {
+      builder.setInsertionPointAfter(op);
+      SetMetricOp::create(builder, op->getLoc(), builder.getStringAttr(op.getMeasureName() + "." + block), op.buildMeasure(builder));
+    }
   }
 
   void addOutput(ForwardBuilder &forward, StringRef name, Value value, ArrayRef<int64_t> shape) {

@@ -19,7 +19,8 @@ def MegaToStep : Pass<"mega-to-step", "::mlir::ModuleOp"> {
     Option<"model", "model", "std::string", "", "the model to compile, where the module declares several">,
     Option<"taps", "taps", "bool", "false", "also output the residual stream after every block, as hidden.<block>">,
     Option<"log_blocks", "log-blocks", "bool", "false",
-           "also measure every block: metrics block_norm.<block> and gradient_block_norm.<block> of the stream behind it">
+           "also measure every block: metrics block_norm.<block> and gradient_block_norm.<block> of the stream behind it, and what its ops "
+           "offer (MeasureOpInterface): attention_entropy.<block>, state_norm.<block>">
   ];
 }
 

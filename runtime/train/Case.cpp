@@ -111,6 +111,8 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
       for (const ParameterPlace &parameter : descriptor.parameters)
         if (parameter.trained)
           keep("grad." + parameter.name, step.readState(parameter, StatePart::gradient), parameter.shape);
+      for (const auto &[name, values] : readBlocks(step))
+        keep("measured." + name, {values.begin(), values.end()}, {int64_t(values.size())});
       for (const Place &place : descriptor.outputs) {
         if (place.function != "micro_batch")
           continue;

@@ -83,11 +83,17 @@ Losses readLosses(const Step &step) {
 
 std::vector<std::pair<std::string, std::vector<double>>> readBlocks(const Step &step) {
   std::vector<std::pair<std::string, std::vector<double>>> read;
-  for (const char *name : {"block_norm", "gradient_block_norm"}) {
-    std::vector<double> values;
-    while (const Place *metric = step.descriptor().findMetric(name + ("." + std::to_string(values.size()))))
-      values.push_back(step.metric(*metric));
-    if (!values.empty())
+  auto find = [&](const char *name, size_t block) { return step.descriptor().findMetric(name + ("." + std::to_string(block))); };
+  size_t blocks = 0;
+  while (find("block_norm", blocks))
+    ++blocks;
+  for (const char *name : {"block_norm", "gradient_block_norm", "attention_entropy", "state_norm"}) {
+    std::vector<double> values(blocks, NAN);
+    bool any = false;
+    for (size_t block = 0; block < blocks; ++block)
+      if (const Place *metric = find(name, block))
+        values[block] = step.metric(*metric), any = true;
+    if (any)
       read.emplace_back(name, std::move(values));
   }
   return read;

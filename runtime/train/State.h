@@ -26,7 +26,9 @@ Losses readLosses(const Step &step);
 double readGradientNorm(const Step &step);
 
 /// What megacc --log-blocks measures, by name a number for each block: block_norm, the norm of the stream behind a block in the last
-/// micro-batch, and gradient_block_norm, that of its gradient. Empty where the step was compiled without.
+/// micro-batch, and gradient_block_norm, that of its gradient; attention_entropy, the mean entropy of attention in nats, and state_norm,
+/// the mean norm of a recurrence's states at the end of their rows; NaN for blocks that have no such thing. Empty where the step was
+/// compiled without.
 std::vector<std::pair<std::string, std::vector<double>>> readBlocks(const Step &step);
 
 /// Where the first number that is not finite appeared, for people; "" if all are finite.

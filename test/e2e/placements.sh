@@ -42,6 +42,9 @@ for step in (2, 4, 6):
     for name in ('block_norm', 'gradient_block_norm'):
         values = steps[step][name]
         assert len(values) == 10 and all(math.isfinite(value) and value > 0 for value in values), (name, values)
+    for name, letters in ('attention_entropy', 'A'), ('state_norm', 'MR'):
+        values = steps[step][name] # a number for the blocks of these letters, null for others
+        assert [value is not None and value > 0 for value in values] == [letter in letters for letter in 'AEMERAEMER'], (name, values)
 CHECK
 ! "$bin/megacc-run" "$work/step.so" --data "$here" --out "$work/none" --steps 1 --log-every 1 2>"$work/log"
 grep -q 'the step measures no blocks; fix: compile it with --log-blocks' "$work/log"

@@ -13,4 +13,27 @@ step.func @micro_batch {
          sequence = 5 : i64, heads = 6 : i64, kv_heads = 2 : i64, qk_dim = 4 : i64, v_dim = 3 : i64, scale = 0.5 : f64}
          : (tensor<10x18xf32>, tensor<10x18xf32>, tensor<10x24xf32>, tensor<10x8xf32>, tensor<10x6xf32>, tensor<2x5xi32>)
          -> (tensor<10x24xf32>, tensor<10x8xf32>, tensor<10x6xf32>)
+
+  // What --log-blocks adds: entropies inside documents, and of picked keys; states.
+  %entropy = step.attention_entropy %q, %k, %documents {batch = 2 : i64, sequence = 5 : i64, heads = 6 : i64, kv_heads = 2 : i64,
+             qk_dim = 4 : i64, scale = 0.5 : f64, share = 0.1 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 0>}
+             : (tensor<10x24xf32>, tensor<10x8xf32>, tensor<2x5xi32>) -> tensor<1xf32>
+  %support = step.input "support" : tensor<10x3xi32>
+  %sparse = step.attention_entropy %q, %q, %support {batch = 2 : i64, sequence = 5 : i64, heads = 6 : i64, kv_heads = 6 : i64,
+            qk_dim = 4 : i64, scale = 0.5 : f64, share = 0.1 : f64, operandSegmentSizes = array<i32: 1, 1, 0, 1>}
+            : (tensor<10x24xf32>, tensor<10x24xf32>, tensor<10x3xi32>) -> tensor<1xf32>
+  %p = step.input "p" : tensor<10x54xf32>
+  %h = step.input "h" : tensor<4xf32>
+  %b = step.input "b" : tensor<4x1x4xf32>
+  %n = step.input "n" : tensor<4xf32>
+  %last = step.mamba3_state_norm %p, %h, %h, %b, %b, %n, %n, %documents {batch = 2 : i64, sequence = 5 : i64, heads = 4 : i64,
+          groups = 2 : i64, rank = 1 : i64, head_dim = 3 : i64, state = 4 : i64, angles = 2 : i64, eps = 1.0e-5 : f64, share = 0.1 : f64,
+          operandSegmentSizes = array<i32: 1, 6, 1>}
+          : (tensor<10x54xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4x1x4xf32>, tensor<4x1x4xf32>, tensor<4xf32>, tensor<4xf32>,
+             tensor<2x5xi32>) -> tensor<1xf32>
+  %f = step.input "f" : tensor<10x4xf32>
+  %w = step.input "w" : tensor<4x6x6xf32>
+  %end = step.m2rnn_state_norm %k, %k, %q, %f, %h, %h, %w, %documents {batch = 2 : i64, sequence = 5 : i64, share = 0.1 : f64}
+         : (tensor<10x8xf32>, tensor<10x8xf32>, tensor<10x24xf32>, tensor<10x4xf32>, tensor<4xf32>, tensor<4xf32>, tensor<4x6x6xf32>,
+            tensor<2x5xi32>) -> tensor<1xf32>
 }

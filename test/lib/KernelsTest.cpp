@@ -352,6 +352,10 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   check("cpu.attention_grad", kAttention);
   check("cpu.attention_grad", kAttention, {"lse"});
   check("cpu.layer_norm_grad", kNorm);
+  for (int64_t sequence : {9, 300}) { // fewer and more tasks than lanes
+    Ints sizes = {{"batch", 3}, {"sequence", sequence}, {"heads", 4}, {"kv_heads", 2}, {"qk_dim", 5}, {"kept", 0}};
+    check("cpu.attention_entropy", sizes);
+  }
   for (int64_t sequence : {9, 1000}) { // fewer and more tiles of queries than lanes
     Ints indexer = {{"batch", 3}, {"sequence", sequence}, {"index_heads", 5}, {"index_dim", 7}, {"kept", 9},
                     {"heads", 3}, {"qk_dim", 11},         {"v_dim", 13},      {"dim", 17},      {"tokens", 3 * sequence}};
@@ -369,6 +373,7 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   check("cpu.gated_delta_grad", kDelta);
   check("cpu.gated_delta_grad", kDelta, {"states"});
   check("cpu.gated_norm_grad", kNorm);
+  check("cpu.m2rnn_state_norm", kM2rnn);
   Ints head = {{"rows", 13}, {"cols", 3}, {"vocab", 29}, {"batch", 13}, {"sequence", 1}};
   check("cpu.linear_cross_entropy", head);
   check("cpu.linear_cross_entropy_evaluate", head);
@@ -384,6 +389,7 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   }
   for (const Ints &ints : {makeMamba3(2, 300, 4, 2, 3, 1), makeMamba3(1, 5, 8, 1, 40, 1), makeMamba3(9, 70, 12, 3, 2, 1)}) {
     check("cpu.mamba3_scan", ints, {"states"}, 9);
+    check("cpu.mamba3_state_norm", ints, {}, 9);
     check("cpu.mamba3_scan_grad", ints, {"states", "psi_v"}, 9);
     check("cpu.mamba3_scan_grad", ints, {}, 9);
   }

@@ -59,10 +59,12 @@ fi
 ! grep -qF 'behind every block' "$work/both.svg" || fail 'norms of blocks that nobody measured are drawn'
 mkdir "$work/blocks"
 for step in 2 4; do
-  echo "{\"step\": $step, \"loss\": 1.5, \"block_norm\": [1.0, $step.0, null], \"gradient_block_norm\": [0.5, 0.25, 0.125]}"
+  echo "{\"step\": $step, \"loss\": 1.5, \"block_norm\": [1.0, $step.0, null], \"gradient_block_norm\": [0.5, 0.25, 0.125]," \
+    "\"state_norm\": [null, 2.5, null]}"
 done > "$work/blocks/metrics.jsonl"
 "$plot" "$work/blocks" > /dev/null
-for title in '<!-- norm behind every block -->' '<!-- gradient norm behind every block -->'; do
+! grep -qF 'entropy of every attention' "$work/blocks/plot.svg" || fail 'entropies that nobody measured are drawn'
+for title in '<!-- norm behind every block -->' '<!-- gradient norm behind every block -->' '<!-- norm of every last state -->'; do
   grep -qF -e "$title" "$work/blocks/plot.svg" || fail "$work/blocks/plot.svg has no $title"
 done
 for figure in "$work/a/plot" "$work/both"; do

@@ -465,7 +465,7 @@ int main(int argc, char **argv) {
       ->check(CLI::IsMember({"hidden"}))
       ->group("Debugging");
   app.add_flag("--log-blocks", options.step.log_blocks,
-               "measure the stream and its gradient behind every block, for megacc-run --log-every")
+               "measure the stream and its gradient behind every block, attention and last states, for megacc-run --log-every")
       ->group("Debugging");
   app.footer(
       "MLIR's flags work too: --mlir-print-ir-after-all, --mlir-print-ir-tree-dir=DIR, --mlir-timing, --mlir-disable-threading, ...");

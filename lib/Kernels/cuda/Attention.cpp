@@ -1,6 +1,5 @@
 // Records of attention on Hopper.
-#include "lib/Kernels/Kernels.h"
-#include "llvm/Support/MathExtras.h"
+#include "lib/Kernels/cuda/Cuda.h"
 
 using namespace megacc;
 
@@ -112,6 +111,13 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
   };
   records.push_back(grad);
   records.push_back(makePacked(grad, "attention_grad", "+split+concat"));
+
+  // A term of each query and head.
+  Record entropy = cuda::makeRecord(records, "attention_entropy");
+  entropy.scratch = [](const KernelQuery &query) {
+    return arrayBytes(query.getInt("batch") * query.getInt("heads") * query.getInt("sequence"), 8);
+  };
+  records.push_back(entropy);
 }
 
 } // namespace megacc

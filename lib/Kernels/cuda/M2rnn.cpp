@@ -62,7 +62,7 @@ void addM2rnnCudaRecords(std::vector<Record> &records) {
     records.push_back(record);
   }
 
-  for (llvm::StringRef name : {"m2rnn_scan", "m2rnn_scan_grad", "m2rnn_scan_grad+accumulate"}) {
+  for (llvm::StringRef name : {"m2rnn_scan", "m2rnn_scan_grad", "m2rnn_scan_grad+accumulate", "m2rnn_state_norm"}) {
     Record record = makeRecord(records, name);
     alsoRefuse(record, refuseSizes);
     record.tuning = [before = record.tuning](const KernelQuery &query) {
@@ -74,6 +74,8 @@ void addM2rnnCudaRecords(std::vector<Record> &records) {
     };
     if (record.symbol == "mg_m2rnn_scan_grad")
       record.scratch = [](const KernelQuery &query) { return ScanSizes(query).getBackwardScratch(query.has("states")); };
+    if (record.symbol == "mg_m2rnn_state_norm")
+      record.scratch = [](const KernelQuery &query) { return getRoom(query.getInt("batch") * query.getInt("heads"), 4); };
     // The states have the type of q; the last bits of a state do not matter to its window.
     for (Cache &cache : record.caches)
       cache.type = [](const KernelQuery &query) {

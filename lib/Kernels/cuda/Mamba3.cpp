@@ -34,11 +34,8 @@ struct ScanSizes {
     return room(2 * N, 4) + room(2 * heads * R * N, 2) + 3 * room(heads * R * P, 4) + room(heads * P, 4) +
            room(2 * tokens * groups * R * N, 2) + room(tokens * A, 4) + 4 * room(tokens * heads, 4) + room(tokens * heads * A, 4);
   }
-  int64_t getWindowStates() const {
-    if (windows > 1 && batch * heads >= kWholeHeads)
-      return 0;
-    return room(batch * heads * windows * N * P, 4) + room(batch * heads * windows, 4);
-  }
+  int64_t getWindowStates() const { return windows > 1 && batch * heads >= kWholeHeads ? 0 : getTotals(); }
+  int64_t getTotals() const { return room(batch * heads * windows * N * P, 4) + room(batch * heads * windows, 4); }
   int64_t getForwardScratch() const { return getTables() + getWindowStates(); }
 
   int64_t getBackwardScratch(bool cached) const {
@@ -117,6 +114,15 @@ void addMamba3CudaRecords(std::vector<Record> &records) {
                         }}};
     records.push_back(record);
   }
+  // Totals and decays of all windows, and a norm for each row and head.
+  Record norm = *llvm::find_if(records, [](const Record &record) { return record.name == "sm_90a.mamba3_scan"; });
+  norm.family = "mamba3_state_norm", norm.name = "sm_90a.mamba3_state_norm", norm.symbol = "mg_mamba3_state_norm";
+  norm.caches = {};
+  norm.scratch = [](const KernelQuery &query) {
+    ScanSizes size(query);
+    return size.getTables() + size.getTotals() + llvm::alignTo(4 * size.batch * size.heads, 64);
+  };
+  records.push_back(norm);
 }
 
 } // namespace megacc

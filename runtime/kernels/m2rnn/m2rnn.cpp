@@ -113,9 +113,10 @@ struct Inputs {
   const int32_t *documents;
 };
 
-/// The recurrence of the heads of one slot: y where there is a y, and the state before every block where there are states. Not inlined:
-/// forward and backward must get the same bits.
-[[gnu::noinline]] void scanSlot(const Sizes &size, const Inputs &in, const Slot &scratch, int64_t slot, float *y, float *states) {
+/// The recurrence of the heads of one slot: y where there is a y, the state before every block where there are states, and the norm of the
+/// last state of every tile where there are norms. Not inlined: forward and backward must get the same bits.
+[[gnu::noinline]] void scanSlot(const Sizes &size, const Inputs &in, const Slot &scratch, int64_t slot, float *y, float *states,
+                                double *norms) {
   for (int64_t tile = slot; tile < size.tiles; tile += size.slots) {
     int64_t first = tile / size.heads * size.sequence, head = tile % size.heads;
     const int32_t *documents = in.documents ? in.documents + first : nullptr;
@@ -144,6 +145,12 @@ struct Inputs {
         std::memcpy(y + at + j, &total, std::min(simd, size.value - j) * sizeof(float));
       }
     }
+    if (!norms)
+      continue;
+    double square = 0;
+    for (int64_t i = 0; i < size.state; ++i)
+      square += double(h[i]) * h[i];
+    norms[tile] = std::sqrt(square);
   }
 }
 
@@ -161,8 +168,25 @@ int32_t mg_m2rnn_scan(const MgLaunch *launch) {
   if (int32_t status = scratch.check("mg_m2rnn_scan"))
     return status;
   parallelFor(size.slots, [&](int64_t slot) {
-    scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, output(launch, at::y), output(launch, at::states));
+    scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, output(launch, at::y), output(launch, at::states), nullptr);
   });
+  return 0;
+}
+
+int32_t mg_m2rnn_state_norm(const MgLaunch *launch) {
+  MG_ENTER(mg_m2rnn_state_norm);
+  Sizes size(launch);
+  Inputs in(launch, at::q);
+  int64_t slot_floats = Slot::floats(size) + 2 * size.state;
+  Scratch scratch(launch, at::scratch);
+  float *slots = scratch.take<float>(size.slots * slot_floats);
+  double *norms = scratch.take<double>(size.tiles), sum = 0;
+  if (int32_t status = scratch.check("mg_m2rnn_state_norm"))
+    return status;
+  parallelFor(size.slots, [&](int64_t slot) { scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, nullptr, nullptr, norms); });
+  for (int64_t tile = 0; tile < size.tiles; ++tile)
+    sum += norms[tile];
+  *output(launch, at::norm) = float(launch->doubles[real::share] * sum);
   return 0;
 }
 
@@ -189,8 +213,9 @@ int32_t mg_m2rnn_scan_grad(const MgLaunch *launch) {
   if (int32_t status = scratch.check("mg_m2rnn_scan_grad"))
     return status;
   if (own_states) {
-    parallelFor(size.slots,
-                [&](int64_t slot) { scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, /*y=*/nullptr, own_states); });
+    parallelFor(size.slots, [&](int64_t slot) {
+      scanSlot(size, in, Slot(size, slots + slot * slot_floats), slot, /*y=*/nullptr, own_states, nullptr);
+    });
     states = own_states;
   }
   std::memset(tiles, 0, size.tiles * tile_floats * sizeof(float));

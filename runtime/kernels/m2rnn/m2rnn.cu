@@ -63,6 +63,15 @@ int32_t refuseAlignment(const char *kernel) {
   return mg_fail("%s: an operand does not start at a multiple of 16 bytes; fix: compile the declaration again", kernel);
 }
 
+template <typename T>
+int32_t scanPlain(const MgLaunch *launch, const char *kernel, const Sizes &size, const Inputs<T> &in, T *y, T *states, float *norms) {
+  size_t bytes = size_t(size.value * size.value + 2 * size.key * size.value) * sizeof(float);
+  if (int32_t status = check(cudaFuncSetAttribute(plainScanKernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)), kernel))
+    return status;
+  plainScanKernel<<<unsigned(size.tiles()), plain_threads, bytes, streamOf(launch)>>>(y, states, norms, in, size);
+  return launched(kernel);
+}
+
 template <typename T> int32_t scan(const MgLaunch *launch, const Sizes &size, const Inputs<T> &in, T *y, T *states) {
   if constexpr (sizeof(T) == 2)
     if (size.isFast(MG_BF16)) {
@@ -70,12 +79,14 @@ template <typename T> int32_t scan(const MgLaunch *launch, const Sizes &size, co
         return refuseAlignment("mg_m2rnn_scan");
       return scanFast(launch, size, in, y, states);
     }
-  size_t bytes = size_t(size.value * size.value + 2 * size.key * size.value) * sizeof(float);
-  if (int32_t status =
-          check(cudaFuncSetAttribute(plainScanKernel<T>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)), "mg_m2rnn_scan"))
-    return status;
-  plainScanKernel<<<unsigned(size.tiles()), plain_threads, bytes, streamOf(launch)>>>(y, states, in, size);
-  return launched("mg_m2rnn_scan");
+  return scanPlain(launch, "mg_m2rnn_scan", size, in, y, states, nullptr);
+}
+
+__global__ void meanKernel(float *norm, const float *norms, int64_t count, float share) {
+  __shared__ float sums[threads / 32];
+  float sum = blockSumOf<threads>(norms, count, sums);
+  if (threadIdx.x == 0)
+    *norm = share * sum;
 }
 
 } // namespace
@@ -102,6 +113,35 @@ int32_t mg_m2rnn_scan(const MgLaunch *launch) {
                     operand<float>(launch, at::dt_bias),
                     operand<int32_t>(launch, at::documents)};
     return scan(launch, size, in, operand<T>(launch, at::y), operand<T>(launch, at::states));
+  });
+}
+
+int32_t mg_m2rnn_state_norm(const MgLaunch *launch) {
+  MG_ENTER(mg_m2rnn_state_norm);
+  auto integer = [&](int index) { return int(launch->ints[index]); };
+  Sizes size = {integer(number::batch), integer(number::sequence), integer(number::heads),
+                integer(number::key),   integer(number::value),    integer(number::interval)};
+  if (int32_t status = checkSizes("mg_m2rnn_state_norm", size))
+    return status;
+  Scratch scratch(launch, at::scratch);
+  float *norms = scratch.take<float>(size.tiles());
+  if (int32_t status = scratch.check("mg_m2rnn_state_norm"))
+    return status;
+  return withElement(launch, "mg_m2rnn_state_norm", {at::q, at::k, at::v, at::f, at::state_weight}, [&](auto element) {
+    using T = decltype(element);
+    Inputs<T> in = {operand<T>(launch, at::q),
+                    operand<T>(launch, at::k),
+                    operand<T>(launch, at::v),
+                    operand<T>(launch, at::f),
+                    operand<T>(launch, at::state_weight),
+                    operand<float>(launch, at::a_log),
+                    operand<float>(launch, at::dt_bias),
+                    operand<int32_t>(launch, at::documents)};
+    if (int32_t status = scanPlain<T>(launch, "mg_m2rnn_state_norm", size, in, nullptr, nullptr, norms))
+      return status;
+    meanKernel<<<1, threads, 0, streamOf(launch)>>>(operand<float>(launch, at::norm), norms, size.tiles(),
+                                                    float(launch->doubles[real::share]));
+    return launched("mg_m2rnn_state_norm");
   });
 }
 

@@ -18,6 +18,7 @@ struct Problem {
   Shape shape;
   Values q, k, v, f, a_log, dt_bias, weight, documents, d_y;
   Values y, d_q, d_k, d_v, d_f, d_a_log, d_dt_bias, d_weight;
+  double norm = 0; // the mean of the last states of all rows and heads
 
   explicit Problem(const Shape &shape) : shape(shape) {
     auto [batch, sequence, heads, key, value, has_documents, type, scale] = shape;
@@ -68,6 +69,10 @@ struct Problem {
               y[(row * heads + head) * value + j] += q[row * key + i] * h[(t + 1) * state + e];
             }
         }
+        double square = 0;
+        for (int64_t e = sequence * state; e < (sequence + 1) * state; ++e)
+          square += h[e] * h[e];
+        norm += std::sqrt(square) / double(batch * heads);
         Values a(state), x(state);
         for (int64_t t = sequence - 1; t >= 0; --t) {
           int64_t row = b * sequence + t;
@@ -123,6 +128,10 @@ void check(const Shape &shape) {
   problem.setup(without).poisoned("y", type, problem.y.size());
   ASSERT_EQ(without.run(), "");
   EXPECT_EQ(without.readBytes("y"), forward.readBytes("y"));
+  Call measure = MG_CALL(mg_m2rnn_state_norm);
+  problem.setup(measure).poisoned("norm", MG_F32, 1).setReal("share", 1.0 / double(shape.batch * shape.heads));
+  ASSERT_EQ(measure.run(), "");
+  EXPECT_NEAR(measure.read("norm")[0], problem.norm, 1e-4 * problem.norm);
 
   std::vector<std::vector<char>> bits;
   for (bool has_states : {true, false}) {

@@ -20,8 +20,8 @@ struct Case {
     return sum;
   }
 
-  /// y of all operands, one after the other.
-  Doubles operator()(const Doubles &all) const {
+  /// y of all operands, one after the other; `norm` becomes the mean norm of the last states of all rows and heads.
+  Doubles operator()(const Doubles &all, double *norm = nullptr) const {
     const double *part[7] = {all.data()};
     for (int i = 1; i < 7; ++i)
       part[i] = part[i - 1] + counts()[i - 1];
@@ -44,6 +44,11 @@ struct Case {
               y[(t * heads + n) * value + j] += h[i * value + j] * q[t * key + i];
             }
         }
+        double square = 0;
+        for (double number : h)
+          square += number * number;
+        if (norm)
+          *norm += std::sqrt(square) / double(batch * heads);
       }
     return y;
   }
@@ -91,8 +96,21 @@ Result run(const Case &c, Values &all, Values &d_y, int64_t micro_batch = 0, con
 void check(const Case &c) {
   Values all = makeOperands(c), d_y = randomValues(c.tokens() * c.heads * c.value, 2);
   Result result = run(c, all, d_y);
-  EXPECT_LT(relativeError(result.y, c(widen(all))), 1e-5);
-  Doubles expected = numericGradient(c, widen(all), d_y);
+  double norm = 0;
+  EXPECT_LT(relativeError(result.y, c(widen(all), &norm)), 1e-5);
+  Values measured(1, NAN);
+  std::vector<Operand> operands = {{"norm", measured}, Operand::documents(c.documents)};
+  const char *names[] = {"q", "k", "v", "f", "a_log", "dt_bias", "state_weight"};
+  const float *from = all.data();
+  for (size_t i = 0; i < 7; from += c.counts()[i++])
+    operands.push_back({names[i], from, c.counts()[i]});
+  ASSERT_EQ(
+      call("mg_m2rnn_state_norm", operands,
+           {{"batch", c.batch}, {"sequence", c.sequence}, {"heads", c.heads}, {"key", c.key}, {"value", c.value}, {"interval", c.block}},
+           {{"share", 1.0 / double(c.batch * c.heads)}}),
+      0);
+  EXPECT_NEAR(measured[0], norm, 1e-5 * norm);
+  Doubles expected = numericGradient([&](const Doubles &v) { return c(v); }, widen(all), d_y);
   size_t at = 0;
   for (int64_t count : c.counts()) {
     Values part(result.gradients.begin() + at, result.gradients.begin() + at + count);

@@ -38,10 +38,12 @@ __device__ inline void plainStep(const Sizes &size, const PlainToken &token, con
   }
 }
 
-/// y and states may be null.
-template <typename T> __global__ void __launch_bounds__(plain_threads) plainScanKernel(T *y, T *states, Inputs<T> in, Sizes size) {
+/// y, states and the norms of the last states of the tiles may be null.
+template <typename T>
+__global__ void __launch_bounds__(plain_threads) plainScanKernel(T *y, T *states, float *norms, Inputs<T> in, Sizes size) {
   extern __shared__ float memory[];
   __shared__ PlainToken token;
+  __shared__ float sums[plain_threads / 32];
   int count = size.key * size.value, square = size.value * size.value, head = blockIdx.x % size.heads;
   int64_t first = int64_t(blockIdx.x / size.heads) * size.sequence;
   const int32_t *documents = in.documents ? in.documents + first : nullptr;
@@ -73,6 +75,14 @@ template <typename T> __global__ void __launch_bounds__(plain_threads) plainScan
         y[(row * size.heads + head) * size.value + j] = fromFloat<T>(sum);
       }
   }
+  if (!norms)
+    return;
+  float squares = 0;
+  for (int e = threadIdx.x; e < count; e += plain_threads)
+    squares += h[e] * h[e];
+  squares = blockSum<plain_threads>(squares, sums);
+  if (threadIdx.x == 0)
+    norms[blockIdx.x] = sqrtf(squares);
 }
 
 /// Formulas: see scan_grad_fast.cu. `room` of a tile: the states before each token of a block of time and after the last, then z.

@@ -3,6 +3,8 @@
 #include "runtime/core/Launch.h"
 
 #include <cmath>
+#include <cstdlib>
+#include <cstring>
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <gtest/gtest.h>
@@ -10,6 +12,7 @@
 
 extern "C" int32_t mg_mamba3_scan(const MgLaunch *launch);
 extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch);
+extern "C" int32_t mg_mamba3_state_norm(const MgLaunch *launch);
 
 namespace {
 
@@ -121,6 +124,7 @@ struct Inputs {
 struct Expected {
   Doubles y;
   std::vector<Doubles> gradients; // of Inputs::tensors
+  double norm = 0;                // the mean of the last states of all rows and heads
 };
 
 /// One head of one batch row of the recurrence, forward and in reverse.
@@ -134,6 +138,10 @@ public:
     steps.resize(S);
     for (int64_t t = 0; t < S; ++t)
       forward(t);
+    double square = 0;
+    for (double value : steps.back().state)
+      square += value * value;
+    out.norm += std::sqrt(square) / double(c.batch * c.heads);
     if (!backward)
       return;
     G.assign(N * P, 0), d_k_next.assign(R * N, 0), d_u_next.assign(R * P, 0), d_theta.assign(A, 0);
@@ -384,12 +392,13 @@ struct Operands {
     data.push_back(buffer ? buffer->data : nullptr), bytes.push_back(buffer ? buffer->bytes : 0),
         types.push_back(buffer ? type : MG_ABSENT);
   }
-  int32_t launch(MgKernel kernel, const Case &c) {
+  int32_t launch(MgKernel kernel, const Case &c, std::vector<double> reals = {1e-5}) {
     MgContext context = {};
     std::vector<int64_t> ints = c.ints();
-    double eps = 1e-5;
-    MgLaunch launch = {data.data(), bytes.data(), types.data(), int64_t(data.size()), ints.data(), int64_t(ints.size()), &eps, 1, 0, 0,
-                       0,           &context};
+    MgLaunch launch = {};
+    launch.operands = data.data(), launch.bytes = bytes.data(), launch.types = types.data(), launch.operand_count = int64_t(data.size());
+    launch.ints = ints.data(), launch.int_count = int64_t(ints.size());
+    launch.doubles = reals.data(), launch.double_count = int64_t(reals.size()), launch.context = &context;
     return kernel(&launch);
   }
 };
@@ -424,6 +433,31 @@ Expected run(const Case &c, const Inputs &in, bool keeps_states = true) {
   return results;
 }
 
+/// What mg_mamba3_state_norm gives.
+double measureNorm(const Case &c, const Inputs &in) {
+  Buffer norm(4), projection(in.tensors[0], true);
+  std::unique_ptr<Buffer> documents = c.documents.empty() ? nullptr : std::make_unique<Buffer>(c.documents), scratch;
+  std::vector<std::unique_ptr<Buffer>> parameters;
+  for (size_t i = 1; i < in.tensors.size(); ++i)
+    parameters.push_back(std::make_unique<Buffer>(in.tensors[i], c.isBf16(i - 1)));
+  auto launch = [&](int64_t bytes) {
+    scratch = std::make_unique<Buffer>(bytes);
+    Operands operands;
+    operands.add(&norm, MG_F32), operands.add(&projection, MG_BF16), operands.add(documents.get(), MG_I32),
+        operands.add(scratch.get(), MG_RAW);
+    for (size_t i = 0; i < parameters.size(); ++i)
+      operands.add(parameters[i].get(), c.isBf16(i) ? MG_BF16 : MG_F32);
+    return operands.launch(mg_mamba3_state_norm, c, {1e-5, 1.0 / double(c.batch * c.heads)});
+  };
+  EXPECT_NE(launch(0), 0);
+  const char *needs = std::strstr(mg_last_error(), "it needs ");
+  if (!needs)
+    return NAN;
+  EXPECT_EQ(launch(std::atoll(needs + std::strlen("it needs "))), 0) << mg_last_error();
+  EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
+  return norm.read(false)[0];
+}
+
 double largestOf(const Doubles &values) {
   double largest = 0;
   for (double value : values)
@@ -453,6 +487,7 @@ Doubles segment(const Case &c, const Doubles &projection, int64_t first, int64_t
 void check(const Case &c, const Inputs &in) {
   Expected actual = run(c, in), expected = reference(c, in);
   compare("y", actual.y, expected.y, 1e-2);
+  EXPECT_NEAR(measureNorm(c, in), expected.norm, 1e-2 * expected.norm);
   int64_t first = 0;
   for (auto [name, width] : std::vector<std::pair<const char *, int64_t>>{{"z", c.inner()},
                                                                           {"x", c.inner()},

@@ -49,8 +49,8 @@ Tensors randomInputs(const Case &c, unsigned seed) {
   return inputs;
 }
 
-/// The recurrence token by token, in float64.
-Doubles reference(const Case &c, const std::vector<Doubles> &in) {
+/// The recurrence token by token, in float64; `norm` becomes the mean norm of the last states of all rows and heads.
+Doubles reference(const Case &c, const std::vector<Doubles> &in, double *norm = nullptr) {
   int64_t S = c.sequence, H = c.heads, R = c.rank, P = c.head_dim, N = c.state, G = c.groups, A = c.angles();
   auto soft = [](double v) { return std::max(v, 0.0) + std::log1p(std::exp(-std::abs(v))); };
   auto logistic = [](double v) { return 1 / (1 + std::exp(-v)); };
@@ -120,6 +120,11 @@ Doubles reference(const Case &c, const std::vector<Doubles> &in) {
         }
         k_before = key[0], u_before = u;
       }
+      double square = 0;
+      for (double value : state)
+        square += value * value;
+      if (norm)
+        *norm += std::sqrt(square) / double(c.batch * H);
     }
   return y;
 }
@@ -175,8 +180,14 @@ void check(const Case &c, const Tensors &inputs, int64_t samples = 1 << 20) {
     wide.push_back(widen(values));
   Values d_y = randomValues(c.rows() * c.inner(), 99);
   Results results = run(c, inputs, d_y);
-  Doubles y = reference(c, wide);
+  double norm = 0;
+  Doubles y = reference(c, wide, &norm);
   EXPECT_LT(relativeError(results.y, y), 1e-5);
+  Values measured(1, NAN);
+  ASSERT_EQ(call("mg_mamba3_state_norm", Scan::makeOperands(c, inputs, {{"norm", measured}}), c.ints(),
+                 {{"eps", 1e-5}, {"share", 1.0 / double(c.batch * c.heads)}}),
+            0);
+  EXPECT_NEAR(measured[0], norm, 1e-5 * norm);
 
   auto objective = [&] {
     Doubles value = reference(c, wide);
