@@ -38,6 +38,9 @@ std::vector<Settings> makeSettings() {
   KeySpec lr = {"lr", KeyType::number, std::nullopt, true, {}, 0};
   KeySpec final_lr = {.name = "final", .type = KeyType::number, .otherwise = "lr / 10"};
   KeySpec optimizer = {"optimizer", KeyType::table, std::nullopt, true, {"adamw"}, 0};
+  KeySpec alpha = number("alpha", 0.5);
+  KeySpec attention_alpha = {.name = "attention_alpha", .type = KeyType::number, .positive = true, .otherwise = "alpha"};
+  alpha.positive = true;
   KeySpec memory = {.name = "memory", .type = KeyType::string, .otherwise = "no limit"};
   return {
       {"train",
@@ -49,6 +52,8 @@ std::vector<Settings> makeSettings() {
         table("schedule", {"constant", "cosine"})}},
       {"constant", {}},
       {"cosine", {integer("warmup", 0, 0), derived("steps", "the run's total"), final_lr}},
+      {"rms", {}},
+      {"dyt", {alpha, attention_alpha}},
       {"", {integer("dp", 1), integer("tp", 1), integer("ep", 1)}},
   };
 }

@@ -31,6 +31,7 @@ struct KeySpec {
   int64_t least = 0;              // smallest integer allowed, in a list too
   int64_t most = largestSize;     // largest
   bool may_be_empty = false;      // a list
+  bool positive = false;          // a number above 0
   std::string otherwise = {};     // what is meant where neither the key nor a default is given, in words
 };
 
@@ -52,7 +53,8 @@ KeySpec table(std::string name, std::vector<std::string> kinds);
 KeySpec activation();
 } // namespace keys
 
-/// Keys of the settings of a train block and of the tables inside them, the mesh under the empty word; null for an unknown word.
+/// Keys of the settings of a train block and of the tables inside them, the mesh under the empty word, and of the norms of a model; null
+/// for an unknown word.
 const std::vector<KeySpec> *findSettings(llvm::StringRef word);
 
 /// Which of the names a misspelt word may have meant, for the end of an error.

@@ -195,6 +195,42 @@ ParseResult parseSymbol(OpAsmParser &parser, OperationState &result, StringRef n
   return success();
 }
 
+/// What may follow the sizes of a model, in any order: a norm, and where the scales of its layers start.
+ParseResult parseVariants(OpAsmParser &parser, OperationState &result, Locations &locations) {
+  StringRef word;
+  SMLoc begin = parser.getCurrentLocation();
+  while (succeeded(parser.parseOptionalKeyword(&word, {"norm", "layer_scale"}))) {
+    std::string name = word.str();
+    if (result.attributes.get(name))
+      return parser.emitError(begin, "'") << name << "' is given twice; fix: remove one";
+    begin = parser.getCurrentLocation();
+    locations.push_back(named(parser, name, begin));
+    Attribute value;
+    if (parseValue(parser, name, value, &locations))
+      return failure();
+    if (name == "norm" && !isa<KindAttr>(value))
+      return parser.emitError(begin, "expected a norm, rms or dyt");
+    result.addAttribute(name, value);
+    begin = parser.getCurrentLocation();
+  }
+  return success();
+}
+
+/// What of it is not the default.
+void printVariants(OpAsmPrinter &printer, KindAttr norm, Attribute layer_scale) {
+  if (norm && (norm.getWord() != "rms" || !norm.getKeys().empty())) {
+    printer << "norm ";
+    printValue(printer, norm);
+    printer << " ";
+  }
+  auto number = dyn_cast_or_null<FloatAttr>(layer_scale);
+  if (!layer_scale || (number && number.getValue().isZero()))
+    return;
+  printer << "layer_scale ";
+  printValue(printer, layer_scale);
+  printer << " ";
+}
+
 } // namespace
 
 Attribute KindAttr::parse(AsmParser &parser, Type) {
@@ -214,7 +250,7 @@ ParseResult ModelOp::parse(OpAsmParser &parser, OperationState &result) {
   Locations locations;
   if (parseSymbol(parser, result, "symbol", locations) || parseInteger(parser, result, "hidden", &locations) ||
       parseInteger(parser, result, "vocab", &locations) || parseInteger(parser, result, "sequence", &locations) ||
-      parser.parseRegion(*result.addRegion()))
+      parseVariants(parser, result, locations) || parser.parseRegion(*result.addRegion()))
     return failure();
   if (result.regions.front()->empty())
     result.regions.front()->emplaceBlock();
@@ -226,6 +262,7 @@ void ModelOp::print(OpAsmPrinter &printer) {
   printer << " ";
   printer.printSymbolName(getSymbol());
   printer << " hidden " << getHidden() << " vocab " << getVocab() << " sequence " << getSequence() << " ";
+  printVariants(printer, getNormAttr(), getLayerScaleAttr());
   printer.printRegion(getBody());
 }
 
@@ -233,7 +270,7 @@ ParseResult StackOp::parse(OpAsmParser &parser, OperationState &result) {
   Locations locations;
   SmallVector<int64_t> cuts;
   if (parseSymbol(parser, result, "symbol", locations) || parseInteger(parser, result, "hidden") || parseInteger(parser, result, "vocab") ||
-      parseInteger(parser, result, "sequence"))
+      parseInteger(parser, result, "sequence") || parseVariants(parser, result, locations))
     return failure();
   auto parseCut = [&] { return parser.parseInteger(cuts.emplace_back()); };
   if (succeeded(parser.parseOptionalKeyword("cuts")) && parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, parseCut))
@@ -250,6 +287,7 @@ void StackOp::print(OpAsmPrinter &printer) {
   printer << " ";
   printer.printSymbolName(getSymbol());
   printer << " hidden " << getHidden() << " vocab " << getVocab() << " sequence " << getSequence() << " ";
+  printVariants(printer, getNormAttr(), getLayerScaleAttr());
   if (!getStageCuts().empty()) {
     printer << "cuts [";
     llvm::interleaveComma(getStageCuts(), printer);

@@ -30,8 +30,13 @@ class Mega_Op<string mnemonic, list<Trait> traits = []> : Op<Mega_Dialect, mnemo
 }
 
 def Mega_ModelOp : Mega_Op<"model", [NoTerminator, SingleBlock]> {
-  let summary = "one model: widths, pattern, families and placements";
-  let arguments = (ins StrAttr:$symbol, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence);
+  let summary = "one model: widths, norm, pattern, families and placements";
+  let description = [{
+    `norm` is a kind, rms where there is none: what stands for every norm of width hidden outside the mixers. With `layer_scale` what a
+    block adds is scaled by a vector that starts at this number; without, or at 0.0, there is no such vector.
+  }];
+  let arguments = (ins StrAttr:$symbol, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence, OptionalAttr<Mega_KindAttr>:$norm,
+                       OptionalAttr<AnyAttr>:$layer_scale);
   let regions = (region SizedRegion<1>:$body);
 }
 
@@ -61,9 +66,10 @@ def Mega_StackOp : Mega_Op<"stack", [NoTerminator, SingleBlock]> {
     Made from a `mega.model` by `mega-expand-pattern`; gone after `mega-to-step`. Holds one `mega.block` per slot in order, then the
     families (extra prediction depths build blocks of their own) and the placements. All keys are written out, those that follow from
     other sizes too.
-    `stage_cuts` are the slots before which a pipeline stage begins.
+    `stage_cuts` are the slots before which a pipeline stage begins. `norm` and `layer_scale` are there where they are not the defaults.
   }];
-  let arguments = (ins StrAttr:$symbol, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence, DenseI64ArrayAttr:$stage_cuts);
+  let arguments = (ins StrAttr:$symbol, I64Attr:$hidden, I64Attr:$vocab, I64Attr:$sequence, DenseI64ArrayAttr:$stage_cuts,
+                       OptionalAttr<Mega_KindAttr>:$norm, OptionalAttr<AnyAttr>:$layer_scale);
   let regions = (region SizedRegion<1>:$body);
 }
 

@@ -7,6 +7,7 @@
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
 
 #include <set>
 
@@ -203,6 +204,10 @@ private:
       error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at most " << key.most;
       return;
     }
+    if (auto *number = std::get_if<double>(&*value); number && key.positive && !(*number > 0)) { // mega.keys.c12
+      error(location) << key.name << " of " << kind_name << " must be positive";
+      return;
+    }
     if (auto *number = std::get_if<double>(&*value);
         number && !(*number >= 0 && *number <= std::numeric_limits<float>::max())) { // mega.keys.c10
       error(location) << "'" << key.name << "' of '" << kind_name << "' must not be negative" << (*number > 0 ? " or above 3.4e38" : "");
@@ -231,6 +236,8 @@ private:
       if (value < 1 || value > largestSize) // mega.model.c2
         error(keyLocation(op, name)) << "'" << name << "' is " << value << ", it must be "
                                      << (value < 1 ? "at least 1" : "at most 2147483647");
+    readNorm(op, model);
+    readLayerScale(op, model);
     for (auto family : op.getBody().getOps<FamilyOp>())
       readFamily(family, model);
     PatternOp pattern_op;
@@ -247,6 +254,36 @@ private:
     for (auto place : op.getBody().getOps<PlaceOp>())
       readPlacement(place, model);
     return model;
+  }
+
+  void readNorm(ModelOp op, Model &model) {
+    KindAttr kind = op.getNormAttr();
+    if (!kind)
+      return;
+    StringRef word = kind.getWord();
+    if (word != "rms" && word != "dyt") { // mega.model.c5
+      error(keyLocation(op, "norm")) << "norm " << word << ": expected rms or dyt";
+      return;
+    }
+    model.norm = {word.str(), resolve(op, kind, *findSettings(word), "norm")};
+    if (word == "dyt" && !model.norm.keys.has("attention_alpha"))
+      model.norm.keys.set("attention_alpha", model.norm.keys.getFloat("alpha"));
+  }
+
+  void readLayerScale(ModelOp op, Model &model) {
+    Attribute given = op.getLayerScaleAttr();
+    if (!given)
+      return;
+    Location location = keyLocation(op, "layer_scale");
+    if (auto number = dyn_cast<FloatAttr>(given); number && number.getValueAsDouble() < 0) { // mega.model.c6
+      std::string text;
+      llvm::raw_string_ostream(text) << llvm::format("%g", number.getValueAsDouble());
+      error(location) << "layer_scale " << text << " must not be negative";
+      return;
+    }
+    KeyValues values;
+    setKey(op, given, keys::number("layer_scale", 0.0), "mega.model", "layer_scale", location, values, nullptr);
+    model.layer_scale = values.getFloat("layer_scale");
   }
 
   void readFamily(FamilyOp op, Model &model) {

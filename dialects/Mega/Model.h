@@ -42,9 +42,17 @@ struct Train {
   int64_t memory_bytes = 0;                            // 0: no budget
 };
 
+/// What stands for every norm of width hidden outside the mixers: "rms", or "dyt" with its keys.
+struct Norm {
+  std::string kind = "rms";
+  KeyValues keys;
+};
+
 struct Model {
   std::string name;
   int64_t hidden = 0, vocab = 0, sequence = 0, depth = 0;
+  Norm norm;
+  double layer_scale = 0; // what each block's scale of what it adds starts at; 0: it has none
   std::vector<Block> blocks;
   std::vector<Feature> placements; // on the input and the objective
   std::vector<int64_t> stage_cuts;

@@ -46,6 +46,14 @@ Parameter &ParameterList::constant(const std::string &name, const std::vector<Si
   return add(name, shape, "constant", value);
 }
 
+void ParameterList::addNorm(const std::string &name, bool attends) {
+  constant(name + ".weight", {model.hidden}, 1);
+  if (model.norm.kind == "rms")
+    return;
+  constant(name + ".bias", {model.hidden}, 0);
+  constant(name + ".alpha", {1}, model.norm.keys.getFloat(attends ? "attention_alpha" : "alpha")).fp32 = true;
+}
+
 double ParameterList::getDownDeviation() const { return 0.02 / std::sqrt(double(model.depth)); }
 
 void addBlockParameters(ParameterList &list, const std::string &name, const Block &block) {
@@ -56,12 +64,14 @@ void addBlockParameters(ParameterList &list, const std::string &name, const Bloc
   };
   list.setScope(name + ".", block.slot);
   addPlacements(BlockPart::before);
-  list.constant("norm.weight", {list.getModel().hidden}, 1);
+  list.addNorm("norm", findFamily(block.kind)->attends);
   list.setScope(name + ".mixer.", block.slot);
   findFamily(block.kind)->addParameters(list, block.keys);
   addPlacements(BlockPart::mixer);
   list.setScope(name + ".", block.slot);
   addPlacements(BlockPart::after);
+  if (double scale = list.getModel().layer_scale; scale != 0)
+    list.constant("layer_scale", {list.getModel().hidden}, scale);
 }
 
 std::vector<Parameter> parameters(const Model &model) {
@@ -72,11 +82,13 @@ std::vector<Parameter> parameters(const Model &model) {
         spec.addParameters(list, feature->keys);
   };
   list.normal("embedding.weight", {model.vocab, model.hidden}).split(MG_TP, 0, {Size(model.vocab)});
+  if (model.norm.kind == "dyt")
+    list.constant("embedding.scale", {1}, std::sqrt(double(model.hidden))).fp32 = true;
   addPlacements(Role::input);
   for (const Block &block : model.blocks)
     addBlockParameters(list, "blocks." + std::to_string(block.slot), block);
   list.setScope("", -1);
-  list.constant("final_norm.weight", {model.hidden}, 1);
+  list.addNorm("final_norm");
   list.normal("head.weight", {model.vocab, model.hidden});
   addPlacements(Role::objective);
   return list.take();

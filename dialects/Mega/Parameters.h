@@ -38,6 +38,8 @@ public:
   Parameter &add(const std::string &name, const std::vector<Size> &shape, std::string initializer, double a);
   Parameter &normal(const std::string &name, const std::vector<Size> &shape, double deviation = 0.02);
   Parameter &constant(const std::string &name, const std::vector<Size> &shape, double value);
+  /// The parameters of a norm of width hidden, of the model's kind, under "<name>."; before attention a dyt has an alpha of its own.
+  void addNorm(const std::string &name, bool attends = false);
   /// The deviation of the projections back to the residual stream.
   double getDownDeviation() const;
   std::vector<Parameter> take() { return std::move(all); }

@@ -28,6 +28,8 @@ struct FamilySpec {
   double (*flops)(const Model &model, const KeyValues &keys) = nullptr;
   /// What axes split; the parameters say in which dimensions.
   std::vector<MeshRule> mesh = {};
+  /// Whether it is attention, before which a dyt starts at its attention_alpha.
+  bool attends = false;
 };
 
 enum class Role { input, block, objective };

@@ -152,6 +152,10 @@ std::vector<Model> readStacks(ModuleOp module) {
     model.name = stack.getSymbol().str();
     model.hidden = stack.getHidden(), model.vocab = stack.getVocab(), model.sequence = stack.getSequence();
     model.stage_cuts.assign(stack.getStageCuts().begin(), stack.getStageCuts().end());
+    if (KindAttr norm = stack.getNormAttr())
+      model.norm = {norm.getWord().str(), readKeys(norm)};
+    if (auto scale = dyn_cast_or_null<FloatAttr>(stack.getLayerScaleAttr()))
+      model.layer_scale = scale.getValueAsDouble();
     for (auto family : stack.getBody().getOps<FamilyOp>())
       model.families[family.getLetter().front()] = {family.getKind().getWord().str(), readKeys(family.getKind())};
     for (auto block : stack.getBody().getOps<BlockOp>()) {

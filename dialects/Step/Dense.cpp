@@ -179,6 +179,119 @@ KernelQuery LayerNormGradOp::getKernelQuery() {
   return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).setReal("eps", getEps().convertToDouble());
 }
 
+// dyt.
+
+/// weight and bias by column, one alpha.
+static LogicalResult verifyDyt(Operation *op, Value x, Value weight, Value bias, Value alpha) {
+  int64_t cols = getDim(x, 1);
+  if (failed(expectShape(op, "weight", weight, {cols})) || failed(expectShape(op, "bias", bias, {cols})))
+    return failure();
+  return expectShape(op, "alpha", alpha, {1});
+}
+
+LogicalResult DytOp::verify() {
+  return failed(expectLike(*this, "y", getY(), getX())) ? failure() : verifyDyt(*this, getX(), getWeight(), getBias(), getAlpha());
+}
+
+LogicalResult DytGradOp::verify() {
+  if (failed(verifyDyt(*this, getX(), getWeight(), getDBias(), getAlpha())) || failed(expectLike(*this, "d_y", getDY(), getX())) ||
+      failed(expectLike(*this, "d_x", getDX(), getX())) || failed(expectLike(*this, "d_weight", getDWeight(), getWeight())))
+    return failure();
+  return expectLike(*this, "d_alpha", getDAlpha(), getAlpha());
+}
+
+void DytOp::getEffects(Effects &effects) { getFlagEffects({getNonfiniteAttr()}, effects); }
+void DytOp::dropFlags() { removeNonfiniteAttr(); }
+
+SmallVector<Value> DytOp::getSavedValues() { return {getX(), getWeight(), getAlpha()}; }
+
+Gradients DytOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (lacksGradient(resultGradients))
+    return failure();
+  RankedTensorType sums = getF32Like(getWeight());
+  auto grad = DytGradOp::create(builder, getLoc(), getX().getType(), sums, sums, getF32Like(getAlpha()), resultGradients[0], saved[0],
+                                saved[1], saved[2]);
+  return SmallVector<Value>(grad.getResults());
+}
+
+ShardingRule DytOp::getShardingRule() {
+  return ShardingRule::get("([t, d], [d], [d], [one]) -> ([t, d])", {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
+}
+
+ShardingRule DytGradOp::getShardingRule() {
+  return ShardingRule::get("([t, d], [t, d], [d], [one]) -> ([t, d], [d], [d], [one]) reduce{t d} linear{0}",
+                           {{"t", getDim(getX(), 0)}, {"d", getDim(getX(), 1)}});
+}
+
+KernelQuery DytOp::getKernelQuery() {
+  KernelQuery query("dyt");
+  query.add("y", getY()).add("x", getX()).add("weight", getWeight()).add("bias", getBias()).add("alpha", getAlpha());
+  if (getNonfinite())
+    query.addState("nonfinite", LaunchOperand::Kind::Metric, *getNonfinite(), RankedTensorType::get({1}, Float32Type::get(getContext())));
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1));
+}
+
+KernelQuery DytGradOp::getKernelQuery() {
+  KernelQuery query("dyt_grad");
+  query.add("d_x", getDX()).add("d_weight", getDWeight()).add("d_bias", getDBias()).add("d_alpha", getDAlpha()).add("d_y", getDY());
+  query.add("x", getX()).add("weight", getWeight()).add("alpha", getAlpha());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1));
+}
+
+// Scale.
+
+static LogicalResult verifyScale(Operation *op, Value x, Value scale) {
+  int64_t cols = getDim(x, 1), count = getCount(scale);
+  if (cast<RankedTensorType>(scale.getType()).getRank() == 1 && (count == cols || count == 1))
+    return success();
+  return op->emitOpError("has a scale of ") << scale.getType() << " for " << cols << " columns, expected " << cols << " numbers or one";
+}
+
+LogicalResult ScaleOp::verify() {
+  return failed(verifyScale(*this, getX(), getScale())) ? failure() : expectLike(*this, "y", getY(), getX());
+}
+
+LogicalResult ScaleGradOp::verify() {
+  if (failed(verifyScale(*this, getX(), getScale())) || failed(expectLike(*this, "d_y", getDY(), getX())) ||
+      failed(expectLike(*this, "d_x", getDX(), getX())))
+    return failure();
+  return expectLike(*this, "d_scale", getDScale(), getScale());
+}
+
+SmallVector<Value> ScaleOp::getSavedValues() { return {getX(), getScale()}; }
+
+Gradients ScaleOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (lacksGradient(resultGradients))
+    return failure();
+  auto grad = ScaleGradOp::create(builder, getLoc(), getX().getType(), getF32Like(getScale()), resultGradients[0], saved[0], saved[1]);
+  return SmallVector<Value>(grad.getResults());
+}
+
+static ShardingRule getScaleRule(Value x, Value scale, StringRef byColumn, StringRef byNumber) {
+  return ShardingRule::get(getCount(scale) == getDim(x, 1) ? byColumn : byNumber, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}});
+}
+
+ShardingRule ScaleOp::getShardingRule() {
+  return getScaleRule(getX(), getScale(), "([t, d], [d]) -> ([t, d]) linear{0}", "([t, d], [one]) -> ([t, d]) linear{0}");
+}
+
+ShardingRule ScaleGradOp::getShardingRule() {
+  return getScaleRule(getX(), getScale(), "([t, d], [t, d], [d]) -> ([t, d], [d]) reduce{t} linear{0}",
+                      "([t, d], [t, d], [one]) -> ([t, d], [one]) reduce{t d} linear{0}");
+}
+
+KernelQuery ScaleOp::getKernelQuery() {
+  KernelQuery query("scale");
+  query.add("y", getY()).add("x", getX()).add("scale", getScale());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).set("scales", getCount(getScale()));
+}
+
+KernelQuery ScaleGradOp::getKernelQuery() {
+  KernelQuery query("scale_grad");
+  query.add("d_x", getDX()).add("d_scale", getDScale()).add("d_y", getDY()).add("x", getX()).add("scale", getScale());
+  return query.set("rows", getDim(getX(), 0)).set("cols", getDim(getX(), 1)).set("scales", getCount(getScale()));
+}
+
 // Linear.
 
 LogicalResult LinearOp::verify() {

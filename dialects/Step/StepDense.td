@@ -52,6 +52,36 @@ def Step_LayerNormGradOp : Step_GradOp<"layer_norm_grad", [CostOpInterface]> {
   let results = (outs Step_Float:$d_x, Step_F32:$d_weight, Step_F32:$d_bias);
 }
 
+def Step_DytOp : Step_FlaggedOp<"dyt", [Step_Gradient, CostOpInterface]> {
+  let summary = "y = weight * tanh(alpha x) + bias, in place of a norm";
+  let description = [{
+    x, y [T, cols], weight, bias [cols], alpha [1]; in f32. `nonfinite` names a metric that becomes 1 if x is not finite.
+  }];
+  let arguments = (ins Step_Float:$x, Step_Float:$weight, Step_Float:$bias, Step_F32:$alpha, OptionalAttr<StrAttr>:$nonfinite);
+  let results = (outs Step_Float:$y);
+}
+
+def Step_DytGradOp : Step_GradOp<"dyt_grad", [CostOpInterface]> {
+  let summary = "with t = tanh(alpha x), s = (1 - t^2) weight d_y: d_x = alpha s; d_weight, d_bias, d_alpha sum t d_y, d_y, x s";
+  let description = [{d_y, x, d_x [T, cols], weight, d_weight, d_bias [cols], alpha, d_alpha [1].}];
+  let arguments = (ins Step_Float:$d_y, Step_Float:$x, Step_Float:$weight, Step_F32:$alpha);
+  let results = (outs Step_Float:$d_x, Step_F32:$d_weight, Step_F32:$d_bias, Step_F32:$d_alpha);
+}
+
+def Step_ScaleOp : Step_ComputeOp<"scale", [Step_Gradient, CostOpInterface]> {
+  let summary = "y = x * scale, by column or by one number";
+  let description = [{x, y [T, cols], scale [cols] or [1].}];
+  let arguments = (ins Step_Float:$x, Step_Float:$scale);
+  let results = (outs Step_Float:$y);
+}
+
+def Step_ScaleGradOp : Step_GradOp<"scale_grad", [CostOpInterface]> {
+  let summary = "d_x = d_y * scale; d_scale = sum of d_y * x over rows, and over columns where they share one number";
+  let description = [{d_y, x, d_x [T, cols], scale, d_scale [cols] or [1].}];
+  let arguments = (ins Step_Float:$d_y, Step_Float:$x, Step_Float:$scale);
+  let results = (outs Step_Float:$d_x, Step_F32:$d_scale);
+}
+
 def Step_LinearOp : Step_ComputeOp<"linear", [Step_Gradient, Step_Cost]> {
   let summary = "y = x weight^T";
   let description = [{x [T, in], weight [out, in], y [T, out]; sums are f32. A weight in f32 gives y in f32 (routers).}];

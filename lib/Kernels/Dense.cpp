@@ -28,6 +28,16 @@ void megacc::addDenseRecords(std::vector<Record> &records) {
   layerNormGrad.scratch = [](const KernelQuery &query) { return 2 * floats(tiles(query.getInt("rows")) * query.getInt("cols")); };
   records.push_back(layerNormGrad);
 
+  Record dyt = makeRecord("dyt"), dytGrad = makeRecord("dyt_grad"), scale = makeRecord("scale"), scaleGrad = makeRecord("scale_grad");
+  dyt.inPlace = scale.inPlace = {{"y", "x"}};
+  dytGrad.inPlace = scaleGrad.inPlace = {{"d_x", "d_y"}, {"d_x", "x"}};
+  dytGrad.scratch = [](const KernelQuery &query) {
+    return 2 * floats(tiles(query.getInt("rows")) * query.getInt("cols")) + doubles(tiles(query.getInt("rows")));
+  };
+  scaleGrad.scratch = [](const KernelQuery &query) { return floats(tiles(query.getInt("rows")) * query.getInt("scales")); };
+  for (const Record &record : {dyt, dytGrad, scale, scaleGrad})
+    records.push_back(record);
+
   Record add = makeRecord("add");
   add.inPlace = {{"y", "a"}, {"y", "b"}};
   records.push_back(add);

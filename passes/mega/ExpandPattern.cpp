@@ -30,7 +30,10 @@ struct MegaExpandPattern : impl::MegaExpandPatternBase<MegaExpandPattern> {
 private:
   void expand(ModelOp op, const Model &model) {
     OpBuilder builder(op);
-    auto stack = StackOp::create(builder, op.getLoc(), model.name, model.hidden, model.vocab, model.sequence, model.stage_cuts);
+    KindAttr norm = model.norm.kind == "rms" ? KindAttr() : makeKind(&getContext(), model.norm.kind, model.norm.keys);
+    Attribute scale = model.layer_scale == 0 ? Attribute() : builder.getF64FloatAttr(model.layer_scale);
+    auto stack =
+        StackOp::create(builder, op.getLoc(), model.name, model.hidden, model.vocab, model.sequence, model.stage_cuts, norm, scale);
     builder.setInsertionPointToEnd(&stack.getBody().emplaceBlock());
     std::map<char, Location> places;
     for (auto family : op.getBody().getOps<FamilyOp>())

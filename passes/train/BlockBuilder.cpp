@@ -32,7 +32,7 @@ Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef n
   setScope("");
   if (builder.isTraining() && !stream.source.empty())
     builder.watch(stream.source);
-  Value n = builder.rmsNorm(x, "norm");
+  Value n = builder.norm(x, "norm");
 
   setScope("mixer");
   builder.setInside([&](StringRef point, ValueRange values) {
@@ -55,6 +55,9 @@ Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef n
     setScope(placement.kind);
     d = placement.hooks->after(builder, d);
   }
+  setScope("");
+  if (builder.getModel().layer_scale != 0)
+    d = builder.scale(d, "layer_scale");
 
   std::optional<Stream> next;
   for (const PlacedHooks &placement : placed) {

@@ -19,7 +19,8 @@ struct Stream {
 
 /// A placement on one block while that is built; it may keep values from one call to another. The scope of each call is "<block>.<kind>",
 /// of `inside` it is the mixer's. What a placement leaves alone it does not override. A block is, in this order,
-///   x = read(stream), x' = before(x), n = norm(x'), d = mixer(n) + beside(n), stream' = write(stream, after(d)).
+///   x = read(stream), x' = before(x), n = norm(x'), d = mixer(n) + beside(n), stream' = write(stream, scale * after(d)),
+/// where the model has a scale for each layer.
 class BlockHooks {
 public:
   virtual ~BlockHooks() = default;
@@ -31,7 +32,7 @@ public:
   virtual mlir::Value inside(ForwardBuilder &builder, llvm::StringRef point, mlir::ValueRange values) { return {}; }
   /// What joins the residual beside the mixer; null: nothing.
   virtual mlir::Value beside(ForwardBuilder &builder, mlir::Value n) { return {}; }
-  /// What joins the residual in place of d; it has the rows that `before` was given.
+  /// What joins the residual, before a scale, in place of d; it has the rows that `before` was given.
   virtual mlir::Value after(ForwardBuilder &builder, mlir::Value d) { return d; }
   /// The stream after the block; nothing: another placement's, or every stream + d.
   virtual std::optional<Stream> write(ForwardBuilder &builder, const Stream &stream, mlir::Value d) { return std::nullopt; }

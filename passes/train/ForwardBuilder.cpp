@@ -54,12 +54,25 @@ Value ForwardBuilder::linear(Value x, StringRef key) {
 
 Value ForwardBuilder::rmsNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key);
-  StringAttr flag = watched.empty() ? StringAttr() : builder.getStringAttr("nonfinite." + watched);
-  watched.clear();
-  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kNormEpsilon), flag,
+  return RmsNormOp::create(builder, getLoc(key), x.getType(), TypeRange(), x, weight, builder.getF64FloatAttr(kNormEpsilon), takeWatched(),
                            ArrayAttr())
       .getY();
 }
+
+StringAttr ForwardBuilder::takeWatched() {
+  StringAttr flag = watched.empty() ? StringAttr() : builder.getStringAttr("nonfinite." + watched);
+  watched.clear();
+  return flag;
+}
+
+Value ForwardBuilder::norm(Value x, StringRef key) {
+  if (model.norm.kind == "rms")
+    return rmsNorm(x, key);
+  Value weight = read((key + ".weight").str(), key), bias = read((key + ".bias").str(), key), alpha = read((key + ".alpha").str(), key);
+  return DytOp::create(builder, getLoc(key), x.getType(), x, weight, bias, alpha, takeWatched());
+}
+
+Value ForwardBuilder::scale(Value x, StringRef key) { return ScaleOp::create(builder, getLoc(key), x.getType(), x, read(key, key)); }
 
 Value ForwardBuilder::layerNorm(Value x, StringRef key) {
   Value weight = read((key + ".weight").str(), key), bias = read((key + ".bias").str(), key);

@@ -58,11 +58,15 @@ public:
   mlir::Value linear(mlir::Value x, llvm::StringRef key);
   /// rms_w(x) with the parameter <key>.weight.
   mlir::Value rmsNorm(mlir::Value x, llvm::StringRef key);
+  /// The norm that the model has declared for its residual: rms_w, or dyt with the parameters <key>.weight, .bias and .alpha.
+  mlir::Value norm(mlir::Value x, llvm::StringRef key);
+  /// x times the parameter `key`, by column or one number.
+  mlir::Value scale(mlir::Value x, llvm::StringRef key);
   /// LayerNorm with the parameters <key>.weight and <key>.bias.
   mlir::Value layerNorm(mlir::Value x, llvm::StringRef key);
   /// x, to which the backward takes no gradient.
   mlir::Value detach(mlir::Value x, llvm::StringRef name);
-  /// The next rmsNorm also notes in the metric nonfinite.<source> whether its input, which `source` made, is finite.
+  /// The next norm or rmsNorm also notes in the metric nonfinite.<source> whether its input, which `source` made, is finite.
   void watch(llvm::StringRef source) { watched = source.str(); }
   /// Rows of each expert times its matrix of the parameter <key>.weight; `expectedRows` of the rows are used on average.
   mlir::Value groupedLinear(mlir::Value x, mlir::Value offsets, int64_t expectedRows, llvm::StringRef key);
@@ -113,6 +117,9 @@ public:
   void emitLossTerms();
 
 private:
+  /// The flag of watch(), once.
+  mlir::StringAttr takeWatched();
+
   struct LossTerm {
     llvm::SmallVector<mlir::Value> values;
     double weight = 1.0;

@@ -97,6 +97,10 @@ private:
       }
     }
     NamedAttrList declaration;
+    if (current->norm.kind != "rms")
+      declaration.set("norm", mega::makeTable(builder.getContext(), current->norm.kind, current->norm.keys));
+    if (current->layer_scale != 0)
+      declaration.set("layer_scale", builder.getF64FloatAttr(current->layer_scale));
     declaration.set("families", families.getDictionary(builder.getContext()));
     declaration.set("pattern", builder.getStringAttr(pattern));
     declaration.set("placements", builder.getArrayAttr(placements));
@@ -170,6 +174,8 @@ private:
         forward.setScope("embedding", -1);
         x = forward.add(x, y, placement.kind);
       }
+    if (current->norm.kind == "dyt") // nothing else lifts small embeddings to order one
+      x = forward.scale(x, "scale");
     Stream stream = {x, 1, "embedding"};
     for (const mega::Block &block : current->blocks) {
       std::string name = "blocks." + std::to_string(block.slot);
@@ -187,7 +193,7 @@ private:
     forward.setScope("", -1);
     if (forward.isTraining())
       forward.watch(stream.source);
-    Value hidden = forward.rmsNorm(stream.value, "final_norm");
+    Value hidden = forward.norm(stream.value, "final_norm");
     Value targets = forward.input("targets", {forward.getBatch(), forward.getSequence()});
     forward.getDocuments(); // where no block looks at them the host does: it ignores targets across documents
     return {x, hidden, targets};

@@ -352,6 +352,11 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   check("cpu.attention_grad", kAttention);
   check("cpu.attention_grad", kAttention, {"lse"});
   check("cpu.layer_norm_grad", kNorm);
+  check("cpu.dyt_grad", kNorm);
+  for (int64_t scales : {1, 7}) {
+    Ints sizes = {{"rows", 200}, {"cols", 7}, {"scales", scales}};
+    check("cpu.scale_grad", sizes);
+  }
   for (int64_t sequence : {9, 300}) { // fewer and more tasks than lanes
     Ints sizes = {{"batch", 3}, {"sequence", sequence}, {"heads", 4}, {"kv_heads", 2}, {"qk_dim", 5}, {"kept", 0}};
     check("cpu.attention_entropy", sizes);

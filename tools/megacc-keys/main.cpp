@@ -51,7 +51,7 @@ std::string printType(const KeySpec &key) {
   case KeyType::integer:
     return "integer " + printRange(key);
   case KeyType::number:
-    return "number";
+    return key.positive ? "number above 0" : "number";
   case KeyType::boolean:
     return "`true` or `false`";
   case KeyType::string:
@@ -90,6 +90,11 @@ int main() {
   llvm::outs() << "\n## Placements\n";
   for (const PlacementSpec &placement : allPlacements())
     printKeys(placement.word, placement.keys);
+  llvm::outs()
+      << "\n## Norms\n\nOn the first line of a model, `norm dyt<...>` in place of `norm rms`, which it has without; beside it there "
+         "may be `layer_scale` with a number.\n";
+  for (llvm::StringRef word : {"rms", "dyt"})
+    printKeys(word, *findSettings(word));
   llvm::outs() << "\n## Training\n";
   for (llvm::StringRef word : {"train", "adamw", "constant", "cosine", ""})
     printKeys(word.empty() ? "mesh" : word == "train" ? "mega.train" : word, *findSettings(word));

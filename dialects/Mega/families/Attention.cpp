@@ -42,7 +42,8 @@ FamilySpec attentionFamily() {
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,
-          .mesh = {{MG_TP, "heads"}, {MG_TP, "kv_heads"}}};
+          .mesh = {{MG_TP, "heads"}, {MG_TP, "kv_heads"}},
+          .attends = true};
 }
 
 } // namespace megacc::mega

@@ -41,7 +41,8 @@ FamilySpec mlaFamily() {
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,
-          .mesh = {{MG_TP, "heads"}}};
+          .mesh = {{MG_TP, "heads"}},
+          .attends = true};
 }
 
 } // namespace megacc::mega

@@ -30,13 +30,13 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   for (int64_t depth = 0; depth < keys.getInt("depth"); ++depth) {
     std::string name = "mtp." + std::to_string(depth);
     list.setScope(name + ".", -1);
-    list.constant("embed_norm.weight", {hidden}, 1);
-    list.constant("hidden_norm.weight", {hidden}, 1);
+    list.addNorm("embed_norm");
+    list.addNorm("hidden_norm");
     list.normal("eh_proj.weight", {hidden, 2 * hidden});
     for (auto [index, block] : llvm::enumerate(blocks(list.getModel(), keys)))
       addBlockParameters(list, name + ".blocks." + std::to_string(index), block);
     list.setScope(name + ".", -1);
-    list.constant("final_norm.weight", {hidden}, 1);
+    list.addNorm("final_norm");
   }
 }
 

@@ -61,6 +61,24 @@ void addPointwiseCudaRecords(std::vector<Record> &records) {
   };
   records.push_back(layerNormGrad);
 
+  // Scratch: partial rows of at most 528 blocks.
+  Record dytGrad = makeRecord(records, "dyt_grad");
+  dytGrad.scratch = [](const KernelQuery &query) {
+    int64_t partials = std::min<int64_t>(query.getInt("rows"), 528);
+    return 2 * getRoom(partials * query.getInt("cols"), 4) + getRoom(partials, 4);
+  };
+  records.push_back(makeRecord(records, "dyt"));
+  records.push_back(dytGrad);
+  for (llvm::StringRef name : {"scale", "scale_grad"}) {
+    Record record = makeRecord(records, name);
+    record.refuses = [](const KernelQuery &query) { return refuseTypes(query, {"y", "d_x", "d_y", "x"}); }; // the scale has its own
+    if (name == "scale_grad")
+      record.scratch = [](const KernelQuery &query) {
+        return getRoom(std::min<int64_t>(query.getInt("rows"), 528) * query.getInt("scales"), 4);
+      };
+    records.push_back(record);
+  }
+
   Record addNorm = makeAddNorm(*llvm::find_if(records, [](const Record &record) { return record.name == "sm_90a.rms_norm"; }));
   addNorm.refuses = [](const KernelQuery &query) {
     std::string why = refuseTypes(query, {"y", "a", "b", "rms_norm.y", "rms_norm.weight"});

@@ -17,15 +17,15 @@ void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forwa
   for (int64_t ahead = 1; ahead <= depth; ++ahead) {
     std::string scope = "mtp." + std::to_string(ahead - 1);
     builder.setScope(scope, -1);
-    Value e = builder.rmsNorm(builder.shift(forward.embedding, ahead, "embedding"), "embed_norm");
-    Value x = builder.linear(builder.concat({e, builder.rmsNorm(h, "hidden_norm")}, 1, {hidden, hidden}, "embedding_hidden"), "eh_proj");
+    Value e = builder.norm(builder.shift(forward.embedding, ahead, "embedding"), "embed_norm");
+    Value x = builder.linear(builder.concat({e, builder.norm(h, "hidden_norm")}, 1, {hidden, hidden}, "embedding_hidden"), "eh_proj");
     Stream stream = {x};
     for (const auto &[index, block] : llvm::enumerate(mega::findPlacement(feature.kind)->blocks(builder.getModel(), keys))) {
       stream = buildBlock(builder, block, scope + ".blocks." + std::to_string(index), stream);
       stream.source.clear(); // only the stack is watched
     }
     builder.setScope(scope, -1);
-    h = builder.rmsNorm(stream.value, "final_norm");
+    h = builder.norm(stream.value, "final_norm");
     Value targets = ShiftTargetsOp::create(ops, builder.getLoc("targets"), forward.targets.getType(), forward.targets,
                                            builder.getDocuments(), ops.getI64IntegerAttr(ahead));
     builder.setScope("", -1);

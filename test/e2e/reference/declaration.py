@@ -25,6 +25,7 @@ PLACEMENTS = {
     "mod": {"capacity": 0.5, "aux": 0.01},
     "mtp": {"depth": 1, "width": None, "activation": "gelu", "weight": 0.1, "block": "A"},
 }
+NORMS = {"rms": {}, "dyt": {"alpha": 0.5, "attention_alpha": None}}
 COMPONENTS = {"structure": 9, "dep_level": 16, "ast_depth": 64, "sibling_index": 64, "ast_node_type": 256}
 TRAINING = {"micro_batch": None, "accumulate": 1, "seed": 0, "clip": 1.0, "documents": False, "precision": "fp32"}
 ADAMW = {"lr": None, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
@@ -43,6 +44,16 @@ def read_value(text):
 def read_keys(text, defaults, kind):
     given = {key: read_value(value) for key, value in re.findall(r'(\w+) = (\[[^]]*\]|"[^"]*"|[\w.+-]+)', text)}
     return SimpleNamespace(kind=kind, **{**defaults, **given})
+
+
+def read_variants(text):
+    """The norm of the residual, and what the scales of the layers start at, 0 without."""
+    norm = re.search(r"\bnorm (\w+)(?:<(.*?)>)?", text)
+    scale = re.search(r"\blayer_scale (\S+)", text)
+    norm = read_keys(norm[2] or "", NORMS[norm[1]], norm[1]) if norm else SimpleNamespace(kind="rms")
+    if norm.kind == "dyt" and norm.attention_alpha is None:
+        norm.attention_alpha = norm.alpha
+    return norm, read_value(scale[1]) if scale else 0.0
 
 
 def expand_pattern(pattern, depth):
@@ -97,10 +108,11 @@ def place_on_blocks(text, letters, hidden):
 
 
 def read_declaration(text):
-    """The model: sizes, `blocks` (the family of each slot), `placed` (the placements of each), `placements` of the input and the objective
-    by kind, `train` and `adamw`."""
-    head = re.search(r"mega\.model @(\w+) hidden (\d+) vocab (\d+) sequence (\d+) \{", text)
+    """The model: sizes, `norm`, `layer_scale`, `blocks` (the family of each slot), `placed` (the placements of each), `placements` of the
+    input and the objective by kind, `train` and `adamw`."""
+    head = re.search(r"mega\.model @(\w+) hidden (\d+) vocab (\d+) sequence (\d+) ([^{]*)\{", text)
     model = SimpleNamespace(name=head[1], hidden=int(head[2]), vocab=int(head[3]), sequence=int(head[4]))
+    model.norm, model.layer_scale = read_variants(head[5])
     families = {letter: complete(read_keys(keys, FAMILIES[kind], kind), model.hidden)
                 for letter, kind, keys in re.findall(r'mega\.family "(\w)" = (\w+)<(.*)>', text)}
     on_model = re.findall(r"mega\.place (\w+)<(.*)> on [io]", text)

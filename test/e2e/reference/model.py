@@ -62,6 +62,13 @@ def rms_norm(x, weight=1.0):
     return x / sqrt(mean(square(x), -1, keepdims=True) + EPSILON) * weight
 
 
+def norm(x, weights, key):
+    """Of the residual: rms_norm, or where it has an alpha dyt."""
+    if key + ".alpha" not in weights:
+        return rms_norm(x, weights[key + ".weight"])
+    return tanh(x * weights[key + ".alpha"]) * weights[key + ".weight"] + weights[key + ".bias"]
+
+
 def gelu_tanh(x):
     return x * sigmoid(math.sqrt(8 / math.pi) * (x + 0.044715 * x * square(x)))  # (1 + tanh(a)) / 2 = sigmoid(2 a)
 
@@ -381,7 +388,7 @@ def residual(family, placed, weights, x, batch, block):
         return mixture_of_depths(placed["mod"], weights[block + "mod.router.weight"], x, batch,
                                  lambda kept: residual(family, rest, weights, kept, batch, block))
     own = weights_of(weights, block + "mixer.")
-    n = rms_norm(x, weights[block + "norm.weight"])
+    n = norm(x, weights, block + "norm")
     if family.kind in OF_TOKENS:
         y = OF_TOKENS[family.kind](family, own, n, batch, block)
     elif "dsa" in placed:
@@ -390,7 +397,7 @@ def residual(family, placed, weights, x, batch, block):
         y = batch.by_document(lambda part: OF_DOCUMENTS[family.kind](family, own, part), n)
     if "engram" in placed:
         y = y + batch.by_document(lambda part: engram(placed["engram"], weights_of(weights, block + "engram."), part), n)
-    return y
+    return y * weights[block + "layer_scale"] if block + "layer_scale" in weights else y
 
 
 def join(stream, addition):
@@ -474,7 +481,7 @@ def embed(model, weights, batch):
             y = weights["structure.table.weight"][rows] * weights["structure.scale"][index:index + 1] + y
             first += size
         x = x + project(y, weights["structure.proj.weight"])
-    return x
+    return x * weights["embedding.scale"] if "embedding.scale" in weights else x
 
 
 def cross_entropy(x, head, targets):
@@ -490,11 +497,11 @@ def add_mtp_losses(model, weights, x, embedded, batch):
     for depth in range(1, model.mtp.depth + 1):
         own = f"mtp.{depth - 1}."
         ahead = batch.by_document(lambda part: padded(part[depth:], min(depth, len(part.value)), after=True), embedded)
-        both = [rms_norm(ahead, weights[own + "embed_norm.weight"]), rms_norm(x, weights[own + "hidden_norm.weight"])]
+        both = [norm(ahead, weights, own + "embed_norm"), norm(x, weights, own + "hidden_norm")]
         x = project(concatenate(both), weights[own + "eh_proj.weight"])
         for index, family in enumerate(model.mtp.blocks):
             x = join(x, residual(family, {}, weights, x, batch, f"{own}blocks.{index}."))
-        x = rms_norm(x, weights[own + "final_norm.weight"])
+        x = norm(x, weights, own + "final_norm")
         targets = np.full(batch.targets.shape, -1)
         for document in batch.documents:
             targets[document][:-depth] = batch.targets[document][depth:]
@@ -529,7 +536,7 @@ def add_stp_loss(model, batch):
 def forward(model, weights, batch):
     """The total loss of a micro-batch; its parts and what else is recorded go into the batch."""
     embedded = embed(model, weights, batch)
-    x = rms_norm(run_stack(model, weights, embedded, batch), weights["final_norm.weight"])
+    x = norm(run_stack(model, weights, embedded, batch), weights, "final_norm")
     batch.add_loss("main", cross_entropy(x, weights["head.weight"], batch.targets))
     if model.mtp:
         add_mtp_losses(model, weights, x, embedded, batch)

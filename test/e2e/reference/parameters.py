@@ -78,7 +78,10 @@ class Table(dict):
         self.hidden = model.hidden
         self.output = ("normal", 0.02 / math.sqrt(model.depth))  # of what writes into the residual stream
         self.depth = model.depth
+        self.norm, self.layer_scale = model.norm, model.layer_scale
         self.add("embedding.weight", model.vocab, model.hidden)
+        if model.norm.kind == "dyt":
+            self.add("embedding.scale", 1, initial=("constant", math.sqrt(model.hidden)))
         if model.ngram_hash:
             sizes = ngram_sizes(model.ngram_hash)
             self.add("ngram_hash.table.weight", sum(sizes), model.ngram_hash.dim)
@@ -94,22 +97,35 @@ class Table(dict):
                 self.add_engram(f"blocks.{slot}.engram.", model.placed[slot]["engram"])
             if "dsa" in model.placed[slot]:
                 self.add_dsa(f"blocks.{slot}.mixer.indexer.", family, model.placed[slot]["dsa"])
-        self.add_norm("final_norm.weight", model.hidden)
+            self.add_layer_scale(f"blocks.{slot}.")
+        self.add_residual_norm("final_norm")
         self.add("head.weight", model.vocab, model.hidden)
         for depth in range(model.mtp.depth if model.mtp else 0):
             prefix = f"mtp.{depth}."
-            self.add_norm(prefix + "embed_norm.weight", model.hidden)
-            self.add_norm(prefix + "hidden_norm.weight", model.hidden)
+            self.add_residual_norm(prefix + "embed_norm")
+            self.add_residual_norm(prefix + "hidden_norm")
             self.add(prefix + "eh_proj.weight", model.hidden, 2 * model.hidden)
             for index, family in enumerate(model.mtp.blocks):
                 self.add_block(f"{prefix}blocks.{index}.", family)
-            self.add_norm(prefix + "final_norm.weight", model.hidden)
+                self.add_layer_scale(f"{prefix}blocks.{index}.")
+            self.add_residual_norm(prefix + "final_norm")
 
     def add(self, key, *shape, initial=("normal", 0.02), decays=True, trained=True):
         self[key] = SimpleNamespace(shape=shape, initial=initial, decays=decays and trained and len(shape) > 1, trained=trained)
 
     def add_norm(self, key, width):
         self.add(key, width, initial=("constant", 1.0))
+
+    def add_residual_norm(self, key, attends=False):
+        """A norm of the residual, of the model's kind."""
+        self.add_norm(key + ".weight", self.hidden)
+        if self.norm.kind == "dyt":
+            self.add(key + ".bias", self.hidden, initial=("constant", 0.0))
+            self.add(key + ".alpha", 1, initial=("constant", self.norm.attention_alpha if attends else self.norm.alpha))
+
+    def add_layer_scale(self, prefix):
+        if self.layer_scale:
+            self.add(prefix + "layer_scale", self.hidden, initial=("constant", self.layer_scale))
 
     def add_block(self, prefix, family, placed={}):
         if "mhc" in placed:
@@ -119,7 +135,7 @@ class Table(dict):
             self.add(prefix + "mhc.bias", rows, initial=("mhc", streams, placed["mhc"].order))
         if "mod" in placed:
             self.add(prefix + "mod.router.weight", 1, self.hidden)
-        self.add_norm(prefix + "norm.weight", self.hidden)
+        self.add_residual_norm(prefix + "norm", attends=family.kind in ("mla", "attention"))
         getattr(self, "add_" + family.kind)(prefix + "mixer.", family)
 
     def add_feed_forward(self, prefix, width, activation, *experts):
