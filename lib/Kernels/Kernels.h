@@ -21,6 +21,10 @@ struct Cache {
   /// The setting of mega.train that decides (off, auto, on), if one does; then what keeping it costs and saves, and why there can be
   /// nothing to cache, for people.
   std::string setting, trade, nothing;
+  /// The environment variable that switches the setting on.
+  std::string gate;
+  /// Why the record cannot keep it, though another one of the family can; then `type` only says how large it would be.
+  std::string refusal;
 };
 
 /// One kernel of one target, for some shapes and types. All functions are of the query alone.
@@ -84,6 +88,9 @@ std::optional<double> getLaunchDouble(const Record &record, const KernelQuery &q
 /// Adds the record of a kernel with an addend for groups of its op and a step.add of its result, which the query calls `result`: twice, as
 /// the result may be either side of the sum. The record must serve queries that call the result "add.y".
 void addWithAddend(std::vector<Record> &records, const Record &record, llvm::StringRef result);
+
+/// psi_v of mamba3_scan, [T, heads, rank, head_dim], in the type that `projection` has.
+Cache makePsiV();
 
 /// The record of mg_rms_norm for groups of a step.add and the norm of its sum; what `record`, the norm's own, refuses is not looked at.
 Record makeAddNorm(const Record &record);

@@ -67,6 +67,23 @@ static std::string refuse(const KernelQuery &query) {
   return "";
 }
 
+Cache megacc::makePsiV() {
+  Cache psiV;
+  psiV.name = "psi_v";
+  psiV.type = [](const KernelQuery &query) {
+    int64_t rows = query.getInt("batch") * query.getInt("sequence");
+    if (!query.getInt("mimo"))
+      return mlir::RankedTensorType();
+    return mlir::RankedTensorType::get({rows, query.getInt("heads"), query.getInt("rank"), query.getInt("head_dim")},
+                                       query.find("projection")->type.getElementType());
+  };
+  psiV.kept = false;
+  psiV.setting = "psiv_cache", psiV.gate = "CPPMEGA_MAMBA3_P2_PSIV_CACHE";
+  psiV.trade = "is written and read to save one multiplication per number";
+  psiV.nothing = "variant siso has no mimo_x"; // psi_v would be x itself
+  return psiV;
+}
+
 void megacc::addMamba3Records(std::vector<Record> &records) {
   auto tuning = [](const KernelQuery &query) {
     return std::vector<std::pair<std::string, int64_t>>{{"window", kWindow}, {"parts", countParameters(query)}};
@@ -76,22 +93,12 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
   scan.refuses = grad.refuses = refuse;
   scan.scratch = [](const KernelQuery &query) { return ScanSizes(query).getForwardScratch(); };
   grad.scratch = [](const KernelQuery &query) { return ScanSizes(query).getBackwardScratch(query.has("states")); };
-  scan.caches = {makeCache("states", [](const KernelQuery &query) {
-    ScanSizes size(query);
-    return llvm::SmallVector<int64_t>{size.batch, size.heads, size.countWindows(), size.state, size.headDim};
-  })};
-  Cache psiV = makeCache(
-      "psi_v",
-      [](const KernelQuery &query) {
-        ScanSizes size(query);
-        return llvm::SmallVector<int64_t>{size.rows(), size.heads, size.rank, size.headDim};
-      },
-      /*kept=*/false);
-  psiV.type = [always = psiV.type](const KernelQuery &query) { return query.getInt("mimo") ? always(query) : mlir::RankedTensorType(); };
-  psiV.setting = "psiv_cache";
-  psiV.trade = "is written and read to save one multiplication per number";
-  psiV.nothing = "variant siso has no mimo_x"; // psi_v would be x itself
-  scan.caches.push_back(psiV);
+  scan.caches = {makeCache("states",
+                           [](const KernelQuery &query) {
+                             ScanSizes size(query);
+                             return llvm::SmallVector<int64_t>{size.batch, size.heads, size.countWindows(), size.state, size.headDim};
+                           }),
+                 makePsiV()};
   records.push_back(scan);
   records.push_back(grad);
 

@@ -23,7 +23,7 @@ struct StepPlanMemory : impl::StepPlanMemoryBase<StepPlanMemory> {
       emitError(UnknownLoc::get(&getContext())) << llvm::toString(read.takeError());
       return signalPassFailure();
     }
-    decisions.clear();
+    decisions.clear(), refused.clear();
     for (Decision &earlier : readDecisions(module))
       decisions.push_back({std::move(earlier), nullptr});
     known = &*read;
@@ -32,8 +32,12 @@ struct StepPlanMemory : impl::StepPlanMemoryBase<StepPlanMemory> {
         plan(op);
     });
     StringRef what = recompute.empty() ? getConfigText(module, "recompute", "auto") : StringRef(recompute);
-    if (failed(what == "auto" ? fitMemory(module, getConfigInteger(module, "memory"), *read, pareto, explain, decisions)
-                              : markRecomputed(module, what, *read, decisions)))
+    bool isGood = succeeded(checkRefusals());
+    if (what != "auto")
+      isGood &= succeeded(markRecomputed(module, what, *read, decisions));
+    else if (isGood)
+      isGood = succeeded(fitMemory(module, getConfigInteger(module, "memory"), *read, pareto, explain, decisions));
+    if (!isGood)
       return signalPassFailure();
     SmallVector<Attribute> attributes;
     for (const auto &[decision, op] : decisions) {
@@ -54,13 +58,13 @@ private:
     Builder builder(&getContext());
     SmallVector<Attribute> kept;
     for (const Cache &cache : record->caches)
-      if (keeps(op, query, cache))
+      if (keeps(op, query, *record, cache))
         kept.push_back(builder.getStringAttr(cache.name));
     if (!kept.empty())
       op->setAttr(kKeepAttr, builder.getArrayAttr(kept));
   }
 
-  bool keeps(Operation *op, const KernelQuery &query, const Cache &cache) {
+  bool keeps(Operation *op, const KernelQuery &query, const Record &record, const Cache &cache) {
     RankedTensorType type = cache.type(query);
     if (cache.setting.empty())
       return type && cache.kept;
@@ -80,13 +84,41 @@ private:
       bool isOn = wanted == "on";
       decision.chosen = isOn ? on : off;
       decision.alternatives = {isOn ? off : on};
+      char time[48];
+      snprintf(time, sizeof time, ", in %.3f ms", *on.milliseconds);
       decision.reason = isOn ? std::to_string(bytes) + " bytes from the forward to the backward"
-                             : "a cache of " + std::to_string(bytes) + " bytes " + cache.trade;
+                             : "a cache of " + std::to_string(bytes) + " bytes " + cache.trade + time;
+      if (!cache.refusal.empty()) {
+        decision.reason += "; " + record.name + " has none";
+        if (isOn)
+          refused.push_back({op, &record, &cache, bytes});
+      }
     }
     decisions.push_back({std::move(decision), op});
-    return type && wanted == "on";
+    return type && wanted == "on" && cache.refusal.empty();
   }
 
+  /// What is asked for and a record cannot keep is an error, one for all ops of a record.
+  LogicalResult checkRefusals() {
+    for (const Refused &first : refused) {
+      auto isAlike = [&](const Refused &other) { return other.cache == first.cache; };
+      if (&first != &*llvm::find_if(refused, isAlike))
+        continue;
+      emitError(first.op->getLoc()) << first.cache->setting << " = on, but " << first.record->name << " keeps no " << first.cache->name
+                                    << " (" << first.bytes << " bytes here; " << llvm::count_if(refused, isAlike)
+                                    << " ops would): " << first.cache->refusal << "; fix: " << first.cache->setting << " = off, unset "
+                                    << first.cache->gate << " (docs/plan.md)";
+    }
+    return success(refused.empty());
+  }
+
+  struct Refused {
+    Operation *op;
+    const Record *record;
+    const Cache *cache;
+    int64_t bytes;
+  };
+  std::vector<Refused> refused;
   Decisions decisions;
   const Costs *known = nullptr;
 };

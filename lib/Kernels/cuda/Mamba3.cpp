@@ -64,6 +64,8 @@ static int64_t countParameters(const KernelQuery &query) {
   return llvm::count_if(query.operands, [](const LaunchOperand &operand) { return operand.name == "parameter"; });
 }
 
+static constexpr const char *kNoPsiV = "x * mimo_x costs less than reading it";
+
 static std::string refuse(const KernelQuery &query) {
   int64_t mimo = query.getInt("mimo"), expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = countParameters(query);
   if (parts != expected)
@@ -82,7 +84,7 @@ static std::string refuse(const KernelQuery &query) {
     bool isParameter = operand.name == "parameter", isBf16 = type.isBF16();
     bool isActivation = llvm::is_contained({"projection", "y", "d_y", "d_projection", "states"}, operand.name);
     if (operand.name == "psi_v")
-      return "psi_v is there, expected none: x * mimo_x costs less than reading it";
+      return "psi_v is there, expected none: " + std::string(kNoPsiV);
     if ((isActivation && !isBf16) || (isParameter && !isBf16 && !type.isF32())) {
       std::string text;
       llvm::raw_string_ostream(text) << operand.name << " has type " << type << ", expected " << (isParameter ? "bf16 or f32" : "bf16");
@@ -106,12 +108,17 @@ void addMamba3CudaRecords(std::vector<Record> &records) {
       ScanSizes size(query);
       return backward ? size.getBackwardScratch(query.has("states")) : size.getForwardScratch();
     };
-    if (!backward)
-      record.caches = {{"states", [](const KernelQuery &query) {
+    if (!backward) {
+      Cache psiV = makePsiV();
+      psiV.refusal = kNoPsiV;
+      record.caches = {{"states",
+                        [](const KernelQuery &query) {
                           ScanSizes size(query);
                           Type bf16 = query.find("projection")->type.getElementType();
                           return RankedTensorType::get({size.batch, size.heads, size.windows, size.state, size.headDim}, bf16);
-                        }}};
+                        }},
+                       psiV};
+    }
     records.push_back(record);
   }
   // Totals and decays of all windows, and a norm for each row and head.

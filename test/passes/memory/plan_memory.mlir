@@ -10,7 +10,7 @@
 // OFF: megacc.decisions = [{choice = "earlier"}]
 // AUTO: megacc.decisions = [{choice = "earlier"}, {alternatives = [{bytes = 480 : i64, choice = "kept", milliseconds = {{[0-9.eE-]+}} : f64}],
 // AUTO-SAME: block = "blocks.1.mixer/scan", bytes = 0 : i64, choice = "off", milliseconds = 0.000000e+00 : f64,
-// AUTO-SAME: reason = "a cache of 480 bytes is written and read to save one multiplication per number", value = "psiv_cache = auto"},
+// AUTO-SAME: reason = "a cache of 480 bytes is written and read to save one multiplication per number, in {{[0-9.]+}} ms", value = "psiv_cache = auto"},
 // AUTO-SAME: {block = "blocks.2.mixer/scan", choice = "nothing to cache", reason = "variant siso has no mimo_x", value = "psiv_cache = auto"}]
 // ON: megacc.decisions = [{choice = "earlier"}, {alternatives = [{bytes = 0 : i64, choice = "off", milliseconds = 0.000000e+00 : f64}],
 // ON-SAME: block = "blocks.1.mixer/scan", bytes = 480 : i64, choice = "kept", {{.*}}, reason = "480 bytes from the forward to the backward",
