@@ -12,6 +12,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <unistd.h>
 #include <xxhash.h>
@@ -22,7 +23,7 @@ using namespace llvm;
 
 namespace megacc {
 
-static Error writeTo(raw_fd_ostream &os, ArrayRef<char> bytes) {
+static Error writeTo(raw_fd_ostream &os, StringRef bytes) {
   os.write(bytes.data(), bytes.size());
   os.flush();
   std::error_code code = os.error();
@@ -54,32 +55,82 @@ static std::optional<int> followLinks(std::string &path) {
   return std::nullopt;
 }
 
-Error writeFile(StringRef given, ArrayRef<char> bytes, bool isExecutable) {
-  std::string path = given.str();
-  std::optional<int> descriptor = path == "-" ? STDOUT_FILENO : followLinks(path);
-  if (descriptor) {
-    raw_fd_ostream os(*descriptor, /*shouldClose=*/false);
-    return writeTo(os, bytes);
+namespace {
+
+/// Files that are written beside their places; those that are not put there are gone at the end of the scope.
+class Staging {
+public:
+  ~Staging() {
+    for (auto &[file, path, output] : staged)
+      consumeError(file.discard());
   }
-  sys::fs::file_status status;
-  std::error_code found = sys::fs::status(path, status);
-  if (found && found != std::errc::no_such_file_or_directory)
-    return createStringError(found, found.message());
-  if (!found && status.type() != sys::fs::file_type::regular_file) {
-    std::error_code code;
-    raw_fd_ostream os(path, code, sys::fs::CD_OpenExisting, sys::fs::FA_Write, sys::fs::OF_None);
-    return code ? createStringError(code, code.message()) : writeTo(os, bytes);
+
+  Error add(const OutputFile &output) {
+    std::string path = output.path;
+    std::optional<int> descriptor = path == "-" ? STDOUT_FILENO : followLinks(path);
+    if (descriptor) {
+      streams.push_back({std::make_unique<raw_fd_ostream>(*descriptor, /*shouldClose=*/false), &output});
+      return Error::success();
+    }
+    sys::fs::file_status status;
+    std::error_code found = sys::fs::status(path, status);
+    if (found && found != std::errc::no_such_file_or_directory)
+      return createStringError(found, found.message());
+    if (!found && status.type() != sys::fs::file_type::regular_file) {
+      std::error_code code;
+      streams.push_back(
+          {std::make_unique<raw_fd_ostream>(path, code, sys::fs::CD_OpenExisting, sys::fs::FA_Write, sys::fs::OF_None), &output});
+      return code ? createStringError(code, code.message()) : Error::success();
+    }
+    unsigned mode = sys::fs::all_read | sys::fs::owner_write | (output.isExecutable ? unsigned(sys::fs::all_exe) : 0);
+    Expected<sys::fs::TempFile> file = sys::fs::TempFile::create(path + ".tmp-%%%%%%", mode);
+    if (!file)
+      return file.takeError();
+    staged.push_back({std::move(*file), path, &output});
+    raw_fd_ostream os(staged.back().file.FD, /*shouldClose=*/false);
+    return writeTo(os, output.bytes);
   }
-  unsigned mode = sys::fs::all_read | sys::fs::owner_write | (isExecutable ? unsigned(sys::fs::all_exe) : 0);
-  Expected<sys::fs::TempFile> file = sys::fs::TempFile::create(path + ".tmp-%%%%%%", mode);
-  if (!file)
-    return file.takeError();
-  raw_fd_ostream os(file->FD, /*shouldClose=*/false);
-  if (Error error = writeTo(os, bytes)) {
-    consumeError(file->discard());
-    return error;
+
+  /// What `failed` names could not be written.
+  Error finish(const OutputFile *&failed) {
+    for (auto &[os, output] : streams) {
+      failed = output;
+      if (Error error = writeTo(*os, output->bytes))
+        return error;
+    }
+    for (auto &[file, path, output] : staged) {
+      failed = output;
+      if (Error error = file.keep(path))
+        return error;
+    }
+    staged.clear();
+    return Error::success();
   }
-  return file->keep(path);
+
+private:
+  struct Staged {
+    sys::fs::TempFile file;
+    std::string path;
+    const OutputFile *output;
+  };
+  std::vector<Staged> staged;
+  std::vector<std::pair<std::unique_ptr<raw_fd_ostream>, const OutputFile *>> streams;
+};
+
+} // namespace
+
+Error writeFiles(ArrayRef<OutputFile> files) {
+  auto name = [](const OutputFile &file, Error error) {
+    return createStringError("cannot write " + (file.path == "-" ? "the standard output" : file.path) + ": " + toString(std::move(error)));
+  };
+  Staging staging;
+  for (const OutputFile &file : files)
+    if (Error error = staging.add(file))
+      return name(file, std::move(error));
+  const OutputFile *failed = nullptr;
+  if (Error error = staging.finish(failed))
+    return name(*failed, std::move(error));
+  return Error::success();
 }
 
 /// A file that is gone at the end of the scope.
@@ -95,7 +146,7 @@ Expected<SmallVector<char>> linkStep(ArrayRef<char> object) {
   if (!input || !output)
     return joinErrors(input.takeError(), output.takeError());
   FileRemover removeInput(*input), removeOutput(*output);
-  if (Error error = writeFile(*input, object, /*isExecutable=*/false))
+  if (Error error = writeFiles(OutputFile{*input, {object.data(), object.size()}}))
     return std::move(error);
   std::string messages;
   raw_string_ostream os(messages);

@@ -85,17 +85,12 @@ std::vector<megacc::mega::Model> readModels(ModuleOp module, const Options &opti
   return models;
 }
 
-/// Files beside the output that tell of a plan. An error has been printed where it fails.
-LogicalResult writeAside(const megacc::Plan &plan, const Options &options) {
-  auto write = [&](const std::string &path, llvm::StringRef text) {
-    llvm::Error error = megacc::writeFile(path, {text.data(), text.size()}, /*isExecutable=*/false);
-    if (!error)
-      return success();
-    llvm::errs() << "error: cannot write " << path << ": " << toString(std::move(error)) << "\n";
-    return failure();
-  };
-  bool isGood = options.decisions.empty() || succeeded(write(options.decisions, megacc::makeDecisionsJson(plan)));
-  return success((options.report.empty() || succeeded(write(options.report, megacc::makeReport(plan)))) && isGood);
+/// Files beside the output that tell of a plan.
+void addAside(const megacc::Plan &plan, const Options &options, std::vector<megacc::OutputFile> &files) {
+  if (!options.decisions.empty())
+    files.push_back({options.decisions, megacc::makeDecisionsJson(plan)});
+  if (!options.report.empty())
+    files.push_back({options.report, megacc::makeReport(plan)});
 }
 
 /// Where lowering failed for want of memory: what would do. `stacks` is the module before it.
@@ -116,7 +111,8 @@ void explainFailure(ModuleOp failed, ModuleOp stacks, const megacc::mega::Model 
 }
 
 /// What --emit=stack and --emit=plan print. A mistake in what is asked of the planner is an error; what cannot be lowered yet is said.
-LogicalResult printReports(ModuleOp module, const Options &options, const megacc::Costs &costs, llvm::raw_ostream &os) {
+LogicalResult printReports(ModuleOp module, const Options &options, const megacc::Costs &costs, llvm::raw_ostream &os,
+                           std::vector<megacc::OutputFile> &aside) {
   for (const megacc::mega::Model &model : readModels(module, options)) {
     if (options.emit == kStack) {
       megacc::printStack(model, os);
@@ -135,8 +131,7 @@ LogicalResult printReports(ModuleOp module, const Options &options, const megacc
       os << megacc::makePlanJson(plan);
     else
       megacc::printPlan(plan, options.details, os);
-    if (failed(writeAside(plan, options)))
-      return failure();
+    addAside(plan, options, aside);
   }
   return success();
 }
@@ -188,8 +183,8 @@ void applyOverrides(ModuleOp module, const Options &options) {
     set("documents", builder.getBoolAttr(true));
 }
 
-/// Runs the pipeline up to what is asked for; the bytes to write.
-FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
+/// Runs the pipeline up to what is asked for; the bytes to write, and the files beside them.
+FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options, std::vector<megacc::OutputFile> &aside) {
   SmallVector<char> bytes;
   llvm::raw_svector_ostream os(bytes);
   if (failed(runPipeline(module, options.emit == kMega ? megacc::buildCheckPipeline : megacc::buildModelPipeline)) ||
@@ -201,7 +196,7 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
     return failure();
   }
   if (options.emit == kStack || options.emit == kPlan) {
-    if (failed(printReports(module, options, *costs, os)))
+    if (failed(printReports(module, options, *costs, os, aside)))
       return failure();
     return bytes;
   }
@@ -221,8 +216,8 @@ FailureOr<SmallVector<char>> compile(ModuleOp module, const Options &options) {
       explainFailure(module, *stacks, models.front(), options, *costs);
     return failure();
   }
-  if (options.writesAside() && failed(writeAside(megacc::gatherPlan(models.front(), module, *costs, {}), options)))
-    return failure();
+  if (options.writesAside())
+    addAside(megacc::gatherPlan(models.front(), module, *costs, {}), options, aside);
   module->removeAttr(megacc::kMemoryAttr); // the time that planning took is no part of the launches
   if (options.emit >= kLLVM && failed(runPipeline(module, megacc::buildCodePipeline)))
     return failure();
@@ -332,14 +327,15 @@ int run(Options options) {
   if (!module || failed(checkModel(*module, options)))
     return 1;
   applyOverrides(*module, options);
-  FailureOr<SmallVector<char>> bytes = compile(*module, options);
+  std::vector<megacc::OutputFile> files;
+  FailureOr<SmallVector<char>> bytes = compile(*module, options, files);
   if (failed(bytes))
     return 1;
   if (options.output.empty())
     options.output = getDefaultOutput(options);
-  if (llvm::Error error = megacc::writeFile(options.output, *bytes, /*isExecutable=*/options.emit == kSo)) {
-    llvm::errs() << "error: cannot write " << (options.output == "-" ? "the standard output" : options.output) << ": "
-                 << toString(std::move(error)) << "\n";
+  files.push_back({options.output, {bytes->data(), bytes->size()}, /*isExecutable=*/options.emit == kSo});
+  if (llvm::Error error = megacc::writeFiles(files)) {
+    llvm::errs() << "error: " << toString(std::move(error)) << "\n";
     return 1;
   }
   return 0;
