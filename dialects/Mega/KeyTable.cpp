@@ -23,6 +23,10 @@ KeySpec table(std::string name, std::vector<std::string> kinds) {
   return {std::move(name), KeyType::table, std::nullopt, false, std::move(kinds), 0};
 }
 KeySpec activation() { return word("activation", {"gelu", "gelu_tanh", "relu2", "swiglu"}); }
+KeySpec option(std::string name) { return {.name = std::move(name), .type = KeyType::boolean, .otherwise = "`false`"}; }
+KeySpec gate() {
+  return {.name = "gate", .type = KeyType::word, .words = {"none", "head", "channel"}, .otherwise = "`none`", .brief = true};
+}
 
 } // namespace keys
 

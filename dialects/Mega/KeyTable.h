@@ -33,6 +33,7 @@ struct KeySpec {
   bool may_be_empty = false;      // a list
   bool positive = false;          // a number above 0
   std::string otherwise = {};     // what is meant where neither the key nor a default is given, in words
+  bool brief = false;             // a value out of range is answered with what is allowed alone
 };
 
 /// The common kinds of keys.
@@ -51,6 +52,10 @@ KeySpec word(std::string name, std::vector<std::string> words);
 KeySpec table(std::string name, std::vector<std::string> kinds);
 /// The activation of a feed-forward layer.
 KeySpec activation();
+/// A boolean that is false where it is not written, and then is no part of what a step knows of its declaration.
+KeySpec option(std::string name);
+/// The gate of the output of attention; none where it is not written, as option().
+KeySpec gate();
 } // namespace keys
 
 /// Keys of the settings of a train block and of the tables inside them, the mesh under the empty word, and of the norms of a model; null

@@ -193,7 +193,15 @@ private:
     if (auto *text = std::get_if<std::string>(&*value);
         text && !key.words.empty() && !llvm::is_contained(key.words, *text)) { // mega.keys.c7
       SmallVector<StringRef> words(key.words.begin(), key.words.end());
-      error(location) << "'" << key.name << "' cannot be '" << *text << "'; " << suggest(*text, words);
+      if (key.brief)
+        error(location) << key.name << " = " << *text << ": expected " << llvm::join(ArrayRef(key.words).drop_back(), ", ") << " or "
+                        << key.words.back();
+      else
+        error(location) << "'" << key.name << "' cannot be '" << *text << "'; " << suggest(*text, words);
+      return;
+    }
+    if (auto *number = std::get_if<int64_t>(&*value); number && key.brief && (*number < key.least || *number > key.most)) { // mega.keys.c12
+      error(location) << key.name << " = " << *number << " must be " << key.least << " to " << key.most;
       return;
     }
     if (auto *number = std::get_if<int64_t>(&*value); number && *number < key.least) { // mega.keys.c8
@@ -381,8 +389,10 @@ private:
     }
     if (!spec.families.empty() && !family->second.first.empty() &&
         !llvm::is_contained(spec.families, family->second.first)) { // mega.place.c5
-      error(opLocation(op)) << "'" << spec.word << "' fits " << llvm::join(spec.families, " or ") << ", but \"" << op.getTarget()
-                            << "\" is " << family->second.first;
+      ArrayAttr named = op.getRanks().value_or(nullptr);
+      auto first = named && !named.empty() ? dyn_cast<IntegerAttr>(named[0]) : IntegerAttr();
+      error(opLocation(op)) << '"' << op.getTarget() << "\" rank " << (first ? first.getInt() : 0) << ": " << spec.word << " needs "
+                            << llvm::join(spec.families, " or ") << ", not " << family->second.first;
       return;
     }
     complete(op, spec, feature, model, family->second.second);
@@ -417,8 +427,24 @@ private:
         continue;
       }
       feature.order = found - ranks.begin();
+      checkTogether(op, spec, block);
       block.features.push_back(feature);
     }
+    for (const std::string &key : spec.shared_keys)
+      for (const Block &block : model.blocks)
+        if (const Feature *other = block.find(spec.word); other && other->keys.getInt(key) != feature.keys.getInt(key)) { // mega.place.c11
+          error(keyLocation(op, key)) << spec.word << ": all placements read one input, so " << key << " must agree";
+          break;
+        }
+  }
+
+  /// Placements that do not go together on one block.
+  void checkTogether(PlaceOp op, const PlacementSpec &spec, const Block &block) {
+    for (const Feature &other : block.features)
+      for (const PlacementSpec *one : {&spec, findPlacement(other.kind)})
+        for (const auto &[word, reason] : one->excludes)
+          if (word == (one == &spec ? other.kind : spec.word)) // mega.place.c12
+            error(opLocation(op)) << one->word << " and " << word << " on one block: " << reason;
   }
 
   void readTrain(TrainOp op, std::vector<Model> &models) {

@@ -59,7 +59,7 @@ double ParameterList::getDownDeviation() const { return 0.02 / std::sqrt(double(
 void addBlockParameters(ParameterList &list, const std::string &name, const Block &block) {
   auto addPlacements = [&](BlockPart part) {
     for (const PlacementSpec &spec : allPlacements())
-      if (const Feature *feature = spec.part == part ? block.find(spec.word) : nullptr)
+      if (const Feature *feature = spec.part == part && spec.addBlockParameters ? block.find(spec.word) : nullptr)
         spec.addBlockParameters(list, block, *feature);
   };
   list.setScope(name + ".", block.slot);
@@ -97,7 +97,8 @@ std::vector<Parameter> parameters(const Model &model) {
 double blockFlops(const Model &model, const Block &block) {
   double flops = findFamily(block.kind)->flops(model, block.keys);
   for (const Feature &feature : block.features)
-    flops = findPlacement(feature.kind)->blockFlops(model, block, feature, flops);
+    if (auto with = findPlacement(feature.kind)->blockFlops)
+      flops = with(model, block, feature, flops);
   return flops;
 }
 

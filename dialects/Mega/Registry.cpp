@@ -19,6 +19,8 @@ FamilySpec conceptFamily();
 PlacementSpec ngramHashPlacement();
 PlacementSpec structurePlacement();
 PlacementSpec dsaPlacement();
+PlacementSpec nopePlacement();
+PlacementSpec relationBiasPlacement();
 PlacementSpec engramPlacement();
 PlacementSpec mhcPlacement();
 PlacementSpec modPlacement();
@@ -32,8 +34,9 @@ llvm::ArrayRef<FamilySpec> allFamilies() {
 }
 
 llvm::ArrayRef<PlacementSpec> allPlacements() {
-  static const PlacementSpec all[] = {ngramHashPlacement(), structurePlacement(), dsaPlacement(), engramPlacement(),
-                                      mhcPlacement(),       modPlacement(),       mtpPlacement(), stpPlacement()};
+  static const PlacementSpec all[] = {ngramHashPlacement(),    structurePlacement(), dsaPlacement(), nopePlacement(),
+                                      relationBiasPlacement(), engramPlacement(),    mhcPlacement(), modPlacement(),
+                                      mtpPlacement(),          stpPlacement()};
   return all;
 }
 

@@ -43,6 +43,8 @@ struct PlacementSpec {
   Role role = Role::block;
   std::vector<std::string> families = {}; // the kinds of block it fits; empty: all
   std::vector<KeySpec> keys = {};
+  std::vector<std::pair<std::string, std::string>> excludes = {}; // kinds that may not stand on the same block, and why
+  std::vector<std::string> shared_keys = {};                      // integers that all placements of the kind must agree on
   /// Reports broken rules between its own keys.
   void (*check)(const KeyValues &keys, const Model &model, ErrorAt error) = nullptr;
   /// Where it fits its target: sets the keys that follow from other sizes and reports broken rules with others. `family` has the keys of
@@ -58,7 +60,8 @@ struct PlacementSpec {
   /// The blocks that it builds beside the stack.
   std::vector<Block> (*blocks)(const Model &model, const KeyValues &keys) = nullptr;
 
-  /// On a block, neither null: its parameters, and the block's forward FLOPs per token with it, from those without.
+  /// On a block: its parameters, none where it is null; and the block's forward FLOPs per token with it, from those without, the same
+  /// where it is null.
   BlockPart part = BlockPart::none;
   void (*addBlockParameters)(ParameterList &list, const Block &block, const Feature &feature) = nullptr;
   double (*blockFlops)(const Model &model, const Block &block, const Feature &feature, double flops) = nullptr;

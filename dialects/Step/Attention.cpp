@@ -18,6 +18,8 @@ LogicalResult RopeOp::verify() {
   if (offset < 0 || width <= 0 || width % 2 || offset + width > dim)
     return emitOpError("rotates channels ") << offset << " to " << offset + width << " of heads of " << dim
                                             << "; expected an even number of them inside";
+  if (getPairs() && (int64_t(*getPairs()) <= 0 || int64_t(*getPairs()) >= width / 2))
+    return emitOpError("turns ") << *getPairs() << " of " << width / 2 << " pairs; expected some of them, not all";
   if (sequence <= 0 || getDim(getX(), 0) % sequence)
     return emitOpError("has ") << getDim(getX(), 0) << " rows, not a multiple of the sequence " << sequence;
   return success();
@@ -29,7 +31,7 @@ Gradients RopeOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, 
   if (!resultGradients[0])
     return failure();
   Value d_x = RopeOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getSequenceAttr(), getHeadsAttr(), getHeadDimAttr(),
-                             getOffsetAttr(), getWidthAttr(), getThetaAttr(), getInverse() ? UnitAttr() : builder.getUnitAttr());
+                             getOffsetAttr(), getWidthAttr(), getThetaAttr(), getPairsAttr(), getInverse() ? UnitAttr() : builder.getUnitAttr());
   return SmallVector<Value>{d_x};
 }
 
@@ -41,7 +43,9 @@ ShardingRule RopeOp::getShardingRule() {
 }
 
 KernelQuery RopeOp::getKernelQuery() {
-  KernelQuery query("rope");
+  KernelQuery query(getPairs() ? "partial_rope" : "rope");
+  if (getPairs())
+    query.set("pairs", *getPairs());
   query.add("y", getY()).add("x", getX());
   query.set("rows", getDim(getX(), 0)).set("sequence", getSequence()).set("heads", getHeads()).set("head_dim", getHeadDim());
   return query.set("offset", getOffset())
@@ -328,5 +332,105 @@ OpCost AttentionEntropyOp::getCost() {
   OpCost cost = getMemoryCost(*this);
   Size rows = Size(getBatch()) * getSequence(), pairs = getSupport() ? 2 * rows * getDim(getSupport(), 1) : rows * getSequence();
   cost.flops = (pairs * getHeads() * getQkDim()).get();
+  return cost;
+}
+
+// Biased attention.
+
+template <typename Op> static LogicalResult verifyBiased(Op op, Value y) {
+  int64_t batch = op.getBatch(), sequence = op.getSequence(), heads = op.getHeads(), relations = getCount(op.getWeight()) / heads;
+  if (relations < 1 || relations > 31)
+    return op.emitOpError("has weights of ") << op.getWeight().getType() << " for " << heads << " heads; expected 1 to 31 relations";
+  auto bits = cast<RankedTensorType>(op.getBits().getType());
+  if (bits.getRank() != 3 || bits.getDimSize(0) != batch || bits.getDimSize(1) != bits.getDimSize(2))
+    return op.emitOpError("has bits of ") << bits << ", expected " << batch << " squares of chunks";
+  if (failed(expectShape(op, "weight", op.getWeight(), {heads, relations})) ||
+      failed(expectShape(op, "chunk", op.getChunk(), {batch, sequence})))
+    return failure();
+  return verifyAttention(op, y);
+}
+
+LogicalResult BiasedAttentionOp::verify() { return verifyBiased(*this, getY()); }
+
+LogicalResult BiasedAttentionGradOp::verify() {
+  if (failed(verifyBiased(*this, getY())) || failed(expectLike(*this, "d_y", getDY(), getY())) ||
+      failed(expectLike(*this, "d_q", getDQ(), getQ())) || failed(expectLike(*this, "d_k", getDK(), getK())) ||
+      failed(expectLike(*this, "d_v", getDV(), getV())))
+    return failure();
+  return expectLike(*this, "d_weight", getDWeight(), getWeight());
+}
+
+SmallVector<Value> BiasedAttentionOp::getSavedValues() {
+  SmallVector<Value> saved = {getY(), getQ(), getK(), getV(), getWeight(), getChunk(), getBits()};
+  if (getDocuments())
+    saved.push_back(getDocuments());
+  return saved;
+}
+
+Gradients BiasedAttentionOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  auto grad = BiasedAttentionGradOp::create(builder, getLoc(), getQ().getType(), getK().getType(), getV().getType(), getWeight().getType(),
+                                            resultGradients[0], saved[0], saved[1], saved[2], saved[3], saved[4], saved[5], saved[6],
+                                            getDocuments() ? saved[7] : Value(), ValueRange(), getBatchAttr(), getSequenceAttr(),
+                                            getHeadsAttr(), getKvHeadsAttr(), getQkDimAttr(), getVDimAttr(), getScaleAttr(), ArrayAttr());
+  SmallVector<Value> gradients = {grad.getDQ(), grad.getDK(), grad.getDV(), grad.getDWeight()};
+  gradients.resize(getNumOperands());
+  return gradients;
+}
+
+/// As attention; the table of a row's chunks i and j and the relations r are whole.
+template <typename Op> static ShardingRule getBiasedRule(Op op, StringRef operands, StringRef results) {
+  std::string documents = op.getDocuments() ? ", [b, s]" : "";
+  int64_t chunks = getDim(op.getBits(), 1);
+  return ShardingRule::get(("(" + operands + ", [k g, r], [b, s], [b, i, j]" + documents + ") -> (" + results +
+                            " replicate{s: a token reads all before it; c e: a score and its gradient are sums over a whole head; " +
+                            "r i j: a bias is a sum over the relations of a pair of chunks} attributes{batch = b, sequence = s, " +
+                            "heads = k g, kv_heads = k, qk_dim = c, v_dim = e}")
+                               .str(),
+                           {{"b", op.getBatch()},
+                            {"s", op.getSequence()},
+                            {"k", op.getKvHeads()},
+                            {"g", op.getHeads() / op.getKvHeads()},
+                            {"c", op.getQkDim()},
+                            {"e", op.getVDim()},
+                            {"r", getDim(op.getWeight(), 1)},
+                            {"i", chunks},
+                            {"j", chunks}});
+}
+
+ShardingRule BiasedAttentionOp::getShardingRule() { return getBiasedRule(*this, "[b s, k g c], [b s, k c], [b s, k e]", "[b s, k g e])"); }
+
+ShardingRule BiasedAttentionGradOp::getShardingRule() {
+  return getBiasedRule(*this, "[b s, k g e], [b s, k g e], [b s, k g c], [b s, k c], [b s, k e]",
+                       "[b s, k g c], [b s, k c], [b s, k e], [k g, r]) reduce{b g}");
+}
+
+template <typename Op> static KernelQuery &setBiased(KernelQuery &query, Op op) {
+  query.add("weight", op.getWeight()).add("chunk", op.getChunk()).add("bits", op.getBits());
+  query.set("relations", getDim(op.getWeight(), 1)).set("chunks", getDim(op.getBits(), 1));
+  return setAttention(query, op);
+}
+
+KernelQuery BiasedAttentionOp::getKernelQuery() {
+  KernelQuery query("biased_attention");
+  return setBiased(query, *this);
+}
+
+KernelQuery BiasedAttentionGradOp::getKernelQuery() {
+  KernelQuery query("biased_attention_grad");
+  query.add("d_q", getDQ()).add("d_k", getDK()).add("d_v", getDV()).add("d_weight", getDWeight()).add("d_y", getDY());
+  return setBiased(query, *this);
+}
+
+OpCost BiasedAttentionOp::getCost() {
+  OpCost cost = getMemoryCost(*this);
+  cost.flops = getAttentionFlops(*this).get();
+  return cost;
+}
+
+OpCost BiasedAttentionGradOp::getCost() {
+  OpCost cost = getMemoryCost(*this);
+  cost.flops = (2 * getAttentionFlops(*this)).get();
   return cost;
 }

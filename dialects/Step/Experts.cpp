@@ -387,13 +387,10 @@ KernelQuery GroupedLinearGradWeightOp::getKernelQuery() {
 // row_gate and row_scale.
 
 static LogicalResult verifyGate(Operation *op, Value x, Value y, Value gate) {
-  if (getCount(gate) != getDim(x, 0))
+  if (getCount(gate) % getDim(x, 0) || getCount(x) % getCount(gate))
     return op->emitOpError("has ") << getCount(gate) << " numbers for rows of " << x.getType();
   return expectLike(op, "y", y, x);
 }
-
-/// Sizes of kernels with one number per row of x.
-static KernelQuery &setRows(KernelQuery &query, Value x) { return query.set("rows", getDim(x, 0)).set("cols", getDim(x, 1)); }
 
 LogicalResult RowGateOp::verify() { return verifyGate(*this, getX(), getY(), getGate()); }
 
@@ -412,20 +409,34 @@ Gradients RowGateOp::buildGradient(OpBuilder &builder, ValueRange resultGradient
   return SmallVector<Value>{grad.getDX(), grad.getDGate()};
 }
 
-static ShardingRule getGateRule(StringRef text, Value x) { return ShardingRule::get(text, {{"t", getDim(x, 0)}, {"d", getDim(x, 1)}}); }
+/// The columns d of one gate, or g groups of d.
+static ShardingRule getGateRule(StringRef one, StringRef several, Value x, Value gate) {
+  int64_t groups = getCount(gate) / getDim(x, 0);
+  return ShardingRule::get(groups == 1 ? one : several, {{"t", getDim(x, 0)}, {"g", groups}, {"d", getDim(x, 1) / groups}});
+}
 
-ShardingRule RowGateOp::getShardingRule() { return getGateRule("([t, d], [t, one]) -> ([t, d])", getX()); }
-ShardingRule RowGateGradOp::getShardingRule() { return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d}", getX()); }
+ShardingRule RowGateOp::getShardingRule() {
+  return getGateRule("([t, d], [t, one]) -> ([t, d])", "([t, g d], [t, g]) -> ([t, g d])", getX(), getGate());
+}
+ShardingRule RowGateGradOp::getShardingRule() {
+  return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d}",
+                     "([t, g d], [t, g d], [t, g]) -> ([t, g d], [t, g]) reduce{d}", getX(), getGate());
+}
+
+/// A group of columns is a row of the kernels.
+static KernelQuery &setGate(KernelQuery &query, Value x, Value gate) {
+  return query.set("rows", getCount(gate)).set("cols", getCount(x) / getCount(gate));
+}
 
 KernelQuery RowGateOp::getKernelQuery() {
   KernelQuery query("row_gate");
-  return setRows(query.add("y", getY()).add("x", getX()).add("gate", getGate()), getX());
+  return setGate(query.add("y", getY()).add("x", getX()).add("gate", getGate()), getX(), getGate());
 }
 
 KernelQuery RowGateGradOp::getKernelQuery() {
   KernelQuery query("row_gate_grad");
   query.add("d_x", getDX()).add("d_gate", getDGate()).add("d_y", getDY()).add("x", getX()).add("gate", getGate());
-  return setRows(query, getX());
+  return setGate(query, getX(), getGate());
 }
 
 LogicalResult RowScaleOp::verify() { return verifyGate(*this, getX(), getY(), getScale()); }
@@ -445,18 +456,21 @@ Gradients RowScaleOp::buildGradient(OpBuilder &builder, ValueRange resultGradien
   return SmallVector<Value>{grad.getDX(), grad.getDScale()};
 }
 
-ShardingRule RowScaleOp::getShardingRule() { return getGateRule("([t, d], [t, one]) -> ([t, d]) linear{0; 1}", getX()); }
+ShardingRule RowScaleOp::getShardingRule() {
+  return getGateRule("([t, d], [t, one]) -> ([t, d]) linear{0; 1}", "([t, g d], [t, g]) -> ([t, g d]) linear{0; 1}", getX(), getScale());
+}
 ShardingRule RowScaleGradOp::getShardingRule() {
-  return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d} linear{0; 1 in 1; 2 in 0}", getX());
+  return getGateRule("([t, d], [t, d], [t, one]) -> ([t, d], [t, one]) reduce{d} linear{0; 1 in 1; 2 in 0}",
+                     "([t, g d], [t, g d], [t, g]) -> ([t, g d], [t, g]) reduce{d} linear{0; 1 in 1; 2 in 0}", getX(), getScale());
 }
 
 KernelQuery RowScaleOp::getKernelQuery() {
   KernelQuery query("row_scale");
-  return setRows(query.add("y", getY()).add("x", getX()).add("scale", getScale()), getX());
+  return setGate(query.add("y", getY()).add("x", getX()).add("scale", getScale()), getX(), getScale());
 }
 
 KernelQuery RowScaleGradOp::getKernelQuery() {
   KernelQuery query("row_scale_grad");
   query.add("d_x", getDX()).add("d_scale", getDScale()).add("d_y", getDY()).add("x", getX()).add("scale", getScale());
-  return setRows(query, getX());
+  return setGate(query, getX(), getScale());
 }

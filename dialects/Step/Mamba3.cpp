@@ -10,11 +10,61 @@ using namespace megacc::step;
 
 using Gradients = FailureOr<SmallVector<Value>>;
 
+// state_gate.
+
+static LogicalResult verifyStateGate(Operation *op, Value logits, Value bias, Value cut) {
+  if (failed(expectShape(op, "bias", bias, {getDim(logits, 1)})))
+    return failure();
+  return expectShape(op, "cut", cut, {getDim(logits, 0), getDim(logits, 1)});
+}
+
+LogicalResult StateGateOp::verify() { return verifyStateGate(*this, getLogits(), getBias(), getCut()); }
+
+LogicalResult StateGateGradOp::verify() {
+  if (failed(verifyStateGate(*this, getLogits(), getBias(), getDCut())) || failed(expectLike(*this, "d_logits", getDLogits(), getLogits())))
+    return failure();
+  return expectLike(*this, "d_bias", getDBias(), getBias());
+}
+
+SmallVector<Value> StateGateOp::getSavedValues() { return {getLogits(), getBias()}; }
+
+Gradients StateGateOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
+  if (!resultGradients[0])
+    return failure();
+  auto grad =
+      StateGateGradOp::create(builder, getLoc(), getLogits().getType(), getBias().getType(), resultGradients[0], saved[0], saved[1]);
+  return SmallVector<Value>{grad.getDLogits(), grad.getDBias()};
+}
+
+static ShardingRule getStateGateRule(StringRef text, Value logits) {
+  return ShardingRule::get(text, {{"t", getDim(logits, 0)}, {"h", getDim(logits, 1)}});
+}
+
+ShardingRule StateGateOp::getShardingRule() { return getStateGateRule("([t, h], [h]) -> ([t, h])", getLogits()); }
+ShardingRule StateGateGradOp::getShardingRule() {
+  return getStateGateRule("([t, h], [t, h], [h]) -> ([t, h], [h]) reduce{t} linear{0}", getLogits());
+}
+
+KernelQuery StateGateOp::getKernelQuery() {
+  KernelQuery query("state_gate");
+  query.add("cut", getCut()).add("logits", getLogits()).add("bias", getBias());
+  return query.set("rows", getDim(getLogits(), 0)).set("heads", getDim(getLogits(), 1));
+}
+
+KernelQuery StateGateGradOp::getKernelQuery() {
+  KernelQuery query("state_gate_grad");
+  query.add("d_logits", getDLogits()).add("d_bias", getDBias()).add("d_cut", getDCut()).add("logits", getLogits()).add("bias", getBias());
+  return query.set("rows", getDim(getLogits(), 0)).set("heads", getDim(getLogits(), 1));
+}
+
+// The scan.
+
 template <typename Op> static LogicalResult verifyInputs(Op op) {
   int64_t heads = op.getHeads(), groups = op.getGroups(), rank = op.getRank(), dim = op.getHeadDim(), state = op.getState();
-  int64_t angles = op.getAngles(), count = op.getParameters().size(), expected = 6 + 3 * op.getMimo() + op.getOutNorm();
+  int64_t angles = op.getAngles(), count = op.getParameters().size(), expected = 6 + 3 * op.getMimo() + op.getOutNorm() + op.getStateGate();
   if (count != expected)
-    return op.emitOpError("has ") << count << " parameters; expected 6, with mimo 3 more, with out_norm one more: " << expected;
+    return op.emitOpError("has ") << count
+                                  << " parameters; expected 6, with mimo 3 more, with out_norm and state_gate one more each: " << expected;
   if (groups <= 0 || heads % groups)
     return op.emitOpError("has ") << heads << " heads, which " << groups << " groups cannot share evenly";
   if (!op.getMimo() && rank != 1)
@@ -29,6 +79,8 @@ template <typename Op> static LogicalResult verifyInputs(Op op) {
     sizes.append(3, heads * rank * dim);
   if (op.getOutNorm())
     sizes.push_back(inner);
+  if (op.getStateGate())
+    sizes.push_back(rows * heads);
   for (auto [index, parameter, size] : llvm::enumerate(op.getParameters(), sizes))
     if (getCount(parameter) != size)
       return op.emitOpError("has parameter ") << index << " of " << parameter.getType() << ", expected " << size << " elements";
@@ -71,7 +123,7 @@ Gradients Mamba3ScanOp::buildGradient(OpBuilder &builder, ValueRange resultGradi
                                        saved.slice(1, getParameters().size()), getDocuments() ? saved.back() : Value(), ValueRange(),
                                        getBatchAttr(), getSequenceAttr(), getHeadsAttr(), getGroupsAttr(), getRankAttr(), getHeadDimAttr(),
                                        getStateAttr(), getAnglesAttr(), getChunkAttr(), getMimoAttr(), getOutNormAttr(), getHeavyAttr(),
-                                       getEpsAttr(), ArrayAttr());
+                                       getStateGateAttr(), getEpsAttr(), ArrayAttr());
   SmallVector<Value> gradients(grad.getResults());
   gradients.resize(getNumOperands());
   return gradients;
@@ -98,6 +150,8 @@ template <typename Op> static ShardingRule getScanRule(Op op, Scan scan) {
     parameters += ", [g m, r, p], [g m, r, p], [g m, r, p]";
   if (op.getOutNorm())
     parameters += ", [g m p]";
+  if (op.getStateGate())
+    parameters += ", [b s, g m]";
   std::string inputs = projection + ", " + parameters + (op.getDocuments() ? ", [b, s]" : "");
   std::string text = scan == Scan::Backward ? "(" + y + ", " + inputs + ") -> (" + projection + ", " + parameters + ") reduce{b g m}"
                      : scan == Scan::Norm   ? "(" + inputs + ") -> ([one]) reduce{b g m}"

@@ -8,10 +8,11 @@ def Step_RopeOp : Step_ComputeOp<"rope", [Step_Gradient, CostOpInterface]> {
   let summary = "rotates channels [offset, offset + width) of every head by its position";
   let description = [{
     x, y [T, heads*head_dim]. Channel j of the slice pairs with j + width/2: (a, b) -> (a cos - b sin, a sin + b cos), angle = position *
-    theta^(-2j/width), position = row mod sequence. `inverse` turns back, which is the gradient.
+    theta^(-2j/width), position = row mod sequence. Only the first `pairs`, the fastest, turn where that is given. `inverse` turns back, which
+    is the gradient.
   }];
   let arguments = (ins Step_Float:$x, I64Attr:$sequence, I64Attr:$heads, I64Attr:$head_dim, I64Attr:$offset, I64Attr:$width, F64Attr:$theta,
-                       UnitAttr:$inverse);
+                       OptionalAttr<I64Attr>:$pairs, UnitAttr:$inverse);
   let results = (outs Step_Float:$y);
 }
 
@@ -73,6 +74,29 @@ def Step_AttentionEntropyOp : Step_ComputeOp<"attention_entropy", [Step_Cost, At
   let arguments = (ins Step_Float:$q, Step_Float:$k, Optional<Step_I32>:$documents, Optional<Step_I32>:$support, I64Attr:$batch,
                        I64Attr:$sequence, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim, F64Attr:$scale, F64Attr:$share);
   let results = (outs Step_F32:$entropy);
+}
+
+def Step_BiasedAttentionOp : Step_ComputeOp<"biased_attention", [Step_Gradient, Step_Cost]> {
+  let summary = "attention whose scaled scores get a bias by the relations between the chunks of query and key";
+  let description = [{
+    As step.attention, with score(t, s) = scale q_t . k_s + the sum of weight[h, r] over the bits r of bits[b, chunk[b, t], chunk[b, s]];
+    nothing where a chunk is outside [0, chunks), and bits from `relations` on are ignored. weight [heads, relations], chunk
+    [batch, sequence], bits [batch, chunks, chunks]. Cache: lse [batch, heads, sequence], of the scores with their bias.
+  }];
+  let arguments = (ins Step_Float:$q, Step_Float:$k, Step_Float:$v, Step_F32:$weight, Step_I32:$chunk, Step_I32:$bits,
+                       Optional<Step_I32>:$documents, I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim,
+                       I64Attr:$v_dim, F64Attr:$scale, Step_Cached:$cached);
+  let results = (outs Step_Float:$y, Variadic<Step_Any>:$caches);
+}
+
+def Step_BiasedAttentionGradOp : Step_GradOp<"biased_attention_grad", [Step_Cost, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<CacheOpInterface>]> {
+  let summary = "as step.attention_grad, and d_weight[h, r] = sum of d_s(t, s) / scale over the pairs of tokens between whose chunks r holds";
+  let description = [{Shapes as in step.biased_attention; d_weight [heads, relations].}];
+  let arguments = (ins Step_Float:$d_y, Step_Float:$y, Step_Float:$q, Step_Float:$k, Step_Float:$v, Step_F32:$weight, Step_I32:$chunk,
+                       Step_I32:$bits, Optional<Step_I32>:$documents, Variadic<Step_Any>:$caches, I64Attr:$batch, I64Attr:$sequence,
+                       I64Attr:$heads, I64Attr:$kv_heads, I64Attr:$qk_dim, I64Attr:$v_dim, F64Attr:$scale, Step_Cached:$cached);
+  let results = (outs Step_Float:$d_q, Step_Float:$d_k, Step_Float:$d_v, Step_F32:$d_weight);
 }
 
 #endif

@@ -125,15 +125,15 @@ def Step_GroupedLinearGradWeightOp : Step_GradOp<"grouped_linear_grad_weight", [
 }
 
 def Step_RowGateOp : Step_ComputeOp<"row_gate", [Step_Gradient, CostOpInterface]> {
-  let summary = "y = x * sigmoid(gate), one gate per row";
-  let description = [{x, y [T, cols], gate [T, 1].}];
+  let summary = "y = x * sigmoid(gate), one gate for every group of columns";
+  let description = [{x, y [T, groups*width], gate [T, groups].}];
   let arguments = (ins Step_Float:$x, Step_Float:$gate);
   let results = (outs Step_Float:$y);
 }
 
 def Step_RowGateGradOp : Step_GradOp<"row_gate_grad", [CostOpInterface]> {
-  let summary = "with s = sigmoid(gate): d_x = d_y s, d_gate = s (1 - s) sum of d_y x";
-  let description = [{d_y, x, d_x [T, cols], gate, d_gate [T, 1].}];
+  let summary = "with s = sigmoid(gate): d_x = d_y s, d_gate = s (1 - s) sum of d_y x over the group";
+  let description = [{d_y, x, d_x [T, groups*width], gate, d_gate [T, groups].}];
   let arguments = (ins Step_Float:$d_y, Step_Float:$x, Step_Float:$gate);
   let results = (outs Step_Float:$d_x, Step_Float:$d_gate);
 }

@@ -6,14 +6,28 @@ include "dialects/Step/StepBase.td"
 
 defvar Step_Mamba3Sizes = (ins I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim,
                                I64Attr:$state, I64Attr:$angles, I64Attr:$chunk, UnitAttr:$mimo, UnitAttr:$out_norm, UnitAttr:$heavy,
-                               F64Attr:$eps, Step_Cached:$cached);
+                               UnitAttr:$state_gate, F64Attr:$eps, Step_Cached:$cached);
+
+def Step_StateGateOp : Step_ComputeOp<"state_gate", [Step_Gradient, CostOpInterface]> {
+  let summary = "cut = softplus(-(logits + bias)): what the gate sigmoid(logits + bias) takes from the logarithm of a decay";
+  let description = [{logits [T, heads], bias [heads], cut [T, heads] in f32.}];
+  let arguments = (ins Step_Float:$logits, Step_F32:$bias);
+  let results = (outs Step_F32:$cut);
+}
+
+def Step_StateGateGradOp : Step_GradOp<"state_gate_grad", [CostOpInterface]> {
+  let summary = "with g = sigmoid(logits + bias): d_logits = -(1 - g) d_cut, d_bias its sum over rows";
+  let description = [{Shapes as in step.state_gate.}];
+  let arguments = (ins Step_F32:$d_cut, Step_Float:$logits, Step_F32:$bias);
+  let results = (outs Step_Float:$d_logits, Step_F32:$d_bias);
+}
 
 def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost, Step_Measure, AttrSizedOperandSegments]> {
   let summary = "Mamba-3 between its projections: norms, rotation, scan, gate (conventions section 8)";
   let description = [{
     projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias, B_norm, C_norm;
     with `mimo` then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1); with `out_norm` then the weight of the norm of
-    y. y [T, heads*head_dim]. Caches: states [batch, heads, windows, state, head_dim] that enter every window of tokens; psi_v [T, heads,
+    y; with `state_gate` then [T, heads], which is taken from the logarithm of the decay (step.state_gate). y [T, heads*head_dim]. Caches: states [batch, heads, windows, state, head_dim] that enter every window of tokens; psi_v [T, heads,
     rank, head_dim] = x * mimo_x. `chunk` is the declared one; it counts FLOPs and changes no value. State, previous token and angles
     restart where a document starts.
   }];

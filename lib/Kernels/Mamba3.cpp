@@ -56,8 +56,8 @@ static int64_t countParameters(const KernelQuery &query) {
 static std::string refuse(const KernelQuery &query) {
   int64_t mimo = query.getInt("mimo"), rank = query.getInt("rank"), state = query.getInt("state"), angles = query.getInt("angles");
   int64_t expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = countParameters(query);
-  if (parts != expected)
-    return "parts is " + std::to_string(parts) + ", expected " + std::to_string(expected);
+  if (parts != expected && parts != expected + 1) // one more with a state gate
+    return "parts is " + std::to_string(parts) + ", expected " + std::to_string(expected) + " or " + std::to_string(expected + 1);
   if (!mimo && rank != 1)
     return "rank is " + std::to_string(rank) + " without mimo, expected 1";
   if (state % 2 || angles > state / 2)
@@ -110,4 +110,6 @@ void megacc::addMamba3Records(std::vector<Record> &records) {
     return size.getForwardScratch() + doubles(size.batch * size.heads);
   };
   records.push_back(norm);
+  records.push_back(makeRecord("state_gate"));
+  records.push_back(makeRecord("state_gate_grad"));
 }

@@ -41,8 +41,12 @@ Stream buildBlock(ForwardBuilder &builder, const mega::Block &block, StringRef n
         return replaced;
     return Value();
   });
+  for (const PlacedHooks &placement : placed)
+    if (double share = placement.hooks->getUnturned())
+      builder.setUnturned(share);
   Value d = findFamilyBuilder(block.kind)(builder, block.keys, n);
   builder.setInside(nullptr);
+  builder.setUnturned(0);
 
   for (const PlacedHooks &placement : placed) {
     setScope(placement.kind);

@@ -30,6 +30,8 @@ public:
   virtual mlir::Value before(ForwardBuilder &builder, mlir::Value x) { return x; }
   /// In place of what the mixer computes from `values` at a named point of it (ForwardBuilder::inside); null: leave it to the mixer.
   virtual mlir::Value inside(ForwardBuilder &builder, llvm::StringRef point, mlir::ValueRange values) { return {}; }
+  /// Of the pairs of channels that the mixer rotates, the share that stays (ForwardBuilder::setUnturned).
+  virtual double getUnturned() const { return 0; }
   /// What joins the residual beside the mixer; null: nothing.
   virtual mlir::Value beside(ForwardBuilder &builder, mlir::Value n) { return {}; }
   /// What joins the residual, before a scale, in place of d; it has the rows that `before` was given.

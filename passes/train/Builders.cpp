@@ -22,6 +22,8 @@ std::unique_ptr<BlockHooks> buildDsa(const mega::Feature &feature);
 std::unique_ptr<BlockHooks> buildEngram(const mega::Feature &feature);
 std::unique_ptr<BlockHooks> buildMhc(const mega::Feature &feature);
 std::unique_ptr<BlockHooks> buildMod(const mega::Feature &feature);
+std::unique_ptr<BlockHooks> buildNope(const mega::Feature &feature);
+std::unique_ptr<BlockHooks> buildRelationBias(const mega::Feature &feature);
 void buildMtp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
 Value buildNgramHash(ForwardBuilder &builder, const mega::Feature &feature, Value tokens);
 void buildStp(ForwardBuilder &builder, const mega::Feature &feature, const Forward &forward);
@@ -43,6 +45,7 @@ FamilyBuilder findFamilyBuilder(StringRef kind) {
 const PlacementBuilder *findPlacementBuilder(StringRef kind) {
   static const std::pair<StringRef, PlacementBuilder> all[] = {{"dsa", {.block = buildDsa}},     {"engram", {.block = buildEngram}},
                                                                {"mhc", {.block = buildMhc}},     {"mod", {.block = buildMod}},
+                                                               {"nope", {.block = buildNope}},   {"relation_bias", {.block = buildRelationBias}},
                                                                {"mtp", {.objective = buildMtp}}, {"ngram_hash", {.input = buildNgramHash}},
                                                                {"stp", {.objective = buildStp}}, {"structure", {.input = buildStructure}}};
   auto found = llvm::find_if(all, [&](const auto &entry) { return entry.first == kind; });

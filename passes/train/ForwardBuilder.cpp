@@ -1,5 +1,6 @@
 // What families build the forward with.
 #include "passes/train/ForwardBuilder.h"
+#include "dialects/Mega/placements/Nope.h"
 
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
@@ -96,12 +97,19 @@ Value ForwardBuilder::activation(Value x, StringRef kind) {
   return ActivationOp::create(builder, getLoc("activation"), reshape(x, {getDim(x, 0), width}), *symbolizeActivation(kind), x);
 }
 
+Value ForwardBuilder::outputGate(Value n, Value y, const mega::KeyValues &keys) {
+  if (StringRef gate = keys.getText("gate"); gate != "head" && gate != "channel")
+    return y;
+  return RowGateOp::create(builder, getLoc("gate"), y.getType(), y, linear(n, "gate_proj"));
+}
+
 Value ForwardBuilder::rope(Value x, int64_t heads, int64_t headDim, int64_t offset, int64_t width, double theta, StringRef name) {
-  if (!width)
+  int64_t pairs = mega::rotatedPairs(width, unturned);
+  if (!pairs)
     return x;
   auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
   return RopeOp::create(builder, getLoc(name), x.getType(), x, number(getLength(x)), number(heads), number(headDim), number(offset),
-                        number(width), builder.getF64FloatAttr(theta), UnitAttr());
+                        number(width), builder.getF64FloatAttr(theta), pairs < width / 2 ? number(pairs) : IntegerAttr(), UnitAttr());
 }
 
 SmallVector<Value> ForwardBuilder::split(Value x, int64_t groups, ArrayRef<int64_t> widths, StringRef name) {
@@ -139,6 +147,8 @@ void ForwardBuilder::eraseUnusedKept() {
 }
 
 Value ForwardBuilder::attention(Value q, Value k, Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim) {
+  if (Value y = inside("scores", {q, k, v}))
+    return y;
   auto number = [&](int64_t value) { return builder.getI64IntegerAttr(value); };
   int64_t length = getLength(q);
   return AttentionOp::create(builder, getLoc("attention"), reshape(v, {getDim(q, 0), heads * vDim}), TypeRange(), q, k, v, getDocuments(),

@@ -73,14 +73,19 @@ public:
   mlir::Value add(mlir::Value a, mlir::Value b, llvm::StringRef name);
   /// The activation `kind` of x; swiglu halves the columns.
   mlir::Value activation(mlir::Value x, llvm::StringRef kind);
-  /// Rotates channels [offset, offset + width) of every head; nothing for width 0.
+  /// y times the sigmoid of gates from n with the parameter gate_proj.weight, as the key `gate` says; y without one.
+  mlir::Value outputGate(mlir::Value n, mlir::Value y, const mega::KeyValues &keys);
+  /// Rotates channels [offset, offset + width) of every head, but for the share of them that setUnturned() leaves; nothing for width 0.
   mlir::Value rope(mlir::Value x, int64_t heads, int64_t headDim, int64_t offset, int64_t width, double theta, llvm::StringRef name);
   llvm::SmallVector<mlir::Value> split(mlir::Value x, int64_t groups, llvm::ArrayRef<int64_t> widths, llvm::StringRef name);
   mlir::Value concat(mlir::ValueRange parts, int64_t groups, llvm::ArrayRef<int64_t> widths, llvm::StringRef name);
   mlir::Value repeatGroups(mlir::Value x, int64_t groups, llvm::StringRef name);
   /// scale times the sum over `groups` groups of columns.
   mlir::Value sumGroups(mlir::Value x, int64_t groups, double scale, llvm::StringRef name);
-  /// Causal attention with scale 1/sqrt(qkDim), inside documents where the model has them.
+  /// Of the pairs of every rotated slice that follows, the share that stays, the slowest ones.
+  void setUnturned(double share) { unturned = share; }
+  /// Causal attention with scale 1/sqrt(qkDim), inside documents where the model has them; a placement may compute it in its place at the
+  /// point "scores", from q, k and v.
   mlir::Value attention(mlir::Value q, mlir::Value k, mlir::Value v, int64_t heads, int64_t kvHeads, int64_t qkDim, int64_t vDim);
   /// Depthwise causal convolution with the parameters <key>.weight and, where `bias`, <key>.bias.
   mlir::Value causalConv(mlir::Value x, llvm::StringRef key, bool bias, bool silu);
@@ -133,6 +138,7 @@ private:
   mlir::Type activationType;
   int64_t batch;
   bool training;
+  double unturned = 0;
   mlir::Value documents;
   llvm::StringMap<llvm::SmallVector<mlir::Value>> kept;
   Inside insideFunction;

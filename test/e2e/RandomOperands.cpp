@@ -61,6 +61,8 @@ public:
         fillDocuments(tensor);
       else if (name == "spans")
         fillSpans(tensor);
+      else if (name == "bits" || name == "chunk")
+        fillRelations(name, tensor);
       else if (name == "support")
         fillSupport(tensor);
       else if (tensor.type.getElementType().isInteger(32))
@@ -146,6 +148,13 @@ private:
       for (; count < kept; ++count)
         tensor.set(row * kept + count, -1);
     }
+  }
+
+  /// Chunks of tokens, some of them none, and any bits between them.
+  void fillRelations(StringRef name, HostTensor &tensor) {
+    int64_t chunks = query.getInt("chunks");
+    for (int64_t index = 0; index < tensor.getCount(); ++index)
+      tensor.set(index, name == "chunk" ? int64_t(random() % (chunks + 2)) - 1 : int64_t(random() % 1024));
   }
 
   void fillIntegers(StringRef name, HostTensor &tensor) {

@@ -24,7 +24,7 @@ from declaration import read_declaration
 
 SMALL = 1e-3
 FP32 = ("router", "dt_bias", ".D", "B_bias", "C_bias", "mimo_", "A_log", "state_weight",
-        "mhc.bias", ".alpha", "embedding.scale")  # in the names of parameters that stay fp32
+        "mhc.bias", ".alpha", "embedding.scale", "state_gate.bias", "relation_bias")  # in the names of parameters that stay fp32
 moves = None  # the generator that moves numbers, None: to nearest
 
 
@@ -45,8 +45,8 @@ def rounds(function):
     return wrapped
 
 
-for name in ("project", "rms_norm", "norm", "attend", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "delta_rule", "engram",
-             "residual", "join"):
+for name in ("project", "rms_norm", "norm", "attend", "gated", "causal_convolution", "rope", "mamba3_scan", "m2rnn_scan", "delta_rule",
+             "engram", "residual", "join"):
     setattr(reference, name, rounds(getattr(reference, name)))
 for name, function in reference.ACTIVATIONS.items():
     reference.ACTIVATIONS[name] = rounds(function)

@@ -1,5 +1,6 @@
 // attention: grouped-query attention (conventions 6.2).
 #include "dialects/Mega/Spec.h"
+#include "dialects/Mega/families/Gate.h"
 
 namespace megacc::mega {
 namespace {
@@ -26,11 +27,13 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   Size kv = keys.getInt("kv_heads") * dim;
   list.normal("qkv_proj.weight", {(heads + 2 * keys.getInt("kv_heads")) * dim, hidden}).split(MG_TP, 0, {heads * dim, kv, kv});
   list.normal("out_proj.weight", {hidden, heads * dim}, list.getDownDeviation()).split(MG_TP, 1, {heads * dim});
+  addGateParameter(list, keys, keys.getInt("head_dim"));
 }
 
 double flops(const Model &model, const KeyValues &keys) {
   double hidden = model.hidden, half = model.sequence / 2.0, heads = keys.getInt("heads"), dim = keys.getInt("head_dim");
-  return 2 * hidden * (heads + 2 * keys.getInt("kv_heads")) * dim + 2 * hidden * heads * dim + 2 * half * heads * 2 * dim;
+  return 2 * hidden * (heads + 2 * keys.getInt("kv_heads")) * dim + 2 * hidden * heads * dim + 2 * half * heads * 2 * dim +
+         gateFlops(model, keys, keys.getInt("head_dim"));
 }
 
 } // namespace
@@ -38,7 +41,7 @@ double flops(const Model &model, const KeyValues &keys) {
 FamilySpec attentionFamily() {
   return {.word = "attention",
           .keys = {keys::required("heads"), keys::derived("kv_heads", "heads"), keys::required("head_dim"),
-                   keys::derived("rope", "head_dim", 0), keys::number("theta", 10000.0)},
+                   keys::derived("rope", "head_dim", 0), keys::number("theta", 10000.0), keys::gate()},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,

@@ -59,6 +59,10 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   }
   if (keys.getBool("out_norm"))
     list.constant("norm.weight", {inner}, 1).split(MG_TP, 0, {inner});
+  if (keys.getBool("state_gate")) {
+    list.constant("state_gate.weight", {heads, hidden}, 0).split(MG_TP, 0, {heads});
+    addOfHeads(list.constant("state_gate.bias", {heads}, 8));
+  }
   list.add("out_proj.weight", {hidden, inner}, "uniform", 1 / std::sqrt(double(inner.get()) * list.getModel().depth))
       .split(MG_TP, 1, {inner});
 }
@@ -67,7 +71,8 @@ double flops(const Model &model, const KeyValues &keys) {
   double hidden = model.hidden, heads = keys.getInt("heads"), rank = keys.getInt("rank"), state = keys.getInt("state"),
          dim = keys.getInt("head_dim");
   double length = keys.getInt("chunk") * rank, inner = keys.getInt("inner");
-  double projection = 2 * inner + 2 * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles");
+  double projection = 2 * inner + 2 * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles") +
+                      (keys.getBool("state_gate") ? heads : 0);
   return 2 * hidden * projection + 2 * hidden * inner + heads * (2 * rank * length * (state + dim) + 4 * rank * state * dim);
 }
 
@@ -77,7 +82,8 @@ FamilySpec mamba3Family() {
   return {.word = "mamba3",
           .keys = {keys::integer("expand", 2), keys::integer("head_dim", 64), keys::integer("state", 128), keys::integer("groups", 1),
                    keys::integer("rank", 4), keys::integer("chunk", 16, 8), keys::word("variant", {"mimo", "siso"}),
-                   keys::number("rope_fraction", 0.5), keys::word("decay", {"softplus", "heavy"}), keys::flag("out_norm", false)},
+                   keys::number("rope_fraction", 0.5), keys::word("decay", {"softplus", "heavy"}), keys::flag("out_norm", false),
+                   keys::option("state_gate")},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,

@@ -1,5 +1,6 @@
 // mla: multi-head latent attention (conventions 6.1).
 #include "dialects/Mega/Spec.h"
+#include "dialects/Mega/families/Gate.h"
 
 namespace megacc::mega {
 namespace {
@@ -21,6 +22,7 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   list.constant("kv_norm.weight", {kv_rank}, 1);
   list.normal("kv_up.weight", {heads * (nope + value), kv_rank}).split(MG_TP, 0, {heads * (nope + value)});
   list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation()).split(MG_TP, 1, {heads * value});
+  addGateParameter(list, keys, keys.getInt("value"));
 }
 
 double flops(const Model &model, const KeyValues &keys) {
@@ -29,7 +31,7 @@ double flops(const Model &model, const KeyValues &keys) {
   double qk = nope + rope, value = keys.getInt("value"), q_rank = keys.getInt("q_rank"), kv_rank = keys.getInt("kv_rank");
   double projections =
       hidden * q_rank + q_rank * heads * qk + hidden * (kv_rank + rope) + kv_rank * heads * (nope + value) + heads * value * hidden;
-  return 2 * projections + 2 * half * heads * (qk + value);
+  return 2 * projections + 2 * half * heads * (qk + value) + gateFlops(model, keys, keys.getInt("value"));
 }
 
 } // namespace
@@ -37,7 +39,7 @@ double flops(const Model &model, const KeyValues &keys) {
 FamilySpec mlaFamily() {
   return {.word = "mla",
           .keys = {keys::required("heads"), keys::required("q_rank"), keys::required("kv_rank"), keys::required("nope"),
-                   keys::required("rope"), keys::required("value"), keys::number("theta", 10000.0)},
+                   keys::required("rope"), keys::required("value"), keys::number("theta", 10000.0), keys::gate()},
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,

@@ -1,5 +1,6 @@
 // Records of attention on Hopper.
 #include "lib/Kernels/cuda/Cuda.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace megacc;
 
@@ -75,6 +76,29 @@ static Record makePacked(const Record &plain, llvm::StringRef family, llvm::Stri
 
 namespace megacc {
 
+/// Attention with a bias is the simple kernel of runtime/kernels/biased_attention.
+static void addBiasedRecords(std::vector<Record> &records) {
+  for (bool backward : {false, true}) {
+    Record record = cuda::makeRecord(records, backward ? "biased_attention_grad" : "biased_attention");
+    cuda::alsoRefuse(record, [](const KernelQuery &query) {
+      for (auto [name, most] : {std::pair("qk_dim", 256), {"v_dim", 256}, {"chunks", 4096}})
+        if (std::string why = cuda::refuseAbove(query, name, most); !why.empty())
+          return why;
+      return std::string();
+    });
+    // Tables of the bias; in the backward their gradients, what every query adds to them, and delta and lse of every query.
+    record.scratch = [backward](const KernelQuery &query) {
+      int64_t heads = query.getInt("batch") * query.getInt("heads"), chunks = query.getInt("chunks"), rows = heads * query.getInt("sequence");
+      int64_t tables = cuda::getRoom(heads * chunks * chunks, 4), bytes = tables + firstKeyBytes(query);
+      if (backward)
+        bytes += tables + cuda::getRoom(rows * chunks, 4) + cuda::getRoom(rows, 4) + (query.has("lse") ? 0 : cuda::getRoom(rows, 4));
+      return bytes;
+    };
+    records.push_back(record);
+  }
+}
+
+/// After the records of the cpu target.
 void addAttentionCudaRecords(std::vector<Record> &records) {
   auto neverPacked = [](const KernelQuery &) { return std::vector<std::pair<std::string, int64_t>>{{"shared_dim", 0}}; };
   Record attention;
@@ -118,6 +142,7 @@ void addAttentionCudaRecords(std::vector<Record> &records) {
     return arrayBytes(query.getInt("batch") * query.getInt("heads") * query.getInt("sequence"), 8);
   };
   records.push_back(entropy);
+  addBiasedRecords(records);
 }
 
 } // namespace megacc

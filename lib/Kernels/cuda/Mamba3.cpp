@@ -68,8 +68,8 @@ static constexpr const char *kNoPsiV = "x * mimo_x costs less than reading it";
 
 static std::string refuse(const KernelQuery &query) {
   int64_t mimo = query.getInt("mimo"), expected = 6 + (mimo ? 3 : 0) + (query.getInt("out_norm") ? 1 : 0), parts = countParameters(query);
-  if (parts != expected)
-    return ("parts is " + llvm::Twine(parts) + ", expected " + llvm::Twine(expected)).str();
+  if (parts != expected && parts != expected + 1) // one more with a state gate
+    return ("parts is " + llvm::Twine(parts) + ", expected " + llvm::Twine(expected) + " or " + llvm::Twine(expected + 1)).str();
   for (auto [name, most] :
        {std::pair{"rank", int64_t(mimo ? 8 : 1)}, {"head_dim", 128}, {"state", 128}, {"angles", query.getInt("state") / 2}})
     if (query.getInt(name) > most)

@@ -11,7 +11,8 @@ Value buildAttention(ForwardBuilder &builder, const mega::KeyValues &keys, Value
   SmallVector<Value> qkv = builder.split(builder.linear(n, "qkv_proj"), 1, {heads * dim, kvHeads * dim, kvHeads * dim}, "qkv");
   Value q = builder.rope(qkv[0], heads, dim, 0, rope, theta, "q_rope");
   Value k = builder.rope(qkv[1], kvHeads, dim, 0, rope, theta, "k_rope");
-  return builder.linear(builder.attention(q, k, qkv[2], heads, kvHeads, dim, dim), "out_proj");
+  Value y = builder.attention(q, k, qkv[2], heads, kvHeads, dim, dim);
+  return builder.linear(builder.outputGate(n, y, keys), "out_proj");
 }
 
 } // namespace megacc::step

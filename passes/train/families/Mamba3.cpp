@@ -22,6 +22,11 @@ Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n)
     parameters.push_back(builder.read(name, "scan"));
 
   OpBuilder &ops = builder.getBuilder();
+  bool gated = keys.getBool("state_gate");
+  if (gated) {
+    Value logits = builder.linear(n, "state_gate"), bias = builder.read("state_gate.bias", "state_gate");
+    parameters.push_back(StateGateOp::create(ops, builder.getLoc("state_gate"), builder.getF32Type({rows, heads}), logits, bias));
+  }
   auto number = [&](StringRef key) { return ops.getI64IntegerAttr(keys.getInt(key)); };
   RankedTensorType y = builder.getType({rows, heads * dim});
   auto flag = [&](bool set) { return set ? ops.getUnitAttr() : UnitAttr(); };
@@ -29,7 +34,7 @@ Value buildMamba3(ForwardBuilder &builder, const mega::KeyValues &keys, Value n)
                                    ops.getI64IntegerAttr(builder.getBatch()), ops.getI64IntegerAttr(sequence), number("heads"),
                                    number("groups"), number("rank"), number("head_dim"), number("state"), number("angles"), number("chunk"),
                                    flag(keys.getText("variant") == "mimo"), flag(keys.getBool("out_norm")),
-                                   flag(keys.getText("decay") == "heavy"), ops.getF64FloatAttr(kEpsilon), ArrayAttr());
+                                   flag(keys.getText("decay") == "heavy"), flag(gated), ops.getF64FloatAttr(kEpsilon), ArrayAttr());
   return builder.linear(scan.getY(), "out_proj");
 }
 

@@ -23,7 +23,7 @@ Value buildMla(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
   Value y = builder.inside("attention", {n, latent, q, k, up[1]});
   if (!y)
     y = builder.attention(q, k, up[1], heads, heads, dim, value);
-  return builder.linear(y, "out_proj");
+  return builder.linear(builder.outputGate(n, y, keys), "out_proj");
 }
 
 } // namespace megacc::step

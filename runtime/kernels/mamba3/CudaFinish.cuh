@@ -13,6 +13,7 @@ struct TokenGradients {
 /// The gradients of the parameters, null where there is none.
 struct ParameterGradients {
   float *dt_bias, *skip, *bias[2], *norm_weight[2], *mimo[3], *out_norm;
+  float *cut; // [batch, sequence, heads]
 };
 
 struct Finish {

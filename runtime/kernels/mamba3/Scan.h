@@ -40,6 +40,7 @@ struct Shape {
   float eps;
   const float *projection;
   const float *dt_bias, *skip, *bias[2], *norm_weight[2], *mimo_x, *mimo_z, *mimo_o, *out_norm;
+  const float *cut; // [T, heads], null without a state gate
   const int32_t *documents;
   float *psi_v = nullptr;   // the cache of U, where there is one
   bool reads_psi_v = false; // in the backward
@@ -65,7 +66,9 @@ struct Shape {
     mimo_x = mimo ? input(launch, first + 6) : nullptr;
     mimo_z = mimo ? input(launch, first + 7) : nullptr;
     mimo_o = mimo ? input(launch, first + 8) : nullptr;
-    out_norm = norm ? input(launch, first + n[number::parts] - 1) : nullptr;
+    int64_t next = mimo ? 9 : 6;
+    out_norm = norm ? input(launch, first + next++) : nullptr;
+    cut = n[number::parts] > next ? input(launch, first + next) : nullptr;
 
     inner = heads * head_dim;
     column_x = inner, column_key[0] = 2 * inner, column_key[1] = column_key[0] + keyColumns();

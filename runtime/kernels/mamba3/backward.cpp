@@ -56,6 +56,7 @@ struct Place {
   const float *d_y, *states;    // [T, inner]; [windows, state, head_dim] of this head
   float *own_states;            // the same where they are to be computed first, else null
   float *d_projection, *angles; // [T, width]; [T, angles] of the task
+  float *d_cut;                 // [T, heads], null without a state gate
   float *keys[2];               // B and C of the row's first token, before the norms: in d_projection or in scratch of the same order
   int64_t key_stride;
   ParameterGradients sums;
@@ -353,7 +354,7 @@ private:
     }
   }
 
-  /// Gradients of dd_dt, dd_A, trap and dt_bias.
+  /// Gradients of dd_dt, dd_A, trap, dt_bias and of what the state gate takes.
   void finishTokens() {
     double d_dt_bias = 0;
     for (int64_t t = 0; t < s.sequence; ++t) {
@@ -369,6 +370,8 @@ private:
       d_row[s.column_dt + h] = d_dt;
       d_row[s.column_decay + h] = rate >= 1e-4f ? -slope * delta * lane.d_decay[t] : 0.0f;
       d_row[s.column_trap + h] = delta * (d_current - d_previous) * lambda * (1.0f - lambda);
+      if (to.d_cut)
+        to.d_cut[(b * s.sequence + t) * s.heads + h] = -lane.d_decay[t];
     }
     *sums.dt_bias = float(d_dt_bias);
   }
@@ -461,6 +464,7 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
                     lane_states,
                     d_projection,
                     angle_parts + (group * parts + part) * count * s.angles,
+                    s.cut ? output(launch, at::d_parameter + parameters - 1) : nullptr,
                     {keys, keys + s.keyColumns()},
                     key_stride,
                     ParameterGradients(s, sums + head * s.parameterSums())};
@@ -492,7 +496,7 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
       sum([](const ParameterGradients &g) { return g.phi; }, s.rank, s.head_dim, s.P, false, gradient(8));
     }
     if (s.norm)
-      sum([](const ParameterGradients &g) { return g.out_norm; }, 1, s.head_dim, s.P, false, gradient(parameters - 1));
+      sum([](const ParameterGradients &g) { return g.out_norm; }, 1, s.head_dim, s.P, false, gradient(s.mimo ? 9 : 6));
   });
   int64_t tiles = (count + token_tile - 1) / token_tile;
   for (int which : {0, 1})

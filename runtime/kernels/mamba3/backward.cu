@@ -141,5 +141,6 @@ extern "C" int32_t mg_mamba3_scan_grad(const MgLaunch *launch) {
   for (int which = 0; s.mimo && which < 3; ++which)
     to.mimo[which] = output(launch, next++);
   to.out_norm = s.norm ? output(launch, next++) : nullptr;
+  to.cut = s.cut ? output(launch, next++) : nullptr;
   return finish(s, last, stream);
 }

@@ -22,7 +22,8 @@ __global__ void sumChunks(Shape s, const float *partial, int first_head, bool ad
 /// One block per head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
 /// gradient of tanh(angle) through this head. A lane takes `Own` pairs of angles.
 template <int Own>
-__global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias) {
+__global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias,
+                                                                float *d_cut) {
   __shared__ float2 span_sum[walk_spans][32];
   __shared__ float warp_sums[walk_warps];
   __shared__ int span_starts[walk_spans];
@@ -120,6 +121,8 @@ __global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGra
     d_row[s.column_dt + h] = __float2bfloat16(d_dt);
     d_row[s.column_decay + h] = __float2bfloat16(rate >= 1e-4f ? -slope * delta * to.d_decay[at] : 0.0f);
     d_row[s.column_trap + h] = __float2bfloat16(delta * (current - previous) * lambda * (1.0f - lambda));
+    if (d_cut)
+      d_cut[(int64_t(b) * s.sequence + t) * s.heads + h] = -to.d_decay[at];
   }
   d_bias = warpSum(d_bias);
   if (lane == 0)
@@ -256,7 +259,7 @@ int32_t sumPartials(const Shape &s, const float *partial, int first_head, int he
 int32_t finish(const Shape &s, const Finish &f, cudaStream_t stream) {
   int64_t tiles = (int64_t(s.batch) * s.sequence + token_tile - 1) / token_tile;
   (s.A > 32 ? finishHeads<2> : finishHeads<1>)<<<dim3(s.heads, s.batch), walk_warps * 32, 0, stream>>>(s, f.tokens, f.d_projection,
-                                                                                                       f.d_dt_bias);
+                                                                                                       f.d_dt_bias, f.parameters.cut);
   if (int32_t status = checkCuda("mamba3: gradients of heads"))
     return status;
   if (s.angles)

@@ -26,6 +26,7 @@ struct Case {
   int64_t window = 64;
   std::vector<int32_t> documents = {}; // [batch, sequence] or empty
   bool bf16_norms = true;
+  bool gated = false; // the last parameter is taken from the logarithm of the decay
 
   int64_t angles() const { return state / (full_rope ? 2 : 4); }
   int64_t inner() const { return heads * head_dim; }
@@ -40,10 +41,12 @@ struct Case {
       sizes.insert(sizes.end(), 3, heads * rank * head_dim);
     if (norm)
       sizes.push_back(inner());
+    if (gated)
+      sizes.push_back(rows() * heads);
     return sizes;
   }
   bool isBf16(size_t parameter) const {
-    return bf16_norms && (parameter == 4 || parameter == 5 || (norm && parameter + 1 == parameterSizes().size()));
+    return bf16_norms && (parameter == 4 || parameter == 5 || (norm && parameter == (mimo ? 9 : 6)));
   }
   bool starts(int64_t b, int64_t t) const {
     return t == 0 || (!documents.empty() && documents[b * sequence + t] != documents[b * sequence + t - 1]);
@@ -116,7 +119,10 @@ struct Inputs {
     for (int which = 7; c.mimo && which < 10; ++which)
       shift(tensors[which], 0, 1.0 / c.rank);
     if (c.norm)
-      shift(tensors.back(), 1, 0.1);
+      shift(tensors[c.mimo ? 10 : 7], 1, 0.1);
+    if (c.gated)
+      for (double &cut : tensors.back())
+        cut = std::abs(cut) / 4;
     d_y = fill(c.rows() * c.inner(), true);
   }
 };
@@ -160,7 +166,8 @@ private:
   int64_t scalars() const { return 2 * c.inner() + 2 * c.keys(); }
   int64_t keyColumn(int which, int64_t r) const { return 2 * c.inner() + which * c.keys() + (r * c.groups + h / (c.heads / c.groups)) * N; }
   double mimo(int which, int64_t r, int64_t p) const { return c.mimo ? in.tensors[7 + which][(h * R + r) * P + p] : 1.0; }
-  double norm(int64_t p) const { return c.norm ? in.tensors.back()[h * P + p] : 1.0; }
+  double norm(int64_t p) const { return c.norm ? in.tensors[c.mimo ? 10 : 7][h * P + p] : 1.0; }
+  int64_t cutAt(int64_t t) const { return (b * c.sequence + t) * c.heads + h; }
   std::pair<int64_t, int64_t> pair(int64_t j) const { return c.mimo ? std::pair{j, j + N / 2} : std::pair{2 * j, 2 * j + 1}; }
 
   void forward(int64_t t) {
@@ -171,7 +178,7 @@ private:
     now.delta = soft(projection[at(t, scalars() + h)] + in.tensors[1][h]),
     now.lambda = logistic(projection[at(t, scalars() + 2 * c.heads + h)]);
     now.rate = c.heavy ? (v >= 0 ? 1 + v : 1 / (1 - v)) : soft(v);
-    now.alpha = starts ? 0 : std::exp(-std::max(now.rate, 1e-4) * now.delta);
+    now.alpha = starts ? 0 : std::exp(-std::max(now.rate, 1e-4) * now.delta - (c.gated ? in.tensors.back()[cutAt(t)] : 0));
     now.theta = starts ? Doubles(A) : steps[t - 1].theta;
     for (int64_t j = 0; j < A; ++j)
       now.theta[j] += M_PI * std::tanh(projection[at(t, scalars() + 3 * c.heads + j)]) * now.delta;
@@ -245,7 +252,7 @@ private:
           to[9][(h * R + r) * P + p] += d * unit * norm(p) * w * gate;
         }
         if (c.norm)
-          to.back()[h * P + p] += e * unit;
+          to[c.mimo ? 10 : 7][h * P + p] += e * unit;
         E[r * P + p] = e * norm(p), products += E[r * P + p] * now.y[r * P + p];
       }
       if (c.norm)
@@ -285,6 +292,8 @@ private:
           to[7][(h * R + r) * P + p] += d_u[r * P + p] * projection[at(t, c.inner() + h * P + p)];
       }
     double d_a = now.alpha * (d_alpha + (1 - now.lambda) * now.delta * d_beta);
+    if (c.gated)
+      to.back()[cutAt(t)] = -d_a;
     double d_delta = (1 - now.lambda) * now.alpha * d_beta + now.lambda * d_gamma - std::max(now.rate, 1e-4) * d_a;
     double d_lambda = now.delta * (d_gamma - now.alpha * d_beta);
     for (int which : {0, 1})
@@ -505,6 +514,8 @@ void check(const Case &c, const Inputs &in) {
     names.insert(names.end(), {"mimo_x", "mimo_z", "mimo_o"});
   if (c.norm)
     names.push_back("norm");
+  if (c.gated)
+    names.push_back("cut");
   double step = largestOf(segment(c, expected.gradients[0], 2 * c.inner() + 2 * c.keys(), c.heads)); // d_dt_bias sums these over tokens
   for (size_t i = 0; i < names.size(); ++i)
     compare(names[i], actual.gradients[i + 1], expected.gradients[i + 1], 2e-2, i ? 0 : step);
@@ -524,7 +535,7 @@ protected:
 TEST(Mamba3Reference, MatchesFiniteDifferences) {
   for (bool mimo : {true, false}) {
     Case c = {.sequence = 7, .heads = 2, .groups = 1, .rank = mimo ? 2 : 1, .head_dim = 3, .state = 4, .mimo = mimo, .norm = mimo};
-    c.documents = {0, 0, 0, 1, 1, 1, 2};
+    c.documents = {0, 0, 0, 1, 1, 1, 2}, c.gated = mimo;
     Inputs in(c, 1);
     Expected expected = reference(c, in);
     auto objective = [&] {
@@ -595,6 +606,18 @@ TEST_F(Mamba3Gpu, DocumentsRestart) {
       c.documents[t] = t < c.sequence ? (t >= 5) + (t >= 16) + (t >= 17) + (t >= 30) + (t >= 64) - 2 * (t >= 71) : t / 3;
     check(c, Inputs(c, 6));
   }
+}
+
+TEST_F(Mamba3Gpu, StateGate) {
+  for (bool mimo : {true, false})
+    for (bool packed : {true, false}) {
+      Case c = {.batch = 2, .sequence = 150, .heads = 4, .groups = 2, .rank = mimo ? 4 : 1, .mimo = mimo, .norm = mimo, .gated = true};
+      if (packed)
+        c.documents.assign(c.rows(), 0);
+      for (int64_t t = 0; packed && t < c.rows(); ++t)
+        c.documents[t] = (t >= 5) + (t >= 17) + (t >= 64);
+      check(c, Inputs(c, 13));
+    }
 }
 
 TEST_F(Mamba3Gpu, WholeHeadsOverWindows) {

@@ -15,13 +15,14 @@ struct Case {
   bool full_rope = false, heavy = false, mimo = true, norm = false;
   int64_t window = 64;
   std::vector<int32_t> documents = {}; // [batch, sequence] or empty
+  bool gated = false;                  // the last part is taken from the logarithm of the decay
 
   int64_t angles() const { return state / (full_rope ? 2 : 4); }
   int64_t inner() const { return heads * head_dim; }
   int64_t keys() const { return rank * groups * state; }
   int64_t width() const { return 2 * inner() + 2 * keys() + 3 * heads + angles(); }
   int64_t rows() const { return batch * sequence; }
-  int64_t parts() const { return 6 + (mimo ? 3 : 0) + norm; }
+  int64_t parts() const { return 6 + (mimo ? 3 : 0) + norm + gated; }
   int64_t windows() const { return (sequence + window - 1) / window; }
 
   /// Sizes of the projection and the parameters.
@@ -31,6 +32,8 @@ struct Case {
       all.insert(all.end(), 3, heads * rank * head_dim);
     if (norm)
       all.push_back(inner());
+    if (gated)
+      all.push_back(rows() * heads);
     return {all.begin(), all.end()};
   }
   Ints ints() const {
@@ -66,7 +69,8 @@ Doubles reference(const Case &c, const std::vector<Doubles> &in, double *norm = 
             std::fill(values->begin(), values->end(), 0.0);
         const double *scalars = row + 2 * c.inner() + 2 * c.keys(), *angle = scalars + 3 * H;
         double delta = soft(scalars[h] + in[1][h]), v = scalars[H + h], lambda = logistic(scalars[2 * H + h]);
-        double rate = c.heavy ? (v >= 0 ? 1 + v : 1 / (1 - v)) : soft(v), alpha = std::exp(std::min(-rate, -1e-4) * delta);
+        double rate = c.heavy ? (v >= 0 ? 1 + v : 1 / (1 - v)) : soft(v), cut = c.gated ? in.back()[(b * S + t) * H + h] : 0.0;
+        double alpha = std::exp(std::min(-rate, -1e-4) * delta - cut);
         for (int64_t j = 0; j < A; ++j)
           theta[j] += M_PI * std::tanh(angle[j]) * delta;
         Doubles key[2];
@@ -114,7 +118,7 @@ Doubles reference(const Case &c, const std::vector<Doubles> &in, double *norm = 
             squares += value[p] * value[p];
           }
           for (int64_t p = 0; p < P; ++p) {
-            double w = z[p] * mimo(1, r, p), scale = c.norm ? in.back()[h * P + p] / std::sqrt(squares / P + 1e-5) : 1.0;
+            double w = z[p] * mimo(1, r, p), scale = c.norm ? in[c.mimo ? 10 : 7][h * P + p] / std::sqrt(squares / P + 1e-5) : 1.0;
             out[p] += mimo(2, r, p) * value[p] * scale * w * logistic(w);
           }
         }
@@ -230,6 +234,8 @@ void check(const Case &c, const Tensors &inputs, int64_t samples = 1 << 20) {
     names.insert(names.end(), {"mimo_x", "mimo_z", "mimo_o"});
   if (c.norm)
     names.push_back("norm");
+  if (c.gated)
+    names.push_back("cut");
   for (size_t i = 0; i < names.size(); ++i) {
     std::vector<size_t> places(inputs[i + 1].size());
     for (size_t j = 0; j < places.size(); ++j)
@@ -281,6 +287,38 @@ TEST(Mamba3, DocumentsRestart) {
   check(c, randomInputs(c, 6), 16);
   c.mimo = false, c.rank = 1;
   check(c, randomInputs(c, 7), 8);
+}
+
+/// Cuts of a state gate: half a decay on average, with every variant, over windows and documents.
+TEST(Mamba3, StateGate) {
+  Case plain = {.batch = 2, .sequence = 20, .gated = true}, long_one = {.batch = 1, .sequence = 75, .heads = 2, .groups = 1, .norm = true};
+  Case siso = {.batch = 1, .sequence = 40, .heads = 2, .groups = 2, .rank = 1, .mimo = false, .gated = true};
+  long_one.gated = true, long_one.documents.assign(75, 0);
+  for (int64_t t = 0; t < 75; ++t)
+    long_one.documents[t] = (t >= 5) + (t >= 16) + (t >= 17) + (t >= 64);
+  for (const Case &c : {plain, long_one, siso, Case{.batch = 1, .sequence = 2, .heads = 2, .groups = 1, .gated = true}}) {
+    Tensors inputs = randomInputs(c, 14);
+    for (float &cut : inputs.back())
+      cut = std::abs(cut);
+    check(c, inputs, 16);
+  }
+}
+
+/// Nothing cut is no gate; everything is a document that starts, but for the angles, which a cut does not show.
+TEST(Mamba3, StateGateOpenAndShut) {
+  Case gated = {.batch = 1, .sequence = 50, .heads = 2, .groups = 1, .gated = true}, plain = gated;
+  plain.gated = false;
+  Tensors inputs = randomInputs(gated, 15), without(inputs.begin(), inputs.end() - 1);
+  Values d_y = randomValues(gated.rows() * gated.inner(), 16);
+  std::fill(inputs.back().begin(), inputs.back().end(), 0.0f);
+  Results open = run(gated, inputs, d_y), none = run(plain, without, d_y);
+  EXPECT_EQ(open.y, none.y);
+  EXPECT_TRUE(std::equal(none.gradients.begin(), none.gradients.end(), open.gradients.begin()));
+  std::fill(inputs.back().begin(), inputs.back().end(), 800.0f);
+  plain.documents.resize(plain.rows());
+  for (int64_t t = 0; t < plain.rows(); ++t)
+    plain.documents[t] = int32_t(t);
+  EXPECT_LT(relativeError(run(gated, inputs, d_y).y, widen(run(plain, without, d_y).y)), 1e-5);
 }
 
 TEST(Mamba3, ExtremeStepsDecaysAndAngles) {

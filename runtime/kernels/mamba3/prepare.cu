@@ -29,6 +29,12 @@ int32_t readShape(const MgLaunch *launch, const char *kernel, const uint8_t *typ
       mimo = parameter(parts++);
   if (s.norm)
     s.out_norm = parameter(parts++);
+  s.cut = nullptr;
+  if (parts < value(number::parts)) {
+    if (types[first_parameter + parts] != MG_F32)
+      return mg_fail("%s: the cut of the decay has type %d, expected f32 (%d)", kernel, int(types[first_parameter + parts]), int(MG_F32));
+    s.cut = static_cast<const float *>(launch->operands[first_parameter + parts++]);
+  }
   if (parts != value(number::parts))
     return mg_fail("%s: %d parameters, expected %d", kernel, value(number::parts), parts);
 
@@ -165,7 +171,8 @@ template <int Own> __device__ void prepareHead(const Shape &s, int block) {
     bool last = t + 1 == s.sequence || s.startsDocument(b, t + 1);
     s.delta[first + t] = delta, s.gamma[first + t] = gamma;
     s.weight[first + t] = gamma + (last ? 0.0f : (1.0f - keep(t + 1)) * step(t + 1));
-    s.decay[first + t] = s.startsDocument(b, t) ? -INFINITY : fminf(-rate, -1e-4f) * delta * 1.44269504f;
+    float cut = s.cut ? s.cut[(int64_t(b) * s.sequence + t) * s.heads + h] : 0.0f;
+    s.decay[first + t] = s.startsDocument(b, t) ? -INFINITY : fminf(-rate, -1e-4f) * delta * 1.44269504f - cut * 1.44269504f;
   }
   if (s.A == 0)
     return;

@@ -45,6 +45,8 @@ void Head::compute(const Shape &s, const Tokens &tokens, int64_t batch_row, int6
     lambda[t] = sigmoid(lambda[t]);
     gamma[t] = lambda[t] * delta[t];
   }
+  for (int64_t t = 0; s.cut && t < S; ++t)
+    decay[t] -= s.cut[(b * S + t) * s.heads + h];
   for (int64_t t = 0; t < S; ++t) {
     bool last = t + 1 == S || s.startsDocument(b, t + 1);
     weight[t] = gamma[t] + (last ? 0.0f : (1.0f - lambda[t + 1]) * delta[t + 1]);

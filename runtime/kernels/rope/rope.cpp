@@ -11,21 +11,20 @@ using namespace megacc::runtime;
 /// Pairs whose angles are at hand at a time.
 static constexpr int64_t block = 64;
 
-extern "C" int32_t mg_rope(const MgLaunch *launch) {
-  MG_ENTER(mg_rope);
+/// Both kernels: the first `pairs` pairs turn.
+static void rotate(const MgLaunch *launch, float *y, const float *x, int64_t pairs) {
+  namespace number = number_mg_rope;
   int64_t rows = launch->ints[number::rows], sequence = launch->ints[number::sequence], heads = launch->ints[number::heads];
   int64_t head_dim = launch->ints[number::head_dim], offset = launch->ints[number::offset], half = launch->ints[number::width] / 2;
-  double sign = launch->ints[number::inverse] ? -1.0 : 1.0, theta = launch->doubles[real::theta];
-  float *y = output(launch, at::y);
-  const float *x = input(launch, at::x);
+  double sign = launch->ints[number::inverse] ? -1.0 : 1.0, theta = launch->doubles[real_mg_rope::theta];
   // A tile is a range of positions, so that each angle is computed once for all rows of the batch and all heads.
   parallelRanges(sequence, 32, [&](int64_t begin, int64_t end) {
     for (int64_t position = begin; position < end; ++position) {
       if (y != x)
         for (int64_t t = position; t < rows; t += sequence)
           std::memcpy(y + t * heads * head_dim, x + t * heads * head_dim, heads * head_dim * sizeof(float));
-      for (int64_t first = 0; first < half; first += block) {
-        int64_t count = std::min(block, half - first);
+      for (int64_t first = 0; first < pairs; first += block) {
+        int64_t count = std::min(block, pairs - first);
         float cosine[block], sine[block];
         for (int64_t j = 0; j < count; ++j) {
           double angle = position * std::pow(theta, -double(first + j) / half);
@@ -43,5 +42,19 @@ extern "C" int32_t mg_rope(const MgLaunch *launch) {
       }
     }
   });
+}
+
+extern "C" {
+
+int32_t mg_rope(const MgLaunch *launch) {
+  MG_ENTER(mg_rope);
+  rotate(launch, output(launch, at::y), input(launch, at::x), launch->ints[number::width] / 2);
   return 0;
+}
+
+int32_t mg_partial_rope(const MgLaunch *launch) {
+  MG_ENTER(mg_partial_rope);
+  rotate(launch, output(launch, at::y), input(launch, at::x), launch->ints[number::pairs]);
+  return 0;
+}
 }

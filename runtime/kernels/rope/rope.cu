@@ -8,9 +8,9 @@ namespace {
 
 constexpr int threads = 128;
 
-/// The channels of a head: [0, offset) and [offset + 2 half, head_dim) stay, the pairs between turn.
+/// The channels of a head: [0, offset) and [offset + 2 half, head_dim) stay, of the pairs between the first `turned` turn.
 struct Channels {
-  int heads, head_dim, offset, half;
+  int heads, head_dim, offset, half, turned;
 };
 
 /// A block has one position of all batch rows, whose angles it computes once. A thread's unit is a pack of channels: of the pairs' first
@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(threads)
   for (int j = threadIdx.x; j < half; j += threads) {
     double angle = position * pow(theta, -double(j) / half), s, c;
     sincos(angle, &s, &c);
-    turn[j] = {float(c), float(sign * s)};
+    turn[j] = j < channels.turned ? float2{float(c), float(sign * s)} : float2{1.0f, 0.0f};
   }
   // Where the head of a line, a batch row and head, begins.
   auto place = [&](int line) {
@@ -58,23 +58,38 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
-} // namespace
-
-extern "C" int32_t mg_rope(const MgLaunch *launch) {
-  MG_ENTER(mg_rope);
+/// Both kernels.
+int32_t rotate(const MgLaunch *launch, const char *kernel, int64_t turned) {
+  namespace number = number_mg_rope;
+  namespace at = at_mg_rope;
   int64_t rows = launch->ints[number::rows], sequence = launch->ints[number::sequence];
   Channels channels = {int(launch->ints[number::heads]), int(launch->ints[number::head_dim]), int(launch->ints[number::offset]),
-                       int(launch->ints[number::width] / 2)};
+                       int(launch->ints[number::width] / 2), int(turned)};
   double sign = launch->ints[number::inverse] ? -1.0 : 1.0;
-  return withElement(launch, "mg_rope", {at::y, at::x}, [&](auto element) {
+  return withElement(launch, kernel, {at::y, at::x}, [&](auto element) {
     using T = decltype(element);
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
     bool wide = areAligned({y, x}) && channels.head_dim % Pack<T>::size == 0 && channels.offset % Pack<T>::size == 0 &&
                 channels.half % Pack<T>::size == 0;
     return withFlag(wide, [&](auto is_wide) {
       ropeKernel<T, is_wide()><<<unsigned(sequence), threads, channels.half * sizeof(float2), streamOf(launch)>>>(
-          y, x, int(rows / sequence), int(sequence), channels, sign, launch->doubles[real::theta]);
-      return launched("mg_rope");
+          y, x, int(rows / sequence), int(sequence), channels, sign, launch->doubles[real_mg_rope::theta]);
+      return launched(kernel);
     });
   });
+}
+
+} // namespace
+
+extern "C" {
+
+int32_t mg_rope(const MgLaunch *launch) {
+  MG_ENTER(mg_rope);
+  return rotate(launch, "mg_rope", launch->ints[number::width] / 2);
+}
+
+int32_t mg_partial_rope(const MgLaunch *launch) {
+  MG_ENTER(mg_partial_rope);
+  return rotate(launch, "mg_partial_rope", launch->ints[number::pairs]);
+}
 }

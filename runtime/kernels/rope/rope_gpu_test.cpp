@@ -33,3 +33,26 @@ TEST(RopeGpu, TurnsPairs) {
         EXPECT_LT(relativeError(call.read("y"), y), type == MG_BF16 ? 5e-3 : 1e-6);
       }
 }
+
+TEST(RopeGpu, TurnsTheFirstPairsAlone) {
+  MG_NEEDS_CARD();
+  const int64_t rows = 66, sequence = 33, heads = 3, head_dim = 40, offset = 8, width = 32;
+  for (MgType type : {MG_BF16, MG_F32})
+    for (int64_t pairs : {1, 7, 8}) {
+      Values x = randomValues(rows * heads * head_dim, 1, 1, type);
+      auto give = [&](Call &call) {
+        call.give("x", type, x).poisoned("y", type, x.size()).set("rows", rows).set("sequence", sequence).set("heads", heads);
+        call.set("head_dim", head_dim).set("offset", offset).set("width", width).set("inverse", 0).setReal("theta", 10000);
+      };
+      Call all = MG_CALL(mg_rope), some = MG_CALL(mg_partial_rope);
+      give(all), give(some);
+      some.set("pairs", pairs);
+      ASSERT_EQ(all.run(), "");
+      ASSERT_EQ(some.run(), "");
+      Values whole = all.read("y"), y = some.read("y");
+      for (size_t i = 0; i < x.size(); ++i) {
+        int64_t channel = int64_t(i) % head_dim - offset;
+        ASSERT_EQ(y[i], channel >= 0 && channel < width && channel % (width / 2) < pairs ? whole[i] : x[i]) << i;
+      }
+    }
+}

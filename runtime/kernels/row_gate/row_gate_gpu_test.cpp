@@ -7,7 +7,7 @@ using namespace megacc::gpu;
 TEST(RowGateGpu, Sizes) {
   MG_NEEDS_CARD();
   for (MgType type : {MG_BF16, MG_F32})
-    for (auto [rows, cols] : {std::pair<int64_t, int64_t>(1, 1), {37, 45}, {9, 3584}}) {
+    for (auto [rows, cols] : {std::pair<int64_t, int64_t>(1, 1), {1000, 1}, {37, 45}, {301, 128}, {5, 257}, {9, 3584}}) {
       Values x = randomValues(rows * cols, 1, 1, type), gate = randomValues(rows, 2, 1, type), d_y = randomValues(rows * cols, 3, 1, type);
       Values y(x.size()), d_x(x.size()), d_gate(rows);
       for (int64_t t = 0; t < rows; ++t)

@@ -3,7 +3,7 @@
 using namespace megacc::test;
 
 TEST(RowGate, MatchesFiniteDifferences) {
-  for (auto [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {3, 13}, {67, 8}}) {
+  for (auto [rows, cols] : {std::pair<int64_t, int64_t>{1, 1}, {100, 1}, {3, 13}, {67, 8}}) {
     Values packed = randomValues(rows * cols + rows, 1), y(rows * cols, NAN), d_y = randomValues(y.size(), 2), gradient(packed.size(), NAN);
     float *x = packed.data(), *gate = x + rows * cols;
     auto f = [r = rows, c = cols](const Doubles &v) {

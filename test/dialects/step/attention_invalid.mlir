@@ -143,3 +143,53 @@ step.func @attention_grad_of_a_cache_without_a_name {
          : (tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<2x2x3xf32>)
          -> (tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>)
 }
+
+// -----
+
+step.func @rope_of_all_pairs {
+  %x = step.zero : tensor<6x4xf32>
+  // expected-error @+1 {{turns 2 of 2 pairs; expected some of them, not all}}
+  %y = step.rope %x {sequence = 3 : i64, heads = 1 : i64, head_dim = 4 : i64, offset = 0 : i64, width = 4 : i64, theta = 1.0e4 : f64,
+       pairs = 2 : i64} : (tensor<6x4xf32>) -> tensor<6x4xf32>
+}
+
+// -----
+
+step.func @bias_of_too_many_relations {
+  %x = step.zero : tensor<6x4xf32>
+  %w = step.zero : tensor<2x32xf32>
+  %chunk = step.input "chunk" : tensor<2x3xi32>
+  %bits = step.input "bits" : tensor<2x5x5xi32>
+  // expected-error @+1 {{has weights of 'tensor<2x32xf32>' for 2 heads; expected 1 to 31 relations}}
+  %y = step.biased_attention %x, %x, %x, %w, %chunk, %bits {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, kv_heads = 2 : i64,
+       qk_dim = 2 : i64, v_dim = 2 : i64, scale = 0.5 : f64}
+       : (tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<2x32xf32>, tensor<2x3xi32>, tensor<2x5x5xi32>) -> tensor<6x4xf32>
+}
+
+// -----
+
+step.func @bias_of_other_bits {
+  %x = step.zero : tensor<6x4xf32>
+  %w = step.zero : tensor<2x9xf32>
+  %chunk = step.input "chunk" : tensor<2x3xi32>
+  %bits = step.input "bits" : tensor<2x5x4xi32>
+  // expected-error @+1 {{has bits of 'tensor<2x5x4xi32>', expected 2 squares of chunks}}
+  %y = step.biased_attention %x, %x, %x, %w, %chunk, %bits {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, kv_heads = 2 : i64,
+       qk_dim = 2 : i64, v_dim = 2 : i64, scale = 0.5 : f64}
+       : (tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<2x9xf32>, tensor<2x3xi32>, tensor<2x5x4xi32>) -> tensor<6x4xf32>
+}
+
+// -----
+
+step.func @bias_grad_of_another_d_weight {
+  %x = step.zero : tensor<6x4xf32>
+  %w = step.zero : tensor<2x9xf32>
+  %chunk = step.input "chunk" : tensor<2x3xi32>
+  %bits = step.input "bits" : tensor<2x5x5xi32>
+  // expected-error @+1 {{'d_weight' is 'tensor<2x8xf32>', expected 2 x 9}}
+  %d:4 = step.biased_attention_grad %x, %x, %x, %x, %x, %w, %chunk, %bits {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64,
+         kv_heads = 2 : i64, qk_dim = 2 : i64, v_dim = 2 : i64, scale = 0.5 : f64,
+         operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 0, 0>}
+         : (tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<2x9xf32>, tensor<2x3xi32>,
+         tensor<2x5x5xi32>) -> (tensor<6x4xf32>, tensor<6x4xf32>, tensor<6x4xf32>, tensor<2x8xf32>)
+}

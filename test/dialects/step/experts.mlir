@@ -48,6 +48,8 @@ module attributes {megacc.model = "tiny", megacc.config = {accumulate = 2 : i64}
     %gate = step.zero : tensor<6x1xbf16>
     // CHECK: step.row_gate %{{.*}} -> tensor<6x5x[[T]]>
     %g = step.row_gate %y, %gate : (tensor<6x5xbf16>, tensor<6x1xbf16>) -> tensor<6x5xbf16>
+    // CHECK: step.row_gate %{{.*}} -> tensor<6x5x[[T]]>
+    %channels = step.row_gate %y, %y : (tensor<6x5xbf16>, tensor<6x5xbf16>) -> tensor<6x5xbf16>
     // CHECK: step.row_gate_grad {{.*}} -> (tensor<6x5x[[T]]>, tensor<6x1x[[T]]>)
     %dy, %dgate = step.row_gate_grad %g, %y, %gate
                   : (tensor<6x5xbf16>, tensor<6x5xbf16>, tensor<6x1xbf16>) -> (tensor<6x5xbf16>, tensor<6x1xbf16>)

@@ -296,8 +296,9 @@ step.func @experts_grad_weight_in_bf16 {
 
 step.func @gate_a_number {
   %x = step.zero : tensor<6x4xf32>
-  // expected-error @+1 {{has 24 numbers for rows of 'tensor<6x4xf32>'}}
-  %y = step.row_gate %x, %x : (tensor<6x4xf32>, tensor<6x4xf32>) -> tensor<6x4xf32>
+  %g = step.zero : tensor<6x3xf32>
+  // expected-error @+1 {{has 18 numbers for rows of 'tensor<6x4xf32>'}}
+  %y = step.row_gate %x, %g : (tensor<6x4xf32>, tensor<6x3xf32>) -> tensor<6x4xf32>
 }
 
 // -----

@@ -51,3 +51,23 @@ step.func @mimo {
           -> (tensor<6x44xbf16>, tensor<2xf32>, tensor<2xf32>, tensor<2x2x4xf32>, tensor<2x2x4xf32>, tensor<4xf32>, tensor<4xf32>,
               tensor<2x2x5xf32>, tensor<2x2x5xf32>, tensor<2x2x5xf32>, tensor<10xf32>)
 }
+
+// CHECK-LABEL: step.func @state_gate
+step.func @state_gate {
+  %x = step.input "x" : tensor<6x34xbf16>
+  %h = step.input "h" : tensor<2xf32>
+  %b = step.input "b" : tensor<2x1x4xf32>
+  %n = step.input "n" : tensor<4xbf16>
+  %logits = step.input "logits" : tensor<6x2xbf16>
+  // CHECK: %[[CUT:.*]] = step.state_gate %{{.*}} : (tensor<6x2x[[T]]>, tensor<2xf32>) -> tensor<6x2xf32>
+  %cut = step.state_gate %logits, %h : (tensor<6x2xbf16>, tensor<2xf32>) -> tensor<6x2xf32>
+  // CHECK: step.mamba3_scan {{.*}}, %[[CUT]] {{.*}}state_gate
+  %y = step.mamba3_scan %x, %h, %h, %b, %b, %n, %n, %cut {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, groups = 1 : i64,
+       rank = 1 : i64, head_dim = 5 : i64, state = 4 : i64, angles = 0 : i64, chunk = 4 : i64, state_gate, eps = 1.0e-5 : f64,
+       operandSegmentSizes = array<i32: 1, 7, 0>}
+       : (tensor<6x34xbf16>, tensor<2xf32>, tensor<2xf32>, tensor<2x1x4xf32>, tensor<2x1x4xf32>, tensor<4xbf16>, tensor<4xbf16>,
+       tensor<6x2xf32>) -> tensor<6x10xbf16>
+  // CHECK: step.state_gate_grad %[[CUT]], {{.*}} -> (tensor<6x2x[[T]]>, tensor<2xf32>)
+  %dl, %db = step.state_gate_grad %cut, %logits, %h : (tensor<6x2xf32>, tensor<6x2xbf16>, tensor<2xf32>)
+             -> (tensor<6x2xbf16>, tensor<2xf32>)
+}

@@ -5,7 +5,7 @@ step.func @too_few_parameters {
   %p0 = step.input "p0" : tensor<2xf32>
   %p1 = step.input "p1" : tensor<2x1x4xf32>
   %p2 = step.input "p2" : tensor<4xf32>
-  // expected-error @+1 {{has 5 parameters; expected 6, with mimo 3 more, with out_norm one more: 6}}
+  // expected-error @+1 {{has 5 parameters; expected 6, with mimo 3 more, with out_norm and state_gate one more each: 6}}
   %y = step.mamba3_scan %x, %p0, %p0, %p1, %p1, %p2 {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, groups = 1 : i64, rank = 1 : i64,
        head_dim = 5 : i64, state = 4 : i64, angles = 0 : i64, chunk = 4 : i64, eps = 1.0e-5 : f64,
        operandSegmentSizes = array<i32: 1, 5, 0>}
@@ -19,7 +19,7 @@ step.func @mimo_without_its_parameters {
   %p0 = step.input "p0" : tensor<2xf32>
   %p1 = step.input "p1" : tensor<2x1x4xf32>
   %p2 = step.input "p2" : tensor<4xf32>
-  // expected-error @+1 {{has 6 parameters; expected 6, with mimo 3 more, with out_norm one more: 9}}
+  // expected-error @+1 {{has 6 parameters; expected 6, with mimo 3 more, with out_norm and state_gate one more each: 9}}
   %y = step.mamba3_scan %x, %p0, %p0, %p1, %p1, %p2, %p2 {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, groups = 1 : i64,
        rank = 1 : i64,
        head_dim = 5 : i64, state = 4 : i64, angles = 0 : i64, chunk = 4 : i64, eps = 1.0e-5 : f64, mimo,
@@ -35,7 +35,7 @@ step.func @out_norm_without_its_weight {
   %p0 = step.input "p0" : tensor<2xf32>
   %p1 = step.input "p1" : tensor<2x1x4xf32>
   %p2 = step.input "p2" : tensor<4xf32>
-  // expected-error @+1 {{has 6 parameters; expected 6, with mimo 3 more, with out_norm one more: 7}}
+  // expected-error @+1 {{has 6 parameters; expected 6, with mimo 3 more, with out_norm and state_gate one more each: 7}}
   %y = step.mamba3_scan %x, %p0, %p0, %p1, %p1, %p2, %p2 {batch = 2 : i64, sequence = 3 : i64, heads = 2 : i64, groups = 1 : i64,
        rank = 1 : i64,
        head_dim = 5 : i64, state = 4 : i64, angles = 0 : i64, chunk = 4 : i64, eps = 1.0e-5 : f64, out_norm,
@@ -312,4 +312,23 @@ step.func @grad_of_a_cache_without_a_name {
          : (tensor<6x10xf32>, tensor<6x34xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2x1x4xf32>, tensor<2x1x4xf32>, tensor<4xf32>,
          tensor<4xf32>, tensor<2x2x1x4x5xf32>)
          -> (tensor<6x34xf32>, tensor<2xf32>, tensor<2xf32>, tensor<2x1x4xf32>, tensor<2x1x4xf32>, tensor<4xf32>, tensor<4xf32>)
+}
+
+// -----
+
+step.func @gate_of_other_heads {
+  %logits = step.input "logits" : tensor<6x2xf32>
+  %bias = step.input "bias" : tensor<3xf32>
+  // expected-error @+1 {{'bias' is 'tensor<3xf32>', expected 2}}
+  %cut = step.state_gate %logits, %bias : (tensor<6x2xf32>, tensor<3xf32>) -> tensor<6x2xf32>
+}
+
+// -----
+
+step.func @gate_grad_of_another_d_bias {
+  %logits = step.input "logits" : tensor<6x2xf32>
+  %bias = step.input "bias" : tensor<2xf32>
+  // expected-error @+1 {{'d_bias' is 'tensor<3xf32>', expected 2}}
+  %d:2 = step.state_gate_grad %logits, %logits, %bias : (tensor<6x2xf32>, tensor<6x2xf32>, tensor<2xf32>)
+         -> (tensor<6x2xf32>, tensor<3xf32>)
 }

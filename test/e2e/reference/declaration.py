@@ -4,19 +4,21 @@ import re
 from types import SimpleNamespace
 
 FAMILIES = {
-    "mla": {"theta": 1e4},
-    "attention": {"kv_heads": None, "rope": None, "theta": 1e4},
+    "mla": {"theta": 1e4, "gate": "none"},
+    "attention": {"kv_heads": None, "rope": None, "theta": 1e4, "gate": "none"},
     "moe": {"shared": 0, "activation": "gelu", "router": "softmax", "aux": 1e-4, "z": 0.0, "scale": 1.0, "bias_rate": 1e-3, "density": 1.0,
             "shared_gate": False},
     "mlp": {"activation": "gelu"},
     "mamba3": {"expand": 2, "head_dim": 64, "state": 128, "groups": 1, "rank": 4, "chunk": 16, "variant": "mimo", "rope_fraction": 0.5,
-               "decay": "softplus", "out_norm": False},
+               "decay": "softplus", "out_norm": False, "state_gate": False},
     "m2rnn": {"key": 64, "value": 16, "heads": None, "conv": 4},
     "gated_deltanet": {"key_heads": None, "conv": 4, "chunk": 64, "neg_eigval": False},
     "concept": {"concepts": 64, "heads": 4},
 }
 PLACEMENTS = {
     "dsa": {"kl": 0.0, "share": 1},
+    "nope": {"share": 1.0},
+    "relation_bias": {"relations": 9, "chunks": 64},
     "ngram_hash": {"orders": [2, 3], "heads": 8, "rows": 500000, "dim": 16, "seed": 0},
     "structure": {"components": "core", "dim": 64, "sizes": []},
     "engram": {"orders": [2, 3, 4], "dim": None, "gated": False, "sqrt_gate": False, "conv": 0, "conv_residual": True},

@@ -10,6 +10,7 @@ another seed. Tensors of a case (A micro-batches of B rows of S tokens):
 
   input.tokens, input.targets, input.documents    int32 [A,B,S]; documents where the declaration says `documents = true`
   input.structure.NAME    int32 [A,B,S]  the components of a structure embedding, some of them outside their table
+  input.relation.chunk, input.relation.bits    int32 [A,B,S] and [A,B,chunks,chunks], where a block has a relation_bias
   ngram_rows       int64 [A,B,S,tables]  the rows of the n-gram tables, where there are such tables
   stp_spans        int64 [A,spans,3]  the spans of the first step, where the declaration has stp
   param.KEY        parameters and router biases before the step: random everywhere, so that no zero or one hides a mistake
@@ -50,7 +51,8 @@ DOCUMENTS = {"hybrid_docs": [[9, 1, 3, 9], [22], [2, 20]], "siso_docs": [[7, 1, 
              "layer_scale": [[4, 9], [13], [1, 12]],
              "mhc_families": [[5, 1, 7], [13]], "mod_docs": [[4, 1, 6], [11]], "streams_placed": [[6, 7], [13]],
              "gdn_packed": [[9, 1, 11, 8], [29]], "gdn_docs": [[16, 1, 2, 18], [33, 4], [37]], "mesh_gdn": [[9, 1, 5, 9], [24], [2, 22]],
-             "packed_documents": [[9, 1, 11, 3], [24]]}
+             "packed_documents": [[9, 1, 11, 3], [24]], "relation_bias": [[13, 7], [20]], "layer_scale_state_gate": [[10, 14], [24]],
+             "mesh_gates": [[9, 1, 5, 7], [22], [2, 20]], "gates_docs": [[6, 1, 10, 4], [21], [19, 2]]}
 
 
 def ignore_some_targets(name, targets, random):
@@ -79,6 +81,10 @@ def random_inputs(model, generator):
         inputs["documents"] = ids
     for name, size in model.structure.sizes.items() if model.structure else ():
         inputs["structure." + name] = generator.integers(-1, size + 2, shape)
+    for chunks in {placed["relation_bias"].chunks for placed in model.placed if "relation_bias" in placed}:
+        inputs["relation.chunk"] = np.sort(generator.integers(-1, chunks + 1, shape), -1)  # -1 and `chunks`: in none
+        tables = (*shape[:2], chunks, chunks)
+        inputs["relation.bits"] = generator.integers(0, 2 ** 10, tables) & generator.integers(0, 2 ** 10, tables)
     return inputs
 
 
@@ -92,6 +98,8 @@ def random_parameter(key, parameter, noise, seed):
         return 0.1 * spread
     if key.endswith("router.weight"):
         return 2 * spread
+    if key.endswith("state_gate.bias"):
+        return 1 + 0.5 * noise  # gates between open and shut
     if key.endswith("router.bias"):
         return 0.1 * noise
     if kind == "mhc":

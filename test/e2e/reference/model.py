@@ -5,6 +5,7 @@ slice after another; so nothing here needs a mask but causality. `weights` maps 
 without their prefix. Letters in shapes: L tokens of a document, H heads, R ranks, N states, P channels of a head.
 """
 import math
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -20,7 +21,7 @@ FORBIDDEN = -1e300  # score of a key that a query may not see
 
 class MicroBatch:
     """Inputs as lists of T and the slices that are documents; takes in losses, expert counts and residual streams on the way. Other
-    inputs are components, "structure.NAME"."""
+    inputs are components, "structure.NAME", and "relation.chunk" and "relation.bits"."""
 
     def __init__(self, tokens, targets, documents=None, **components):
         self.shape, self.tokens, self.targets = tokens.shape, tokens.reshape(-1), targets.reshape(-1)
@@ -30,6 +31,7 @@ class MicroBatch:
             begins[:, 1:] |= np.diff(documents, axis=1) != 0
         edges = np.append(np.flatnonzero(begins), tokens.size)
         self.documents = [slice(first, last) for first, last in zip(edges, edges[1:])]
+        self.relation = components.pop("relation.chunk", None), components.pop("relation.bits", None)
         self.components = {name: ids.reshape(-1) for name, ids in components.items()}
         self.spans = []  # of the straightness term, where it counts
         self.losses, self.depth_losses, self.picks, self.streams = {}, {}, {}, []
@@ -108,24 +110,29 @@ def rotate(x, angles, first, second):
     return x * cosine(turn) + x[..., partner] * (sine(turn) * sign)
 
 
-def rope(x, width, theta):
-    """Position rotation of the first `width` channels of x (L,H,d)."""
+def rope(x, family):
+    """Position rotation of the first `rope` channels of x (L,H,d), of the share of their pairs that the block turns."""
+    width = family.rope
     if not width:
         return x
     pair = np.arange(width // 2)
-    angles = np.arange(len(x.value))[:, None, None] / theta ** (pair / (width // 2))
+    turned = pair < math.floor(width // 2 * (1 - getattr(family, "unturned", 0)) + 0.5)
+    angles = np.arange(len(x.value))[:, None, None] / family.theta ** (pair / (width // 2)) * turned
     return rotate(x, Tensor(angles), pair, pair + width // 2)
 
 
-def attention_weights(q, k, allowed):
-    """Of q (L,H,d) over the allowed (L,L) keys k (L,G,d), G a divisor of H: (G, H/G, L, L)."""
+def attention_weights(q, k, allowed, bias=None):
+    """Of q (L,H,d) over the allowed (L,L) keys k (L,G,d), G a divisor of H: (G, H/G, L, L). bias (H,L,L) is added to the scores."""
     q = reshape(q, len(q.value), k.shape[1], -1, q.shape[-1])
-    return softmax(einsum("qgad,kgd->gaqk", q, k) * q.shape[-1] ** -0.5 + np.where(allowed, 0.0, FORBIDDEN))
+    scores = einsum("qgad,kgd->gaqk", q, k) * q.shape[-1] ** -0.5
+    if bias is not None:
+        scores = scores + reshape(bias, *scores.shape)
+    return softmax(scores + np.where(allowed, 0.0, FORBIDDEN))
 
 
-def attend(q, k, v, allowed=None):
+def attend(q, k, v, allowed=None, bias=None):
     """Causal attention of q (L,H,d) to k (L,G,d) and v (L,G,e): (L, H e); to fewer keys where `allowed` (L,L) says so."""
-    weight = attention_weights(q, k, np.tri(len(k.value), dtype=bool) if allowed is None else allowed)
+    weight = attention_weights(q, k, np.tri(len(k.value), dtype=bool) if allowed is None else allowed, bias)
     return reshape(einsum("gaqk,kge->qgae", weight, v), len(k.value), -1)
 
 
@@ -142,13 +149,33 @@ def pick_best(scores, count, batch):
 
 # Mixers of one document: (family, weights, normalised input (L,D)) -> (L,D).
 
-def attention(family, weights, n):
+def gated(family, weights, n, y):
+    """Attention's output y (L,H e) times the sigmoid of its gates: none, one a head, or one a channel."""
+    if family.gate == "none":
+        return y
+    gates = sigmoid(project(n, weights["gate_proj.weight"]))
+    if family.gate == "head":
+        gates = reshape(reshape(gates, len(n.value), -1, 1) * np.ones(y.shape[1] // family.heads), *y.shape)
+    return y * gates
+
+
+def relation_bias(table, chunk, bits):
+    """What the relations between the chunks of query and key add to the scores of a document: (H,L,L); table (H,R), chunk (L,)."""
+    chunks, relations = bits.shape[0], table.shape[1]
+    inside = (chunk >= 0) & (chunk < chunks)
+    pairs = bits[chunk.clip(0, chunks - 1)[:, None], chunk.clip(0, chunks - 1)]
+    held = (pairs[..., None] >> np.arange(relations) & 1) * (inside[:, None] & inside)[..., None]
+    return einsum("qkr,hr->hqk", Tensor(held), table)
+
+
+def attention(family, weights, n, bias=None):
     heads = reshape(project(n, weights["qkv_proj.weight"]), len(n.value), -1, family.head_dim)
     q, k, v = split(heads, [family.heads, family.kv_heads, family.kv_heads], 1)
-    return project(attend(rope(q, family.rope, family.theta), rope(k, family.rope, family.theta), v), weights["out_proj.weight"])
+    y = attend(rope(q, family), rope(k, family), v, None, bias)
+    return project(gated(family, weights, n, y), weights["out_proj.weight"])
 
 
-def mla(family, weights, n, pick=None):
+def mla(family, weights, n, pick=None, bias=None):
     """pick(n, latent of the queries, q, k): the keys that each query may see, in place of all before it."""
     def per_head(latent, up):
         return split(reshape(project(latent, weights[up]), len(n.value), family.heads, -1), [family.nope, None])
@@ -157,18 +184,19 @@ def mla(family, weights, n, pick=None):
     q, q_turning = per_head(q_latent, "q_up.weight")
     k, v = per_head(rms_norm(latent, weights["kv_norm.weight"]), "kv_up.weight")
     k_turning = reshape(shared_key, len(n.value), 1, family.rope) * np.ones((family.heads, 1))
-    q, k = (concatenate([still, rope(turning, family.rope, family.theta)]) for still, turning in ((q, q_turning), (k, k_turning)))
-    return project(attend(q, k, v, pick and pick(n, q_latent, q, k)), weights["out_proj.weight"])
+    q, k = (concatenate([still, rope(turning, family)]) for still, turning in ((q, q_turning), (k, k_turning)))
+    y = attend(q, k, v, pick and pick(n, q_latent, q, k), bias)
+    return project(gated(family, weights, n, y), weights["out_proj.weight"])
 
 
 def pick_keys(dsa, family, weights, batch, n, latent, q, k):
     """What the indexer of a block with dsa lets each query see: (L,L). Adds the KL term of this document."""
     length, n, latent = len(n.value), Tensor(n.value), Tensor(latent.value)  # no gradient leaves the indexer
     weights = {key.removeprefix("indexer."): value for key, value in weights.items()}
-    queries = rope(reshape(project(latent, weights["q_up.weight"]), length, dsa.heads, -1), family.rope, family.theta)
+    queries = rope(reshape(project(latent, weights["q_up.weight"]), length, dsa.heads, -1), family)
     keys = project(n, weights["k_proj.weight"])
     keys = rms_norm(keys - mean(keys, -1, keepdims=True), weights["k_norm.weight"]) + weights["k_norm.bias"]
-    keys = rope(reshape(keys, length, 1, -1), family.rope, family.theta)[:, 0]
+    keys = rope(reshape(keys, length, 1, -1), family)[:, 0]
     heads = project(n, weights["head_proj.weight"]) * (dsa.heads * dsa.dim) ** -0.5
     score = einsum("qh,hqk->qk", heads, relu(einsum("qhd,kd->hqk", queries, keys)))
     allowed = np.zeros((length, length), bool)
@@ -198,12 +226,14 @@ def sparse_mla(dsa, family, weights, n, batch):
 def mamba3(family, weights, n):
     parts = split(project(n, weights["in_proj.weight"]), [family.inner] * 2 + [family.groups * family.state * family.rank] * 2 +
                   [family.heads] * 3 + [family.angles])
-    return project(mamba3_scan(family, weights, *parts), weights["out_proj.weight"])
+    cut = softplus(-(project(n, weights["state_gate.weight"]) + weights["state_gate.bias"])) if family.state_gate else None
+    return project(mamba3_scan(family, weights, *parts, cut), weights["out_proj.weight"])
 
 
-def mamba3_scan(family, weights, z, x, b, c, step, rate, trapezoid, angle):
+def mamba3_scan(family, weights, z, x, b, c, step, rate, trapezoid, angle, cut):
     """As a sum over the past instead of a state: y_t = sum over s <= t of M[t,s] (q_t . k_s) u_s, ranks added, plus D u_t. A token enters
-    the state with gamma when it comes and with beta one token later, before that token's decay; M carries both on to t."""
+    the state with gamma when it comes and with beta one token later, before that token's decay; M carries both on to t. `cut`, of a state gate, is
+    taken from the logarithm of the decay."""
     length, heads, width = len(z.value), family.heads, family.head_dim
     states, groups, ranks = family.state, family.groups, family.rank
     step = softplus(step + weights["dt_bias"])
@@ -212,6 +242,8 @@ def mamba3_scan(family, weights, z, x, b, c, step, rate, trapezoid, angle):
     else:
         rate = where(rate.value < 0, -1 / (1 - minimum(rate, 0)), -1 - rate)
     rate = minimum(rate, -1e-4) * step
+    if cut is not None:
+        rate = rate - cut
 
     gamma = sigmoid(trapezoid) * step
     beta = padded((step - gamma)[1:], 1, after=True)  # of the token after
@@ -389,8 +421,16 @@ def residual(family, placed, weights, x, batch, block):
                                  lambda kept: residual(family, rest, weights, kept, batch, block))
     own = weights_of(weights, block + "mixer.")
     n = norm(x, weights, block + "norm")
+    if "nope" in placed:
+        family = SimpleNamespace(**vars(family), unturned=placed["nope"].share)
     if family.kind in OF_TOKENS:
         y = OF_TOKENS[family.kind](family, own, n, batch, block)
+    elif "relation_bias" in placed:
+        chunk, bits = batch.relation
+        def biased(part, tokens):
+            bias = relation_bias(weights[block + "relation_bias.weight"], chunk.reshape(-1)[tokens], bits[tokens[0] // batch.shape[1]])
+            return OF_DOCUMENTS[family.kind](family, own, part, bias=bias)
+        y = batch.by_document(biased, n, np.arange(batch.tokens.size))
     elif "dsa" in placed:
         y = sparse_mla(placed["dsa"], family, own, n, batch)
     else:

@@ -93,6 +93,9 @@ class Table(dict):
             self.add("structure.proj.weight", model.hidden, model.structure.dim, initial=("constant", 0.0))
         for slot, family in enumerate(model.blocks):
             self.add_block(f"blocks.{slot}.", family, model.placed[slot])
+            if "relation_bias" in model.placed[slot]:
+                self.add(f"blocks.{slot}.relation_bias.weight", family.heads, model.placed[slot]["relation_bias"].relations,
+                         initial=("constant", 0.0))
             if "engram" in model.placed[slot]:
                 self.add_engram(f"blocks.{slot}.engram.", model.placed[slot]["engram"])
             if "dsa" in model.placed[slot]:
@@ -154,6 +157,12 @@ class Table(dict):
         self.add_norm(prefix + "kv_norm.weight", family.kv_rank)
         self.add(prefix + "kv_up.weight", heads * (family.nope + family.value), family.kv_rank)
         self.add(prefix + "out_proj.weight", self.hidden, heads * family.value, initial=self.output)
+        self.add_gate(prefix, family, family.value)
+
+    def add_gate(self, prefix, family, width):
+        if family.gate != "none":
+            rows = family.heads * (width if family.gate == "channel" else 1)
+            self.add(prefix + "gate_proj.weight", rows, self.hidden, initial=("constant", 0.0))
 
     def add_dsa(self, prefix, family, placement):
         if placement.order % placement.share:
@@ -167,6 +176,7 @@ class Table(dict):
     def add_attention(self, prefix, family):
         self.add(prefix + "qkv_proj.weight", (family.heads + 2 * family.kv_heads) * family.head_dim, self.hidden)
         self.add(prefix + "out_proj.weight", self.hidden, family.heads * family.head_dim, initial=self.output)
+        self.add_gate(prefix, family, family.head_dim)
 
     def add_moe(self, prefix, family):
         rows = family.experts + (family.nulls > 0)
@@ -196,6 +206,9 @@ class Table(dict):
             self.add(prefix + "mimo_o", heads, rank, width, initial=share)
         if family.out_norm:
             self.add_norm(prefix + "norm.weight", inner)
+        if family.state_gate:
+            self.add(prefix + "state_gate.weight", heads, self.hidden, initial=("constant", 0.0))
+            self.add(prefix + "state_gate.bias", heads, initial=("constant", 8.0))
         self.add(prefix + "out_proj.weight", self.hidden, inner, initial=("uniform", (inner * self.depth) ** -0.5))
 
     def add_concept(self, prefix, family):

@@ -72,7 +72,7 @@ mega.model @placements hidden 48 vocab 64 sequence 24 {
   mega.pattern "AF" depth 4
   mega.family "A" = mla<heads = 4, q_rank = 12, kv_rank = 16, nope = 8, rope = 4, value = 6>
   mega.family "F" = mlp<width = 8>
-  // expected-error @+1 {{'dsa' fits mla, but "F" is mlp}}
+  // expected-error @+1 {{"F" rank 0: dsa needs mla, not mlp}}
   mega.place dsa<heads = 1, dim = 8, top_k = 4> on "F" ranks [0]
   // expected-error @+2 {{rank 0 is given twice}}
   // expected-error @+1 {{rank 2 is out of range: "A" has 2 blocks, ranks 0 to 1}}
@@ -168,6 +168,48 @@ mega.train @step of @conflicts {
   optimizer = adamw<lr = 1.0e-3, beta1 = 1.0>,
   // expected-error @+1 {{memory = "132 gigs" is not a size; fix: write a number and B, KiB, MiB, GiB or TiB}}
   memory = "132 gigs"
+}
+
+// -----
+
+mega.model @gates hidden 48 vocab 64 sequence 24 {
+  mega.pattern "ABML" depth 8
+  // expected-error @+1 {{gate = heads: expected none, head or channel}}
+  mega.family "G" = attention<heads = 4, head_dim = 12, gate = heads>
+  mega.family "A" = attention<heads = 4, head_dim = 12, rope = 4, gate = head>
+  mega.family "B" = attention<heads = 4, head_dim = 12, rope = 0>
+  mega.family "L" = mla<heads = 4, q_rank = 12, kv_rank = 16, nope = 8, rope = 4, value = 6>
+  mega.family "M" = mamba3<head_dim = 16, state_gate = true>
+  // expected-error @+1 {{"M" rank 0: nope needs mla or attention, not mamba3}}
+  mega.place nope<share = 0.5> on "M" ranks [0]
+  // expected-error @+1 {{"M" rank 1: relation_bias needs mla or attention, not mamba3}}
+  mega.place relation_bias<> on "M" ranks [1]
+  // expected-error @+1 {{share = 1.5 must be above 0 and at most 1}}
+  mega.place nope<share = 1.5> on "A" ranks [0]
+  // expected-error @+1 {{share = 0 must be above 0 and at most 1}}
+  mega.place nope<share = 0.0> on "A" ranks [1]
+  // expected-error @+1 {{nope<share = 0.01> leaves all 2 pairs rotated}}
+  mega.place nope<share = 0.01> on "L" ranks [0]
+  // expected-error @+1 {{nope<share = 1> leaves all 0 pairs rotated}}
+  mega.place nope<> on "B" ranks [0]
+  // expected-error @+1 {{relations = 32 must be 1 to 31}}
+  mega.place relation_bias<relations = 32> on "A" ranks [0]
+  // expected-error @+1 {{relations = 0 must be 1 to 31}}
+  mega.place relation_bias<relations = 0> on "A" ranks [1]
+}
+
+// -----
+
+mega.model @relations hidden 48 vocab 64 sequence 24 {
+  mega.pattern "A" depth 4
+  mega.family "A" = mla<heads = 4, q_rank = 12, kv_rank = 16, nope = 8, rope = 4, value = 6>
+  mega.place relation_bias<chunks = 5> on "A" ranks [0]
+  // expected-error @+1 {{relation_bias and dsa on one block: sparse attention has no bias}}
+  mega.place dsa<heads = 1, dim = 8, top_k = 4> on "A" ranks [0, 1]
+  // expected-error @+1 {{relation_bias and dsa on one block: sparse attention has no bias}}
+  mega.place relation_bias<chunks = 5> on "A" ranks [1]
+  // expected-error @+1 {{relation_bias: all placements read one input, so chunks must agree}}
+  mega.place relation_bias<chunks = 6> on "A" ranks [2]
 }
 
 // -----
