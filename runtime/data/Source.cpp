@@ -265,6 +265,10 @@ void Source::attach(const std::string &column) {
     std::error_code error;
     if (part.memory || !fs::exists(path, error))
       continue;
+    if (column == relation_bits) {
+      attachTables(part);
+      continue;
+    }
     Opened opened = open(path);
     if (opened.bytes != part.count() && opened.bytes != 2 * part.count())
       throw DataError(path.string() + ": has " + std::to_string(opened.bytes) + " bytes for the " + std::to_string(part.count()) +
@@ -277,8 +281,34 @@ void Source::attach(const std::string &column) {
   }
 }
 
+void Source::attachTables(Part &part) {
+  fs::path path = sidecarPath(part.path, relation_bits);
+  Opened opened = open(path);
+  auto tables = std::make_shared<Tables>();
+  auto begin = std::ranges::lower_bound(documents, part.begin), end = std::ranges::lower_bound(documents, part.begin + part.count());
+  int64_t count = end - begin, at = 0;
+  for (int64_t document = 0; document < count; ++document) {
+    int32_t chunks = -1;
+    readAt(opened.file.get(), at, {reinterpret_cast<unsigned char *>(&chunks), sizeof chunks}, path);
+    int64_t next = at + 4 + 4 * int64_t(chunks) * chunks;
+    if (chunks < 0 || next > opened.bytes)
+      throw DataError(path.string() + ": the table of document " + std::to_string(document) + " of " + std::to_string(count) +
+                      " begins at byte " + std::to_string(at) + " with " + std::to_string(chunks) + " chunks, the file has " +
+                      std::to_string(opened.bytes) + " bytes; fix: write both again");
+    tables->begins.push_back(at);
+    at = next;
+  }
+  if (at != opened.bytes)
+    throw DataError(path.string() + ": has " + std::to_string(opened.bytes) + " bytes, the tables of the " + std::to_string(count) +
+                    " documents of " + part.path.filename().string() + " end after " + std::to_string(at) + "; fix: write both again");
+  tables->file.path = path, tables->file.bytes = opened.bytes, tables->file.width = 4;
+  tables->file.file = std::make_shared<const OpenFile>(std::move(opened.file));
+  part.tables = std::move(tables);
+}
+
 fs::path Source::findWithout(const std::string &column) const {
-  auto found = std::ranges::find_if(parts, [&](const Part &part) { return !part.columns.contains(column); });
+  auto lacks = [&](const Part &part) { return column == relation_bits ? !part.tables : !part.columns.contains(column); };
+  auto found = std::ranges::find_if(parts, lacks);
   return found == parts.end() ? fs::path() : found->path;
 }
 
@@ -338,6 +368,41 @@ void Source::readColumn(const std::string &column, int64_t begin, int64_t size, 
       });
 }
 
+void Source::readRelations(int64_t begin, int64_t chunks, std::span<int32_t> chunk, std::span<int32_t> bits) const {
+  readColumn(relation_chunk, begin, int64_t(1) << 16, chunk);
+  std::ranges::fill(bits, 0);
+  size_t document = std::ranges::upper_bound(documents, begin) - documents.begin() - 1;
+  std::vector<int32_t> table, own; // of a document; of its chunks seen here, their ids
+  int64_t first = 0;               // place of the first of them
+  for (int64_t t = 0, count = int64_t(chunk.size()); t < count; ++document) {
+    auto part = std::ranges::upper_bound(parts, documents[document], {}, &Part::begin) - 1;
+    auto of_part = std::ranges::lower_bound(documents, part->begin) - documents.begin();
+    int64_t at = part->tables->begins[document - of_part];
+    auto read = [&](int64_t offset, std::span<int32_t> values) {
+      part->tables->file.read(offset, {reinterpret_cast<unsigned char *>(values.data()), values.size_bytes()});
+    };
+    int32_t size = 0;
+    read(at, {&size, 1});
+    table.resize(int64_t(size) * size), own.clear();
+    read(at + 4, table);
+    int64_t end = document + 1 < documents.size() ? std::min(count, documents[document + 1] - begin) : count;
+    for (; t < end; ++t) {
+      int32_t id = chunk[t];
+      int64_t place = std::ranges::find(own, id) - own.begin();
+      chunk[t] = -1;
+      if (id >= size || (place == int64_t(own.size()) && first + place >= chunks))
+        continue;
+      if (place == int64_t(own.size()))
+        own.push_back(id);
+      chunk[t] = int32_t(first + place);
+    }
+    for (size_t i = 0; i < own.size(); ++i)
+      for (size_t j = 0; j < own.size(); ++j)
+        bits[(first + int64_t(i)) * chunks + first + int64_t(j)] = table[int64_t(own[i]) * size + own[j]];
+    first += int64_t(own.size());
+  }
+}
+
 void Source::readDocuments(int64_t begin, std::span<int32_t> ids) const {
   size_t document = std::ranges::upper_bound(documents, begin) - documents.begin() - 1;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -394,6 +459,8 @@ std::string Source::hashContent() const {
     addPieces(part);
     for (const auto &[name, column] : part.columns)
       addPieces(*column);
+    if (part.tables)
+      addPieces(part.tables->file);
   }
   hash.add(documents.data(), documents.size() * sizeof(int64_t));
   return hash.digits();

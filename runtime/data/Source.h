@@ -19,7 +19,8 @@ class OpenFile;
 using Fingerprint = std::map<std::string, std::string>;
 
 /// What lies beside a token file (NAME.bin): NAME.documents.bin, an int32 for each token, whose runs of equal ids are documents; and
-/// NAME.COLUMN.bin, a uint8 or uint16 for each.
+/// NAME.COLUMN.bin, a uint8 or uint16 for each. NAME.relation.bits.bin is of documents: for each, in int32, the number n of its chunks and
+/// n x n bits, row by row: what holds from the chunk of the row to that of the column.
 std::filesystem::path sidecarPath(const std::filesystem::path &file, const std::string &column);
 
 /// Files one after the other, without separators. Files of bytes are held in memory; of a token file only what is asked for is read.
@@ -33,7 +34,8 @@ public:
   static Source fromMegatron(const std::filesystem::path &bin, const std::filesystem::path &idx);
   /// Token files, one after the other.
   static Source join(std::vector<Source> shards);
-  /// Opens the sidecar of a column for every token file that has one. Throws DataError where its length is not that of the tokens.
+  /// Opens the sidecar of a column for every token file that has one. Throws DataError where its length is not that of the tokens, or of
+  /// the tables of the documents.
   void attach(const std::string &column);
   /// The first file without a sidecar of the column; "" where every one has it.
   std::filesystem::path findWithout(const std::string &column) const;
@@ -44,6 +46,10 @@ public:
   void read(int64_t begin, int64_t vocab, std::span<int32_t> tokens) const;
   /// Copies values of a column that every file has. One of `size` or more is a DataError with both numbers, file and position.
   void readColumn(const std::string &column, int64_t begin, int64_t size, std::span<int32_t> values) const;
+  /// Copies the chunks of these tokens, numbered from 0 in the order in which they come, and the bits between any two of them: bits has
+  /// chunks * chunks places, row by row, 0 between documents. -1 is a token whose id in the column relation.chunk is none of its
+  /// document's table, and one whose chunk finds no place.
+  void readRelations(int64_t begin, int64_t chunks, std::span<int32_t> chunk, std::span<int32_t> bits) const;
   /// The number of the document of each of these tokens.
   void readDocuments(int64_t begin, std::span<int32_t> ids) const;
   /// Whether some document has two tokens or more: only then is there something to predict where documents are kept apart.
@@ -57,6 +63,9 @@ public:
 
 private:
   struct Part;
+  struct Tables;
+
+  void attachTables(Part &part);
 
   void add(Part part, std::vector<int64_t> documents);
   std::string hashContent() const;
@@ -80,12 +89,22 @@ struct Source::Part {
   int64_t begin = 0;                                          // first token, in the source
   bool knows_documents = false;                               // what lies beside it says where they begin
   std::map<std::string, std::shared_ptr<const Part>> columns; // sidecars, by name
+  std::shared_ptr<const Tables> tables;                       // the sidecar of relations, where it is attached
 
   int64_t count() const { return bytes / width; }
   std::string typeName() const { return (is_signed ? "int" : "uint") + std::to_string(8 * width); }
   /// Bytes [offset, offset + target.size()) of the file.
   void read(int64_t offset, std::span<unsigned char> target) const;
 };
+
+/// Bits between the chunks of each document of a file.
+struct Source::Tables {
+  Part file;
+  std::vector<int64_t> begins; // byte at which the table of each document begins, with its number of chunks
+};
+
+/// The two sidecars of relations between chunks (Source::readRelations).
+inline constexpr const char *relation_chunk = "relation.chunk", *relation_bits = "relation.bits";
 
 /// Bytes per token, 2 or 4, of a token file that does not say it, from its first numbers and the model's vocab. Throws DataError where
 /// neither is certain.

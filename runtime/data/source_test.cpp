@@ -247,6 +247,34 @@ TEST_F(Sources, SidecarsArePartOfTheFingerprint) {
   EXPECT_NE(content({}), bare);
 }
 
+/// Three documents, of two files: chunks are numbered through a row, and relations stay inside their document.
+TEST_F(Sources, RelationsOfARow) {
+  fs::path first = write("a.bin", bytesOf(std::vector<uint16_t>{1, 2, 3, 4, 5, 6, 7})), second = write("b.bin", bytesOf(std::vector<uint16_t>{8, 9}));
+  write("a.documents.bin", bytesOf(std::vector<int32_t>{0, 0, 0, 0, 5, 5, 5}));
+  write("a.relation.chunk.bin", bytesOf(std::vector<uint8_t>{2, 0, 0, 255, 1, 0, 1}));
+  write("a.relation.bits.bin", bytesOf(std::vector<int32_t>{3, 11, 12, 13, 21, 22, 23, 31, 32, 33, 2, 4, 5, 6, 7}));
+  write("b.relation.chunk.bin", bytesOf(std::vector<uint16_t>{0, 300}));
+  write("b.relation.bits.bin", bytesOf(std::vector<int32_t>{1, 99}));
+  Source source = openCorpus({first, second}, "uint16", 256, true, {}, {relation_chunk, relation_bits}).train;
+  EXPECT_EQ(source.findWithout(relation_chunk), fs::path());
+  EXPECT_EQ(source.findWithout(relation_bits), fs::path());
+  std::vector<int32_t> chunk(9), bits(25, -7);
+  source.readRelations(0, 5, chunk, bits);
+  EXPECT_EQ(chunk, (std::vector<int32_t>{0, 1, 1, -1, 2, 3, 2, 4, -1}));
+  EXPECT_EQ(bits, (std::vector<int32_t>{33, 31, 0, 0, 0, 13, 11, 0, 0, 0, 0, 0, 7, 6, 0, 0, 0, 5, 4, 0, 0, 0, 0, 0, 99}));
+  // From inside a document, with places for two chunks.
+  chunk.resize(6), bits.assign(4, -7);
+  source.readRelations(2, 2, chunk, bits);
+  EXPECT_EQ(chunk, (std::vector<int32_t>{0, -1, 1, -1, 1, -1}));
+  EXPECT_EQ(bits, (std::vector<int32_t>{11, 0, 0, 7}));
+  fs::resize_file(folder / "a.relation.bits.bin", 44);
+  expectError([&] { openCorpus({first}, "uint16", 256, true, {}, {relation_bits}); },
+              "a.relation.bits.bin: the table of document 1 of 2 begins at byte 40 with 2 chunks, the file has 44 bytes");
+  write("a.relation.bits.bin", bytesOf(std::vector<int32_t>{0, 0, 0}));
+  expectError([&] { openCorpus({first}, "uint16", 256, true, {}, {relation_bits}); },
+              "a.relation.bits.bin: has 12 bytes, the tables of the 2 documents of a.bin end after 8; fix: write both again");
+}
+
 TEST_F(Sources, SayThatASidecarWasTruncated) {
   fs::path tokens = write("t.bin", bytesOf(std::vector<uint16_t>{1, 2, 3}));
   fs::path sidecar = write("t.dep_level.bin", "abc");

@@ -15,6 +15,17 @@ const Place &getInput(const Step &step, const char *name) {
 
 constexpr std::string_view column_prefix = "structure.";
 
+bool isRelation(std::string_view input) { return input == relation_chunk || input == relation_bits; }
+
+/// The first block that reads relations, "blocks.2".
+std::string findRelationBias(const Step &step) {
+  constexpr std::string_view weight = ".relation_bias.weight";
+  for (const ParameterPlace &parameter : step.descriptor().parameters)
+    if (parameter.name.ends_with(weight))
+      return parameter.name.substr(0, parameter.name.size() - weight.size());
+  throw ArtifactError("the step takes relations, but no block has a relation_bias; fix: compile the declaration again");
+}
+
 /// Rows of the table of a component, from the declaration.
 int64_t columnSize(const Descriptor &descriptor, std::string_view column) {
   auto field = [&](const std::string &key) {
@@ -54,6 +65,11 @@ int64_t stageRow(Step &step, const Source &source, int64_t begin, int64_t micro_
       name.remove_prefix(column_prefix.size());
       source.readColumn(std::string(name), begin, columnSize(step.descriptor(), name), rowOf(input));
     }
+  if (const Place *chunk = step.descriptor().findInput(relation_chunk)) {
+    const Place &bits = getInput(step, relation_bits);
+    int64_t chunks = bits.shape[1], pairs = chunks * chunks;
+    source.readRelations(begin, chunks, rowOf(*chunk), step.integers(bits, micro_batch).subspan(row * pairs, pairs));
+  }
   return std::ranges::count_if(targets, [](int32_t target) { return target >= 0; });
 }
 
@@ -69,12 +85,16 @@ void checkInputs(const Step &step) {
   } known[] = {{"tokens", MG_I32, tokens},
                {"targets", MG_I32, tokens},
                {"documents", MG_I32, tokens},
+               {relation_chunk, MG_I32, tokens},
                {"positions", MG_I32, rows},
                {"scalars", MG_F32, {3}}};
   auto describe = [](const auto &input) { return std::string(typeName(input.type)) + " " + shapeText(input.shape); };
   std::string mistakes;
   for (const Place &input : descriptor.inputs) {
     if (input.name == "stp.spans" && input.type == MG_I32 && input.shape.size() == 2 && input.shape[1] == 3)
+      continue;
+    if (input.name == relation_bits && input.type == MG_I32 && input.shape.size() == 3 && input.shape[0] == rows[0] &&
+        input.shape[1] == input.shape[2])
       continue;
     bool is_column = input.name.starts_with(column_prefix); // its shape is that of tokens
     auto found = std::ranges::find_if(known, [&](const auto &entry) { return entry.name == (is_column ? "tokens" : input.name); });
@@ -86,7 +106,7 @@ void checkInputs(const Step &step) {
   if (!mistakes.empty())
     throw ArtifactError("the step takes inputs that cannot be filled:" + mistakes +
                         "\nfix: use the megacc-run of the same release; given are tokens, targets, documents, "
-                        "positions, scalars, structure.NAME, stp.spans");
+                        "positions, scalars, structure.NAME, relation.chunk, relation.bits, stp.spans");
 }
 
 std::string describeShortage(const Step &step, const Source &source, const std::string &name) {
@@ -104,15 +124,21 @@ std::vector<std::string> wantedColumns(const Step &step) {
   for (const Place &input : step.descriptor().inputs)
     if (input.name.starts_with(column_prefix))
       columns.push_back(input.name.substr(column_prefix.size()));
+    else if (isRelation(input.name))
+      columns.push_back(input.name);
   return columns;
 }
+
+std::string inputOfColumn(const std::string &column) { return (isRelation(column) ? "" : std::string(column_prefix)) + column; }
 
 std::string describeMissing(const Step &step, const Source &source, const std::string &name) {
   std::string missing;
   for (const std::string &column : wantedColumns(step))
     if (std::filesystem::path file = source.findWithout(column); !file.empty())
-      missing += (missing.empty() ? "" : "\n") + name + " lacks the input '" + std::string(column_prefix) + column +
-                 "' of the step: there is no " + sidecarPath(file, column).string();
+      missing += (missing.empty() ? "" : "\n") +
+                 (isRelation(column) ? column + " is missing: " + findRelationBias(step) + " has a relation_bias, and there is no "
+                                     : name + " lacks the input '" + inputOfColumn(column) + "' of the step: there is no ") +
+                 sidecarPath(file, column).string();
   return missing;
 }
 

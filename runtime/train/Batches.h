@@ -11,8 +11,10 @@ namespace megacc::runtime {
 /// Throws ArtifactError naming every input of the step that corpora do not fill, or that has another type or shape than they give.
 void checkInputs(const Step &step);
 
-/// Names of the columns that the step takes: "dep_level" of its input "structure.dep_level".
+/// Names of the sidecars that the step takes: "dep_level" of its input "structure.dep_level", "relation.chunk" and "relation.bits".
 std::vector<std::string> wantedColumns(const Step &step);
+/// The input that a sidecar fills.
+std::string inputOfColumn(const std::string &column);
 /// "NAME has no column ..." for every input of the step that the source lacks; "" where it lacks none.
 std::string describeMissing(const Step &step, const Source &source, const std::string &name);
 

@@ -40,7 +40,7 @@ void sample(Step &step, const std::string &prompt, int64_t count) {
     throw ArtifactError("the step has no inputs to sample with; fix: compile the declaration again");
   checkInputs(step);
   if (std::vector<std::string> columns = wantedColumns(step); !columns.empty())
-    throw std::runtime_error("sampling has no values for the input 'structure." + columns.front() +
+    throw std::runtime_error("sampling has no values for the input '" + inputOfColumn(columns.front()) +
                              "' of the step; fix: sample from a model without it");
   std::ranges::fill(step.integers(*tokens), 0);
   std::ranges::fill(step.integers(*targets), -1);

@@ -72,6 +72,44 @@ trains id-out-of-range "b.dep_level.bin: id 6 at position [0-9]+ is outside the 
   --data "$work/b.bin"
 refuses sampling-without-components "sampling has no values for the input 'structure.dep_level'" \
   "$bin/megacc-run" "$work/step.so" --sample 3 --prompt ab --resume "$work/whole"
+# Relations: chunks of documents, a table for each; the same bits at any number of threads, and what is wrong with the files.
+sed '/mega.place/d; s/^  mega.family "A".*/&\n  mega.place relation_bias<relations = 4, chunks = 3> on "A" ranks [0, 1]/' \
+  "$work/placed.mlir" >"$work/related.mlir"
+python3 - "$work" <<'END'
+import array, random, sys
+random.seed(2)
+for name, count in (("a", 900), ("b", 400)):
+    chunks, bits = array.array("B"), array.array("i")
+    for begin in range(0, count, 17):
+        size = random.randrange(4)
+        chunks.extend(sorted(random.choice([*range(size), 255]) for _ in range(min(17, count - begin))))
+        bits.extend([size, *(random.randrange(32) for _ in range(size * size))])
+    open(f"{sys.argv[1]}/{name}.relation.chunk.bin", "wb").write(chunks)
+    open(f"{sys.argv[1]}/{name}.relation.bits.bin", "wb").write(bits)
+END
+"$bin/megacc" "$work/related.mlir" --documents -o "$work/step.so"
+run --steps 3 --out "$work/related" --verify --threads 1
+run --steps 3 --out "$work/related-3" --threads 3
+cmp "$work/related/checkpoint.safetensors" "$work/related-3/checkpoint.safetensors"
+python3 - "$work/related/checkpoint.safetensors" <<'END'
+import json, struct, sys
+data = open(sys.argv[1], "rb").read()
+size = struct.unpack("<Q", data[:8])[0]
+entry = json.loads(data[8:8 + size])["blocks.0.relation_bias.weight"]
+first, last = (8 + size + place for place in entry["data_offsets"])
+assert entry["shape"] == [2, 4] and any(data[first:last]), "the bias did not learn"
+END
+mv "$work/b.relation.chunk.bin" "$work/moved"
+trains no-chunks "relation.chunk is missing: blocks.0 has a relation_bias, and there is no .*/b.relation.chunk.bin" --data "$work/b.bin"
+mv "$work/moved" "$work/b.relation.chunk.bin"; mv "$work/b.relation.bits.bin" "$work/moved"
+trains no-bits "relation.bits is missing: blocks.0 has a relation_bias, and there is no .*/b.relation.bits.bin" --data "$work/b.bin"
+cp "$work/moved" "$work/b.relation.bits.bin"; printf '\0\0\0\0' >>"$work/b.relation.bits.bin"
+trains long-bits 'b.relation.bits.bin: has [0-9]+ bytes, the tables of the 24 documents of b.bin end after [0-9]+; fix' --data "$work/b.bin"
+head -c 40 "$work/moved" >"$work/b.relation.bits.bin"
+trains short-bits 'b.relation.bits.bin: the table of document [0-9]+ of 24 begins at byte [0-9]+ with' --data "$work/b.bin"
+mv "$work/moved" "$work/b.relation.bits.bin"
+refuses sampling-without-relations "sampling has no values for the input 'relation.chunk'" \
+  "$bin/megacc-run" "$work/step.so" --sample 3 --prompt ab --resume "$work/related"
 # Documents that nobody takes are said once.
 sed '/structure/d' "$work/placed.mlir" >"$work/plain.mlir"
 "$bin/megacc" "$work/plain.mlir" -o "$work/plain.so"

@@ -13,6 +13,7 @@ namespace n {
 template <typename T> struct Pair { T first, second = T(1 + 2); };
 int twice(int x) { if (x > 0) { return 2 * x; } return "text"[0]; }
 }
+struct User { n::Pair<int> pair; int run() { return n::twice(1); } };
 END
 printf '#include <c.h>\nenum E { one, two };\n' >"$work/tree/deep/b.h"
 printf 'class C;\n#include "a.h"\n' >"$work/tree/c.h" # a cycle
@@ -71,14 +72,36 @@ for word, expected in ((b'// A', 1), (b'#include', 2), (b'namespace', 3), (b'tem
                        (b'return', 6), (b'second', 7), (b'1 +', 8), (b'"text"', 8)):
     got = columns[0][texts[0].index(word)]
     assert got == expected, f'{word} is {got}, expected {expected}'
+# Chunks and what holds between them: of a.h the preamble, Pair, twice, User and User::run; of other files the preamble, and E of b.h.
+chunk, bits = column('train', '.relation.chunk'), column('train', '.relation.bits', 'i')
+assert len(chunk) == len(tokens)
+for word, expected in ((b'// A', 0), (b'template', 0), (b'struct Pair', 1), (b'1 + 2', 1), (b'twice', 2), (b'text', 2), (b'}\nstruct', 0),
+                       (b'struct User', 3), (b'int run', 4), (b'twice(1)', 4), (b'};\n', 1)):
+    got = chunk[texts[0].index(word)]
+    assert got == expected, f'{word} is in chunk {got}, expected {expected}'
+assert chunk[texts[0].rindex(b'};')] == 3 and chunk[texts[0].rindex(b';')] == 0
+assert bits[0] == 5
+table = [list(bits[1 + 5 * i:6 + 5 * i]) for i in range(5)]
+assert [table[i][i] for i in range(5)] == [1 | 32] * 5, table
+assert table[4][2] == 2 | 64 and table[2][4] == 4 | 64, table  # run calls twice
+assert table[3][1] == 8 | 64 and table[1][3] == 16 | 64, table  # User names Pair
+assert table[1][2] == table[2][1] == table[3][4] == table[4][3] == 32, table
+assert table[0] == [33, 160, 160, 192, 192] and [row[0] for row in table] == [33, 288, 288, 320, 320], table
+at, sizes = 0, []
+while at < len(bits):
+    sizes.append(bits[at])
+    at += 1 + sizes[-1] ** 2
+assert sizes == [5, 1, 2, 1, 1, 1, 1] and at == len(bits), sizes
 assert bytes(list(column('held_out', '', 'H'))) == b'int x3;\n'
 END
 
 cat >"$work/model.mlir" <<'END'
 mega.model @placed hidden 16 vocab 256 sequence 16 {
-  mega.pattern "F" depth 1
+  mega.pattern "FA" depth 2
   mega.family "F" = mlp<width = 16>
+  mega.family "A" = attention<heads = 2, head_dim = 8>
   mega.place structure<components = "all", dim = 8> on input
+  mega.place relation_bias<> on "A" ranks [0]
 }
 mega.train @step of @placed { micro_batch = 2, optimizer = adamw<lr = 1.0e-3> }
 END
