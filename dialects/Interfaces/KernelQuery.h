@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace megacc {
 
@@ -35,6 +36,8 @@ struct KernelQuery {
   llvm::SmallVector<LaunchOperand> operands;
   llvm::SmallVector<std::pair<std::string, int64_t>> ints;
   llvm::SmallVector<std::pair<std::string, double>> doubles;
+  /// The contents of the TABLE operand, where the op has them ready.
+  std::vector<int64_t> table;
 
   explicit KernelQuery(llvm::StringRef family = "") : family(family.str()) {}
 

@@ -41,19 +41,29 @@ std::vector<Settings> makeSettings() {
   using namespace keys;
   KeySpec lr = {"lr", KeyType::number, std::nullopt, true, {}, 0};
   KeySpec final_lr = {.name = "final", .type = KeyType::number, .otherwise = "lr / 10"};
-  KeySpec optimizer = {"optimizer", KeyType::table, std::nullopt, true, {"adamw"}, 0};
   KeySpec alpha = number("alpha", 0.5);
   KeySpec attention_alpha = {.name = "attention_alpha", .type = KeyType::number, .positive = true, .otherwise = "alpha"};
   alpha.positive = true;
+  KeySpec optimizer = {"optimizer", KeyType::table, std::nullopt, true, {"adamw", "muon"}, 0};
+  optimizer.refusal = "optimizer is adamw<...> or muon<...>";
+  KeySpec moments = word("moments", {"fp32", "bf16"});
+  moments.refusal = "moments is fp32 or bf16";
+  KeySpec iterations = integer("iterations", 5);
+  iterations.refusal = "muon: iterations is at least 1";
+  KeySpec split = word("split", {"segments", "heads", "none"});
+  split.refusal = "muon: split is one of segments | heads | none";
+  KeySpec except = {.name = "except", .type = KeyType::strings, .value = std::vector<std::string>(), .may_be_empty = true};
+  KeySpec schedule = table("schedule", {"constant", "cosine"});
   KeySpec memory = {.name = "memory", .type = KeyType::string, .otherwise = "no limit"};
   return {
       {"train",
        {required("micro_batch"), integer("accumulate", 1), word("precision", {"fp32", "bf16"}), seed(), number("clip", 1.0), optimizer,
-        table("mesh", {""}), memory, flag("documents", false), word("recompute", {"auto", "none", "full"}),
+        moments, table("mesh", {""}), memory, flag("documents", false), word("recompute", {"auto", "none", "full"}),
         word("psiv_cache", {"off", "auto", "on"})}},
-      {"adamw",
-       {lr, number("beta1", 0.9), number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1),
-        table("schedule", {"constant", "cosine"})}},
+      {"adamw", {lr, number("beta1", 0.9), number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1), schedule}},
+      {"muon",
+       {lr, number("momentum", 0.95), flag("nesterov", true), iterations, number("rms", 0.2), split, except, number("beta1", 0.9),
+        number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1), schedule}},
       {"constant", {}},
       {"cosine", {integer("warmup", 0, 0), derived("steps", "the run's total"), final_lr}},
       {"rms", {}},
@@ -68,6 +78,12 @@ const std::vector<KeySpec> *findSettings(llvm::StringRef word) {
   static const std::vector<Settings> all = makeSettings();
   auto found = llvm::find_if(all, [&](const Settings &settings) { return settings.word == word; });
   return found == all.end() ? nullptr : &found->keys;
+}
+
+llvm::StringRef explainMissingKey(llvm::StringRef table, llvm::StringRef key) {
+  if (table == "train" && key == "gradients")
+    return "gradients are accumulated in fp32; to save memory use moments = bf16, which is 4 bytes a parameter";
+  return "";
 }
 
 /// Edits from one word to another; two neighbours swapped are one.

@@ -15,9 +15,9 @@
 namespace megacc::mega {
 
 /// A typed value; words (keywords such as `gelu`) and strings are both text.
-using Value = std::variant<int64_t, double, bool, std::string, std::vector<int64_t>>;
+using Value = std::variant<int64_t, double, bool, std::string, std::vector<int64_t>, std::vector<std::string>>;
 
-enum class KeyType { integer, number, boolean, word, string, integers, table };
+enum class KeyType { integer, number, boolean, word, string, integers, strings, table };
 
 /// Keeps products of a few sizes within 64 bits.
 constexpr int64_t largestSize = (int64_t(1) << 31) - 1;
@@ -34,6 +34,7 @@ struct KeySpec {
   bool positive = false;          // a number above 0
   std::string otherwise = {};     // what is meant where neither the key nor a default is given, in words
   bool brief = false;             // a value out of range is answered with what is allowed alone
+  std::string refusal = {};       // of a value that is not allowed, where it has words of its own; ", not <value>" follows
 };
 
 /// The common kinds of keys.
@@ -62,6 +63,9 @@ KeySpec gate();
 /// for an unknown word.
 const std::vector<KeySpec> *findSettings(llvm::StringRef word);
 
+/// Why a table of settings has no such key, where somebody might expect one; empty otherwise.
+llvm::StringRef explainMissingKey(llvm::StringRef table, llvm::StringRef key);
+
 /// Which of the names a misspelt word may have meant, for the end of an error.
 std::string suggest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> names);
 
@@ -76,6 +80,7 @@ public:
   bool getBool(llvm::StringRef name) const { return get<bool>(name); }
   const std::string &getText(llvm::StringRef name) const { return get<std::string>(name); }
   const std::vector<int64_t> &getInts(llvm::StringRef name) const { return get<std::vector<int64_t>>(name); }
+  const std::vector<std::string> &getTexts(llvm::StringRef name) const { return get<std::vector<std::string>>(name); }
   const std::map<std::string, Value> &all() const { return values; }
 
 private:

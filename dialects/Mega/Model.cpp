@@ -1,5 +1,6 @@
 // Reads and checks a declaration. Every rule has an id (mega.<thing>.c<n>), repeated in the negative tests.
 #include "dialects/Mega/Model.h"
+#include "dialects/Mega/Matrices.h"
 #include "dialects/Mega/Mega.h"
 #include "dialects/Mega/Parameters.h"
 #include "dialects/Mega/Pattern.h"
@@ -8,6 +9,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 
 #include <set>
 
@@ -47,7 +49,7 @@ public:
     if (failed) // sizes of a wrong declaration say nothing
       return failure();
     for (auto [op, model] : llvm::zip_equal(module.getOps<ModelOp>(), models))
-      checkSizes(op, model);
+      checkSizes(op, model), checkPatterns(model);
     if (failed)
       return failure();
     return models;
@@ -111,6 +113,15 @@ private:
       }
       return Value(values);
     }
+    case KeyType::strings: {
+      auto list = dyn_cast<ArrayAttr>(attribute);
+      if (!list || !llvm::all_of(list, llvm::IsaPred<StringAttr>))
+        return std::nullopt;
+      std::vector<std::string> values;
+      for (auto item : list.getAsRange<StringAttr>())
+        values.push_back(item.str());
+      return Value(values);
+    }
     case KeyType::table:
       return std::nullopt;
     }
@@ -118,7 +129,8 @@ private:
   }
 
   static StringRef typeName(KeyType type) {
-    static const char *names[] = {"an integer", "a float", "true or false", "a word", "a quoted string", "a list of integers", "a table"};
+    static const char *names[] = {
+        "an integer", "a float", "true or false", "a word", "a quoted string", "a list of integers", "a list of quoted strings", "a table"};
     return names[int(type)];
   }
 
@@ -137,7 +149,12 @@ private:
       Location location = keyLocation(op, path, index);
       auto key = llvm::find_if(specs, [&](const KeySpec &candidate) { return candidate.name == name; });
       if (key == specs.end()) { // mega.keys.c1
-        error(location) << "'" << kind_name << "' has no key '" << name << "'; " << suggest(name, names);
+        if (StringRef why = explainMissingKey(kind_name, name); !why.empty())
+          error(location) << why;
+        else if (kind_name == "muon") // the words of the specification
+          error(location) << kind_name << " has no " << name << "; " << suggest(name, names);
+        else
+          error(location) << "'" << kind_name << "' has no key '" << name << "'; " << suggest(name, names);
         continue;
       }
       if (index > 0) { // mega.keys.c2
@@ -171,6 +188,10 @@ private:
       return;
     }
     if (key.type == KeyType::table) {
+      if (kind && !key.refusal.empty() && !llvm::is_contained(key.words, kind.getWord())) {
+        error(location) << key.refusal << ", not " << kind.getWord();
+        return;
+      }
       if (!kind || !llvm::is_contained(key.words, kind.getWord())) { // mega.keys.c5
         error(location) << "'" << key.name << "' of '" << kind_name << "' must be " << llvm::join(key.words, " or ") << "<...>";
         return;
@@ -193,7 +214,9 @@ private:
     if (auto *text = std::get_if<std::string>(&*value);
         text && !key.words.empty() && !llvm::is_contained(key.words, *text)) { // mega.keys.c7
       SmallVector<StringRef> words(key.words.begin(), key.words.end());
-      if (key.brief)
+      if (!key.refusal.empty())
+        error(location) << key.refusal << ", not " << *text;
+      else if (key.brief)
         error(location) << key.name << " = " << *text << ": expected " << llvm::join(ArrayRef(key.words).drop_back(), ", ") << " or "
                         << key.words.back();
       else
@@ -202,6 +225,10 @@ private:
     }
     if (auto *number = std::get_if<int64_t>(&*value); number && key.brief && (*number < key.least || *number > key.most)) { // mega.keys.c12
       error(location) << key.name << " = " << *number << " must be " << key.least << " to " << key.most;
+      return;
+    }
+    if (auto *number = std::get_if<int64_t>(&*value); number && *number < key.least && !key.refusal.empty()) {
+      error(location) << key.refusal << ", not " << *number;
       return;
     }
     if (auto *number = std::get_if<int64_t>(&*value); number && *number < key.least) { // mega.keys.c8
@@ -477,7 +504,10 @@ private:
                                          << "\" is not a size; fix: write a number and B, KiB, MiB, GiB or TiB, such as \"132GiB\"";
       train.memory_bytes = bytes.value_or(0);
     }
-    const KeyValues &adamw = tables["optimizer"].second;
+    train.moments = keys.getText("moments");
+    const auto &[rule, adamw] = tables["optimizer"]; // Muon's table has the keys of AdamW for what it does not update
+    if (rule == "muon")
+      train.muon = readMuon(op, adamw);
     train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
     for (StringRef beta : {"beta1", "beta2"})
       if (adamw.getFloat(beta) >= 1) // mega.adamw.c1
@@ -498,6 +528,26 @@ private:
                                             << " times sequence = " << model->sequence << " = " << tokens << " tokens, it must be at most "
                                             << largestSize << "; fix: a smaller micro_batch, and accumulate";
     model->train = train;
+  }
+
+  Muon readMuon(TrainOp op, const KeyValues &keys) {
+    Muon muon;
+    muon.momentum = keys.getFloat("momentum"), muon.rms = keys.getFloat("rms"), muon.nesterov = keys.getBool("nesterov");
+    muon.iterations = keys.getInt("iterations"), muon.split = keys.getText("split"), muon.except = keys.getTexts("except");
+    if (muon.momentum >= 1) // mega.muon.c1
+      error(keyLocation(op, "optimizer.momentum")) << "muon: momentum is in [0, 1), not " << llvm::formatv("{0}", muon.momentum).str();
+    if (llvm::any_of(muon.except, [](const std::string &pattern) { return pattern.find('#') != std::string::npos; })) // mega.muon.c2
+      error(keyLocation(op, "optimizer.except")) << "muon: except takes whole matrices, not pieces";
+    return muon;
+  }
+
+  /// Every pattern of Muon's matches a matrix.
+  void checkPatterns(const Model &model) {
+    for (auto op : module.getOps<TrainOp>())
+      if (op.getModel() == model.name && model.train && model.train->muon)
+        for (const std::string &pattern : findUnmatched(model, model.train->muon->except)) // mega.muon.c3
+          error(keyLocation(op, "optimizer.except"))
+              << "muon: \"" << pattern << "\" matches no matrix (embeddings, head, routers, indexer, norms and biases are none)";
   }
 
   /// No tensor, and no sum of the parameters' bytes, that a later product could wrap.

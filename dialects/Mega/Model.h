@@ -26,11 +26,22 @@ struct Block {
   const Feature *find(llvm::StringRef kind) const;
 };
 
+/// How Muon updates matrices; lr, decay and schedule are those of the others.
+struct Muon {
+  double momentum = 0.95, rms = 0.2;
+  bool nesterov = true;
+  int64_t iterations = 5;
+  std::string split = "segments";  // "segments", "heads" or "none"
+  std::vector<std::string> except; // patterns of matrices that AdamW updates (Matrices.h)
+};
+
 /// A mega.train block with defaults; sizes are global.
 struct Train {
   int64_t micro_batch = 1, accumulate = 1, seed = 0;
   std::string precision = "fp32";
   double clip = 1.0, lr = 3e-4, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, decay = 0.1;
+  std::string moments = "fp32";  // "fp32" or "bf16": how they are stored
+  std::optional<Muon> muon = {}; // of the matrices; without it AdamW updates them too
   std::string schedule = "constant";
   int64_t warmup = 0, steps = 0; // steps 0: the run's total
   double final_lr = -1;          // negative: lr / 10

@@ -12,6 +12,21 @@ int64_t Parameter::elements() const {
   return count.get();
 }
 
+Parameter &Parameter::matrix(std::vector<Segment> parts, Size runs) {
+  segments = std::move(parts), repeats = runs.get();
+  return *this;
+}
+
+Parameter &Parameter::splitSegments(int64_t axis) {
+  unsigned rows = shape.size() - 2;
+  if (repeats > 1) // whole heads
+    return split(axis, rows, {Size(shape[rows])});
+  std::vector<Piece> pieces;
+  for (const Segment &segment : segments)
+    pieces.push_back({segment.rows.get(), segment.block.get() ? segment.block.get() : segment.rows.get(), segment.share});
+  return split(axis, rows, pieces);
+}
+
 Parameter &Parameter::split(int64_t axis, unsigned dim, llvm::ArrayRef<Size> sizes) {
   std::vector<Piece> pieces;
   for (Size size : sizes)

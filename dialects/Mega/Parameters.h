@@ -6,6 +6,15 @@
 
 namespace megacc::mega {
 
+/// Rows of a matrix that are a map of their own; of stacked experts, of each. `head`: rows of each of its heads, 0 where it has none.
+/// Where an axis splits the matrix's rows, its ranks share the segment as `share` says, every `block` rows of it by themselves (0: all).
+struct Segment {
+  std::string name;
+  Size rows;
+  Size head = 0, block = 0;
+  Share share = Share::Split;
+};
+
 struct Parameter {
   std::string name;
   std::vector<int64_t> shape;
@@ -21,6 +30,15 @@ struct Parameter {
   Sharding sharding = {};    // which dimension an axis of a mesh splits, where it has one; else every rank has all of it
   int64_t elements() const;  // at most the largest 64-bit number
 
+  /// What a matrix is made of, in row order (conventions 14.7); none where the parameter is no matrix. Where `repeats` is above 1 a matrix
+  /// has that many runs of rows, a head each, with rows of every segment in each.
+  std::vector<Segment> segments = {};
+  int64_t repeats = 1;
+
+  /// Makes it a matrix of these segments.
+  Parameter &matrix(std::vector<Segment> parts, Size runs = 1);
+  /// The axis splits every segment of a matrix, in each run of rows.
+  Parameter &splitSegments(int64_t axis);
   /// The axis splits each of these sizes of a dimension, one after the other, evenly over its ranks.
   Parameter &split(int64_t axis, unsigned dim, llvm::ArrayRef<Size> sizes);
   /// The same of pieces, some of which all ranks have.

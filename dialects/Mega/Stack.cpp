@@ -27,6 +27,8 @@ Attribute makeValue(Builder &builder, const Value &value, bool quoted) {
     return builder.getBoolAttr(*flag);
   if (auto *list = std::get_if<std::vector<int64_t>>(&value))
     return builder.getI64ArrayAttr(*list);
+  if (auto *list = std::get_if<std::vector<std::string>>(&value))
+    return builder.getStrArrayAttr(llvm::to_vector_of<StringRef>(*list));
   const std::string &text = std::get<std::string>(value);
   return quoted ? Attribute(builder.getStringAttr(text)) : Attribute(makeWord(builder.getContext(), text));
 }
@@ -53,6 +55,11 @@ Train readSettings(KindAttr settings) {
   train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
   train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
   train.eps = adamw.getFloat("eps"), train.decay = adamw.getFloat("decay");
+  if (optimizer.getWord() == "muon")
+    train.muon = Muon{adamw.getFloat("momentum"), adamw.getFloat("rms"),  adamw.getBool("nesterov"),
+                      adamw.getInt("iterations"), adamw.getText("split"), adamw.getTexts("except")};
+  if (keys.has("moments"))
+    train.moments = keys.getText("moments");
   if (keys.has("psiv_cache"))
     train.psiv_cache = keys.getText("psiv_cache");
   if (keys.has("recompute"))
@@ -101,6 +108,13 @@ KeyValues readKeys(KindAttr kind) {
         .Case([&](FloatAttr number) { keys.set(name, number.getValueAsDouble()); })
         .Case([&](StringAttr text) { keys.set(name, text.str()); })
         .Case([&](ArrayAttr list) {
+          if (llvm::all_of(list, llvm::IsaPred<StringAttr>)) { // an empty list is none of integers: its readers take it as the default
+            std::vector<std::string> texts;
+            for (auto item : list.getAsRange<StringAttr>())
+              texts.push_back(item.str());
+            keys.set(name, texts);
+            return;
+          }
           std::vector<int64_t> numbers;
           for (Attribute item : list)
             numbers.push_back(cast<IntegerAttr>(item).getInt());
@@ -138,7 +152,16 @@ KindAttr makeSettings(MLIRContext *context, const Train &train, KindAttr given) 
   other(keys, "precision", makeWord(context, train.precision));
   number(keys, "clip", train.clip);
   other(keys, "documents", builder.getBoolAttr(train.documents));
-  other(keys, "optimizer", KindAttr::get(context, "adamw", adamw));
+  if (train.muon) {
+    number(adamw, "momentum", train.muon->momentum), number(adamw, "rms", train.muon->rms);
+    other(adamw, "nesterov", builder.getBoolAttr(train.muon->nesterov));
+    integer(adamw, "iterations", train.muon->iterations);
+    other(adamw, "split", makeWord(context, train.muon->split));
+    other(adamw, "except", builder.getStrArrayAttr(llvm::to_vector_of<StringRef>(train.muon->except)));
+  }
+  other(keys, "optimizer", KindAttr::get(context, train.muon ? "muon" : "adamw", adamw));
+  if (train.moments != "fp32")
+    other(keys, "moments", makeWord(context, train.moments));
   for (NamedAttribute entry : given.getKeys())
     if (llvm::is_contained({"mesh", "memory", "recompute", "psiv_cache"}, entry.getName().strref()))
       keys.push_back(entry);

@@ -139,9 +139,10 @@ LogicalResult ParameterOp::verify() {
     return emitOpError("has elements of ") << tensor.getElementType() << ", expected f32 or bf16";
   if (getMaster() && !tensor.getElementType().isBF16())
     return emitOpError("of f32 has a master; only a bf16 parameter has one");
-  Type full = tensor.clone(Float32Type::get(getContext()));
+  Type full = tensor.clone(Float32Type::get(getContext())), half = tensor.clone(BFloat16Type::get(getContext()));
   auto check = [&](StringRef name, std::optional<RangeAttr> range, int64_t segment) {
-    return range ? checkPlace(*this, name, full, *range, segment) : success();
+    bool isHalf = range && name.ends_with("moment") && range->getType() == MG_BF16;
+    return range ? checkPlace(*this, name, isHalf ? half : full, *range, segment) : success();
   };
   return success(succeeded(check("gradient", getGradient(), MG_GRADIENTS)) && succeeded(check("master", getMaster(), MG_OPTIMIZER)) &&
                  succeeded(check("first moment", getFirstMoment(), MG_OPTIMIZER)) &&

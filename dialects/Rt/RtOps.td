@@ -45,9 +45,10 @@ def Rt_SegmentOp : Rt_Op<"segment"> {
 def Rt_ParameterOp : Rt_Op<"parameter"> {
   let summary = "a tensor of the model's state and where it lies";
   let description = [{
-    A tensor of f32 or bf16. `master`, its fp32 value, stands beside a bf16 parameter alone; gradient and moments are fp32. A parameter that
-    is not trained has no gradient and no moments. `init` and `init_a` as in step.parameter. Where ranks of a mesh share it, `type` is a
-    rank's part, `whole` the tensor and `sharding` how (dialects/Interfaces/Sharding.h).
+    A tensor of f32 or bf16. `master`, its fp32 value, stands beside a bf16 parameter alone; the gradient is fp32, moments are fp32 or
+    bf16. A parameter that is not trained has no gradient and no moments, one under Muon no second moment. `init` and `init_a` as in
+    step.parameter. Where ranks of a mesh share it, `type` is a rank's part, `whole` the tensor and `sharding` how
+    (dialects/Interfaces/Sharding.h).
   }];
   let arguments = (ins StrAttr:$name, TypeAttr:$type, Rt_RangeAttr:$weight, OptionalAttr<Rt_RangeAttr>:$gradient,
                        OptionalAttr<Rt_RangeAttr>:$master, OptionalAttr<Rt_RangeAttr>:$first_moment,

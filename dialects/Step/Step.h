@@ -53,7 +53,12 @@ Phase getPhase(mlir::Operation *op);
 /// Trained parameters of a group: whether there are any, and their elements where each starts at a multiple of 128 and the group ends at
 /// one.
 bool hasGroup(mlir::ModuleOp module, Group group);
+/// Groups of trained parameters, in the order of their layout.
+constexpr Group kTrainedGroups[] = {Group::f32_decays, Group::f32_plain, Group::bf16_decays,
+                                    Group::bf16_plain, Group::muon_f32,  Group::muon_bf16};
 int64_t getPaddedElements(mlir::ModuleOp module, Group group);
+/// Numbers of an entry of a parameter's `pieces`.
+constexpr size_t kPieceNumbers = 6;
 /// Elements to a multiple of which every parameter is padded.
 constexpr int64_t kParameterAlignment = 128;
 

@@ -57,7 +57,7 @@ def Step_InitializerAttr : EnumAttr<Step_Dialect, Step_Initializer, "initializer
 /// Parameters that one sweep of the optimizer updates alike; the order of their layout.
 def Step_Group : Step_Enum<"Group", "group of parameters", [
   I32EnumAttrCase<"f32_decays", 0>, I32EnumAttrCase<"f32_plain", 1>, I32EnumAttrCase<"bf16_decays", 2>, I32EnumAttrCase<"bf16_plain", 3>,
-  I32EnumAttrCase<"untrained", 4>]>;
+  I32EnumAttrCase<"muon_f32", 4>, I32EnumAttrCase<"muon_bf16", 5>, I32EnumAttrCase<"untrained", 6>]>;
 def Step_GroupAttr : EnumAttr<Step_Dialect, Step_Group, "group">;
 
 def Step_Gradient : DeclareOpInterfaceMethods<GradientOpInterface>;

@@ -21,13 +21,16 @@ def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
   let description = [{
     `init` says how it starts, with `init_a` the value, the standard deviation, the bound, the width of stacked identity matrices, or of mhc
     the streams and 1/64 of the index of the one that the block starts on. A trained parameter has an f32 gradient and moments, and an f32
-    master where it is bf16 itself. `sharding` says how ranks share it (dialects/Interfaces/Sharding.h); once step-partition has cut it,
-    `type` is a rank's part and `whole` the tensor.
+    master where it is bf16 itself. One with `pieces` is a matrix under Muon, which has no second moment: [first, run, stride, rows, count,
+    spacing] of pieces that are alike, of each expert where there are some; row i of piece p is
+    first + p * spacing + i / run * stride + i % run. `sharding` says how ranks share it (dialects/Interfaces/Sharding.h); once
+    step-partition has cut it, `type` is a rank's part and `whole` the tensor.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained,
                        Step_InitializerAttr:$init, F64Attr:$init_a, I64Attr:$block, OptionalAttr<StrAttr>:$sharding,
-                       OptionalAttr<TypeAttr>:$whole);
+                       OptionalAttr<TypeAttr>:$whole, OptionalAttr<DenseI64ArrayAttr>:$pieces);
   let assemblyFormat = "$sym_name `:` $type `init` `` $init attr-dict";
+  let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// The group of parameters it is updated with.
     Group getGroup();
@@ -44,7 +47,7 @@ def Step_ReadOp : Step_Op<"read", [Pure, DeclareOpInterfaceMethods<SymbolUserOpI
 
 def Step_InputOp : Step_Op<"input", [Pure]> {
   let summary = "an input of the step";
-  let description = [{tokens, targets, documents, positions, or scalars (lr, 1 - beta1^t, 1 - beta2^t).}];
+  let description = [{tokens, targets, documents, positions, scalars (lr, 1 - beta1^t, 1 - beta2^t), or step (t, from 1).}];
   let arguments = (ins StrAttr:$name);
   let results = (outs Step_Any:$value);
   let assemblyFormat = "$name attr-dict `:` type($value)";
@@ -109,9 +112,22 @@ def Step_NormOp : Step_ComputeOp<"norm", [CostOpInterface]> {
 def Step_AdamWOp : Step_EffectOp<"adamw", [Step_Kernel]> {
   let summary = "AdamW over all parameters of a group, unless the norm is not finite";
   let description = [{Hyper-parameters are those of the module's megacc.config; scalars = lr(t), 1 - beta1^t, 1 - beta2^t
-      (conventions section 14).}];
-  let arguments = (ins Step_GroupAttr:$group, Step_F32:$norm, Step_F32:$scalars);
-  let assemblyFormat = "`` $group `,` $norm `,` $scalars attr-dict `:` type($norm) `,` type($scalars)";
+      (conventions section 14). With `step` [1], the number of the update, the moments are bf16 and rounded stochastically
+      (conventions 14.6).}];
+  let arguments = (ins Step_GroupAttr:$group, Step_F32:$norm, Step_F32:$scalars, Optional<Step_I32>:$step);
+  let assemblyFormat = "`` $group `,` $norm `,` $scalars (`,` $step^)? attr-dict `:` type($norm) `,` type($scalars) (`,` type($step)^)?";
+}
+
+def Step_MuonOp : Step_EffectOp<"muon", [DeclareOpInterfaceMethods<SymbolUserOpInterface>, Step_Kernel, Step_Cost]> {
+  let summary = "Muon over pieces of a matrix that are alike, unless the norm is not finite";
+  let description = [{
+    Momentum, then a step along the orthogonalised momentum of every piece (conventions 14.8); `norm`, `scalars` and `step` as in
+    step.adamw. Its FLOPs are those of the products, iterations * (4 s^2 l + 2 s^3) for a piece of sides s <= l. `segment` counts the
+    parameter's `pieces`.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$parameter, I64Attr:$segment, Step_F32:$norm, Step_F32:$scalars, Optional<Step_I32>:$step);
+  let assemblyFormat = [{$parameter `[` $segment `]` `,` $norm `,` $scalars (`,` $step^)? attr-dict `:` type($norm) `,` type($scalars)
+      (`,` type($step)^)?}];
 }
 
 def Step_ZeroOp : Step_ComputeOp<"zero", [CostOpInterface]> {

@@ -1,5 +1,7 @@
 // Functions, state, inputs and outputs.
+#include "dialects/Interfaces/Sharding.h"
 #include "dialects/Step/Step.h"
+#include "megacc/Random.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -13,10 +15,32 @@ Group ParameterOp::getGroup() {
   if (!getTrained())
     return Group::untrained;
   bool f32 = cast<RankedTensorType>(getType()).getElementType().isF32();
+  if (getPieces())
+    return f32 ? Group::muon_f32 : Group::muon_bf16;
   return f32 ? (getDecays() ? Group::f32_decays : Group::f32_plain) : (getDecays() ? Group::bf16_decays : Group::bf16_plain);
 }
 
 int64_t ParameterOp::getElements() { return cast<RankedTensorType>(getType()).getNumElements(); }
+
+LogicalResult ParameterOp::verify() {
+  std::optional<ArrayRef<int64_t>> pieces = getPieces();
+  if (!pieces)
+    return success();
+  ArrayRef<int64_t> shape = cast<RankedTensorType>(getType()).getShape();
+  if (!getTrained() || !getDecays() || shape.size() < 2 || shape.size() > 3)
+    return emitOpError("has pieces; such a parameter is trained, decays and has rows and columns, of experts or not");
+  if (pieces->size() % kPieceNumbers)
+    return emitOpError("has ") << pieces->size() << " numbers of pieces, expected [first, run, stride, rows, count, spacing] of each";
+  for (size_t at = 0; at < pieces->size(); at += kPieceNumbers) {
+    int64_t first = (*pieces)[at], run = (*pieces)[at + 1], stride = (*pieces)[at + 2], rows = (*pieces)[at + 3], count = (*pieces)[at + 4],
+            spacing = (*pieces)[at + 5];
+    if (first < 0 || run < 1 || stride < run || rows < 1 || count < 1 || spacing < 0 ||
+        first + (count - 1) * spacing + (rows - 1) / run * stride + (rows - 1) % run >= shape[shape.size() - 2])
+      return emitOpError("has pieces [") << first << ", " << run << ", " << stride << ", " << rows << ", " << count << ", " << spacing
+                                         << "] outside of its " << shape[shape.size() - 2] << " rows";
+  }
+  return success();
+}
 
 /// The parameter, which must exist with this shape; null after an error.
 static ParameterOp findParameter(Operation *op, FlatSymbolRefAttr name, Type type, SymbolTableCollection &symbols) {
@@ -107,24 +131,146 @@ static int64_t countElements(Operation *op, Group group) {
   return module ? getPaddedElements(module, group) : 0;
 }
 
+/// How indices of a rank's part become those of the whole tensor: dimensions, then of each the elements that one step in it is in the
+/// part and in the whole, the number of its pieces, and (axis, size, block) of each; axis -1: all ranks have it. Nothing where every rank
+/// has all.
+static SmallVector<int64_t> describePart(ParameterOp parameter) {
+  std::optional<Sharding> sharding = parameter.getSharding() ? Sharding::parse(*parameter.getSharding()) : std::nullopt;
+  if (!sharding || !parameter.getWhole())
+    return {};
+  ArrayRef<int64_t> part = cast<RankedTensorType>(parameter.getType()).getShape(),
+                    whole = cast<RankedTensorType>(*parameter.getWhole()).getShape();
+  SmallVector<int64_t> numbers = {int64_t(part.size())};
+  for (size_t dim = 0; dim < part.size(); ++dim) {
+    int64_t inPart = 1, inWhole = 1;
+    for (size_t later = dim + 1; later < part.size(); ++later)
+      inPart *= part[later], inWhole *= whole[later];
+    SmallVector<int64_t> pieces;
+    for (auto [axis, spread] : llvm::enumerate(sharding->axes))
+      if (spread.kind == Share::Split && spread.dim == dim)
+        for (const Piece &piece : spread.pieces)
+          pieces.append({piece.share == Share::Split ? int64_t(axis) : -1, piece.size, piece.block});
+    if (pieces.empty())
+      pieces = {-1, whole[dim], whole[dim]};
+    numbers.append({inPart, inWhole, int64_t(pieces.size() / 3)});
+    numbers.append(pieces);
+  }
+  return numbers;
+}
+
+/// The stream of a parameter's stochastic rounding.
+static int64_t getRoundingKey(ParameterOp parameter) {
+  return int64_t(streamKey(uint64_t(getConfigInteger(parameter, "seed", 0)), ("round." + parameter.getSymName()).str()));
+}
+
+/// Appends what describePart says, and sets the number at `place` to where it begins, 0 where it says nothing.
+static void addPart(std::vector<int64_t> &table, size_t place, ParameterOp parameter) {
+  SmallVector<int64_t> part = describePart(parameter);
+  table[place] = part.empty() ? 0 : int64_t(table.size());
+  llvm::append_range(table, part);
+}
+
+/// The number of parameters, of each its first element in the group, its stream and where its part is described, then these descriptions.
+static std::vector<int64_t> getRoundingTable(Operation *op, Group group) {
+  SmallVector<ParameterOp> parameters;
+  if (auto module = op->getParentOfType<ModuleOp>())
+    for (auto parameter : module.getOps<ParameterOp>())
+      if (parameter.getGroup() == group)
+        parameters.push_back(parameter);
+  std::vector<int64_t> table = {int64_t(parameters.size())};
+  int64_t first = 0;
+  for (ParameterOp parameter : parameters) {
+    table.insert(table.end(), {first, getRoundingKey(parameter), 0});
+    first += llvm::alignTo(parameter.getElements(), kParameterAlignment);
+  }
+  for (auto [index, parameter] : llvm::enumerate(parameters))
+    addPart(table, 3 * index + 3, parameter);
+  return table;
+}
+
 KernelQuery AdamWOp::getKernelQuery() {
   using Kind = LaunchOperand::Kind;
   Group group = getGroup();
   bool narrow = group == Group::bf16_decays || group == Group::bf16_plain;
   int64_t count = countElements(*this, group);
   Type f32 = Float32Type::get(getContext()), weight = narrow ? Type(BFloat16Type::get(getContext())) : f32;
-  KernelQuery query("adamw");
+  Type moment = getStep() ? Type(BFloat16Type::get(getContext())) : f32;
+  KernelQuery query(getStep() ? "adamw_rounded" : "adamw");
   addRange(query, "weight", Kind::Weight, group, count, weight);
   if (narrow)
     addRange(query, "master", Kind::Master, group, count, f32);
-  addRange(query, "m", Kind::FirstMoment, group, count, f32);
-  addRange(query, "v", Kind::SecondMoment, group, count, f32);
+  addRange(query, "m", Kind::FirstMoment, group, count, moment);
+  addRange(query, "v", Kind::SecondMoment, group, count, moment);
   addRange(query, "gradient", Kind::Gradient, group, count, f32);
-  query.add("norm", getNorm()).add("scalars", getScalars());
+  query.add("norm", getNorm()).add("scalars", getScalars()).add("step", getStep());
+  if (getStep())
+    query.table = getRoundingTable(*this, group), query.set("numbers", query.table.size());
   query.set("count", count).set("decays", group == Group::f32_decays || group == Group::bf16_decays);
   query.setReal("beta1", getConfigDouble(*this, "beta1", 0.9)).setReal("beta2", getConfigDouble(*this, "beta2", 0.95));
   query.setReal("eps", getConfigDouble(*this, "eps", 1e-8)).setReal("decay", getConfigDouble(*this, "decay"));
   return query.setReal("clip", getConfigDouble(*this, "clip"));
+}
+
+LogicalResult MuonOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto module = (*this)->getParentOfType<ModuleOp>();
+  auto parameter = module ? symbols.lookupSymbolIn<ParameterOp>(module, getParameterAttr()) : ParameterOp();
+  if (!parameter)
+    return emitOpError() << "unknown parameter " << getParameterAttr();
+  int64_t segments = parameter.getPieces() ? int64_t(parameter.getPieces()->size() / kPieceNumbers) : 0;
+  if (int64_t(getSegment()) < 0 || int64_t(getSegment()) >= segments)
+    return emitOpError() << "updates segment " << getSegment() << " of parameter " << getParameterAttr() << ", which has " << segments;
+  return success();
+}
+
+/// Null outside of a module.
+static ParameterOp findMatrix(MuonOp op) {
+  auto module = op->getParentOfType<ModuleOp>();
+  return module ? module.lookupSymbol<ParameterOp>(op.getParameter()) : ParameterOp();
+}
+
+static ArrayRef<int64_t> getPieceNumbers(MuonOp op, ParameterOp parameter) {
+  return parameter.getPieces()->slice(op.getSegment() * kPieceNumbers, kPieceNumbers);
+}
+
+KernelQuery MuonOp::getKernelQuery() {
+  using Kind = LaunchOperand::Kind;
+  KernelQuery query("muon");
+  ParameterOp parameter = findMatrix(*this);
+  if (!parameter || !parameter.getPieces())
+    return query;
+  auto weight = cast<RankedTensorType>(parameter.getType());
+  Type f32 = Float32Type::get(getContext()), moment = getStep() ? Type(BFloat16Type::get(getContext())) : f32;
+  StringRef name = parameter.getSymName();
+  query.addState("weight", Kind::Weight, name, weight);
+  if (!weight.getElementType().isF32())
+    query.addState("master", Kind::Master, name, weight.clone(f32));
+  query.addState("m", Kind::FirstMoment, name, weight.clone(moment)).addState("gradient", Kind::Gradient, name, weight.clone(f32));
+  query.add("norm", getNorm()).add("scalars", getScalars()).add("step", getStep());
+  query.set("experts", weight.getRank() == 3 ? weight.getDimSize(0) : 1).set("rows", weight.getDimSize(weight.getRank() - 2));
+  query.set("cols", weight.getDimSize(weight.getRank() - 1));
+  for (auto [name, number] :
+       llvm::zip(ArrayRef<StringRef>{"first", "run", "stride", "piece_rows", "pieces", "spacing"}, getPieceNumbers(*this, parameter)))
+    query.set(name, number);
+  query.table = {getRoundingKey(parameter), 0};
+  addPart(query.table, 1, parameter);
+  query.set("numbers", query.table.size());
+  query.set("iterations", getConfigInteger(*this, "iterations", 5)).set("nesterov", getConfigInteger(*this, "nesterov", 1));
+  query.setReal("momentum", getConfigDouble(*this, "momentum", 0.95)).setReal("rms", getConfigDouble(*this, "rms", 0.2));
+  return query.setReal("decay", getConfigDouble(*this, "decay")).setReal("clip", getConfigDouble(*this, "clip"));
+}
+
+OpCost MuonOp::getCost() {
+  OpCost cost;
+  cost.recomputable = false;
+  ParameterOp parameter = findMatrix(*this);
+  if (!parameter || !parameter.getPieces())
+    return cost;
+  auto weight = cast<RankedTensorType>(parameter.getType());
+  int64_t columns = weight.getDimSize(weight.getRank() - 1), experts = weight.getRank() == 3 ? weight.getDimSize(0) : 1;
+  ArrayRef<int64_t> numbers = getPieceNumbers(*this, parameter);
+  Size shorter = std::min(numbers[3], columns), longer = std::max(numbers[3], columns);
+  cost.flops = (shorter * shorter * (4 * longer + 2 * shorter) * numbers[4] * experts * getConfigInteger(*this, "iterations", 5)).get();
+  return cost;
 }
 
 KernelQuery SquareSumOp::getKernelQuery() {

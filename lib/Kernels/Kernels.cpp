@@ -110,10 +110,12 @@ static std::string print(mlir::Type type) {
   return text;
 }
 
-/// Empty if the elements of an operand are of a class of kernels.def; on the cpu every `any` is fp32.
+/// Empty if the elements of an operand are of a class of kernels.def; on the cpu every `any` is fp32, but for moments, which are
+/// stored as the declaration says.
 static std::string checkType(const Record &record, const LaunchOperand &operand, StringRef typeClass) {
   mlir::Type type = operand.type.getElementType();
-  bool fits = typeClass == "any"   ? type.isF32() || (record.target != "cpu" && type.isBF16())
+  bool takes_half = record.target != "cpu" || operand.kind == LaunchOperand::Kind::FirstMoment;
+  bool fits = typeClass == "any"   ? type.isF32() || (takes_half && type.isBF16())
               : typeClass == "f32" ? type.isF32()
               : typeClass == "f64" ? type.isF64()
               : typeClass == "i32" ? type.isInteger(32)
@@ -121,7 +123,7 @@ static std::string checkType(const Record &record, const LaunchOperand &operand,
                                    : type.isBF16();
   if (fits)
     return "";
-  StringRef expected = typeClass != "any" ? typeClass : record.target == "cpu" ? "f32" : "f32 or bf16";
+  StringRef expected = typeClass != "any" ? typeClass : takes_half ? "f32 or bf16" : "f32";
   return "operand " + operand.name + " is " + print(type) + ", expected " + expected.str();
 }
 

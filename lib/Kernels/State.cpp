@@ -33,4 +33,15 @@ void megacc::addStateRecords(std::vector<Record> &records) {
     return query.has("master") ? "there is a master, but the weights are f32" : "";
   };
   records.push_back(adamw);
+  Record rounded = makeRecord("adamw_rounded");
+  rounded.refuses = adamw.refuses;
+  rounded.table = [](const KernelQuery &query) { return query.table; };
+  records.push_back(rounded);
+  Record muon = makeRecord("muon");
+  muon.refuses = adamw.refuses, muon.table = rounded.table;
+  muon.scratch = [](const KernelQuery &query) {
+    int64_t rows = query.getInt("piece_rows"), cols = query.getInt("cols"), side = std::min(rows, cols);
+    return 2 * floats(rows * cols) + 2 * floats(side * side) + doubles(rows);
+  };
+  records.push_back(muon);
 }

@@ -24,6 +24,8 @@ public:
   void readDeclaration() {
     plan.outside.flops = 3 * outerFlops(model);
     int64_t weight_bytes = 0, optimizer_bytes = 0, trained = 0, width = plan.precision == "bf16" ? 2 : 4;
+    int64_t moment_width = model.train && model.train->moments == "bf16" ? 2 : 4;
+    const std::set<std::string> muon = findMuonMatrices(model);
     for (const Block &block : model.blocks)
       slots[block.slot].flops = 3 * blockFlops(model, block);
     for (const Parameter &parameter : parameters(model)) {
@@ -31,7 +33,7 @@ public:
       weight_bytes += parameter.elements() * (has_master ? 2 : 4);
       if (!parameter.trained)
         continue;
-      optimizer_bytes += parameter.elements() * (has_master ? 12 : 8);
+      optimizer_bytes += parameter.elements() * ((has_master ? 4 : 0) + moment_width * (muon.count(parameter.name) ? 1 : 2));
       trained += parameter.elements();
       addParameters(parameter.slot, parameter.elements(), parameter.active_share);
     }
@@ -171,6 +173,7 @@ Plan gatherPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs,
     plan.precision = model.train->precision, plan.budget_bytes = model.train->memory_bytes;
     plan.micro_batch = model.train->micro_batch, plan.accumulate = model.train->accumulate;
   }
+  plan.muon = countMuonWork(model);
   plan.machine = costs.getMachine();
   plan.unsupported = std::move(unsupported);
   Gatherer gatherer(model, costs, plan);

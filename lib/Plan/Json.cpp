@@ -113,6 +113,9 @@ Json makePlan(const Plan &plan) {
                 {"estimated_step_ms", ifLowered(plan.estimated_step)},
                 {"measured_step_ms", orNull(plan.measured_step)}}}};
   addSum(top, plan.all);
+  if (plan.muon.matrices)
+    top["muon"] = {
+        {"matrices", plan.muon.matrices}, {"pieces", plan.muon.pieces}, {"parameters", plan.muon.parameters}, {"flops", plan.muon.flops}};
   for (const auto &[name, bytes] : plan.segments)
     top["bytes"][name] = bytes;
   if (is_lowered) {

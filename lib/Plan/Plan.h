@@ -1,7 +1,7 @@
 // What a person wants to see of a declaration before any GPU hour is spent.
 #pragma once
 #include "dialects/Interfaces/Decision.h"
-#include "dialects/Mega/Model.h"
+#include "dialects/Mega/Matrices.h"
 #include "lib/Cost/Cost.h"
 #include "lib/Plan/Peak.h"
 #include "lib/Plan/Traffic.h"
@@ -68,6 +68,7 @@ struct Plan {
   Sum outside, all;
   std::vector<Row> rows;
   std::map<std::string, Kernel> kernels;
+  mega::MuonWork muon;                                   // of an update; in no other FLOPs here
   std::vector<std::pair<std::string, int64_t>> segments; // bytes
   int64_t total_bytes = 0, budget_bytes = 0;             // budget 0: none
   std::optional<int64_t> minimum_bytes;                  // that any plan needs

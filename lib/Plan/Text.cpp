@@ -32,6 +32,9 @@ public:
   void print() {
     os << "model @" << plan.model << ": " << plan.depth << " blocks, " << grouped(plan.all.parameters) << " parameters, "
        << grouped(std::llround(plan.all.active)) << " active, " << flopsText(plan.all.flops) << " per token\n";
+    if (plan.muon.matrices)
+      os << "  muon: " << flopsText(plan.muon.flops) << " an update, of " << grouped(plan.muon.parameters) << " parameters in "
+         << plan.muon.matrices << " matrices, " << plan.muon.pieces << " pieces; not in the FLOPs of a token\n";
     if (isLowered()) {
       printTime();
       printMemory();

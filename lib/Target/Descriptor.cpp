@@ -147,11 +147,19 @@ std::string buildDescriptor(ModuleOp module) {
                            {"schedule", "schedule"},
                            {"warmup", "warmup"},
                            {"schedule_steps", "steps"},
-                           {"final", "final"}})
+                           {"final", "final"},
+                           {"momentum", "momentum"},
+                           {"nesterov", "nesterov"},
+                           {"iterations", "iterations"},
+                           {"rms", "rms"},
+                           {"split", "split"},
+                           {"except", "except"}})
     if (json::Value *value = root.get(key)) {
       optimizer[name] = std::move(*value);
       root.erase(key);
     }
+  if (root.getString("optimizer") == "muon")
+    optimizer["kind"] = "muon";
   root["optimizer"] = std::move(optimizer);
   root["abi"] = MEGACC_ABI_VERSION;
   root["megacc"] = MEGACC_VERSION;

@@ -24,6 +24,9 @@ public:
     if (rows % data) // mega.mesh.c3
       error(keyLocation(train, "micro_batch")) << "micro_batch = " << rows << " rows cannot be shared by dp * ep = " << data
                                                << " ranks; fix: micro_batch = " << nearest(rows, data) << ", or " << getLegal(MG_DP, rows);
+    if (ranks[MG_TP] > 1 && model.train->muon) // mega.mesh.c6
+      error(getAxisLocation(MG_TP)) << "muon with " << getAxis(MG_TP)
+                                    << ", which cuts its matrices, is not supported yet; fix: tp = 1, or optimizer = adamw<...>";
     if (int64_t tp = ranks[MG_TP]; model.vocab % tp) // mega.mesh.c4
       error(keyLocation(stack, "vocab")) << "vocab = " << model.vocab << " cannot be shared by " << getAxis(MG_TP)
                                          << " ranks; fix: pad it, vocab = " << llvm::alignTo(model.vocab, tp) << " ("

@@ -35,8 +35,12 @@ LogicalResult StateLayout::run(ArrayRef<std::pair<step::FuncOp, const Lifetimes 
 
 void StateLayout::addParameters() {
   int64_t first = 0, weightOffset = 0;
-  for (Group group : {Group::f32_decays, Group::f32_plain, Group::bf16_decays, Group::bf16_plain, Group::untrained}) {
-    bool narrow = group == Group::bf16_decays || group == Group::bf16_plain;
+  hasNarrowMoments = getConfigText(module, "moments") == "bf16";
+  SmallVector<Group> groups(std::begin(step::kTrainedGroups), std::end(step::kTrainedGroups));
+  groups.push_back(Group::untrained);
+  for (Group group : groups) {
+    bool narrow = group == Group::bf16_decays || group == Group::bf16_plain || group == Group::muon_bf16;
+    bool isMuon = group == Group::muon_f32 || group == Group::muon_bf16;
     Span &all = spans[("*" + stringifyGroup(group)).str()];
     all = {first, 0, masters, weightOffset, narrow ? Type(builder.getBF16Type()) : Type(builder.getF32Type())};
     for (auto parameter : module.getOps<step::ParameterOp>()) {
@@ -50,17 +54,20 @@ void StateLayout::addParameters() {
       masters += narrow ? padded : 0;
     }
     trained += group == Group::untrained ? 0 : all.count;
+    withSecond += group == Group::untrained || isMuon ? 0 : all.count;
   }
   sizes[MG_WEIGHTS] = weightOffset;
   sizes[MG_GRADIENTS] = 4 * trained;
-  sizes[MG_OPTIMIZER] = 4 * (masters + 2 * trained);
+  sizes[MG_OPTIMIZER] = 4 * masters + (hasNarrowMoments ? 2 : 4) * (trained + withSecond);
   using Kind = LaunchOperand::Kind;
   for (auto parameter : llvm::to_vector(module.getOps<step::ParameterOp>())) { // declaration order
     const Span &span = spans[parameter.getSymName()];
     RangeAttr gradient, master, first, second;
     if (parameter.getTrained()) {
       gradient = getStateRange(span, Kind::Gradient);
-      first = getStateRange(span, Kind::FirstMoment), second = getStateRange(span, Kind::SecondMoment);
+      first = getStateRange(span, Kind::FirstMoment);
+      if (!parameter.getPieces())
+        second = getStateRange(span, Kind::SecondMoment);
       if (!span.element.isF32())
         master = getStateRange(span, Kind::Master);
     }
@@ -72,15 +79,16 @@ void StateLayout::addParameters() {
 }
 
 RangeAttr StateLayout::getStateRange(const Span &span, LaunchOperand::Kind kind) const {
+  int64_t width = hasNarrowMoments ? 2 : 4, type = hasNarrowMoments ? MG_BF16 : MG_F32;
   switch (kind) {
   case LaunchOperand::Kind::Gradient:
     return getRange(MG_GRADIENTS, 4 * span.first, 4 * span.count, MG_F32);
   case LaunchOperand::Kind::Master:
     return getRange(MG_OPTIMIZER, 4 * span.firstMaster, 4 * span.count, MG_F32);
   case LaunchOperand::Kind::FirstMoment:
-    return getRange(MG_OPTIMIZER, 4 * (masters + span.first), 4 * span.count, MG_F32);
+    return getRange(MG_OPTIMIZER, 4 * masters + width * span.first, width * span.count, type);
   case LaunchOperand::Kind::SecondMoment:
-    return getRange(MG_OPTIMIZER, 4 * (masters + trained + span.first), 4 * span.count, MG_F32);
+    return getRange(MG_OPTIMIZER, 4 * masters + width * (trained + span.first), width * span.count, type);
   default:
     return getRange(MG_WEIGHTS, span.weightOffset, span.count * (span.element.getIntOrFloatBitWidth() / 8), getMgType(span.element));
   }

@@ -12,9 +12,9 @@ namespace megacc::rt {
 
 /// The layout of weights, optimizer, gradients, io and constants (DESIGN 9.10).
 ///
-/// Weights, masters, gradients and moments share one element order: parameters by group (f32 before bf16, decaying before plain, untrained
-/// last), each starting at a multiple of 128 elements, so that a group is one sweep of the optimizer; the padding is zero and stays zero.
-/// io has the inputs, then the metrics, then the outputs.
+/// Weights, masters, gradients and moments share one element order: parameters by group (AdamW's before Muon's, f32 before bf16, decaying
+/// before plain, untrained last), so that second moments are a prefix; each starting at a multiple of 128 elements, so that a group is one
+/// sweep of the optimizer; the padding is zero and stays zero. io has the inputs, then the metrics, then the outputs.
 class StateLayout {
 public:
   explicit StateLayout(mlir::ModuleOp module) : module(module), builder(mlir::OpBuilder::atBlockEnd(module.getBody())) {}
@@ -56,7 +56,8 @@ private:
   llvm::StringMap<Span> spans; // parameters by name, groups by "*name"
   llvm::StringMap<RangeAttr> inputs, metrics, outputs;
   llvm::DenseMap<mlir::Attribute, RangeAttr> tables;
-  int64_t trained = 0, masters = 0; // elements
+  int64_t trained = 0, withSecond = 0, masters = 0; // elements
+  bool hasNarrowMoments = false;                    // bf16
 };
 
 } // namespace megacc::rt

@@ -141,7 +141,7 @@ private:
 
   /// A group at once where all of its parameters owe all they have.
   void sumGradients(OpBuilder &builder, Location loc, int64_t axis, std::map<std::string, SmallVector<Owed>> &owed) {
-    for (Group group : {Group::f32_decays, Group::f32_plain, Group::bf16_decays, Group::bf16_plain}) {
+    for (Group group : kTrainedGroups) {
       SmallVector<ParameterOp> members;
       bool all = true;
       int64_t elements = 0;

@@ -33,7 +33,7 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
 
     auto getType = [&](int64_t size) { return RankedTensorType::get({size}, builder.getF32Type()); };
     SmallVector<Group> groups;
-    for (Group group : {Group::f32_decays, Group::f32_plain, Group::bf16_decays, Group::bf16_plain})
+    for (Group group : kTrainedGroups)
       if (hasGroup(module, group))
         groups.push_back(group);
     SmallVector<Value> squares;
@@ -43,8 +43,18 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
     Value norm = NormOp::create(builder, getLoc("optimizer/norm"), getType(1), squares);
     SetMetricOp::create(builder, getLoc("optimizer/norm"), builder.getStringAttr("grad_norm"), norm);
     Value scalars = InputOp::create(builder, getLoc("optimizer/scalars"), getType(3), builder.getStringAttr("scalars"));
+    Value number; // of the update
+    if (getConfigText(module, "moments") == "bf16")
+      number = InputOp::create(builder, getLoc("optimizer/step"), RankedTensorType::get({1}, builder.getI32Type()),
+                               builder.getStringAttr("step"));
     for (Group group : groups)
-      AdamWOp::create(builder, getLoc(("optimizer/" + stringifyGroup(group)).str()), group, norm, scalars);
+      if (group != Group::muon_f32 && group != Group::muon_bf16)
+        AdamWOp::create(builder, getLoc(("optimizer/" + stringifyGroup(group)).str()), group, norm, scalars, number);
+    for (auto parameter : module.getOps<ParameterOp>())
+      if (std::optional<ArrayRef<int64_t>> pieces = parameter.getPieces())
+        for (size_t segment = 0; segment < pieces->size() / kPieceNumbers; ++segment)
+          MuonOp::create(builder, getLoc(("optimizer/" + parameter.getSymName()).str()), parameter.getSymName(), segment, norm, scalars,
+                         number);
     if (auto forward = module.lookupSymbol<FuncOp>("micro_batch"))
       forward.walk([&](UpdateOpInterface op) {
         marks.block = getBlock(op);

@@ -1,4 +1,5 @@
 // Forward and loss of one micro-batch.
+#include "dialects/Mega/Matrices.h"
 #include "dialects/Mega/Mega.h"
 #include "dialects/Mega/Spec.h"
 #include "dialects/Mega/Stack.h"
@@ -71,7 +72,14 @@ private:
     integer("documents", train.documents), integer("memory", train.memory_bytes);
     number("clip", train.clip), number("lr", train.lr), number("beta1", train.beta1), number("beta2", train.beta2);
     number("eps", train.eps), number("decay", train.decay), number("final", train.final_lr);
-    text("optimizer", "adamw"), text("schedule", train.schedule), text("precision", train.precision);
+    text("optimizer", train.muon ? "muon" : "adamw"), text("schedule", train.schedule), text("precision", train.precision);
+    if (train.muon) {
+      number("momentum", train.muon->momentum), number("rms", train.muon->rms), integer("nesterov", train.muon->nesterov);
+      integer("iterations", train.muon->iterations), text("split", train.muon->split);
+      config.set("except", builder.getStrArrayAttr(llvm::to_vector_of<StringRef>(train.muon->except)));
+    }
+    if (train.moments != "fp32")
+      text("moments", train.moments);
     text("psiv_cache", train.psiv_cache), text("recompute", train.recompute);
     if (train.mesh[MG_DP] * train.mesh[MG_TP] * train.mesh[MG_EP] > 1) {
       NamedAttrList axes;
@@ -120,15 +128,24 @@ private:
 
   void addParameters(OpBuilder &builder) {
     types.clear();
+    std::set<std::string> muon = mega::findMuonMatrices(*current);
     for (const mega::Parameter &parameter : mega::parameters(*current)) {
       auto type = RankedTensorType::get(parameter.shape, parameter.fp32 ? Type(builder.getF32Type()) : activationType);
       types[parameter.name] = type;
-      ParameterOp::create(
-          builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name), TypeAttr::get(type),
-          parameter.decays ? builder.getUnitAttr() : UnitAttr(), parameter.trained ? builder.getUnitAttr() : UnitAttr(),
-          InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)), builder.getF64FloatAttr(parameter.a),
-          builder.getI64IntegerAttr(parameter.slot), getSharding(parameter, builder), TypeAttr());
+      ParameterOp::create(builder, NameLoc::get(builder.getStringAttr(parameter.name)), builder.getStringAttr(parameter.name),
+                          TypeAttr::get(type), parameter.decays ? builder.getUnitAttr() : UnitAttr(),
+                          parameter.trained ? builder.getUnitAttr() : UnitAttr(),
+                          InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)),
+                          builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot), getSharding(parameter, builder),
+                          TypeAttr(), muon.count(parameter.name) ? getPieces(parameter, builder) : DenseI64ArrayAttr());
     }
+  }
+
+  DenseI64ArrayAttr getPieces(const mega::Parameter &parameter, OpBuilder &builder) const {
+    SmallVector<int64_t> numbers;
+    for (const mega::Pieces &piece : mega::cutRows(parameter, current->train->muon->split))
+      numbers.append({piece.first, piece.run, piece.stride, piece.rows, piece.count, piece.spacing});
+    return builder.getDenseI64ArrayAttr(numbers);
   }
 
   /// mega-check-stack has refused sizes that an axis cannot share; a spec that lacks one of its rules shows here.

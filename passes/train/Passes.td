@@ -37,7 +37,8 @@ def StepDifferentiate : Pass<"step-differentiate", "::mlir::ModuleOp"> {
 def StepAddOptimizer : Pass<"step-add-optimizer", "::mlir::ModuleOp"> {
   let summary = "writes @update: gradient norm, clip, AdamW and what ops of the micro-batch want done after it";
   let description = [{
-    One `step.square_sum` and one `step.adamw` for each group of parameters (type, decay), where there are any. Then the ops of
+    One `step.square_sum` and one `step.adamw` for each group of parameters (type, decay), where there are any; a `step.muon` for
+    pieces that are alike of each matrix under Muon. Then the ops of
     @micro_batch with the update interface append theirs, in order.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];

@@ -88,12 +88,13 @@ void checkParameter(const ParameterPlace &parameter, bool whole) {
            " elements, once each, and there is one rank");
 }
 
-std::vector<ParameterPlace> readParameters(const json &list, bool whole) {
+std::vector<ParameterPlace> readParameters(const json &list, bool whole, MgType moment_type) {
   std::vector<ParameterPlace> parameters;
   for (const json &entry : list) {
     ParameterPlace parameter{entry.at("name"),
                              entry.at("init"),
                              readType(entry),
+                             moment_type,
                              readShape(entry),
                              {},
                              {},
@@ -104,8 +105,10 @@ std::vector<ParameterPlace> readParameters(const json &list, bool whole) {
                              entry.at("offset"),
                              entry.value("gradient", int64_t(0)),
                              entry.value("m", int64_t(0)),
-                             entry.value("v", int64_t(0)),
+                             std::nullopt,
                              std::nullopt};
+    if (entry.contains("v"))
+      parameter.second_moment = entry["v"].get<int64_t>();
     if (entry.contains("ranges"))
       entry["ranges"].get_to(parameter.ranges);
     if (entry.contains("pieces"))
@@ -156,7 +159,10 @@ Descriptor readChecked(const json &root) {
   for (int64_t size : descriptor.mesh)
     if (size < 1)
       refuse("an axis of its mesh has " + std::to_string(size) + " ranks");
-  descriptor.parameters = readParameters(root.at("parameters"), ranks == 1);
+  descriptor.moments = root.value("moments", "fp32");
+  if (descriptor.moments != "fp32" && descriptor.moments != "bf16")
+    refuse("moments in " + descriptor.moments + ", expected fp32 or bf16");
+  descriptor.parameters = readParameters(root.at("parameters"), ranks == 1, descriptor.moments == "bf16" ? MG_BF16 : MG_F32);
   for (const ParameterPlace &parameter : descriptor.parameters)
     checkPieces(parameter, descriptor.mesh);
   if (descriptor.micro_batch % descriptor.dataRanks())

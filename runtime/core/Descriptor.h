@@ -45,7 +45,8 @@ struct ElementRun {
 /// A tensor of the model's state; offsets are bytes in the weights, gradients and optimizer segments.
 struct ParameterPlace {
   std::string name, init;
-  MgType type = MG_F32;       // of the weight; everything else is fp32
+  MgType type = MG_F32; // of the weight; gradient and master are fp32
+  MgType moment_type = MG_F32;
   std::vector<int64_t> shape; // of the whole tensor
   /// For every dimension its pieces [axis, size, block]: every rank has all of those of axis -1, and its part of every block of others;
   /// empty: every rank has all.
@@ -54,8 +55,9 @@ struct ParameterPlace {
   std::vector<std::vector<std::array<int64_t, 2>>> ranges;
   double init_a = 0;
   bool decays = false, trained = false;
-  int64_t block = -1, offset = 0, gradient = 0, first_moment = 0, second_moment = 0;
-  std::optional<int64_t> master; // where the weight is bf16
+  int64_t block = -1, offset = 0, gradient = 0, first_moment = 0;
+  std::optional<int64_t> second_moment; // of a trained one that Muon does not update
+  std::optional<int64_t> master;        // where the weight is bf16
 
   /// The ranges of the rank that stands at `ranks` of the axes of `mesh`.
   std::vector<std::vector<std::array<int64_t, 2>>> rangesOf(const int64_t (&mesh)[MG_AXIS_COUNT],
@@ -94,7 +96,7 @@ struct OptimizerDefaults {
 struct Descriptor {
   int64_t hidden = 0, vocab = 0, sequence = 0, depth = 0, micro_batch = 0, accumulate = 0;
   uint64_t seed = 0;
-  std::string model, target, compiler, precision;
+  std::string model, target, compiler, precision, moments; // moments: how they are stored, "fp32" or "bf16"
   /// What is declared of the model ("families/F/width", "vocab", ...), and under "train/" of its training, as text: what a run cannot
   /// change on its way. Not in it: target, mesh and precision, and how many steps there are.
   std::map<std::string, std::string> declaration;

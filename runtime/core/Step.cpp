@@ -256,9 +256,9 @@ Step::Range Step::findRange(const ParameterPlace &parameter, StatePart part) con
   case StatePart::gradient:
     return {MG_GRADIENTS, parameter.gradient, MG_F32};
   case StatePart::first_moment:
-    return {MG_OPTIMIZER, parameter.first_moment, MG_F32};
+    return {MG_OPTIMIZER, parameter.first_moment, parameter.moment_type};
   case StatePart::second_moment:
-    return {MG_OPTIMIZER, parameter.second_moment, MG_F32};
+    return {MG_OPTIMIZER, parameter.second_moment.value(), parameter.moment_type};
   case StatePart::value:
     if (parameter.master)
       return {MG_OPTIMIZER, *parameter.master, MG_F32};

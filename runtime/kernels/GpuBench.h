@@ -59,6 +59,9 @@ public:
     return ms;
   }
 
+  /// GB/s of a copy, read and written.
+  double copyRate() const { return copy; }
+
 private:
   /// Median of 9 replays of a graph of at least 10 bodies, per launch.
   double time(const std::function<void()> &body, int launches) {

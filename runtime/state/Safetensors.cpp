@@ -180,6 +180,9 @@ TensorSource viewOf(std::span<const float> values, std::vector<int64_t> shape) {
 TensorSource viewOf(std::span<const int64_t> values, std::vector<int64_t> shape) {
   return viewOf("I64", std::as_bytes(values), std::move(shape));
 }
+TensorSource viewOf(std::span<const int32_t> values, std::vector<int64_t> shape) {
+  return viewOf("I32", std::as_bytes(values), std::move(shape));
+}
 
 const SafetensorsFile::Entry &SafetensorsFile::find(const std::string &name) const {
   auto found = tensors.find(name);

@@ -26,6 +26,7 @@ struct TensorSource {
 /// A tensor in memory that somebody else owns.
 TensorSource viewOf(std::span<const float> values, std::vector<int64_t> shape);
 TensorSource viewOf(std::span<const int64_t> values, std::vector<int64_t> shape);
+TensorSource viewOf(std::span<const int32_t> values, std::vector<int64_t> shape);
 
 using Metadata = std::map<std::string, std::string>;
 

@@ -87,7 +87,8 @@ void checkInputs(const Step &step) {
                {"documents", MG_I32, tokens},
                {relation_chunk, MG_I32, tokens},
                {"positions", MG_I32, rows},
-               {"scalars", MG_F32, {3}}};
+               {"scalars", MG_F32, {3}},
+               {"step", MG_I32, {1}}};
   auto describe = [](const auto &input) { return std::string(typeName(input.type)) + " " + shapeText(input.shape); };
   std::string mistakes;
   for (const Place &input : descriptor.inputs) {

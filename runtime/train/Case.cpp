@@ -1,10 +1,13 @@
 #include "runtime/train/Case.h"
+#include "runtime/kernels/optimizer/Rounding.h"
+#include "runtime/state/Random.h"
 #include "runtime/state/Safetensors.h"
 #include "runtime/train/Batches.h"
 #include "runtime/train/Settings.h"
 #include "runtime/train/State.h"
 
 #include <algorithm>
+#include <bit>
 #include <list>
 
 namespace megacc::runtime {
@@ -13,7 +16,9 @@ namespace {
 constexpr int64_t case_steps = 3;
 
 /// Inputs that the host makes itself.
-bool isMadeByHost(const Place &input) { return input.name == "scalars" || input.name == "positions" || input.name == "stp.spans"; }
+bool isMadeByHost(const Place &input) {
+  return input.name == "scalars" || input.name == "step" || input.name == "positions" || input.name == "stp.spans";
+}
 
 /// Whether the case holds exactly what the step wants; every mismatch is one line of the error.
 void checkCase(const Step &step, const SafetensorsFile &file, const std::filesystem::path &path) {
@@ -63,6 +68,21 @@ void checkVocabulary(const Descriptor &descriptor, const Place &place, const std
                   ", outside the model's vocab " + std::to_string(descriptor.vocab) + "; fix: make the case for this model");
 }
 
+/// The bf16 bits to which `round.in` of a case is rounded as the first elements of the first parameter's moments at the first update.
+std::vector<std::vector<int32_t>> roundValues(const Descriptor &descriptor, SafetensorsFile &file) {
+  auto found = file.entries().find("round.in");
+  if (found == file.entries().end())
+    return {};
+  std::vector<float> values(countElements(found->second.shape));
+  file.readFloats("round.in", 0, values);
+  const RoundingStream stream = {drawBits(streamKey(descriptor.seed, "round." + descriptor.parameters.front().name), 1), nullptr};
+  std::vector<std::vector<int32_t>> rounded(2);
+  for (size_t i = 0; i < values.size(); ++i)
+    for (int which : {0, 1})
+      rounded[which].push_back(roundBits(std::bit_cast<uint32_t>(values[i]), uint32_t(stream.draw(int64_t(i), {}) >> 16 * which)));
+  return rounded;
+}
+
 } // namespace
 
 void runCase(Step &step, const std::filesystem::path &input, const std::filesystem::path &output) {
@@ -96,6 +116,7 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
     const std::vector<float> &stored = kept.emplace_back(std::move(values));
     results[name] = viewOf(stored, std::move(shape));
   };
+  bool has_moments = std::ranges::any_of(file.entries(), [](const auto &entry) { return entry.first.starts_with("m1."); });
   std::map<std::string, std::vector<float>> losses;
   std::vector<float> norms;
   RunSettings settings{descriptor.optimizer.lr, descriptor.optimizer.final_lr, descriptor.optimizer.warmup, descriptor.optimizer.steps};
@@ -129,12 +150,24 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
       }
     }
     if (t == 1 || t == case_steps)
-      for (const ParameterPlace &parameter : descriptor.parameters)
-        keep("param" + std::to_string(t) + "." + parameter.name, step.readState(parameter, StatePart::value), parameter.shape);
+      for (const ParameterPlace &parameter : descriptor.parameters) {
+        auto keepPart = [&](const char *name, StatePart part) {
+          keep(name + std::to_string(t) + "." + parameter.name, step.readState(parameter, part), parameter.shape);
+        };
+        keepPart("param", StatePart::value);
+        if (!parameter.trained || !has_moments)
+          continue;
+        keepPart("m", StatePart::first_moment);
+        if (parameter.second_moment)
+          keepPart("v", StatePart::second_moment);
+      }
   }
   for (auto &[name, values] : losses)
     keep("loss." + name, std::move(values), {case_steps});
   keep("grad_norm", std::move(norms), {case_steps});
+  std::vector<std::vector<int32_t>> rounded = roundValues(descriptor, file); // of m and of v
+  for (size_t i = 0; i < rounded.size(); ++i)
+    results[i == 0 ? "round.m" : "round.v"] = viewOf(std::span<const int32_t>(rounded[i]), {int64_t(rounded[i].size())});
   if (step.mesh().rank() == 0)
     writeSafetensors(output, results);
 }

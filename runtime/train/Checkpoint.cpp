@@ -25,8 +25,8 @@ std::string firstMoment(const ParameterPlace &parameter) { return "optimizer.m."
 std::string secondMoment(const ParameterPlace &parameter) { return "optimizer.v." + parameter.name; }
 std::string master(const ParameterPlace &parameter) { return "optimizer.master." + parameter.name; }
 
-/// The first key that the file lacks or has in another shape, and of a checkpoint the first that the step lacks. Parameters may be F32 or
-/// BF16, whatever the step has.
+/// The first key that the file lacks or has in another shape, and of a checkpoint the first that the step lacks. Parameters and moments may
+/// be F32 or BF16, whatever the step has.
 void checkKeys(const Step &step, const SafetensorsFile &file, const std::filesystem::path &path, bool with_moments) {
   const std::string of_model = " in @" + step.descriptor().model, other_model = path.string() + ": is of another model: ";
   std::set<std::string> known = {"optimizer.step", "data.position"};
@@ -45,7 +45,9 @@ void checkKeys(const Step &step, const SafetensorsFile &file, const std::filesys
     if (with_moments && (half || file.entries().contains(master(parameter))))
       expect(master(parameter), parameter.shape, false);
     if (with_moments && parameter.trained)
-      expect(firstMoment(parameter), parameter.shape, false), expect(secondMoment(parameter), parameter.shape, false);
+      expect(firstMoment(parameter), parameter.shape, true);
+    if (with_moments && parameter.second_moment)
+      expect(secondMoment(parameter), parameter.shape, true);
   }
   if (!with_moments)
     return;
@@ -74,21 +76,28 @@ std::string describeDifferences(const Fields &then, const Fields &now, const std
   return text;
 }
 
+[[noreturn]] void refuseState(const ParameterPlace &parameter, StatePart part) {
+  bool is_moment = part == StatePart::first_moment || part == StatePart::second_moment;
+  throw FileError("the state is not finite, first in " + std::string(is_moment ? "a moment of " : "") + parameter.name +
+                  "; no checkpoint was written, an older one stays; fix: a smaller --lr");
+}
+
 TensorSource sourceOf(Step &step, const ParameterPlace &parameter, StatePart part) {
   return {"F32", parameter.shape, [&step, &parameter, part](uint64_t offset, std::span<std::byte> target) {
             std::span<float> values(reinterpret_cast<float *>(target.data()), target.size() / 4);
             step.collectState(parameter, part, int64_t(offset / 4), values);
             if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
-              throw FileError("the state is not finite, first in " + std::string(part == StatePart::value ? "" : "a moment of ") +
-                              parameter.name + "; no checkpoint was written, an older one stays; fix: a smaller --lr");
+              refuseState(parameter, part);
           }};
 }
 
-/// The weight as it is, of a BF16 parameter.
-TensorSource halfSourceOf(Step &step, const ParameterPlace &parameter) {
-  return {"BF16", parameter.shape, [&step, &parameter](uint64_t offset, std::span<std::byte> target) {
+/// What is BF16 as it is: a weight, or a moment.
+TensorSource halfSourceOf(Step &step, const ParameterPlace &parameter, StatePart part) {
+  return {"BF16", parameter.shape, [&step, &parameter, part](uint64_t offset, std::span<std::byte> target) {
             std::vector<float> values(target.size() / 2);
-            step.collectState(parameter, StatePart::weight, int64_t(offset / 2), values);
+            step.collectState(parameter, part, int64_t(offset / 2), values);
+            if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
+              refuseState(parameter, part);
             std::ranges::transform(values, reinterpret_cast<uint16_t *>(target.data()), toBfloat16);
           }};
 }
@@ -158,6 +167,17 @@ void warnOfOther(const std::filesystem::path &path, const std::string &what, con
             what.c_str(), then.c_str(), now.c_str());
 }
 
+/// Another type of moments is legal: widening is exact, narrowing was to nearest even, this once.
+void sayOtherMoments(const Descriptor &descriptor, const SafetensorsFile &file, const std::filesystem::path &path) {
+  auto trained = std::ranges::find_if(descriptor.parameters, &ParameterPlace::trained);
+  if (trained == descriptor.parameters.end())
+    return;
+  std::string then = file.entries().at(firstMoment(*trained)).dtype == "BF16" ? "bf16" : "fp32";
+  if (then != descriptor.moments)
+    fprintf(stderr, "%s has moments in %s, this run keeps them in %s: they were %s\n", path.c_str(), then.c_str(),
+            descriptor.moments.c_str(), then == "fp32" ? "rounded to nearest even, once" : "widened, which is exact");
+}
+
 } // namespace
 
 std::filesystem::path checkpointPath(const std::filesystem::path &folder) { return folder / "checkpoint.safetensors"; }
@@ -186,13 +206,18 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
   const Descriptor &descriptor = step.descriptor();
   std::map<std::string, TensorSource> tensors;
   for (const ParameterPlace &parameter : descriptor.parameters) {
-    tensors[parameter.name] = parameter.master ? halfSourceOf(step, parameter) : sourceOf(step, parameter, StatePart::value);
+    tensors[parameter.name] =
+        parameter.master ? halfSourceOf(step, parameter, StatePart::weight) : sourceOf(step, parameter, StatePart::value);
     if (parameter.master)
       tensors[master(parameter)] = sourceOf(step, parameter, StatePart::value);
     if (!parameter.trained)
       continue;
-    tensors[firstMoment(parameter)] = sourceOf(step, parameter, StatePart::first_moment);
-    tensors[secondMoment(parameter)] = sourceOf(step, parameter, StatePart::second_moment);
+    auto momentSource = [&](StatePart part) {
+      return parameter.moment_type == MG_BF16 ? halfSourceOf(step, parameter, part) : sourceOf(step, parameter, part);
+    };
+    tensors[firstMoment(parameter)] = momentSource(StatePart::first_moment);
+    if (parameter.second_moment)
+      tensors[secondMoment(parameter)] = momentSource(StatePart::second_moment);
   }
   tensors["optimizer.step"] = viewOf(std::span(&state.step, 1), {});
   tensors["data.position"] = viewOf(std::span(&state.position, 1), {});
@@ -222,7 +247,6 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
 RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
   SafetensorsFile file(path);
   checkFormat(file, path);
-  checkKeys(step, file, path, /*with_moments=*/true);
   const Metadata &about = file.metadata();
   const Descriptor &descriptor = step.descriptor();
   std::string differences = describeDifferences(readFields(about, "declaration", path), descriptor.declaration, "the step.so");
@@ -230,6 +254,7 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
     throw FileError(
         path.string() + ": is of another declaration:" + differences +
         "\nfix: use the step.so this run was started with (--lr, --warmup and --steps change a resumed run), or --init for a new run");
+  checkKeys(step, file, path, /*with_moments=*/true);
   warnOfOther(path, "the kernels", find(about, "kernels", path), step.kernelVariant());
   warnOfOther(path, "precision", find(about, "precision", path), descriptor.precision);
   warnOfOther(path, "megacc", find(about, "megacc", path), descriptor.compiler);
@@ -247,8 +272,10 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
     if (!parameter.trained)
       continue;
     load(step, parameter, StatePart::first_moment, file, firstMoment(parameter));
-    load(step, parameter, StatePart::second_moment, file, secondMoment(parameter));
+    if (parameter.second_moment)
+      load(step, parameter, StatePart::second_moment, file, secondMoment(parameter));
   }
+  sayOtherMoments(descriptor, file, path);
   return state;
 }
 

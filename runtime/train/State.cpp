@@ -46,6 +46,8 @@ static void stageSpans(Step &step, const Place &place, int64_t t) {
 void stageScalars(Step &step, double lr, int64_t t) {
   if (const Place *spans = step.descriptor().findInput("stp.spans"))
     stageSpans(step, *spans, t);
+  if (const Place *number = step.descriptor().findInput("step"))
+    step.integers(*number)[0] = int32_t(t);
   const Place *place = step.descriptor().findInput("scalars");
   if (!place)
     throw ArtifactError("the step has no input 'scalars'; fix: compile the declaration again");

@@ -188,7 +188,9 @@ TEST_P(Arenas, StartsStateAsZerosAndLeavesItsPaddingSo) {
     if (!parameter.trained)
       continue;
     clear(gradients, parameter.gradient, MG_F32);
-    clear(optimizer, parameter.first_moment, MG_F32), clear(optimizer, parameter.second_moment, MG_F32);
+    clear(optimizer, parameter.first_moment, parameter.moment_type);
+    if (parameter.second_moment)
+      clear(optimizer, *parameter.second_moment, parameter.moment_type);
   }
   EXPECT_TRUE(std::ranges::all_of(weights, isZero));
   EXPECT_TRUE(std::ranges::all_of(optimizer, isZero));

@@ -33,6 +33,8 @@ std::string printDefault(const KeySpec &key) {
     return *flag ? "`true`" : "`false`";
   if (const auto *text = std::get_if<std::string>(&*key.value))
     return key.type == KeyType::word ? "`" + *text + "`" : "`\"" + *text + "\"`";
+  if (std::holds_alternative<std::vector<std::string>>(*key.value))
+    return "`[]`"; // no list of strings has another default
   std::string list;
   for (int64_t entry : std::get<std::vector<int64_t>>(*key.value))
     list += (list.empty() ? "" : ", ") + std::to_string(entry);
@@ -58,6 +60,8 @@ std::string printType(const KeySpec &key) {
     return "string";
   case KeyType::integers:
     return std::string(key.may_be_empty ? "list, may be empty, of integers " : "list of integers ") + printRange(key);
+  case KeyType::strings:
+    return "list, may be empty, of strings";
   case KeyType::word:
   case KeyType::table:
     break;
@@ -96,7 +100,7 @@ int main() {
   for (llvm::StringRef word : {"rms", "dyt"})
     printKeys(word, *findSettings(word));
   llvm::outs() << "\n## Training\n";
-  for (llvm::StringRef word : {"train", "adamw", "constant", "cosine", ""})
+  for (llvm::StringRef word : {"train", "adamw", "muon", "constant", "cosine", ""})
     printKeys(word.empty() ? "mesh" : word == "train" ? "mega.train" : word, *findSettings(word));
   return 0;
 }

@@ -56,8 +56,10 @@ std::string describe(const Descriptor &descriptor) {
   text += format("target %s, precision %s, compiled by megacc %s, ABI %d\n", descriptor.target.c_str(), descriptor.precision.c_str(),
                  descriptor.compiler.c_str(), MEGACC_ABI_VERSION);
   const OptimizerDefaults &optimizer = descriptor.optimizer;
-  text +=
-      format("optimizer: lr %g, %s, warm-up %ld, steps %ld\n", optimizer.lr, optimizer.schedule.c_str(), optimizer.warmup, optimizer.steps);
+  auto kind = descriptor.declaration.find("train/optimizer/kind");
+  text += format("optimizer: %slr %g, %s, warm-up %ld, steps %ld%s\n",
+                 kind == descriptor.declaration.end() ? "" : (kind->second + ", ").c_str(), optimizer.lr, optimizer.schedule.c_str(),
+                 optimizer.warmup, optimizer.steps, descriptor.moments == "bf16" ? ", moments in bf16" : "");
 
   text += "\nbytes\n";
   int64_t total = 0;

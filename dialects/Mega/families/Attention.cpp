@@ -25,8 +25,10 @@ void complete(KeyValues &keys, const Model &, ErrorAt error) {
 void addParameters(ParameterList &list, const KeyValues &keys) {
   Size hidden = list.getModel().hidden, dim = keys.getInt("head_dim"), heads = keys.getInt("heads");
   Size kv = keys.getInt("kv_heads") * dim;
-  list.normal("qkv_proj.weight", {(heads + 2 * keys.getInt("kv_heads")) * dim, hidden}).split(MG_TP, 0, {heads * dim, kv, kv});
-  list.normal("out_proj.weight", {hidden, heads * dim}, list.getDownDeviation()).split(MG_TP, 1, {heads * dim});
+  list.normal("qkv_proj.weight", {(heads + 2 * keys.getInt("kv_heads")) * dim, hidden})
+      .matrix({{"q", heads * dim, dim}, {"k", kv, dim}, {"v", kv, dim}})
+      .splitSegments(MG_TP);
+  list.normal("out_proj.weight", {hidden, heads * dim}, list.getDownDeviation()).matrix({{"out", hidden}}).split(MG_TP, 1, {heads * dim});
   addGateParameter(list, keys, keys.getInt("head_dim"));
 }
 

@@ -12,9 +12,9 @@ void complete(KeyValues &keys, const Model &model, ErrorAt error) {
 void addParameters(ParameterList &list, const KeyValues &keys) {
   int64_t hidden = list.getModel().hidden;
   list.normal("concepts", {keys.getInt("concepts"), hidden});
-  for (const char *name : {"q_proj.weight", "k_proj.weight", "v_proj.weight"})
-    list.normal(name, {hidden, hidden});
-  list.constant("out_proj.weight", {hidden, hidden}, 0);
+  for (const char *name : {"q", "k", "v"})
+    list.normal(name + std::string("_proj.weight"), {hidden, hidden}).matrix({{name, hidden, hidden / keys.getInt("heads")}});
+  list.constant("out_proj.weight", {hidden, hidden}, 0).matrix({{"out", hidden}});
 }
 
 double flops(const Model &model, const KeyValues &keys) {

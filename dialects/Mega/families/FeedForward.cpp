@@ -10,10 +10,12 @@ void addFeedForward(ParameterList &list, const std::string &prefix, Size width, 
   std::vector<Size> up = experts, down = experts;
   up.insert(up.end(), {width * upMatrices(activation), hidden});
   down.insert(down.end(), {hidden, width});
-  std::vector<Size> matrices(upMatrices(activation), width);
-  unsigned first = experts.size();
-  list.normal(prefix + "up.weight", up).split(MG_TP, first, matrices).active_share = active_share;
-  list.normal(prefix + "down.weight", down, list.getDownDeviation()).split(MG_TP, first + 1, {width}).active_share = active_share;
+  std::vector<Segment> matrices = {{"up", width}};
+  if (upMatrices(activation) == 2)
+    matrices.insert(matrices.begin(), {"gate", width});
+  list.normal(prefix + "up.weight", up).matrix(matrices).splitSegments(MG_TP).active_share = active_share;
+  Parameter &second = list.normal(prefix + "down.weight", down, list.getDownDeviation());
+  second.matrix({{"down", hidden}}).split(MG_TP, experts.size() + 1, {width}).active_share = active_share;
 }
 
 } // namespace megacc::mega

@@ -19,10 +19,11 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   Size channels = 2 * keys.getInt("key") + heads * value;
   // Heads share queries and keys.
   Size shared = 2 * keys.getInt("key"), own = heads * value;
-  std::vector<Piece> conv = {{shared.get(), shared.get(), Share::Whole}, {own.get(), own.get(), Share::Split}}, all = conv;
-  all.push_back({heads.get(), heads.get(), Share::Split});
-  all.push_back({own.get(), own.get(), Share::Split});
-  list.normal("in_proj.weight", {channels + heads + heads * value, hidden}).split(MG_TP, 0, all);
+  std::vector<Piece> conv = {{shared.get(), shared.get(), Share::Whole}, {own.get(), own.get(), Share::Split}};
+  Size key = keys.getInt("key");
+  list.normal("in_proj.weight", {channels + heads + heads * value, hidden})
+      .matrix({{"q", key, 0, 0, Share::Whole}, {"k", key, 0, 0, Share::Whole}, {"v", own, value}, {"f", heads}, {"g", own, value}})
+      .splitSegments(MG_TP);
   list.add("conv.weight", {channels, width}, "uniform", 1 / std::sqrt(double(width.get()))).split(MG_TP, 0, conv);
   list.constant("conv.bias", {channels}, 0).split(MG_TP, 0, conv);
   list.add("A_log", {heads}, "a_log", 0).split(MG_TP, 0, {heads}).fp32 = true;
@@ -30,7 +31,7 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   list.add("state_weight", {heads, value, value}, "identity", double(value.get())).split(MG_TP, 0, {heads});
   list.constant("D", {heads, value}, 1).split(MG_TP, 0, {heads}).decays = false;
   list.constant("norm.weight", {heads * value}, 1);
-  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation()).split(MG_TP, 1, {own});
+  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation()).matrix({{"out", hidden}}).split(MG_TP, 1, {own});
 }
 
 double flops(const Model &model, const KeyValues &keys) {

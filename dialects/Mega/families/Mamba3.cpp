@@ -38,13 +38,17 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   Size state = keys.getInt("state"), hidden = list.getModel().hidden;
   // Heads, and of B and C the groups of every rank of the update; the angles turn all heads.
   Size group = keys.getInt("groups") * state, angles = keys.getInt("angles");
-  std::vector<Piece> pieces;
-  for (auto [size, block] : {std::pair(inner, inner), {inner, inner}, {group * rank, group}, {group * rank, group}, {3 * heads, heads}})
-    pieces.push_back({size.get(), block.get(), Share::Split});
-  pieces.push_back({angles.get(), angles.get(), Share::Whole});
   list.add("in_proj.weight", {2 * inner + Size(2) * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles"), hidden},
            "uniform", 1 / std::sqrt(double(hidden.get())))
-      .split(MG_TP, 0, pieces);
+      .matrix({{"z", inner, dim},
+               {"x", inner, dim},
+               {"B", group * rank, 0, group},
+               {"C", group * rank, 0, group},
+               {"dd_dt", heads},
+               {"dd_A", heads},
+               {"trap", heads},
+               {"angle", angles, 0, 0, Share::Whole}})
+      .splitSegments(MG_TP);
   auto addOfHeads = [&](Parameter &parameter) { parameter.split(MG_TP, 0, {heads}).fp32 = true; };
   addOfHeads(list.add("dt_bias", {heads}, "dt_bias", 0));
   addOfHeads(list.constant("D", {heads}, 1));
@@ -64,6 +68,7 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
     addOfHeads(list.constant("state_gate.bias", {heads}, 8));
   }
   list.add("out_proj.weight", {hidden, inner}, "uniform", 1 / std::sqrt(double(inner.get()) * list.getModel().depth))
+      .matrix({{"out", hidden}})
       .split(MG_TP, 1, {inner});
 }
 

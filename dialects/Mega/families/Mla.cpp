@@ -15,13 +15,19 @@ void complete(KeyValues &keys, const Model &, ErrorAt error) {
 void addParameters(ParameterList &list, const KeyValues &keys) {
   Size hidden = list.getModel().hidden, heads = keys.getInt("heads"), q_rank = keys.getInt("q_rank"), kv_rank = keys.getInt("kv_rank");
   Size nope = keys.getInt("nope"), rope = keys.getInt("rope"), value = keys.getInt("value");
-  list.normal("q_down.weight", {q_rank, hidden});
+  list.normal("q_down.weight", {q_rank, hidden}).matrix({{"q_down", q_rank}});
   list.constant("q_norm.weight", {q_rank}, 1);
-  list.normal("q_up.weight", {heads * (nope + rope), q_rank}).split(MG_TP, 0, {heads * (nope + rope)});
-  list.normal("kv_down.weight", {kv_rank + rope, hidden});
+  list.normal("q_up.weight", {heads * (nope + rope), q_rank})
+      .matrix({{"q_nope", nope, nope}, {"q_rope", rope, rope}}, heads)
+      .splitSegments(MG_TP);
+  list.normal("kv_down.weight", {kv_rank + rope, hidden}).matrix({{"c_kv", kv_rank}, {"k_pe", rope}});
   list.constant("kv_norm.weight", {kv_rank}, 1);
-  list.normal("kv_up.weight", {heads * (nope + value), kv_rank}).split(MG_TP, 0, {heads * (nope + value)});
-  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation()).split(MG_TP, 1, {heads * value});
+  list.normal("kv_up.weight", {heads * (nope + value), kv_rank})
+      .matrix({{"k_nope", nope, nope}, {"v", value, value}}, heads)
+      .splitSegments(MG_TP);
+  list.normal("out_proj.weight", {hidden, heads * value}, list.getDownDeviation())
+      .matrix({{"out", hidden}})
+      .split(MG_TP, 1, {heads * value});
   addGateParameter(list, keys, keys.getInt("value"));
 }
 

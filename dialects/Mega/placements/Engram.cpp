@@ -20,14 +20,14 @@ void complete(KeyValues &keys, const Model &model, const KeyValues &, ErrorAt) {
 void addParameters(ParameterList &list, const Block &, const Feature &feature) {
   const KeyValues &keys = feature.keys;
   int64_t dim = keys.getInt("dim"), hidden = list.getModel().hidden;
-  list.normal("engram.in_proj.weight", {dim, hidden});
+  list.normal("engram.in_proj.weight", {dim, hidden}).matrix({{"in", dim}});
   for (int64_t order : keys.getInts("orders"))
-    list.normal("engram.order." + std::to_string(order) + ".weight", {dim, dim});
+    list.normal("engram.order." + std::to_string(order) + ".weight", {dim, dim}).matrix({{"order", dim}});
   if (keys.getBool("gated")) {
-    list.normal("engram.key.weight", {hidden, dim});
-    list.constant("engram.value.weight", {hidden, dim}, 0);
+    list.normal("engram.key.weight", {hidden, dim}).matrix({{"key", hidden}});
+    list.constant("engram.value.weight", {hidden, dim}, 0).matrix({{"value", hidden}});
   } else {
-    list.constant("engram.out_proj.weight", {hidden, dim}, 0);
+    list.constant("engram.out_proj.weight", {hidden, dim}, 0).matrix({{"out", hidden}});
   }
   if (int64_t width = keys.getInt("conv"))
     list.add("engram.conv.weight", {hidden, width}, "uniform", 1 / std::sqrt(double(width)));

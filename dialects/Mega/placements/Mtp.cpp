@@ -32,7 +32,7 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
     list.setScope(name + ".", -1);
     list.addNorm("embed_norm");
     list.addNorm("hidden_norm");
-    list.normal("eh_proj.weight", {hidden, 2 * hidden});
+    list.normal("eh_proj.weight", {hidden, 2 * hidden}).matrix({{"eh", hidden}});
     for (auto [index, block] : llvm::enumerate(blocks(list.getModel(), keys)))
       addBlockParameters(list, name + ".blocks." + std::to_string(index), block);
     list.setScope(name + ".", -1);

@@ -42,7 +42,8 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   std::vector<int64_t> sizes = ngramSizes(keys);
   list.setScope("ngram_hash.", -1);
   list.normal("table.weight", {std::accumulate(sizes.begin(), sizes.end(), int64_t(0)), keys.getInt("dim")});
-  list.constant("proj.weight", {list.getModel().hidden, Size(sizes.size()) * keys.getInt("dim")}, 0);
+  list.constant("proj.weight", {list.getModel().hidden, Size(sizes.size()) * keys.getInt("dim")}, 0)
+      .matrix({{"proj", list.getModel().hidden}});
 }
 
 double flops(const Model &model, const KeyValues &keys) {

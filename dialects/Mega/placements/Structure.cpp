@@ -76,7 +76,7 @@ void addParameters(ParameterList &list, const KeyValues &keys) {
   list.setScope("structure.", -1);
   list.normal("table.weight", {rows, keys.getInt("dim")});
   list.constant("scale", {count}, 1.0 / count);
-  list.constant("proj.weight", {list.getModel().hidden, keys.getInt("dim")}, 0);
+  list.constant("proj.weight", {list.getModel().hidden, keys.getInt("dim")}, 0).matrix({{"proj", list.getModel().hidden}});
 }
 
 } // namespace

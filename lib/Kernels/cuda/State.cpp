@@ -6,6 +6,9 @@
 using namespace megacc;
 using namespace megacc::cuda;
 
+/// What a product may use beside its operands (runtime/cuda/CublasLt.h).
+static constexpr int64_t cublasWorkspaceBytes = int64_t(32) << 20;
+
 /// A master belongs to a bf16 weight, and only to one.
 static std::string refuseMaster(const KernelQuery &query) {
   bool isBf16 = query.find("weight")->type.getElementType().isBF16();
@@ -45,6 +48,18 @@ void addStateCudaRecords(std::vector<Record> &records) {
   Record adamw = makeRecord(records, "adamw");
   adamw.refuses = refuseMaster;
   records.push_back(adamw);
+  Record rounded = makeRecord(records, "adamw_rounded");
+  rounded.refuses = refuseMaster;
+  records.push_back(rounded);
+  // The momentum of a piece and the square of its product in fp32; X twice, A and the polynomial of A in bf16; sides in multiples of 8.
+  Record muon = makeRecord(records, "muon");
+  muon.refuses = refuseMaster;
+  muon.scratch = [](const KernelQuery &query) {
+    int64_t rows = llvm::alignTo(query.getInt("piece_rows"), 8), cols = llvm::alignTo(query.getInt("cols"), 8), side = std::min(rows, cols);
+    return getRoom(rows * cols, 4) + 2 * getRoom(rows * cols, 2) + getRoom(side * side, 4) + 2 * getRoom(side * side, 2) +
+           getRoom(rows + 1, 8) + cublasWorkspaceBytes;
+  };
+  records.push_back(muon);
 }
 
 } // namespace megacc

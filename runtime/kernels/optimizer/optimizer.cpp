@@ -1,9 +1,10 @@
 // Gradient norm and AdamW, conventions section 14, as linear sweeps.
-#include "runtime/core/Launch.h"
+#include "runtime/kernels/optimizer/Optimizer.h"
 #include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 using namespace megacc::runtime;
@@ -29,6 +30,23 @@ static int32_t sumSquares(const MgLaunch *launch, const char *kernel, const floa
   write(sum);
   return 0;
 }
+
+/// One update of AdamW.
+struct AdamW {
+  float scale, lr, correction1, correction2, keep, b1, c1, b2, c2, eps;
+
+  AdamW(const float *scalars, float norm, double beta1, double beta2, double epsilon, double decay, double clip)
+      : scale(clipFactor(clip, norm)), lr(scalars[0]), correction1(1.0f / scalars[1]), correction2(1.0f / scalars[2]),
+        keep(float(1.0 - double(lr) * decay)), b1(float(beta1)), c1(float(1.0 - beta1)), b2(float(beta2)), c2(float(1.0 - beta2)),
+        eps(float(epsilon)) {}
+
+  void update(float &weight, float &m, float &v, float gradient) const {
+    float g = gradient * scale;
+    m = b1 * m + c1 * g;
+    v = b2 * v + c2 * g * g;
+    weight = weight * keep - lr * (m * correction1) / (std::sqrt(v * correction2) + eps);
+  }
+};
 
 extern "C" {
 
@@ -56,25 +74,49 @@ int32_t mg_norm(const MgLaunch *launch) {
 // Weights of the CPU are fp32: there is no master.
 int32_t mg_adamw(const MgLaunch *launch) {
   MG_ENTER(mg_adamw);
-  bool decays = launch->ints[number::decays];
-  double beta1 = launch->doubles[real::beta1], beta2 = launch->doubles[real::beta2], decay = launch->doubles[real::decay];
-  double clip = launch->doubles[real::clip];
-  float eps = float(launch->doubles[real::eps]);
   float *weight = output(launch, at::weight), *m = output(launch, at::m), *v = output(launch, at::v);
-  const float *gradient = input(launch, at::gradient), *scalars = input(launch, at::scalars);
+  const float *gradient = input(launch, at::gradient);
   float norm = *input(launch, at::norm);
   if (!std::isfinite(norm))
     return 0;
-  float scale = clip > 0 ? float(std::min(1.0, clip / (norm + 1e-6))) : 1.0f;
-  float lr = scalars[0], correction1 = 1.0f / scalars[1], correction2 = 1.0f / scalars[2];
-  float keep = decays ? float(1.0 - double(lr) * decay) : 1.0f;
-  float b1 = float(beta1), c1 = float(1.0 - beta1), b2 = float(beta2), c2 = float(1.0 - beta2);
+  const double *reals = launch->doubles;
+  const AdamW rule(input(launch, at::scalars), norm, reals[real::beta1], reals[real::beta2], reals[real::eps],
+                   launch->ints[number::decays] ? reals[real::decay] : 0.0, reals[real::clip]);
   parallelRanges(launch->ints[number::count], 32768, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float g = gradient[i] * scale;
-      m[i] = b1 * m[i] + c1 * g;
-      v[i] = b2 * v[i] + c2 * g * g;
-      weight[i] = weight[i] * keep - lr * (m[i] * correction1) / (std::sqrt(v[i] * correction2) + eps);
+    const AdamW own = rule; // which no write reaches
+    for (int64_t i = begin; i < end; ++i)
+      own.update(weight[i], m[i], v[i], gradient[i]);
+  });
+  return 0;
+}
+
+int32_t mg_adamw_rounded(const MgLaunch *launch) {
+  MG_ENTER(mg_adamw_rounded);
+  float *weight = output(launch, at::weight);
+  auto *m = static_cast<uint16_t *>(launch->operands[at::m]), *v = static_cast<uint16_t *>(launch->operands[at::v]);
+  const float *gradient = input(launch, at::gradient);
+  const auto *table = static_cast<const int64_t *>(launch->operands[at::table]);
+  float norm = *input(launch, at::norm);
+  if (!std::isfinite(norm))
+    return 0;
+  const double *reals = launch->doubles;
+  const AdamW rule(input(launch, at::scalars), norm, reals[real::beta1], reals[real::beta2], reals[real::eps],
+                   launch->ints[number::decays] ? reals[real::decay] : 0.0, reals[real::clip]);
+  const Ranks ranks = ranksOf(launch);
+  int64_t t = *integers(launch, at::step), last = table[0] - 1;
+  parallelRanges(launch->ints[number::count], 32768, [&](int64_t begin, int64_t end) {
+    const AdamW own = rule;
+    for (int64_t i = begin; i < end;) {
+      const int64_t *entry = findEntry(table, i);
+      bool is_last = entry == table + 1 + 3 * last;
+      const RoundingStream stream = roundingStream(table, entry + 1, t);
+      for (int64_t first = entry[0], stop = is_last ? end : std::min(end, entry[3]); i < stop; ++i) {
+        float first_moment = fromBfloat16(m[i]), second_moment = fromBfloat16(v[i]);
+        own.update(weight[i], first_moment, second_moment, gradient[i]);
+        uint64_t random = stream.draw(i - first, ranks);
+        m[i] = roundBits(std::bit_cast<uint32_t>(first_moment), uint32_t(random));
+        v[i] = roundBits(std::bit_cast<uint32_t>(second_moment), uint32_t(random >> 16));
+      }
     }
   });
   return 0;

@@ -1,5 +1,6 @@
 // Gradient norm and AdamW, conventions section 14, as linear sweeps.
 #include "runtime/cuda/Device.cuh"
+#include "runtime/kernels/optimizer/Optimizer.h"
 
 #include <algorithm>
 
@@ -97,36 +98,105 @@ struct AdamW {
   double decay, clip;
 };
 
+/// The update of four elements.
+struct Update {
+  float scale, lr, correction1, correction2, keep;
+
+  __device__ Update(const AdamW &rule, float norm, const float *scalars)
+      : scale(rule.clip > 0 ? float(min(1.0, rule.clip / (norm + 1e-6))) : 1.0f), lr(scalars[0]), correction1(1.0f / scalars[1]),
+        correction2(1.0f / scalars[2]), keep(float(1.0 - double(lr) * rule.decay)) {}
+
+  __device__ void run(const AdamW &rule, float &value, float &first, float &second, float gradient) const {
+    float clipped = gradient * scale;
+    first = rule.b1 * first + rule.c1 * clipped;
+    second = rule.b2 * second + rule.c2 * clipped * clipped;
+    value = value * keep - lr * (first * correction1) / (sqrtf(second * correction2) + rule.eps);
+  }
+};
+
+/// Stores four values where `left` of them exist, as weights too where these are narrower.
+template <typename T> __device__ void storeValues(T *weight, float *master, const Pack<float> &value, int64_t left, bool wide) {
+  storePack(master, value, left, wide);
+  if constexpr (sizeof(T) == 2) {
+    if (wide && left >= 4)
+      *reinterpret_cast<uint2 *>(weight) = {pairOf(value[0], value[1]), pairOf(value[2], value[3])};
+    else
+      for (int i = 0; i < 4; ++i)
+        if (i < left)
+          weight[i] = fromFloat<T>(value[i]);
+  }
+}
+
 /// `weight` is of type T, `master` its value in fp32; for T = float they are the same tensor.
 template <typename T>
 __global__ void __launch_bounds__(threads) adamwKernel(T *weight, float *master, float *m, float *v, const float *gradient,
                                                        const float *norm, const float *scalars, int64_t count, AdamW rule, bool wide) {
   if (!isfinite(*norm))
     return;
-  float scale = rule.clip > 0 ? float(min(1.0, rule.clip / (*norm + 1e-6))) : 1.0f;
-  float lr = scalars[0], correction1 = 1.0f / scalars[1], correction2 = 1.0f / scalars[2], keep = float(1.0 - double(lr) * rule.decay);
+  const Update update(rule, *norm, scalars);
   for (int64_t at = (int64_t(blockIdx.x) * threads + threadIdx.x) * 4; at < count; at += int64_t(gridDim.x) * threads * 4) {
     int64_t left = count - at;
     Pack<float> g = loadPack(gradient + at, left, wide), first = loadPack(m + at, left, wide), second = loadPack(v + at, left, wide);
     Pack<float> value = loadPack(master + at, left, wide);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      float clipped = g[i] * scale;
-      first[i] = rule.b1 * first[i] + rule.c1 * clipped;
-      second[i] = rule.b2 * second[i] + rule.c2 * clipped * clipped;
-      value[i] = value[i] * keep - lr * (first[i] * correction1) / (sqrtf(second[i] * correction2) + rule.eps);
-    }
+    for (int i = 0; i < 4; ++i)
+      update.run(rule, value[i], first[i], second[i], g[i]);
     storePack(m + at, first, left, wide);
     storePack(v + at, second, left, wide);
-    storePack(master + at, value, left, wide);
-    if constexpr (sizeof(T) == 2) {
-      if (wide && left >= 4)
-        *reinterpret_cast<uint2 *>(weight + at) = {pairOf(value[0], value[1]), pairOf(value[2], value[3])};
-      else
-        for (int i = 0; i < 4; ++i)
-          if (i < left)
-            weight[at + i] = fromFloat<T>(value[i]);
+    storeValues(weight + at, master + at, value, left, wide);
+  }
+}
+
+/// Four bf16 of which `left` exist, as floats.
+__device__ Pack<float> loadHalves(const bf16 *from, int64_t left, bool wide) {
+  Pack<float> pack = {};
+  if (wide && left >= 4) {
+    uint2 raw = *reinterpret_cast<const uint2 *>(from);
+    return {{__uint_as_float(raw.x << 16), __uint_as_float(raw.x & 0xffff0000u), __uint_as_float(raw.y << 16),
+             __uint_as_float(raw.y & 0xffff0000u)}};
+  }
+  for (int i = 0; i < 4; ++i)
+    if (i < left)
+      pack[i] = toFloat(from[i]);
+  return pack;
+}
+
+__device__ void storeHalves(bf16 *to, const uint16_t (&halves)[4], int64_t left, bool wide) {
+  if (wide && left >= 4) {
+    *reinterpret_cast<uint2 *>(to) = {halves[0] | uint32_t(halves[1]) << 16, halves[2] | uint32_t(halves[3]) << 16};
+    return;
+  }
+  for (int i = 0; i < 4; ++i)
+    if (i < left)
+      reinterpret_cast<uint16_t *>(to)[i] = halves[i];
+}
+
+/// The same with moments in bf16. Parameters start at multiples of 128 elements, so that a warp's are of one.
+template <typename T>
+__global__ void __launch_bounds__(threads)
+    adamwRoundedKernel(T *weight, float *master, bf16 *m, bf16 *v, const float *gradient, const float *norm, const float *scalars,
+                       const int32_t *step, const int64_t *table, int64_t count, AdamW rule, Ranks ranks, bool wide) {
+  if (!isfinite(*norm))
+    return;
+  const Update update(rule, *norm, scalars);
+  int64_t t = *step;
+  for (int64_t at = (int64_t(blockIdx.x) * threads + threadIdx.x) * 4; at < count; at += int64_t(gridDim.x) * threads * 4) {
+    const int64_t *entry = findEntry(table, at);
+    const RoundingStream stream = roundingStream(table, entry + 1, t);
+    int64_t left = count - at;
+    Pack<float> g = loadPack(gradient + at, left, wide), first = loadHalves(m + at, left, wide), second = loadHalves(v + at, left, wide);
+    Pack<float> value = loadPack(master + at, left, wide);
+    uint16_t firsts[4], seconds[4];
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      update.run(rule, value[i], first[i], second[i], g[i]);
+      uint64_t random = stream.draw(at + i - entry[0], ranks);
+      firsts[i] = roundBits(__float_as_uint(first[i]), uint32_t(random));
+      seconds[i] = roundBits(__float_as_uint(second[i]), uint32_t(random >> 16));
     }
+    storeHalves(m + at, firsts, left, wide);
+    storeHalves(v + at, seconds, left, wide);
+    storeValues(weight + at, master + at, value, left, wide);
   }
 }
 
@@ -202,9 +272,8 @@ int32_t mg_adamw(const MgLaunch *launch) {
   const float *gradient = operand<float>(launch, at::gradient), *norm = operand<float>(launch, at::norm);
   const float *scalars = operand<float>(launch, at::scalars);
   bool is_f32 = launch->types[at::weight] == MG_F32;
-  if (is_f32 == (master != nullptr))
-    return mg_fail("mg_adamw: weight has type %d and the master is %s; fix: a master for a bf16 (%d) weight, none for f32 (%d)",
-                   int(launch->types[at::weight]), master ? "there" : "absent", int(MG_BF16), int(MG_F32));
+  if (int32_t status = checkMaster("mg_adamw", launch->types[at::weight], master))
+    return status;
   // Enough blocks to fill the card; what a thread computes does not depend on it.
   unsigned blocks = unsigned(std::min<int64_t>(blocksOf(count, threads * 4), 132 * 32));
   if (blocks == 0)
@@ -218,5 +287,36 @@ int32_t mg_adamw(const MgLaunch *launch) {
                                                           areAligned({weight, master, m, v, gradient}));
   }
   return launched("mg_adamw");
+}
+
+int32_t mg_adamw_rounded(const MgLaunch *launch) {
+  MG_ENTER(mg_adamw_rounded);
+  int64_t count = launch->ints[number::count];
+  double beta1 = launch->doubles[real::beta1], beta2 = launch->doubles[real::beta2];
+  AdamW rule = {float(beta1),
+                float(1.0 - beta1),
+                float(beta2),
+                float(1.0 - beta2),
+                float(launch->doubles[real::eps]),
+                launch->ints[number::decays] ? launch->doubles[real::decay] : 0.0,
+                launch->doubles[real::clip]};
+  void *weight = launch->operands[at::weight];
+  float *master = operand<float>(launch, at::master);
+  if (int32_t status = checkMaster("mg_adamw_rounded", launch->types[at::weight], master))
+    return status;
+  bf16 *m = operand<bf16>(launch, at::m), *v = operand<bf16>(launch, at::v);
+  const float *gradient = operand<float>(launch, at::gradient);
+  unsigned blocks = unsigned(std::min<int64_t>(blocksOf(count, threads * 4), 132 * 32));
+  if (blocks == 0)
+    return 0;
+  return withElement(launch, "mg_adamw_rounded", {at::weight}, [&](auto element) {
+    using T = decltype(element);
+    float *value = master ? master : static_cast<float *>(weight);
+    adamwRoundedKernel<<<blocks, threads, 0, streamOf(launch)>>>(static_cast<T *>(weight), value, m, v, gradient,
+                                                                 operand<float>(launch, at::norm), operand<float>(launch, at::scalars),
+                                                                 operand<int32_t>(launch, at::step), operand<int64_t>(launch, at::table),
+                                                                 count, rule, ranksOf(launch), areAligned({weight, value, m, v, gradient}));
+    return launched("mg_adamw_rounded");
+  });
 }
 }

@@ -1,4 +1,8 @@
 #include "runtime/kernels/GpuTestSupport.h"
+#include "runtime/kernels/optimizer/MuonReference.h"
+#include "runtime/kernels/optimizer/Rounding.h"
+
+#include <bit>
 
 #include <gtest/gtest.h>
 
@@ -79,4 +83,84 @@ TEST(OptimizerGpu, RefusesAMissingMaster) {
   call.give("scalars", MG_F32, {1, 1, 1}).set("count", 1).set("decays", 0);
   call.setReal("beta1", 0).setReal("beta2", 0).setReal("eps", 1).setReal("decay", 0).setReal("clip", 0);
   EXPECT_NE(call.run().find("the master is absent"), std::string::npos);
+}
+
+TEST(OptimizerGpu, RoundedMoments) {
+  MG_NEEDS_CARD();
+  constexpr int64_t count = 1000, second = 384; // two parameters
+  for (MgType type : {MG_BF16, MG_F32})
+    for (double norm : {0.5, double(INFINITY)}) {
+      Values master = randomValues(count, 1, 1, MG_F32), m = randomValues(count, 2, 0.1, MG_BF16), v = randomValues(count, 3, 0.1, MG_BF16);
+      Values gradient = randomValues(count, 4, 1, MG_F32), weight;
+      for (double &value : v)
+        value = std::abs(value);
+      for (double value : master)
+        weight.push_back(rounded(value, type));
+      auto give = [&](Call &call, MgType moment) {
+        call.give("weight", type, weight).give("m", moment, m).give("v", moment, v).give("gradient", MG_F32, gradient);
+        call.give("norm", MG_F32, {norm}).give("scalars", MG_F32, {1e-3, 0.19, 0.0975}).set("count", count).set("decays", 1);
+        call.setReal("beta1", 0.9).setReal("beta2", 0.95).setReal("eps", 1e-8).setReal("decay", 0.1).setReal("clip", 1);
+        if (type == MG_BF16)
+          call.give("master", MG_F32, master);
+      };
+      Call plain = MG_CALL(mg_adamw);
+      give(plain, MG_F32);
+      ASSERT_EQ(plain.run(), "");
+      Call call = MG_CALL(mg_adamw_rounded);
+      give(call, MG_BF16);
+      call.give("step", MG_I32, {9}).give("table", MG_I64, {2, 0, 4711, 0, second, 815, 0}).set("numbers", 7);
+      ASSERT_EQ(call.run(), "");
+      EXPECT_EQ(call.read("weight"), plain.read("weight"));
+      if (type == MG_BF16)
+        EXPECT_EQ(call.read("master"), plain.read("master"));
+      Values exact[] = {plain.read("m"), plain.read("v")}, got[] = {call.read("m"), call.read("v")};
+      for (int64_t i = 0; i < count; ++i) {
+        using namespace megacc::runtime;
+        uint64_t random = drawBits(drawBits(i < second ? 4711 : 815, 9), uint64_t(i < second ? i : i - second));
+        for (int which : {0, 1}) {
+          uint16_t bits = roundBits(std::bit_cast<uint32_t>(float(exact[which][i])), uint32_t(random >> 16 * which));
+          EXPECT_EQ(toBf16(got[which][i]), std::isfinite(norm) ? bits : toBf16((which ? v : m)[i])) << which << " " << i;
+        }
+      }
+    }
+}
+
+// The direction is bf16 inside, 1 % of it in the Frobenius norm; the momentum is exact.
+TEST(OptimizerGpu, Muon) {
+  MG_NEEDS_CARD();
+  for (const megacc::muon::Shape &shape : megacc::muon::shapes)
+    for (MgType type : {MG_BF16, MG_F32})
+      for (MgType moment : {MG_BF16, MG_F32}) {
+        megacc::muon::Rule rule;
+        size_t count = size_t(shape.experts * shape.rows * shape.cols);
+        Values master = randomValues(count, 1, 1, MG_F32), momentum = randomValues(count, 2, 0.1, moment), weight;
+        Values gradient = randomValues(count, 3, 1, MG_F32), expected = master, expected_momentum = momentum;
+        for (double value : master)
+          weight.push_back(rounded(value, type));
+        Values before = expected;
+        megacc::muon::update(expected, expected_momentum, gradient, 3, shape, rule);
+        Call call = MG_CALL(mg_muon);
+        call.give("weight", type, weight).give("m", moment, momentum).give("gradient", MG_F32, gradient);
+        call.give("norm", MG_F32, {3}).give("scalars", MG_F32, {rule.lr, 0.1, 0.1}).give("table", MG_I64, {4711, 0}).set("numbers", 2);
+        if (type == MG_BF16)
+          call.give("master", MG_F32, master);
+        if (moment == MG_BF16)
+          call.give("step", MG_I32, {5});
+        call.set("experts", shape.experts).set("rows", shape.rows).set("cols", shape.cols).set("first", shape.first);
+        call.set("run", shape.run).set("stride", shape.stride).set("piece_rows", shape.piece_rows).set("pieces", shape.pieces);
+        call.set("spacing", shape.spacing).set("iterations", rule.iterations).set("nesterov", rule.nesterov);
+        call.setReal("momentum", rule.momentum).setReal("rms", rule.rms).setReal("decay", rule.decay).setReal("clip", rule.clip);
+        ASSERT_EQ(call.run(), "");
+        Values updated = call.read(type == MG_BF16 ? "master" : "weight");
+        double off = 0, moved = 0;
+        for (size_t i = 0; i < count; ++i) {
+          off += (updated[i] - expected[i]) * (updated[i] - expected[i]);
+          moved += (expected[i] - before[i]) * (expected[i] - before[i]);
+        }
+        EXPECT_LT(std::sqrt(off / moved), 0.02) << shape.rows << " x " << shape.cols;
+        EXPECT_LT(relativeError(call.read("m"), expected_momentum), moment == MG_BF16 ? 1e-2 : 1e-6);
+        for (double &value : updated)
+          value = rounded(value, type);
+        EXPECT_EQ(call.read("weight"), updated);
+      }
 }

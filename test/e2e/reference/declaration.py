@@ -29,8 +29,10 @@ PLACEMENTS = {
 }
 NORMS = {"rms": {}, "dyt": {"alpha": 0.5, "attention_alpha": None}}
 COMPONENTS = {"structure": 9, "dep_level": 16, "ast_depth": 64, "sibling_index": 64, "ast_node_type": 256}
-TRAINING = {"micro_batch": None, "accumulate": 1, "seed": 0, "clip": 1.0, "documents": False, "precision": "fp32"}
-ADAMW = {"lr": None, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}
+TRAINING = {"micro_batch": None, "accumulate": 1, "seed": 0, "clip": 1.0, "documents": False, "precision": "fp32", "moments": "fp32"}
+OPTIMIZERS = {"adamw": {"lr": None, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}}
+OPTIMIZERS["muon"] = {**OPTIMIZERS["adamw"], "momentum": 0.95, "nesterov": True, "iterations": 5, "rms": 0.2, "split": "segments",
+                      "except": []}
 
 
 def read_value(text):
@@ -111,7 +113,7 @@ def place_on_blocks(text, letters, hidden):
 
 def read_declaration(text):
     """The model: sizes, `norm`, `layer_scale`, `blocks` (the family of each slot), `placed` (the placements of each), `placements` of the
-    input and the objective by kind, `train` and `adamw`."""
+    input and the objective by kind, `train` and `optimizer`."""
     head = re.search(r"mega\.model @(\w+) hidden (\d+) vocab (\d+) sequence (\d+) ([^{]*)\{", text)
     model = SimpleNamespace(name=head[1], hidden=int(head[2]), vocab=int(head[3]), sequence=int(head[4]))
     model.norm, model.layer_scale = read_variants(head[5])
@@ -122,6 +124,7 @@ def read_declaration(text):
     pattern, depth = re.search(r'mega\.pattern "(.*)" depth (\d+)', text).groups()
     model.depth = int(depth)
     letters = expand_pattern(pattern, model.depth)
+    model.letters = letters
     model.blocks, model.placed = [families[letter] for letter in letters], place_on_blocks(text, letters, model.hidden)
     for kind in ("ngram_hash", "structure", "mtp", "stp"):
         setattr(model, kind, model.placements.get(kind))
@@ -131,7 +134,8 @@ def read_declaration(text):
         width = model.mtp.width or 4 * model.hidden
         model.mtp.blocks = [families[model.mtp.block], SimpleNamespace(kind="mlp", width=width, activation=model.mtp.activation)]
     step = text[text.index("mega.train"):]
-    optimizer = re.search(r"adamw<(.*)>", step)
+    optimizer = re.search(r"(adamw|muon)<(.*)>", step)
     model.train = read_keys(step.replace(optimizer[0], ""), TRAINING, "train")
-    model.adamw = read_keys(optimizer[1], ADAMW, "adamw")
+    model.optimizer = read_keys(optimizer[2], OPTIMIZERS[optimizer[1]], optimizer[1])
+    model.optimizer.exceptions = getattr(model.optimizer, "except", [])
     return model

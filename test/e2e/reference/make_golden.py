@@ -21,6 +21,9 @@ another seed. Tensors of a case (A micro-batches of B rows of S tokens):
   grad_norm        [3]
   grad.KEY         gradients of the first step before clipping
   param1.KEY, param3.KEY    parameters after one and after three steps
+  m1.KEY, m3.KEY, v1.KEY, v3.KEY    moments after one and after three steps, of cases about the optimizer; Muon's matrices have no v
+  round.in, round.m, round.v        where moments are bf16: float32 numbers, and int32 [64] the bits of each as element 0, 1, ... of m and
+                   of v of the first parameter in the first step
   initial.KEY      first and last eight elements of the initial values that the declaration's seed gives, all where there are at most 16
 """
 import argparse
@@ -36,7 +39,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compare import load_safetensors
 from declaration import read_declaration
-from model import MicroBatch, Optimizer, drawn_spans, ngram_rows, run_micro_batches
+from model import MicroBatch, drawn_spans, ngram_rows, run_micro_batches
+from optimizer import Optimizer, draws_of, rounded_bits
 from parameters import Table, initial_value, initial_values
 
 GOLDENS = Path(__file__).resolve().parent.parent / "goldens"
@@ -137,6 +141,14 @@ def sharpen_mamba3(family, weight):
         weight[2 * inner + packed + family.heads] *= 16
 
 
+def rounded_numbers(model, key):
+    """Numbers of every size, and their bits as the first elements of the moments of a parameter."""
+    numbers = np.random.default_rng(1).standard_normal(64).astype(np.float32) * np.float32(10) ** np.arange(-40, 24).astype(np.float32)
+    draws = draws_of(model, key, 1, len(numbers))
+    return {"round.in": numbers, "round.m": rounded_bits(numbers, draws).astype(np.int32),
+            "round.v": rounded_bits(numbers, draws >> np.uint64(16)).astype(np.int32)}
+
+
 def make_case(declaration):
     """Name -> array of everything a golden file holds."""
     model = read_declaration(declaration.read_text())
@@ -150,7 +162,7 @@ def make_case(declaration):
         case["ngram_rows"] = np.stack(rows).reshape(*inputs["tokens"].shape, -1)
     if model.stp and model.sequence > 2:
         case["stp_spans"] = np.stack([drawn_spans(model, 0, micro) for micro in range(model.train.accumulate)])
-    optimizer, losses, norms, states = Optimizer(model), [], [], [values]
+    optimizer, losses, norms, states, moments = Optimizer(model), [], [], [values], [{}]
     for step in range(STEPS):
         loss, gradients, batches = run_micro_batches(model, states[-1], micro_batches, step)
         updated, norm = optimizer.update(states[-1], gradients, batches)
@@ -163,6 +175,7 @@ def make_case(declaration):
         losses.append(loss)
         norms.append(norm)
         states.append(updated)
+        moments.append(dict(optimizer.moments))
     case |= {f"param.{key}": value for key, value in values.items()}
     case |= {f"hidden.{slot}": np.stack([batch.hidden[slot] for batch in first_batches]) for slot in range(model.depth)}
     case |= {f"picks.{slot}": np.stack([batch.picks[f"blocks.{slot}."] for batch in first_batches])
@@ -171,6 +184,11 @@ def make_case(declaration):
     case["grad_norm"] = np.array(norms)
     case |= {f"grad.{key}": value for key, value in first_gradients.items()}
     case |= {f"param{step}.{key}": value for step in (1, STEPS) for key, value in states[step].items()}
+    if model.optimizer.kind != "adamw" or model.train.moments != "fp32":
+        for step in (1, STEPS):
+            case |= {f"{'mv'[power - 1]}{step}.{key}": value for (key, power), value in moments[step].items()}
+    if model.train.moments == "bf16":
+        case |= rounded_numbers(model, next(iter(values)))
     for key, value in initial_values(model).items():
         flat = value.reshape(-1)
         case[f"initial.{key}"] = flat if flat.size <= 16 else np.concatenate([flat[:8], flat[-8:]])
@@ -201,7 +219,7 @@ def differences(golden, mine):
         got, group = mine[name], name.split(".")[0]
         if (got.dtype, got.shape) != (expected.dtype, expected.shape):
             found.append(f"{name}: {got.dtype}{list(got.shape)} instead of {expected.dtype}{list(expected.shape)}")
-        elif group in ("input", "ngram_rows", "stp_spans", "param", "picks", "initial"):
+        elif group in ("input", "ngram_rows", "stp_spans", "param", "picks", "initial", "round"):
             if not np.array_equal(got, expected):
                 found.append(f"{name}: {np.count_nonzero(got != expected)} of {expected.size} elements differ")
         else:

@@ -1,4 +1,4 @@
-"""Forward pass, losses and one optimizer step of a declaration in float64, as docs/conventions.md defines them. Plain, not fast.
+"""Forward pass, losses and gradients of a declaration in float64, as docs/conventions.md defines them. Plain, not fast.
 
 The tokens of a micro-batch are one list of T. A row, or a document of a packed row, is a slice of it, and what mixes tokens runs on one
 slice after another; so nothing here needs a mask but causality. `weights` maps checkpoint keys to Tensors; a mixer sees its own,
@@ -601,36 +601,3 @@ def run_micro_batches(model, values, inputs, step):
         losses.append({term: float(loss.value) for term, loss in {"total": total, **batch.losses, **batch.depth_losses}.items()})
     means = {key: sum(arrays) / len(batches) for key, arrays in zip(trained, zip(*collected))}
     return {term: sum(loss[term] for loss in losses) / len(batches) for term in losses[0]}, means, batches
-
-
-class Optimizer:
-    """Clip, AdamW, and the router biases."""
-
-    def __init__(self, model):
-        self.model, self.table, self.step, self.moments = model, Table(model), 0, {}
-
-    def update(self, values, gradients, batches):
-        """New values, and the norm of the gradients."""
-        self.step += 1
-        clip = self.model.train.clip
-        norm = math.sqrt(sum(np.vdot(gradient, gradient) for gradient in gradients.values()))
-        scale = clip / (norm + 1e-6) if 0 < clip < norm + 1e-6 else 1.0
-        updated = values | {key: self.adamw(key, values[key], scale * gradient) for key, gradient in gradients.items()}
-        for block in batches[0].picks:
-            bias = updated.get(block + "mixer.router.bias")
-            if bias is not None:
-                family = self.model.blocks[int(block.split(".")[1])]
-                picks = sum(batch.picks[block] for batch in batches)
-                change = family.bias_rate * np.sign(picks.mean() - picks)
-                updated[block + "mixer.router.bias"] = bias + np.append(change, np.zeros(len(bias) - len(change)))
-        return updated, norm
-
-    def adamw(self, key, value, gradient):
-        settings = self.model.adamw
-        corrected = []
-        for beta, power in ((settings.beta1, 1), (settings.beta2, 2)):
-            old = self.moments.get((key, power), 0.0)
-            self.moments[key, power] = old + (1 - beta) * (gradient ** power - old)
-            corrected.append(self.moments[key, power] / (1 - beta ** self.step))
-        decay = settings.decay * value if self.table[key].decays else 0.0
-        return value - settings.lr * (decay + corrected[0] / (np.sqrt(corrected[1]) + settings.eps))
