@@ -9,7 +9,7 @@
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
-#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/raw_ostream.h"
 
 #include <set>
 
@@ -189,7 +189,8 @@ private:
     }
     if (key.type == KeyType::table) {
       if (kind && !key.refusal.empty() && !llvm::is_contained(key.words, kind.getWord())) {
-        error(location) << key.refusal << ", not " << kind.getWord();
+        SmallVector<StringRef> words(key.words.begin(), key.words.end());
+        error(location) << key.refusal << ", not " << kind.getWord() << "; " << suggest(kind.getWord(), words);
         return;
       }
       if (!kind || !llvm::is_contained(key.words, kind.getWord())) { // mega.keys.c5
@@ -215,7 +216,7 @@ private:
         text && !key.words.empty() && !llvm::is_contained(key.words, *text)) { // mega.keys.c7
       SmallVector<StringRef> words(key.words.begin(), key.words.end());
       if (!key.refusal.empty())
-        error(location) << key.refusal << ", not " << *text;
+        error(location) << key.refusal << ", not " << *text << "; " << suggest(*text, words);
       else if (key.brief)
         error(location) << key.name << " = " << *text << ": expected " << llvm::join(ArrayRef(key.words).drop_back(), ", ") << " or "
                         << key.words.back();
@@ -228,7 +229,7 @@ private:
       return;
     }
     if (auto *number = std::get_if<int64_t>(&*value); number && *number < key.least && !key.refusal.empty()) {
-      error(location) << key.refusal << ", not " << *number;
+      error(location) << key.refusal << ", not " << *number << "; fix: write " << key.least << " or more";
       return;
     }
     if (auto *number = std::get_if<int64_t>(&*value); number && *number < key.least) { // mega.keys.c8
@@ -535,9 +536,10 @@ private:
     muon.momentum = keys.getFloat("momentum"), muon.rms = keys.getFloat("rms"), muon.nesterov = keys.getBool("nesterov");
     muon.iterations = keys.getInt("iterations"), muon.split = keys.getText("split"), muon.except = keys.getTexts("except");
     if (muon.momentum >= 1) // mega.muon.c1
-      error(keyLocation(op, "optimizer.momentum")) << "muon: momentum is in [0, 1), not " << llvm::formatv("{0}", muon.momentum).str();
+      error(keyLocation(op, "optimizer.momentum"))
+          << "muon: momentum is in [0, 1), not " << shortText(muon.momentum) << "; fix: a number below 1.0, such as 0.95";
     if (llvm::any_of(muon.except, [](const std::string &pattern) { return pattern.find('#') != std::string::npos; })) // mega.muon.c2
-      error(keyLocation(op, "optimizer.except")) << "muon: except takes whole matrices, not pieces";
+      error(keyLocation(op, "optimizer.except")) << "muon: except takes whole matrices, not pieces; fix: end a pattern before its #";
     return muon;
   }
 
@@ -547,7 +549,8 @@ private:
       if (op.getModel() == model.name && model.train && model.train->muon)
         for (const std::string &pattern : findUnmatched(model, model.train->muon->except)) // mega.muon.c3
           error(keyLocation(op, "optimizer.except"))
-              << "muon: \"" << pattern << "\" matches no matrix (embeddings, head, routers, indexer, norms and biases are none)";
+              << "muon: \"" << pattern
+              << "\" matches no matrix (embeddings, head, routers, indexer, norms and biases are none); fix: remove it";
   }
 
   /// No tensor, and no sum of the parameters' bytes, that a later product could wrap.
@@ -565,6 +568,12 @@ private:
     if (constexpr int64_t most = 1024 * kMostElements; !failed && total.get() > most) // mega.model.c4
       error(opLocation(op)) << "the parameters have " << sizeText(total.get()) << " elements, a model has at most " << most
                             << "; fix: smaller sizes or fewer blocks";
+  }
+
+  static std::string shortText(double number) {
+    std::string text;
+    llvm::raw_string_ostream(text) << llvm::format("%g", number);
+    return text;
   }
 
   static std::string sizeText(int64_t size) {

@@ -249,12 +249,16 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
   checkFormat(file, path);
   const Metadata &about = file.metadata();
   const Descriptor &descriptor = step.descriptor();
-  std::string differences = describeDifferences(readFields(about, "declaration", path), descriptor.declaration, "the step.so");
+  const Fields then = readFields(about, "declaration", path);
+  std::string differences = describeDifferences(then, descriptor.declaration, "the step.so");
+  auto compareKeys = [&] { checkKeys(step, file, path, /*with_moments=*/true); };
+  if (modelOf(then) != modelOf(descriptor.declaration)) // of another optimizer the field says more than the tensors
+    compareKeys();
   if (!differences.empty())
     throw FileError(
         path.string() + ": is of another declaration:" + differences +
         "\nfix: use the step.so this run was started with (--lr, --warmup and --steps change a resumed run), or --init for a new run");
-  checkKeys(step, file, path, /*with_moments=*/true);
+  compareKeys();
   warnOfOther(path, "the kernels", find(about, "kernels", path), step.kernelVariant());
   warnOfOther(path, "precision", find(about, "precision", path), descriptor.precision);
   warnOfOther(path, "megacc", find(about, "megacc", path), descriptor.compiler);

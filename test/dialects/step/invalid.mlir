@@ -79,7 +79,7 @@ step.func @output_of_another_shape {
 
 step.func @square_sum_of_no_group {
   // expected-error @+2 {{failed to parse Step_GroupAttr}}
-  // expected-error @+1 {{expected ::megacc::step::Group to be one of: f32_decays, f32_plain, bf16_decays, bf16_plain, untrained}}
+  // expected-error @+1 {{expected ::megacc::step::Group to be one of: f32_decays, f32_plain, bf16_decays, bf16_plain, muon_f32, muon_bf16, untrained}}
   %x = step.square_sum decays : tensor<1xf64>
 }
 

@@ -14,8 +14,8 @@ module attributes {megacc.model = "moments", megacc.config = {accumulate = 1 : i
     %norm = step.norm %matrices, %rest {record = "cpu.norm"} : (tensor<1xf64>, tensor<1xf64>) -> tensor<1xf32>
     %scalars = step.input "scalars" : tensor<3xf32>
     %step = step.input "step" : tensor<1xi32>
-    // CHECK: rt.table <constants[{{.*}}> array<i64: 1, 0, {{-?[0-9]+}}, 0>
-    // CHECK: rt.table <constants[{{.*}}> array<i64: {{-?[0-9]+}}, 0>
+    // CHECK: rt.table <constants[{{.*}}> [1, 0, {{-?[0-9]+}}, 0]
+    // CHECK: rt.table <constants[{{.*}}> [{{-?[0-9]+}}, 0]
     // CHECK: rt.call @mg_adamw_rounded(inout weights[0 : 512], null, inout optimizer[0 : 256] bf16, inout optimizer[512 : 256] bf16, in gradients[0 : 512], {{.*}}) {count = 128, decays = 0, numbers = 4
     step.adamw f32_plain, %norm, %scalars, %step {record = "cpu.adamw_rounded"} : tensor<1xf32>, tensor<3xf32>, tensor<1xi32>
     // CHECK: rt.call @mg_muon(inout weights[512 : 96], null, inout optimizer[256 : 48] bf16, in gradients[512 : 96], {{.*}}) {experts = 1, rows = 6, cols = 4, first = 0, run = 6, stride = 6, piece_rows = 6, pieces = 1, spacing = 0, numbers = 2, iterations = 5, nesterov = 1
