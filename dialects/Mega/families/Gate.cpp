@@ -12,7 +12,9 @@ static Size countGates(const KeyValues &keys, int64_t value) {
 
 void addGateParameter(ParameterList &list, const KeyValues &keys, int64_t value) {
   if (Size gates = countGates(keys, value); gates.get())
-    list.constant("gate_proj.weight", {gates, list.getModel().hidden}, 0).split(MG_TP, 0, {gates});
+    list.constant("gate_proj.weight", {gates, list.getModel().hidden}, 0)
+        .matrix({{"gate", gates, keys.getText("gate") == "channel" ? value : 0}})
+        .splitSegments(MG_TP);
 }
 
 double gateFlops(const Model &model, const KeyValues &keys, int64_t value) {

@@ -20,12 +20,15 @@ void complete(KeyValues &keys, const Model &, ErrorAt error) {
 void addParameters(ParameterList &list, const KeyValues &keys) {
   Size hidden = list.getModel().hidden, heads = keys.getInt("heads"), width = keys.getInt("conv");
   Size key = Size(keys.getInt("key_heads")) * keys.getInt("key"), value = heads * keys.getInt("value"), channels = 2 * key + value;
-  list.normal("in_proj.weight", {channels + value + 2 * heads, hidden}).split(MG_TP, 0, {key, key, value, value, heads, heads});
+  Size key_head = keys.getInt("key"), value_head = keys.getInt("value");
+  list.normal("in_proj.weight", {channels + value + 2 * heads, hidden})
+      .matrix({{"q", key, key_head}, {"k", key, key_head}, {"v", value, value_head}, {"z", value, value_head}, {"b", heads}, {"dt", heads}})
+      .splitSegments(MG_TP);
   list.add("conv.weight", {channels, width}, "uniform", 1 / std::sqrt(double(width.get()))).split(MG_TP, 0, {key, key, value});
   list.add("A_log", {heads}, "a_log", 0).split(MG_TP, 0, {heads}).fp32 = true;
   list.add("dt_bias", {heads}, "dt_bias", 0).split(MG_TP, 0, {heads}).fp32 = true;
   list.constant("norm.weight", {keys.getInt("value")}, 1);
-  list.normal("out_proj.weight", {hidden, value}, list.getDownDeviation()).split(MG_TP, 1, {value});
+  list.normal("out_proj.weight", {hidden, value}, list.getDownDeviation()).matrix({{"out", hidden}}).split(MG_TP, 1, {value});
 }
 
 double flops(const Model &model, const KeyValues &keys) {
