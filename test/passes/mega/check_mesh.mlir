@@ -14,7 +14,7 @@ mega.model @uneven hidden 64 vocab 61 sequence 32 {
   // expected-error @+1 {{heads = 2 of "R" cannot be split over tp = 8; fix: heads = 8 (+0.0 MiB of state a rank), or tp = 2}}
   mega.family "R" = m2rnn<key = 16, value = 16>
   mega.family "F" = mlp<width = 64>
-  // expected-error @+1 {{key_heads = 3 of "D" cannot be split over tp = 8; fix: }}
+  // expected-error @+1 {{key_heads = 3 of "D" cannot be split over tp = 8; fix: key_heads = 8 (+0.0 MiB of state a rank), or tp = 3}}
   mega.family "D" = gated_deltanet<heads = 24, key = 8, value = 8, key_heads = 3>
   // expected-error @+1 {{width = 36 of mtp cannot be split over tp = 8; fix: width = 32 (-0.0 MiB of state a rank) or width = 40 (+0.0 MiB of state a rank), or tp = 6}}
   mega.place mtp<depth = 1, width = 36> on objective
