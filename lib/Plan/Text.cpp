@@ -4,6 +4,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
 
 #include <cmath>
 
@@ -11,7 +12,12 @@ namespace megacc {
 
 void printStack(const mega::Model &model, llvm::raw_ostream &os) {
   os << "model @" << model.name << " hidden " << model.hidden << " vocab " << model.vocab << " sequence " << model.sequence << " depth "
-     << model.depth << "\n";
+     << model.depth;
+  if (model.norm.kind != "rms")
+    os << " norm " << model.norm.kind;
+  if (model.layer_scale != 0)
+    os << " layer_scale " << llvm::format("%g", model.layer_scale);
+  os << "\n";
   for (const mega::Block &block : model.blocks) {
     os << llvm::right_justify(std::to_string(block.slot), 4) << "  " << block.letter << "  rank "
        << llvm::left_justify(std::to_string(block.rank), 4) << block.kind;

@@ -1,6 +1,8 @@
 // What follows the sizes of a model: any order is read, one is printed, and not the defaults. A stack has every key.
 // RUN: megacc-opt %s -mega-check --verify-roundtrip | FileCheck %s
 // RUN: megacc-opt %s -model-pipeline --verify-roundtrip | FileCheck %s --check-prefix=STACK
+// RUN: megacc %s --model both --emit=stack | FileCheck %s --check-prefix=TEXT
+// TEXT: model @both hidden 16 vocab 61 sequence 8 depth 1 norm dyt layer_scale 0.1
 
 // CHECK: mega.model @both hidden 16 vocab 61 sequence 8 norm dyt<attention_alpha = 0.8> layer_scale 0.1 {
 // STACK: mega.stack @both hidden 16 vocab 61 sequence 8 norm dyt<alpha = 0.5, attention_alpha = 0.8> layer_scale 0.1 {
