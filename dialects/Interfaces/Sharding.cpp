@@ -141,7 +141,7 @@ SmallVector<int64_t> Sharding::getLocalShape(ArrayRef<int64_t> shape, ArrayRef<i
   SmallVector<int64_t> local(shape);
   for (auto [axis, spread] : enumerate(axes))
     if (spread.kind == Share::Split)
-      local[spread.dim] -= getLocalSize(spread.pieces, 1) - getLocalSize(spread.pieces, ranks[axis]);
+      local[spread.dim] = local[spread.dim] * getLocalSize(spread.pieces, ranks[axis]) / getLocalSize(spread.pieces, 1);
   return local;
 }
 

@@ -50,6 +50,7 @@ int64_t getLocalSize(llvm::ArrayRef<Piece> pieces, int64_t ranks);
 ///   then
 ///                                       4 blocks of 64 each of which is split, then 5 that all ranks have, then 3 of which each has a
 ///                                       summand
+///   "dp 0:8/; ep 0:8/"   dimension 0 is split over dp, and each part over ep
 ///   "tp +" a summand of the tensor on each rank, "dp ~" a tensor of the rank's own
 struct Sharding {
   std::array<Spread, MG_AXIS_COUNT> axes;

@@ -22,7 +22,10 @@ def ShardingRuleOpInterface : OpInterface<"ShardingRuleOpInterface"> {
   let cppNamespace = "::megacc::step";
   let methods = [
     InterfaceMethod<"Factors of the op and how each operand and result dimension is built from them.",
-                    "::megacc::ShardingRule", "getShardingRule", (ins)>
+                    "::megacc::ShardingRule", "getShardingRule", (ins)>,
+    InterfaceMethod<[{Factors that are split over a mesh axis (enum MgAxisName) whatever the operands are; none: as they suggest. For what
+                      moves between the ranks of one axis.}],
+                    "::llvm::SmallVector<unsigned>", "getFactorsOver", (ins "int64_t":$axis), "", [{ return {}; }]>
   ];
 }
 

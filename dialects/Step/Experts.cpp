@@ -350,10 +350,10 @@ static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRo
   return cost;
 }
 
-/// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit.
+/// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit, of r.
 static ShardingRule getGroupedRule(StringRef operands, StringRef results, Value x, Value y, Value offsets) {
   return ShardingRule::get(
-      ("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} linear{0; 1} attributes{expected_rows ~ r e}").str(),
+      ("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} linear{0; 1} attributes{expected_rows ~ r}").str(),
       {{"r", getDim(x, 0)}, {"i", getDim(x, 1)}, {"o", getDim(y, 1)}, {"e", getDim(offsets, 0) - 1}});
 }
 

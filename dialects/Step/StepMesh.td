@@ -41,6 +41,34 @@ def Step_GatherPartsOp : Step_CollectiveOp<"gather_parts"> {
   let hasVerifier = 1;
 }
 
+/// Rows sorted by group, between the ranks that have them and those that have the groups.
+class Step_RowsOp<string mnemonic>
+    : Step_CollectiveOp<mnemonic, [Step_Gradient, DeclareOpInterfaceMethods<ShardingRuleOpInterface, ["getFactorsOver"]>]> {
+  let hasVerifier = 1;
+}
+
+def Step_ExchangeRowsOp : Step_RowsOp<"exchange_rows"> {
+  let summary = "gives rows sorted by group to the ranks that have the groups";
+  let description = [{
+    Of T tokens on each of `ranks` ranks: rows [T * kept, cols], at most `kept` for a token, sorted by group, and offsets [groups + 1], where
+    the rows of each group begin. A rank has `groups / ranks` groups that follow one another. mine [ranks * T * most, cols]: the rows of the
+    rank's own groups from all ranks, sorted by group, then by rank, each rank's in its order, then zeros; a token has at most `most` =
+    min(kept, groups / ranks) of them, so that they always fit; own_offsets [groups / ranks + 1]. The whole tensor of mine is what all ranks
+    have, one after the other. Its derivative is step.return_rows.
+  }];
+  let arguments = (ins Step_Float:$rows, Step_I32:$offsets, I64Attr:$kept, I64Attr:$most, I64Attr:$ranks, I64Attr:$axis);
+  let results = (outs Step_Float:$mine, Step_I32:$own_offsets);
+}
+
+def Step_ReturnRowsOp : Step_RowsOp<"return_rows"> {
+  let summary = "gives rows back to the ranks that step.exchange_rows had them from";
+  let description = [{
+    mine and offsets as in step.exchange_rows; rows [T * kept, cols], zeros from the last offset on. Its derivative is step.exchange_rows.
+  }];
+  let arguments = (ins Step_Float:$mine, Step_I32:$offsets, I64Attr:$kept, I64Attr:$most, I64Attr:$ranks, I64Attr:$axis);
+  let results = (outs Step_Float:$rows);
+}
+
 def Step_StateKind : Step_Enum<"StateKind", "which state", [I32EnumAttrCase<"gradient", 0>, I32EnumAttrCase<"metric", 1>]>;
 def Step_StateKindAttr : EnumAttr<Step_Dialect, Step_StateKind, "state_kind">;
 

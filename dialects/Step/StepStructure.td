@@ -93,10 +93,10 @@ def Step_LogNormOp : Step_EffectOp<"log_norm", [Step_Kernel]> {
 def Step_SquareSumOp : Step_Op<"square_sum", [MemoryEffects<[MemRead]>, CostOpInterface, Step_Kernel, Step_Sharding]> {
   let summary = "sum of the squares of all gradients of a group";
   let description = [{
-    sum [1]. Over the ranks of `axis`, which share the gradients, the sums of the parts add up; the elements [begin, end) of the group that
-    `shared` lists one after the other are on all of them and count on the first alone.
+    sum [1]. Over the ranks that share the gradients the sums of the parts add up. `shared` lists (begin, end, axes): elements [begin, end)
+    of the group are on all ranks of the mesh axes whose bits (1 << enum MgAxisName) are set, and count on the first of each alone.
   }];
-  let arguments = (ins Step_GroupAttr:$group, OptionalAttr<DenseI64ArrayAttr>:$shared, OptionalAttr<I64Attr>:$axis);
+  let arguments = (ins Step_GroupAttr:$group, OptionalAttr<DenseI64ArrayAttr>:$shared);
   let results = (outs Step_F64:$sum);
   let assemblyFormat = "`` $group attr-dict `:` type($sum)";
 }

@@ -278,7 +278,7 @@ KernelQuery SquareSumOp::getKernelQuery() {
   KernelQuery query(getShared() ? "square_sum_shared" : "square_sum");
   query.add("sum", getSum());
   if (std::optional<ArrayRef<int64_t>> shared = getShared()) {
-    query.set("axis", getAxis().value_or(-1)).set("ranges", shared->size() / 2);
+    query.set("ranges", shared->size() / 3);
     for (auto [index, bound] : llvm::enumerate(*shared))
       query.set("shared" + std::to_string(index), bound);
   }

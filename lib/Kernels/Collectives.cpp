@@ -9,6 +9,9 @@ using namespace megacc::cpu;
 /// Elements that mg_all_reduce sums at a time.
 static constexpr int64_t kReduceElements = 1 << 18;
 
+/// Elements that mg_exchange_rows and mg_return_rows move at a time.
+static constexpr int64_t kExchangeElements = 1 << 20;
+
 /// What it takes and gives of a piece: at most kReduceElements, rounded up to as many as the ranks share evenly.
 static std::function<int64_t(const KernelQuery &)> getReduceScratch(int64_t width) {
   return [width](const KernelQuery &query) {
@@ -31,11 +34,22 @@ void megacc::addCollectiveRecords(std::vector<Record> &records) {
   gather.scratch = [](const KernelQuery &query) { return floats(query.getInt("outer") * query.getInt("inner") * query.getInt("ranks")); };
   records.push_back(gather);
 
+  // Scratch: where all ranks' groups begin, where the rows of each of them go, and a piece to give and one to take.
+  for (const char *family : {"exchange_rows", "return_rows"}) {
+    Record rows = makeRecord(family);
+    rows.scratch = [](const KernelQuery &query) {
+      int64_t ranks = query.getInt("ranks"), cols = query.getInt("cols"), groups = query.getInt("groups");
+      int64_t piece = std::clamp<int64_t>(kExchangeElements / (ranks * cols), 1, query.getInt("given"));
+      return floats(ranks * (groups + 1)) + floats(groups) + 2 * floats(ranks * piece * cols);
+    };
+    records.push_back(rows);
+  }
+
   Record squareSum = makeRecord("square_sum_shared");
   squareSum.scratch = [](const KernelQuery &query) { return doubles(llvm::divideCeil(query.getInt("count"), 4096)); };
   squareSum.table = [](const KernelQuery &query) {
     std::vector<int64_t> bounds;
-    for (int64_t index = 0; index < 2 * query.getInt("ranges"); ++index)
+    for (int64_t index = 0; index < 3 * query.getInt("ranges"); ++index)
       bounds.push_back(query.getInt("shared" + std::to_string(index)));
     return bounds;
   };

@@ -17,9 +17,13 @@ class MeshChecker {
 public:
   MeshChecker(StackOp stack, TrainOp train, const Model &model) : stack(stack), train(train), model(model), ranks(model.train->mesh) {}
 
-  bool run() {
-    if (ranks[MG_EP] > 1) // mega.mesh.c2
-      error(getAxisLocation(MG_EP)) << getAxis(MG_EP) << " is not supported yet; fix: ep = 1, or experts cut by width with tp";
+  bool run(const std::string &target) {
+    if (ranks[MG_EP] > 1 && target != "cpu") // mega.mesh.c1
+      error(getAxisLocation(MG_EP)) << getAxis(MG_EP) << " on target " << target
+                                    << " is not supported yet; fix: --target=cpu, or experts cut by width with tp";
+    if (ranks[MG_EP] > 1 && !hasPartsOver(MG_EP)) // mega.mesh.c2
+      error(getAxisLocation(MG_EP)) << getAxis(MG_EP) << " has nothing to share: no family of @" << model.name
+                                    << " has experts; fix: ep = 1, and dp = " << ranks[MG_DP] * ranks[MG_EP] << " for as many ranks";
     int64_t data = ranks[MG_DP] * ranks[MG_EP], rows = model.train->micro_batch;
     if (rows % data) // mega.mesh.c3
       error(keyLocation(train, "micro_batch")) << "micro_batch = " << rows << " rows cannot be shared by dp * ep = " << data
@@ -47,6 +51,12 @@ private:
 
   Location getAxisLocation(int64_t axis) { return keyLocation(train, ("mesh." + getAxisName(axis)).str()); }
   std::string getAxis(int64_t axis) const { return (getAxisName(axis) + " = " + Twine(ranks[axis])).str(); }
+
+  bool hasPartsOver(int64_t axis) const {
+    return llvm::any_of(model.families, [&](const auto &entry) {
+      return llvm::any_of(findFamily(entry.second.first)->mesh, [&](const MeshRule &rule) { return rule.axis == axis; });
+    });
+  }
 
   /// Sets a key in the families or placements of a model.
   using SetKey = std::function<void(Model &, llvm::StringRef key, int64_t value)>;

@@ -78,6 +78,10 @@ private:
     };
     // A sum sends each of the other ranks its part, and the sum of its own part to each.
     auto getSumBytes = [&](int64_t bytes, int64_t ranks) { return 2 * bytes / ranks * (ranks - 1); };
+    // Rows that all groups take alike, and where they begin.
+    auto getRowBytes = [&](Value rows, Value offsets, int64_t ranks) {
+      return getBytes(rows.getType()) / ranks * (ranks - 1) + getBytes(offsets.getType()) * (ranks - 1);
+    };
     getOperation().walk([&](Operation *op) {
       if (auto sum = dyn_cast<AllReduceOp>(op))
         add(op, sum.getAxis(), getSumBytes(getBytes(sum.getX().getType()), sum.getRanks()));
@@ -85,6 +89,10 @@ private:
         add(op, state.getAxis(), getSumBytes(4 * int64_t(state.getCount()), state.getRanks()));
       else if (auto gather = dyn_cast<GatherPartsOp>(op))
         add(op, gather.getAxis(), getBytes(gather.getX().getType()) * (int64_t(gather.getRanks()) - 1));
+      else if (auto exchange = dyn_cast<ExchangeRowsOp>(op))
+        add(op, exchange.getAxis(), getRowBytes(exchange.getRows(), exchange.getOffsets(), exchange.getRanks()));
+      else if (auto back = dyn_cast<ReturnRowsOp>(op))
+        add(op, back.getAxis(), getRowBytes(back.getRows(), back.getOffsets(), back.getRanks()));
     });
     Builder builder(&getContext());
     SmallVector<Attribute> entries;

@@ -143,16 +143,28 @@ public:
           int64_t ranks)
       : rule(rule), given(operands), bytes(bytes), wanted(wanted), ranks(ranks) {}
 
-  std::optional<Choice> run(std::string &why) {
+  std::optional<Choice> run(ArrayRef<unsigned> fixed, std::string &why) {
+    std::vector<Choice::Split> splits;
+    for (unsigned factor : fixed)
+      splits.push_back({factor, {}});
+    if (splits.empty())
+      attemptAll();
+    else
+      attempt(splits);
+    why = best ? "" : reason.empty() ? "no collective makes its operands whole" : reason;
+    return best;
+  }
+
+private:
+  void attemptAll() {
     attempt({});
     std::vector<Choice::Split> together;
     for (auto [index, spread] : enumerate(given)) {
       const ShardingRule::Tensor &tensor = rule.operands[index];
       if (spread.kind == Share::Private) {
-        for (auto [factor, about] : enumerate(rule.factors))
-          if (about.kind == Kind::Private && tensor.isPrivate)
-            attempt({{unsigned(factor), {}}});
-        if (!tensor.isPrivate && tensor.dimensions.front().size() == 1) // what an op does to every row it does to a rank's own
+        if (tensor.isPrivate)
+          attemptPrivate(tensor);
+        else if (tensor.dimensions.front().size() == 1) // what an op does to every row it does to a rank's own
           attempt({{tensor.dimensions.front().front().factor, {}, true}});
       } else if (spread.kind == Share::Partial) {
         for (const ShardingRule::Dimension &dimension : tensor.dimensions)
@@ -176,11 +188,24 @@ public:
       if (spread && spread->kind == Share::Split)
         if (std::optional<std::vector<Choice::Split>> splits = derive(rule, tensor, *spread))
           attempt(*splits);
-    why = best ? "" : reason.empty() ? "no collective makes its operands whole" : reason;
-    return best;
   }
 
-private:
+  /// Rows of a rank's own are as many as its part of the factor that orders them, which may be a factor of theirs alone, or go with
+  /// others: the rows of a rank's own experts.
+  void attemptPrivate(const ShardingRule::Tensor &tensor) {
+    for (const ShardingRule::Part &part : tensor.dimensions.front()) {
+      if (!part.segment.empty() || rule.factors[part.factor].kind != Kind::Private)
+        continue;
+      std::vector<Choice::Split> splits = {{part.factor, {}}};
+      attempt(splits);
+      for (auto [factor, about] : enumerate(rule.factors))
+        if (about.kind == Kind::Private && factor != part.factor)
+          splits.push_back({unsigned(factor), {}});
+      if (splits.size() > 1)
+        attempt(splits);
+    }
+  }
+
   void note(const std::string &why) { reason += (reason.empty() ? "" : "; ") + why; }
 
   void attempt(std::vector<Choice::Split> splits) {
@@ -188,7 +213,7 @@ private:
       const ShardingRule::Factor &factor = rule.factors[splits[i].factor];
       if (factor.kind == Kind::Replicate)
         return note("factor '" + factor.name + "' may not be split: " + factor.reason);
-      if (splits.size() > 1 && !factor.independent)
+      if (splits.size() > 1 && !factor.independent && factor.kind != Kind::Private)
         return note("factor '" + factor.name + "' may not be split together with others");
       for (size_t j = 0; j < i; ++j)
         if (splits[i].factor == splits[j].factor)
@@ -260,8 +285,8 @@ private:
 } // namespace
 
 std::optional<Choice> choose(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes,
-                             ArrayRef<std::optional<Spread>> wanted, int64_t ranks, std::string &why) {
-  return Chooser(rule, operands, bytes, wanted, ranks).run(why);
+                             ArrayRef<std::optional<Spread>> wanted, ArrayRef<unsigned> fixed, int64_t ranks, std::string &why) {
+  return Chooser(rule, operands, bytes, wanted, ranks).run(fixed, why);
 }
 
 } // namespace megacc::step

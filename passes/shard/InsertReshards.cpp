@@ -59,6 +59,10 @@ private:
           if (!getReshardCost(has.axes[axis], need.axes[axis], 1))
             return op->emitError() << "'" << op->getName().getStringRef() << "' at \"" << getPath(op) << "\" needs a value shared as \""
                                    << from << "\" as \"" << to << "\", which is not supported yet; fix: " << getAxisName(axis) << " = 1";
+        if (has.axes[MG_DP].kind == Share::Split && has.axes[MG_EP].kind == Share::Split && has.axes[MG_DP].dim == has.axes[MG_EP].dim &&
+            need.axes[MG_DP] != has.axes[MG_DP] && need.axes[MG_EP] == has.axes[MG_EP]) // parts of dp are made of those of ep
+          return op->emitError() << "'" << op->getName().getStringRef() << "' at \"" << getPath(op) << "\" needs rows shared as \"" << from
+                                 << "\" as \"" << to << "\", which is not supported yet; fix: dp = 1 or ep = 1";
         OpBuilder builder(op);
         auto made = ReshardOp::create(builder, value.getLoc(), value.getType(), value, builder.getStringAttr(from));
         made->setAttr(kBlockAttr, value.getDefiningOp()->getAttr(kBlockAttr));
@@ -178,26 +182,47 @@ private:
 
   // Squares of gradients.
 
-  /// Over an axis that cuts parameters of a group the squares are summed over its ranks; what all of them have counts once.
+  /// Over axes that cut parameters of a group the squares are summed over their ranks; what all of them have counts once.
   void shareSquares(FuncOp update) {
-    for (auto op : llvm::to_vector(update.getBody().getOps<SquareSumOp>()))
-      for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis) {
-        std::optional<SmallVector<int64_t>> shared = findShared(op.getGroup(), axis);
-        if (!shared)
-          continue;
-        op.setShared(*shared);
-        op.setAxis(axis);
-        OpBuilder builder(&getContext());
-        builder.setInsertionPointAfter(op);
-        Sharding summands;
-        summands.axes[axis].kind = Share::Partial;
-        auto reshard = ReshardOp::create(builder, op.getLoc(), op.getSum().getType(), op.getSum(), builder.getStringAttr(summands.str()));
-        for (StringRef mark : {StringRef(kBlockAttr), StringRef(kPhaseAttr)})
-          reshard->setAttr(mark, op->getAttr(mark));
-        setShardings(reshard, kShardingAttr, Sharding());
-        setShardings(op, kShardingAttr, summands);
-        op.getSum().replaceAllUsesExcept(reshard.getY(), reshard);
-      }
+    for (auto op : llvm::to_vector(update.getBody().getOps<SquareSumOp>())) {
+      std::array<SmallVector<int64_t>, MG_AXIS_COUNT> shared;
+      Sharding summands;
+      for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+        if (std::optional<SmallVector<int64_t>> bounds = findShared(op.getGroup(), axis)) {
+          shared[axis] = *bounds;
+          summands.axes[axis].kind = Share::Partial;
+        }
+      if (summands == Sharding())
+        continue;
+      op.setShared(joinShared(shared));
+      OpBuilder builder(&getContext());
+      builder.setInsertionPointAfter(op);
+      auto reshard = ReshardOp::create(builder, op.getLoc(), op.getSum().getType(), op.getSum(), builder.getStringAttr(summands.str()));
+      for (StringRef mark : {StringRef(kBlockAttr), StringRef(kPhaseAttr)})
+        reshard->setAttr(mark, op->getAttr(mark));
+      setShardings(reshard, kShardingAttr, Sharding());
+      setShardings(op, kShardingAttr, summands);
+      op.getSum().replaceAllUsesExcept(reshard.getY(), reshard);
+    }
+  }
+
+  /// Bounds of ranges, axis by axis, as (begin, end, bits of the axes).
+  static SmallVector<int64_t> joinShared(ArrayRef<SmallVector<int64_t>> shared) {
+    SmallVector<int64_t> bounds, ranges;
+    for (ArrayRef<int64_t> of_axis : shared)
+      llvm::append_range(bounds, of_axis);
+    llvm::sort(bounds);
+    bounds.erase(llvm::unique(bounds), bounds.end());
+    for (size_t index = 0; index + 1 < bounds.size(); ++index) {
+      int64_t axes = 0;
+      for (auto [axis, of_axis] : llvm::enumerate(shared)) // an odd number of bounds up to here: inside a range
+        axes |= int64_t((llvm::upper_bound(of_axis, bounds[index]) - of_axis.begin()) % 2) << axis;
+      if (axes && !ranges.empty() && ranges[ranges.size() - 2] == bounds[index] && ranges.back() == axes)
+        ranges[ranges.size() - 2] = bounds[index + 1];
+      else if (axes)
+        ranges.append({bounds[index], bounds[index + 1], axes});
+    }
+    return ranges;
   }
 
   /// Elements of the group's local order that every rank of the axis has, [begin, end) after [begin, end); nullopt where the axis cuts

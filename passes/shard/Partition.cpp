@@ -50,7 +50,8 @@ private:
       auto sizes = splits.getAs<DictionaryAttr>(getAxisName(axis));
       for (NamedAttribute entry : sizes ? sizes.getValue() : ArrayRef<NamedAttribute>()) {
         unsigned factor = *rule.find(entry.getName());
-        cut.factors[factor].size = cast<IntegerAttr>(entry.getValue()).getInt();
+        int64_t &size = cut.factors[factor].size; // two axes may split it, each a part of the other's
+        size = size * cast<IntegerAttr>(entry.getValue()).getInt() / rule.factors[factor].size;
         for (const ShardingRule::Attribute &attribute : rule.attributes)
           if (attribute.tie == ShardingRule::Tie::Axis && llvm::is_contained(attribute.factors, factor))
             setTied(op, local.attributes, attribute.name, axis);
@@ -114,7 +115,7 @@ private:
       made->setDiscardableAttr(kWholeAttr, builder.getArrayAttr(TypeAttr::get(whole)));
       value = made->getResult(0);
     };
-    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis) {
+    for (int64_t axis : {MG_EP, MG_DP, MG_TP}) { // ranks of ep split the rows of those of dp
       Spread &spread = now.axes[axis];
       if (spread == to.axes[axis])
         continue;

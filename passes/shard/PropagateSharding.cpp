@@ -34,7 +34,8 @@ private:
     if (auto input = dyn_cast<InputOp>(op)) {
       // What a micro-batch and an evaluation read has a row for each sample, what the update reads is the same everywhere.
       if (func.getSymName() != "update")
-        results[0].axes[MG_DP] = splitRows(input.getValue());
+        for (int64_t axis : {MG_DP, MG_EP})
+          results[0].axes[axis] = splitRows(input.getValue(), axis);
     } else if (auto read = dyn_cast<ReadOp>(op)) {
       results[0] = getSharding(findParameter(read, read.getParameter()));
     } else if (auto rule = dyn_cast<ShardingRuleOpInterface>(op)) {
@@ -49,7 +50,9 @@ private:
     return success();
   }
 
-  Spread splitRows(Value value) const { return mesh.ranks[MG_DP] > 1 ? Spread::even(0, getDim(value, 0)) : Spread(); }
+  Spread splitRows(Value value, int64_t axis) const {
+    return mesh.ranks[axis] > 1 ? Spread::even(0, getDim(value, 0)) : Spread();
+  }
 
   /// How an op that writes state takes a value: what the host sees is whole, but for the rows of outputs; counts of a rank's own rows are
   /// summed where they are kept; gradients may be summands, see settleGradients.
@@ -80,7 +83,7 @@ private:
       for (Value result : op->getResults())
         wanted.push_back(getWanted(result, axis));
       std::string why;
-      std::optional<Choice> choice = choose(rule, spreads, bytes, wanted, mesh.ranks[axis], why);
+      std::optional<Choice> choice = choose(rule, spreads, bytes, wanted, op.getFactorsOver(axis), mesh.ranks[axis], why);
       if (!choice)
         return refuse(op, rule, given, axis, why);
       for (auto [need, spread] : llvm::zip_equal(needs, choice->operands))

@@ -39,7 +39,7 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
     SmallVector<Value> squares;
     for (Group group : groups)
       squares.push_back(SquareSumOp::create(builder, getLoc("optimizer/norm"), RankedTensorType::get({1}, builder.getF64Type()), group,
-                                            DenseI64ArrayAttr(), IntegerAttr()));
+                                            DenseI64ArrayAttr()));
     Value norm = NormOp::create(builder, getLoc("optimizer/norm"), getType(1), squares);
     SetMetricOp::create(builder, getLoc("optimizer/norm"), builder.getStringAttr("grad_norm"), norm);
     Value scalars = InputOp::create(builder, getLoc("optimizer/scalars"), getType(3), builder.getStringAttr("scalars"));

@@ -29,11 +29,11 @@ print(len(steps), "steps, losses", worst, "apart")
 assert worst < 1e-5, worst
 PYTHON
 }
-for mesh in dp=1 dp=2 tp=2 dp=2,tp=2 tp=4; do
+for mesh in dp=1 dp=2 tp=2 dp=2,tp=2 tp=4 ep=2 tp=2,ep=2; do
   "$bin/megacc" "$work/model.mlir" --mesh $mesh -o "$work/$mesh.so" || fail "$mesh: does not compile"
 done
 train dp=1 --steps 20 --out "$work/one"
-for mesh in dp=2 tp=2 dp=2,tp=2; do
+for mesh in dp=2 tp=2 dp=2,tp=2 ep=2 tp=2,ep=2; do
   train $mesh --steps 20 --out "$work/$mesh" --verify
   same "$mesh" one $mesh 1
 done
@@ -47,6 +47,12 @@ for mesh in dp=1 tp=4 dp=2,tp=2; do
   same "resumed on $mesh" one on-$mesh 11
 done
 cmp "$work/on-dp=2,tp=2/checkpoint.safetensors" "$work/again/checkpoint.safetensors" || fail 'a resumed run gives other bits'
+train ep=2 --steps 10 --out "$work/half-experts"
+for mesh in dp=1 ep=2; do
+  train $mesh --steps 20 --resume "$work/half-experts" --out "$work/experts-on-$mesh"
+  same "experts resumed on $mesh" one experts-on-$mesh 11
+done
+cmp "$work/experts-on-ep=2/checkpoint.safetensors" "$work/ep=2/checkpoint.safetensors" || fail 'a resumed run of ep = 2 gives other bits'
 
 # A rank that dies ends the job; the last checkpoint stays and goes on.
 mpirun -n 2 --oversubscribe --allow-run-as-root "$bin/megacc-run" "$work/dp=2.so" $data --threads 1 --steps 100000 --checkpoint-every 1 \

@@ -37,6 +37,7 @@ TEST(Sharding, SummandsBecomeWhole) {
 TEST(Sharding, LocalShapesAreThoseOfThePieces) {
   EXPECT_EQ(read("dp 0:12/; tp 1:128/,4x64/,5,3+").getLocalShape({12, 392}, {3, 2, 1}), (llvm::SmallVector<int64_t>{4, 200}));
   EXPECT_EQ(read("tp +").getLocalShape({12, 392}, {3, 2, 1}), (llvm::SmallVector<int64_t>{12, 392}));
+  EXPECT_EQ(read("dp 0:12/; ep 0:12/").getLocalShape({12, 5}, {3, 1, 2}), (llvm::SmallVector<int64_t>{2, 5})); // parts of parts
 }
 
 } // namespace

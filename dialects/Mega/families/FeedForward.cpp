@@ -13,9 +13,14 @@ void addFeedForward(ParameterList &list, const std::string &prefix, Size width, 
   std::vector<Segment> matrices = {{"up", width}};
   if (upMatrices(activation) == 2)
     matrices.insert(matrices.begin(), {"gate", width});
-  list.normal(prefix + "up.weight", up).matrix(matrices).splitSegments(MG_TP).active_share = active_share;
+  Parameter &first = list.normal(prefix + "up.weight", up).matrix(matrices).splitSegments(MG_TP);
+  first.active_share = active_share;
+  if (!experts.empty())
+    first.split(MG_EP, 0, experts);
   Parameter &second = list.normal(prefix + "down.weight", down, list.getDownDeviation());
   second.matrix({{"down", hidden}}).split(MG_TP, experts.size() + 1, {width}).active_share = active_share;
+  if (!experts.empty())
+    second.split(MG_EP, 0, experts);
 }
 
 } // namespace megacc::mega

@@ -36,6 +36,32 @@ static MoeRouteOp buildRoute(ForwardBuilder &builder, const mega::KeyValues &key
   return route;
 }
 
+/// The experts' part: `x` has their rows, which begin at `offsets`, and `weights` a number for each.
+static Value buildExperts(ForwardBuilder &builder, const mega::KeyValues &keys, Value x, Value weights, Value offsets, int64_t expected) {
+  x = builder.activation(builder.groupedLinear(x, offsets, expected, "experts.up"), keys.getText("activation"));
+  // Before the product rather than after it: the same sum, and its gradient needs rows of the experts' width, not of the model's.
+  x = RowScaleOp::create(builder.getBuilder(), builder.getLoc("scale"), x.getType(), x, weights);
+  return builder.groupedLinear(x, offsets, expected, "experts.down");
+}
+
+/// The same where ranks share the experts: rows and their weights go to the ranks of their experts, and rows come back.
+static Value buildSharedExperts(ForwardBuilder &builder, const mega::KeyValues &keys, Value x, Value weights, MoeRouteOp route,
+                                int64_t expected) {
+  OpBuilder &ops = builder.getBuilder();
+  int64_t ranks = builder.getModel().train->mesh[MG_EP], kept = getDim(route.getChoice(), 1), tokens = getDim(x, 0) / kept;
+  int64_t most = std::min(kept, int64_t(route.getExperts()) / ranks), received = ranks * tokens * most;
+  auto number = [&](int64_t value) { return ops.getI64IntegerAttr(value); };
+  auto exchange = [&](StringRef name, Value rows, RankedTensorType type) {
+    return ExchangeRowsOp::create(ops, builder.getLoc(name), type, route.getOffsets().getType(), rows, route.getOffsets(), number(kept),
+                                  number(most), number(ranks), number(MG_EP));
+  };
+  Value own_weights = exchange("exchange_weights", weights, builder.getF32Type({received, 1})).getMine();
+  auto own = exchange("exchange", x, builder.getType({received, getDim(x, 1)}));
+  Value mine = buildExperts(builder, keys, own.getMine(), own_weights, own.getOwnOffsets(), expected);
+  return ReturnRowsOp::create(ops, builder.getLoc("return"), x.getType(), mine, route.getOffsets(), number(kept), number(most),
+                              number(ranks), number(MG_EP));
+}
+
 Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
   OpBuilder &ops = builder.getBuilder();
   StringRef activation = keys.getText("activation");
@@ -46,10 +72,8 @@ Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
   Value x = MoeDispatchOp::create(ops, builder.getLoc("dispatch"), builder.getType({rows, getDim(n, 1)}), n, position, offsets);
   Value weights =
       MoeDispatchWeightsOp::create(ops, builder.getLoc("weights"), builder.getF32Type({rows, 1}), route.getWeights(), position, offsets);
-  x = builder.activation(builder.groupedLinear(x, offsets, expected, "experts.up"), activation);
-  // Before the product rather than after it: the same sum, and its gradient needs rows of the experts' width, not of the model's.
-  x = RowScaleOp::create(ops, builder.getLoc("scale"), x.getType(), x, weights);
-  x = builder.groupedLinear(x, offsets, expected, "experts.down");
+  x = builder.getModel().train->mesh[MG_EP] > 1 ? buildSharedExperts(builder, keys, x, weights, route, expected)
+                                                : buildExperts(builder, keys, x, weights, offsets, expected);
   Value y = MoeCombineOp::create(ops, builder.getLoc("combine"), n.getType(), x, position, offsets);
 
   if (!keys.getInt("shared"))

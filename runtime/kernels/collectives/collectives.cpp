@@ -1,6 +1,7 @@
 // What moves between the ranks of a mesh axis. Sums are made by gathering and adding in the order of the ranks, so that every rank has the
 // same bits, on every run.
 #include "megacc/MeshABI.h"
+#include "runtime/core/ClearTail.h"
 #include "runtime/core/Launch.h"
 #include "runtime/core/Scratch.h"
 #include "runtime/core/ThreadPool.h"
@@ -52,6 +53,88 @@ int32_t reduce(const MgLaunch *launch, MgCommunicator *ranks, T *y, const T *x, 
   }
   return 0;
 }
+
+/// Elements of rows that are moved at a time, those of all ranks together: lib/Kernels/Collectives.cpp plans scratch for them.
+constexpr int64_t exchange_elements = 1 << 20;
+
+/// Rows sorted by group on every rank, and where they are on the ranks that have the groups: by group, then by rank. Scratch: where all
+/// ranks' groups begin, where the rows of each rank go in this one's groups, and a piece to give and one to take.
+class RowExchange {
+public:
+  RowExchange(const MgLaunch *launch, int scratch_operand, MgCommunicator *ranks, int64_t given, int64_t cols, int64_t groups)
+      : own(groups / ranks->size), ranks(ranks), cols(cols), groups(groups), scratch(launch, scratch_operand),
+        piece(std::clamp<int64_t>(exchange_elements / (ranks->size * cols), 1, given)),
+        offsets(scratch.take<int32_t>(ranks->size * (groups + 1))), places(scratch.take<int32_t>(groups)),
+        give(scratch.take<float>(ranks->size * piece * cols)), take(scratch.take<float>(ranks->size * piece * cols)) {}
+
+  /// All ranks learn where the groups of the others begin. 0, or not after recording an error.
+  int32_t start(const int32_t *mine, const char *kernel) {
+    if (int32_t status = scratch.check(kernel))
+      return status;
+    if (int32_t status = ranks->gather(ranks, mine, offsets, (groups + 1) * int64_t(sizeof(int32_t))))
+      return status;
+    for (int64_t group = 0; group < own; ++group)
+      for (int64_t from = 0; from < ranks->size; ++from) {
+        places[from * own + group] = int32_t(received);
+        received += countRows(from, ranks->rank, group);
+      }
+    for (int64_t from = 0; from < ranks->size; ++from)
+      for (int64_t to = 0; to < ranks->size; ++to)
+        most = std::max(most, firstRow(from, to, own) - firstRow(from, to, 0));
+    return 0;
+  }
+
+  /// First row of a group of rank `to` on rank `from`.
+  int64_t firstRow(int64_t from, int64_t to, int64_t group) const { return offsets[from * (groups + 1) + to * own + group]; }
+  int64_t countRows(int64_t from, int64_t to, int64_t group) const { return firstRow(from, to, group + 1) - firstRow(from, to, group); }
+  /// Rows of this rank's groups before one of them; of `own`: all.
+  int64_t placeOf(int64_t group) const { return group < own ? places[group] : received; }
+
+  /// From the rows of this rank's tokens to the rows of its groups, or back.
+  int32_t move(float *mine, float *rows, bool forth) {
+    for (int64_t first = 0; first < most; first += piece) {
+      int64_t here = std::min(piece, most - first);
+      for (int64_t other = 0; other < ranks->size; ++other)
+        forth ? copyRows(other, first, here, rows, give, true) : copyPlaces(other, first, here, mine, give, true);
+      if (int32_t status = ranks->exchange(ranks, give, take, here * cols * int64_t(sizeof(float))))
+        return status;
+      for (int64_t other = 0; other < ranks->size; ++other)
+        forth ? copyPlaces(other, first, here, mine, take, false) : copyRows(other, first, here, rows, take, false);
+    }
+    return 0;
+  }
+
+  int64_t own, received = 0;
+
+private:
+  void copy(float *data, float *buffer, int64_t count, bool out) const {
+    std::memcpy(out ? buffer : data, out ? data : buffer, size_t(count * cols) * sizeof(float));
+  }
+
+  /// Rows [first, first + here) of those that this rank has for another: they follow one another.
+  void copyRows(int64_t other, int64_t first, int64_t here, float *rows, float *buffer, bool out) const {
+    int64_t begin = firstRow(ranks->rank, other, 0) + first, end = std::min(begin + here, firstRow(ranks->rank, other, own));
+    if (begin < end)
+      copy(rows + begin * cols, buffer + other * here * cols, end - begin, out);
+  }
+
+  /// Rows [first, first + here) of those that another has for this rank, each group's to its place.
+  void copyPlaces(int64_t other, int64_t first, int64_t here, float *mine, float *buffer, bool out) const {
+    for (int64_t group = 0; group < own; ++group) {
+      int64_t before = firstRow(other, ranks->rank, group) - firstRow(other, ranks->rank, 0);
+      int64_t begin = std::max(before, first), end = std::min(before + countRows(other, ranks->rank, group), first + here);
+      if (begin < end)
+        copy(mine + (places[other * own + group] + begin - before) * cols, buffer + (other * here + begin - first) * cols, end - begin, out);
+    }
+  }
+
+  MgCommunicator *ranks;
+  int64_t cols, groups;
+  Scratch scratch;
+  int64_t piece, most = 0;
+  int32_t *offsets, *places;
+  float *give, *take;
+};
 
 } // namespace
 
@@ -110,6 +193,39 @@ int32_t mg_gather_parts(const MgLaunch *launch) {
   return 0;
 }
 
+int32_t mg_exchange_rows(const MgLaunch *launch) {
+  MG_ENTER(mg_exchange_rows);
+  MgCommunicator *ranks = findRanks(launch, launch->ints[number::axis], "mg_exchange_rows");
+  if (!ranks)
+    return 1;
+  int64_t cols = launch->ints[number::cols];
+  RowExchange exchange(launch, at::scratch, ranks, launch->ints[number::given], cols, launch->ints[number::groups]);
+  if (int32_t status = exchange.start(integers(launch, at::offsets), "mg_exchange_rows"))
+    return status;
+  if (int32_t status = exchange.move(output(launch, at::mine), output(launch, at::rows), /*forth=*/true))
+    return status;
+  int32_t *own_offsets = static_cast<int32_t *>(launch->operands[at::own_offsets]);
+  for (int64_t group = 0; group <= exchange.own; ++group)
+    own_offsets[group] = int32_t(exchange.placeOf(group));
+  clearTail(output(launch, at::mine), exchange.received, launch->ints[number::received], cols);
+  return 0;
+}
+
+int32_t mg_return_rows(const MgLaunch *launch) {
+  MG_ENTER(mg_return_rows);
+  MgCommunicator *ranks = findRanks(launch, launch->ints[number::axis], "mg_return_rows");
+  if (!ranks)
+    return 1;
+  int64_t cols = launch->ints[number::cols], groups = launch->ints[number::groups], given = launch->ints[number::given];
+  RowExchange exchange(launch, at::scratch, ranks, given, cols, groups);
+  if (int32_t status = exchange.start(integers(launch, at::offsets), "mg_return_rows"))
+    return status;
+  if (int32_t status = exchange.move(output(launch, at::mine), output(launch, at::rows), /*forth=*/false))
+    return status;
+  clearTail(output(launch, at::rows), integers(launch, at::offsets)[groups], given, cols);
+  return 0;
+}
+
 int32_t mg_square_sum_shared(const MgLaunch *launch) {
   MG_ENTER(mg_square_sum_shared);
   constexpr int64_t tile = 4096;
@@ -120,17 +236,23 @@ int32_t mg_square_sum_shared(const MgLaunch *launch) {
   double *partial = scratch.take<double>(tiles);
   if (int32_t status = scratch.check("mg_square_sum_shared"))
     return status;
-  bool first = launch->context->axes[launch->ints[number::axis]].rank == 0;
+  int64_t others = 0; // axes on which another rank counts what all have
+  for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+    others |= int64_t(launch->context->axes[axis].rank > 0) << axis;
   parallelRanges(count, tile, [&](int64_t begin, int64_t end) {
     double sum = 0;
     // Ranges are ascending: those of the tile are passed once.
-    const int64_t *range = std::upper_bound(shared, shared + 2 * ranges, begin);
-    range -= (range - shared) % 2;
+    int64_t range = 0;
+    for (int64_t right = ranges; range < right;)
+      if (int64_t middle = (range + right) / 2; shared[3 * middle + 1] <= begin)
+        range = middle + 1;
+      else
+        right = middle;
     for (int64_t i = begin; i < end; ++i) {
-      while (range < shared + 2 * ranges && i >= range[1])
-        range += 2;
-      bool is_shared = range < shared + 2 * ranges && i >= range[0];
-      if (first || !is_shared)
+      while (range < ranges && i >= shared[3 * range + 1])
+        ++range;
+      bool is_shared = range < ranges && i >= shared[3 * range];
+      if (!is_shared || !(shared[3 * range + 2] & others))
         sum += double(x[i]) * x[i];
     }
     partial[begin / tile] = sum;

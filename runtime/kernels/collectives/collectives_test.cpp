@@ -76,27 +76,90 @@ TEST(Collectives, PartsAreTakenAndGathered) {
   }
 }
 
+TEST(Collectives, RowsGoToTheirGroupsAndComeBack) {
+  struct Case {
+    int64_t ranks, own, tokens, kept, cols, drop; // drop: every so manieth row is no one's; 0: none
+  };
+  // One token; all rows to one rank's groups; more rows than fit in a piece; ranks with groups without rows.
+  for (auto [size, own, tokens, kept, cols, drop] :
+       {Case{2, 1, 1, 1, 1, 0}, {2, 4, 5, 2, 3, 0}, {3, 2, 7, 3, 2, 4}, {4, 2, 1, 2, 5, 0}, {2, 2, 300, 2, 4000, 3}}) {
+    int64_t groups = size * own, given = tokens * kept, most = std::min(kept, own), received = size * tokens * most;
+    Ranks ranks(size);
+    std::vector<Values> rows(size), mine(size, Values(received * cols, NAN)), back(size, Values(given * cols, NAN));
+    std::vector<std::vector<int32_t>> offsets(size), own_offsets(size, std::vector<int32_t>(own + 1, -1));
+    // The picks of token t on rank r: kept different groups, from a place of its own on; on the last rank all from the first group on.
+    std::vector<std::vector<std::vector<std::pair<int64_t, int64_t>>>> picks(size); // of a rank, of a group: (token, slot)
+    for (int64_t rank = 0; rank < size; ++rank) {
+      picks[rank].resize(groups);
+      for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t k = 0; k < kept; ++k)
+          if (!drop || (t * kept + k) % drop)
+            picks[rank][((rank == size - 1 ? 0 : t * 5 + rank) + k) % groups].push_back({t, k});
+      rows[rank].assign(given * cols, 0.0f);
+      int64_t row = 0;
+      for (int64_t group = 0; group < groups; ++group) {
+        offsets[rank].push_back(int32_t(row));
+        for (auto [t, k] : picks[rank][group])
+          for (int64_t j = 0; j < cols; ++j)
+            rows[rank][row * cols + j] = float(1 + rank * 1000 + t * 10 + k) + float(j) / 8192, row += j == cols - 1;
+      }
+      offsets[rank].push_back(int32_t(row));
+    }
+    ranks.run([&](int64_t rank, const MgAxis &place) {
+      Ints ints = {{"given", given}, {"received", received}, {"cols", cols}, {"groups", groups}, {"ranks", size}, {"axis", axis}};
+      EXPECT_EQ(launchOn(place, "mg_exchange_rows",
+                         {{"mine", mine[rank]}, {"own_offsets", own_offsets[rank]}, {"rows", rows[rank]}, {"offsets", offsets[rank]}}, ints),
+                0)
+          << mg_last_error();
+      EXPECT_EQ(launchOn(place, "mg_return_rows", {{"rows", back[rank]}, {"mine", mine[rank]}, {"offsets", offsets[rank]}}, ints), 0)
+          << mg_last_error();
+    });
+    for (int64_t rank = 0; rank < size; ++rank) {
+      EXPECT_EQ(back[rank], rows[rank]) << size << " ranks";
+      Values expected(received * cols, 0.0f);
+      std::vector<int32_t> begins;
+      int64_t row = 0;
+      for (int64_t group = 0; group < own; ++group) {
+        begins.push_back(int32_t(row));
+        for (int64_t from = 0; from < size; ++from)
+          for (int64_t i = offsets[from][rank * own + group]; i < offsets[from][rank * own + group + 1]; ++i, ++row)
+            std::copy_n(rows[from].begin() + i * cols, cols, expected.begin() + row * cols);
+      }
+      begins.push_back(int32_t(row));
+      EXPECT_EQ(own_offsets[rank], begins) << size << " ranks";
+      EXPECT_EQ(mine[rank], expected) << size << " ranks";
+    }
+  }
+}
+
 TEST(Collectives, SharedSquaresCountOnTheFirstRankAlone) {
   constexpr int64_t count = 9000;
   Values x = randomValues(count, 1);
-  // Ranges that begin, end and lie inside tiles of 4096, one across a border.
-  for (const std::vector<int64_t> &shared : {std::vector<int64_t>{}, {0, count}, {0, 1, 5, 9, 4000, 4200, 8999, 9000}, {4096, 8192}}) {
-    Doubles all = {0}, own = {0};
-    for (int64_t i = 0; i < count; ++i) {
-      bool is_shared = false;
-      for (size_t range = 0; range < shared.size(); range += 2)
-        is_shared |= shared[range] <= i && i < shared[range + 1];
-      all[0] += double(x[i]) * x[i], own[0] += is_shared ? 0 : double(x[i]) * x[i];
-    }
-    for (int64_t rank : {0, 1}) {
-      Doubles sum = {NAN};
-      ASSERT_EQ(launchOn({rank, 2, nullptr}, "mg_square_sum_shared", {{"sum", sum}, {"x", x}, {"shared", shared}},
-                         {{"count", count}, {"ranges", int64_t(shared.size()) / 2}, {"axis", axis}}),
-                0)
-          << mg_last_error();
-      EXPECT_NEAR(sum[0], rank ? own[0] : all[0], 1e-9 * all[0]);
-    }
-  }
+  constexpr int64_t tp = 1 << MG_TP, ep = 1 << MG_EP;
+  // Ranges that begin, end and lie inside tiles of 4096, one across a border; over one axis, the other, and both.
+  for (const std::vector<int64_t> &shared : {std::vector<int64_t>{},
+                                             {0, count, tp},
+                                             {0, 1, tp, 5, 9, ep, 4000, 4200, tp | ep, 8999, 9000, tp},
+                                             {4096, 8192, tp | ep},
+                                             {7, 4097, ep, 4097, 8000, tp}})
+    for (int64_t rank : {0, 1})
+      for (int64_t other : {0, 1}) {
+        double expected = 0;
+        for (int64_t i = 0; i < count; ++i) {
+          bool counts = true;
+          for (size_t range = 0; range < shared.size(); range += 3)
+            if (shared[range] <= i && i < shared[range + 1])
+              counts = !(rank && (shared[range + 2] & tp)) && !(other && (shared[range + 2] & ep));
+          expected += counts ? double(x[i]) * x[i] : 0;
+        }
+        Doubles sum = {NAN};
+        Launch launch("mg_square_sum_shared", {{"sum", sum}, {"x", x}, {"shared", shared}},
+                      {{"count", count}, {"ranges", int64_t(shared.size()) / 3}}, {});
+        launch.context.axes[MG_TP] = {rank, 2, nullptr};
+        launch.context.axes[MG_EP] = {other, 2, nullptr};
+        ASSERT_EQ(run(launch), 0) << mg_last_error();
+        EXPECT_NEAR(sum[0], expected, 1e-9 * count);
+      }
 }
 
 TEST(Collectives, AnAxisWithoutOtherRanksIsRefused) {

@@ -12,6 +12,11 @@ step.func @moves {
   %part = step.take_part %sum {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x3xf32>
   // CHECK: step.gather_parts {{.*}} {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x3xf32>) -> tensor<4x6xf32>
   %whole = step.gather_parts %part {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x3xf32>) -> tensor<4x6xf32>
+  %offsets = step.input "offsets" : tensor<3xi32>
+  // CHECK: step.exchange_rows {{.*}} {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>, tensor<3xi32>) -> (tensor<8x6xf32>, tensor<2xi32>)
+  %mine:2 = step.exchange_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>, tensor<3xi32>) -> (tensor<8x6xf32>, tensor<2xi32>)
+  // CHECK: step.return_rows {{.*}} {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<8x6xf32>, tensor<3xi32>) -> tensor<4x6xf32>
+  %rows = step.return_rows %mine#0, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<8x6xf32>, tensor<3xi32>) -> tensor<4x6xf32>
   // CHECK: step.all_reduce_state gradient "w"[0 : 24] over 0 of 2
   step.all_reduce_state gradient "w" [0 : 24] over 0 of 2
   // CHECK: step.all_reduce_state metric "picks.blocks.1"[0 : 8] over 0 of 2

@@ -30,12 +30,24 @@ mega.train @step of @uneven {
 
 mega.model @experts hidden 64 vocab 64 sequence 32 {
   mega.pattern "E" depth 1
-  // expected-error @+1 {{experts = 6 of "E" cannot be split over ep = 4; fix: experts = 4 (-0.3 MiB of state a rank) or experts = 8 (+0.3 MiB of state a rank), or ep = 3}}
+  // expected-error @+1 {{experts = 6 of "E" cannot be split over ep = 4; fix: experts = 4 (-0.1 MiB of state a rank) or experts = 8 (+0.1 MiB of state a rank), or ep = 3}}
   mega.family "E" = moe<experts = 6, top_k = 2, width = 64>
 }
 mega.train @step of @experts {
   micro_batch = 4,
-  // expected-error @+1 {{ep = 4 is not supported yet; fix: ep = 1, or experts cut by width with tp}}
   mesh = <ep = 4>,
+  optimizer = adamw<lr = 1.0e-3>
+}
+
+// -----
+
+mega.model @no_experts hidden 64 vocab 64 sequence 32 {
+  mega.pattern "F" depth 1
+  mega.family "F" = mlp<width = 64>
+}
+mega.train @step of @no_experts {
+  micro_batch = 4,
+  // expected-error @+1 {{ep = 2 has nothing to share: no family of @no_experts has experts; fix: ep = 1, and dp = 4 for as many ranks}}
+  mesh = <dp = 2, ep = 2>,
   optimizer = adamw<lr = 1.0e-3>
 }

@@ -32,9 +32,26 @@ module @mlp attributes {megacc.config = {mesh = {dp = 2, tp = 2, ep = 1}}} {
   // The whole group is owed over dp; the squares are summed over tp, on which @w is whole and counts once.
   // CHECK: step.func @update
   // CHECK-NEXT: step.all_reduce_state gradient "*f32_decays"[0 : 256] over 0 of 2
-  // CHECK-NEXT: %[[PART:.*]] = step.square_sum f32_decays {axis = 1 : i64, {{.*}}sharding = ["tp +"], shared = array<i64: 128, 144>}
+  // CHECK-NEXT: %[[PART:.*]] = step.square_sum f32_decays {{.*}}sharding = ["tp +"], shared = array<i64: 128, 144, 2>}
   // CHECK-NEXT: %[[ALL:.*]] = step.reshard %[[PART]] {{.*}}from = "tp +"
   // CHECK-NEXT: step.norm %[[ALL]]
+  step.func @update {
+    %sum = step.square_sum f32_decays {block = -1 : i64, phase = #step.phase<update>} : tensor<1xf64>
+    %norm = step.norm %sum {block = -1 : i64, phase = #step.phase<update>} : (tensor<1xf64>) -> tensor<1xf32>
+    step.set_metric "grad_norm", %norm {block = -1 : i64, phase = #step.phase<update>} : tensor<1xf32>
+  }
+}
+
+// -----
+
+// Two axes: @experts is cut by both, @up by tp, @router by none; what all ranks of an axis have counts on the first of it alone.
+// CHECK-LABEL: module @two_axes
+module @two_axes attributes {megacc.config = {mesh = {dp = 1, tp = 2, ep = 2}}} {
+  step.parameter @experts : tensor<2x8x8xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64, sharding = "tp 1:8/; ep 0:2/"}
+  step.parameter @up : tensor<8x4xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64, sharding = "tp 0:8/"}
+  step.parameter @router : tensor<2x4xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64}
+  // CHECK: %[[PART:.*]] = step.square_sum f32_decays {{.*}}sharding = ["tp +; ep +"], shared = array<i64: 128, 144, 4, 256, 264, 6>}
+  // CHECK-NEXT: step.reshard %[[PART]] {{.*}}from = "tp +; ep +"
   step.func @update {
     %sum = step.square_sum f32_decays {block = -1 : i64, phase = #step.phase<update>} : tensor<1xf64>
     %norm = step.norm %sum {block = -1 : i64, phase = #step.phase<update>} : (tensor<1xf64>) -> tensor<1xf32>

@@ -71,7 +71,7 @@ mega.train @step of @moe { micro_batch = 2, accumulate = 4, optimizer = adamw<lr
 
 // RULES: remark: ([t, e], [e]) -> ([t, k], [t, k], ~[t, k], ~[first.e end.one]) private{t} replicate{e: {{.*}}; k: {{.*}}} attributes{experts = e}
 // RULES: remark: ([t, d], ~[t, k], ~[first.e end.one]) -> (~[t k, d]) private{t} replicate{k: {{.*}}; e: {{.*}}}
-// RULES: remark: (~[r, i], [e, o, i], ~[first.e end.one]) -> (~[r, o]) reduce{i} private{r e} linear{0; 1} attributes{expected_rows ~ r e}
+// RULES: remark: (~[r, i], [e, o, i], ~[first.e end.one]) -> (~[r, o]) reduce{i} private{r e} linear{0; 1} attributes{expected_rows ~ r}
 
 // Active experts only: 2*32*5 + 2*32*3*(2*12 + 16) + 2*32 a token forward, and 2*32*7 + 2*32*2*2*16.
 // PLAN: 1 E moe {{.*}} 24.192 KFLOP {{.*}}; slot 0
