@@ -166,11 +166,11 @@ private:
 };
 } // namespace
 
-bool checkMesh(StackOp stack, TrainOp train) {
+bool checkMesh(StackOp stack, TrainOp train, const std::string &target) {
   bool good = true;
   for (const Model &model : readStacks(stack->getParentOfType<ModuleOp>()))
     if (model.name == stack.getSymbol() && model.name == train.getModel() && model.train)
-      good &= MeshChecker(stack, train, model).run();
+      good &= MeshChecker(stack, train, model).run(target);
   return good;
 }
 
