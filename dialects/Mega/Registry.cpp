@@ -34,9 +34,8 @@ llvm::ArrayRef<FamilySpec> allFamilies() {
 }
 
 llvm::ArrayRef<PlacementSpec> allPlacements() {
-  static const PlacementSpec all[] = {ngramHashPlacement(),    structurePlacement(), dsaPlacement(), nopePlacement(),
-                                      relationBiasPlacement(), engramPlacement(),    mhcPlacement(), modPlacement(),
-                                      mtpPlacement(),          stpPlacement()};
+  static const PlacementSpec all[] = {ngramHashPlacement(), structurePlacement(), dsaPlacement(), nopePlacement(), relationBiasPlacement(),
+                                      engramPlacement(),    mhcPlacement(),       modPlacement(), mtpPlacement(),  stpPlacement()};
   return all;
 }
 

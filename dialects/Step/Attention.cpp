@@ -30,8 +30,9 @@ SmallVector<Value> RopeOp::getSavedValues() { return {}; }
 Gradients RopeOp::buildGradient(OpBuilder &builder, ValueRange resultGradients, ValueRange saved) {
   if (!resultGradients[0])
     return failure();
-  Value d_x = RopeOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getSequenceAttr(), getHeadsAttr(), getHeadDimAttr(),
-                             getOffsetAttr(), getWidthAttr(), getThetaAttr(), getPairsAttr(), getInverse() ? UnitAttr() : builder.getUnitAttr());
+  Value d_x =
+      RopeOp::create(builder, getLoc(), getX().getType(), resultGradients[0], getSequenceAttr(), getHeadsAttr(), getHeadDimAttr(),
+                     getOffsetAttr(), getWidthAttr(), getThetaAttr(), getPairsAttr(), getInverse() ? UnitAttr() : builder.getUnitAttr());
   return SmallVector<Value>{d_x};
 }
 

@@ -8,8 +8,8 @@ def Step_RopeOp : Step_ComputeOp<"rope", [Step_Gradient, CostOpInterface]> {
   let summary = "rotates channels [offset, offset + width) of every head by its position";
   let description = [{
     x, y [T, heads*head_dim]. Channel j of the slice pairs with j + width/2: (a, b) -> (a cos - b sin, a sin + b cos), angle = position *
-    theta^(-2j/width), position = row mod sequence. Only the first `pairs`, the fastest, turn where that is given. `inverse` turns back, which
-    is the gradient.
+    theta^(-2j/width), position = row mod sequence. Only the first `pairs`, the fastest, turn where that is given. `inverse` turns back,
+    which is the gradient.
   }];
   let arguments = (ins Step_Float:$x, I64Attr:$sequence, I64Attr:$heads, I64Attr:$head_dim, I64Attr:$offset, I64Attr:$width, F64Attr:$theta,
                        OptionalAttr<I64Attr>:$pairs, UnitAttr:$inverse);
@@ -91,7 +91,7 @@ def Step_BiasedAttentionOp : Step_ComputeOp<"biased_attention", [Step_Gradient, 
 
 def Step_BiasedAttentionGradOp : Step_GradOp<"biased_attention_grad", [Step_Cost, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<CacheOpInterface>]> {
-  let summary = "as step.attention_grad, and d_weight[h, r] = sum of d_s(t, s) / scale over the pairs of tokens between whose chunks r holds";
+  let summary = "as step.attention_grad, and d_weight[h, r] = sum of d_s / scale over the pairs of tokens between whose chunks r holds";
   let description = [{Shapes as in step.biased_attention; d_weight [heads, relations].}];
   let arguments = (ins Step_Float:$d_y, Step_Float:$y, Step_Float:$q, Step_Float:$k, Step_Float:$v, Step_F32:$weight, Step_I32:$chunk,
                        Step_I32:$bits, Optional<Step_I32>:$documents, Variadic<Step_Any>:$caches, I64Attr:$batch, I64Attr:$sequence,

@@ -27,9 +27,9 @@ def Step_Mamba3ScanOp : Step_ComputeOp<"mamba3_scan", [Step_Gradient, Step_Cost,
   let description = [{
     projection [T, W] is the packed [z, x, B, C, dd_dt, dd_A, trap, angle]. parameters are dt_bias, D, B_bias, C_bias, B_norm, C_norm;
     with `mimo` then mimo_x, mimo_z, mimo_o (without them the variant is siso, of rank 1); with `out_norm` then the weight of the norm of
-    y; with `state_gate` then [T, heads], which is taken from the logarithm of the decay (step.state_gate). y [T, heads*head_dim]. Caches: states [batch, heads, windows, state, head_dim] that enter every window of tokens; psi_v [T, heads,
-    rank, head_dim] = x * mimo_x. `chunk` is the declared one; it counts FLOPs and changes no value. State, previous token and angles
-    restart where a document starts.
+    y; with `state_gate` then [T, heads], which is taken from the logarithm of the decay (step.state_gate). y [T, heads*head_dim]. Caches:
+    states [batch, heads, windows, state, head_dim] that enter every window of tokens; psi_v [T, heads, rank, head_dim] = x * mimo_x.
+    `chunk` is the declared one; it counts FLOPs and changes no value. State, previous token and angles restart where a document starts.
   }];
   let arguments = !con((ins Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents), Step_Mamba3Sizes);
   let results = (outs Step_Float:$y, Variadic<Step_Any>:$caches);

@@ -43,11 +43,12 @@ FamilyBuilder findFamilyBuilder(StringRef kind) {
 }
 
 const PlacementBuilder *findPlacementBuilder(StringRef kind) {
-  static const std::pair<StringRef, PlacementBuilder> all[] = {{"dsa", {.block = buildDsa}},     {"engram", {.block = buildEngram}},
-                                                               {"mhc", {.block = buildMhc}},     {"mod", {.block = buildMod}},
-                                                               {"nope", {.block = buildNope}},   {"relation_bias", {.block = buildRelationBias}},
-                                                               {"mtp", {.objective = buildMtp}}, {"ngram_hash", {.input = buildNgramHash}},
-                                                               {"stp", {.objective = buildStp}}, {"structure", {.input = buildStructure}}};
+  static const std::pair<StringRef, PlacementBuilder> all[] = {
+      {"dsa", {.block = buildDsa}},     {"engram", {.block = buildEngram}},
+      {"mhc", {.block = buildMhc}},     {"mod", {.block = buildMod}},
+      {"nope", {.block = buildNope}},   {"relation_bias", {.block = buildRelationBias}},
+      {"mtp", {.objective = buildMtp}}, {"ngram_hash", {.input = buildNgramHash}},
+      {"stp", {.objective = buildStp}}, {"structure", {.input = buildStructure}}};
   auto found = llvm::find_if(all, [&](const auto &entry) { return entry.first == kind; });
   return found == std::end(all) ? nullptr : &found->second;
 }

@@ -249,7 +249,8 @@ TEST_F(Sources, SidecarsArePartOfTheFingerprint) {
 
 /// Three documents, of two files: chunks are numbered through a row, and relations stay inside their document.
 TEST_F(Sources, RelationsOfARow) {
-  fs::path first = write("a.bin", bytesOf(std::vector<uint16_t>{1, 2, 3, 4, 5, 6, 7})), second = write("b.bin", bytesOf(std::vector<uint16_t>{8, 9}));
+  fs::path first = write("a.bin", bytesOf(std::vector<uint16_t>{1, 2, 3, 4, 5, 6, 7})),
+           second = write("b.bin", bytesOf(std::vector<uint16_t>{8, 9}));
   write("a.documents.bin", bytesOf(std::vector<int32_t>{0, 0, 0, 0, 5, 5, 5}));
   write("a.relation.chunk.bin", bytesOf(std::vector<uint8_t>{2, 0, 0, 255, 1, 0, 1}));
   write("a.relation.bits.bin", bytesOf(std::vector<int32_t>{3, 11, 12, 13, 21, 22, 23, 31, 32, 33, 2, 4, 5, 6, 7}));

@@ -137,11 +137,16 @@ mamba='mamba3<expand = 1, head_dim = 8, state = 8, groups = 2, rank = 2, chunk =
 declare_model open "$mamba, state_gate = true>" ''
 declare_model none "$mamba>" ''
 make open; mv "$work/open.safetensors" "$work/first"
-edit "$work/first" "$work/open.safetensors" 'for k in p: p[k] = 60 + 0 * p[k] if k.endswith("state_gate.bias") else 0 * p[k] if "state_gate" in k else p[k]'
+# set_gate NAME BIAS: the first case with this bias of every state gate, and weights of 0.
+set_gate() {
+  edit "$work/first" "$work/$1.safetensors" \
+    "for k in p: p[k] = $2 + 0 * p[k] if k.endswith('state_gate.bias') else 0 * p[k] if 'state_gate' in k else p[k]"
+}
+set_gate open 60
 edit "$work/first" "$work/none.safetensors" 'for k in [k for k in p if "state_gate" in k]: del p[k]'
 run open; run none; same open none 0
 cp "$work/open.mlir" "$work/shut.mlir"; cp "$work/none.mlir" "$work/apart.mlir"
-edit "$work/first" "$work/shut.safetensors" 'for k in p: p[k] = -800 + 0 * p[k] if k.endswith("state_gate.bias") else 0 * p[k] if "state_gate" in k else p[k]'
+set_gate shut -800
 /usr/bin/python3 - "$here" "$work" <<'END'
 import sys
 sys.path[:0] = [sys.argv[1] + '/reference', sys.argv[1]]

@@ -76,8 +76,8 @@ double flops(const Model &model, const KeyValues &keys) {
   double hidden = model.hidden, heads = keys.getInt("heads"), rank = keys.getInt("rank"), state = keys.getInt("state"),
          dim = keys.getInt("head_dim");
   double length = keys.getInt("chunk") * rank, inner = keys.getInt("inner");
-  double projection = 2 * inner + 2 * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles") +
-                      (keys.getBool("state_gate") ? heads : 0);
+  double projection =
+      2 * inner + 2 * keys.getInt("groups") * state * rank + 3 * heads + keys.getInt("angles") + (keys.getBool("state_gate") ? heads : 0);
   return 2 * hidden * projection + 2 * hidden * inner + heads * (2 * rank * length * (state + dim) + 4 * rank * state * dim);
 }
 

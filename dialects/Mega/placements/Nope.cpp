@@ -36,8 +36,7 @@ void complete(KeyValues &keys, const Model &, const KeyValues &family, ErrorAt e
 } // namespace
 
 PlacementSpec nopePlacement() {
-  return {
-      .word = "nope", .families = {"mla", "attention"}, .keys = {keys::number("share", 1.0)}, .check = check, .complete = complete};
+  return {.word = "nope", .families = {"mla", "attention"}, .keys = {keys::number("share", 1.0)}, .check = check, .complete = complete};
 }
 
 } // namespace megacc::mega

@@ -12,11 +12,12 @@ void addParameters(ParameterList &list, const Block &block, const Feature &featu
 } // namespace
 
 PlacementSpec relationBiasPlacement() {
-  KeySpec relations = keys::integer("relations", 9);
+  KeySpec relations = keys::integer("relations", 9), chunks = keys::integer("chunks", 64);
   relations.most = 31, relations.brief = true;
+  chunks.most = 4096, chunks.brief = true; // an input of chunks x chunks for each row
   return {.word = "relation_bias",
           .families = {"mla", "attention"},
-          .keys = {relations, keys::integer("chunks", 64)},
+          .keys = {relations, chunks},
           .excludes = {{"dsa", "sparse attention has no bias"}},
           .shared_keys = {"chunks"},
           .part = BlockPart::after,

@@ -88,7 +88,8 @@ static void addBiasedRecords(std::vector<Record> &records) {
     });
     // Tables of the bias; in the backward their gradients, what every query adds to them, and delta and lse of every query.
     record.scratch = [backward](const KernelQuery &query) {
-      int64_t heads = query.getInt("batch") * query.getInt("heads"), chunks = query.getInt("chunks"), rows = heads * query.getInt("sequence");
+      int64_t heads = query.getInt("batch") * query.getInt("heads"), chunks = query.getInt("chunks"),
+              rows = heads * query.getInt("sequence");
       int64_t tables = cuda::getRoom(heads * chunks * chunks, 4), bytes = tables + firstKeyBytes(query);
       if (backward)
         bytes += tables + cuda::getRoom(rows * chunks, 4) + cuda::getRoom(rows, 4) + (query.has("lse") ? 0 : cuda::getRoom(rows, 4));

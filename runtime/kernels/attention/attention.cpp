@@ -53,9 +53,7 @@ struct Shape {
   }
 
   /// The table of a bias of one head, null without.
-  float *table(int64_t b, int64_t head) const {
-    return bias.tables ? bias.tables + (b * heads + head) * bias.pairs() : nullptr;
-  }
+  float *table(int64_t b, int64_t head) const { return bias.tables ? bias.tables + (b * heads + head) * bias.pairs() : nullptr; }
 
   int64_t kvHead(int64_t head) const { return head / (heads / kv_heads); }
 
@@ -83,8 +81,8 @@ void multiplyTransposed(int64_t queries, int64_t keys, int64_t dim, const float 
 }
 
 /// scores[queries, keys] = scale * q k^T + bias with illegal entries at -infinity.
-void maskedScores(const Shape &s, int64_t b, int64_t head, const float *q, const float *k, int64_t first_query, int64_t queries, int64_t first_key, int64_t keys,
-                  const int64_t *first_legal, float *scores) {
+void maskedScores(const Shape &s, int64_t b, int64_t head, const float *q, const float *k, int64_t first_query, int64_t queries,
+                  int64_t first_key, int64_t keys, const int64_t *first_legal, float *scores) {
   multiplyTransposed(queries, keys, s.qk_dim, q, s.heads * s.qk_dim, k, s.kv_heads * s.qk_dim, scores);
   for (int64_t i = 0; i < queries; ++i) {
     float *row = scores + i * row_stride;
@@ -217,9 +215,7 @@ int32_t differentiate(const Shape &s, const Operands &from, const Gradients &to,
   findFirstKeys(s, from.documents);
   fillTables(s);
   if (own_lse) {
-    parallelFor(countBlocks(s), [&](int64_t tile) {
-      attendBlock(s, tile, from.q, from.k, from.v, /*all_y=*/nullptr, own_lse);
-    });
+    parallelFor(countBlocks(s), [&](int64_t tile) { attendBlock(s, tile, from.q, from.k, from.v, /*all_y=*/nullptr, own_lse); });
     all_lse = own_lse;
   }
   parallelFor(s.batch * s.heads, [&](int64_t tile) {
@@ -345,7 +341,8 @@ int32_t mg_biased_attention_grad(const MgLaunch *launch) {
   Shape s(launch, from.documents, scratch);
   int64_t chunks = launch->ints[number::chunks], relations = launch->ints[number::relations], pairs = chunks * chunks;
   const int32_t *bits = integers(launch, at::bits);
-  s.bias = {scratch.take<float>(s.batch * s.heads * pairs), integers(launch, at::chunk), bits, input(launch, at::weight), chunks, relations};
+  s.bias = {
+      scratch.take<float>(s.batch * s.heads * pairs), integers(launch, at::chunk), bits, input(launch, at::weight), chunks, relations};
   float *d_tables = scratch.take<float>(s.batch * s.heads * pairs);
   Gradients to = {output(launch, at::d_q), output(launch, at::d_k), output(launch, at::d_v), d_tables,
                   input(launch, at::d_y),  input(launch, at::y),    input(launch, at::lse)};

@@ -70,7 +70,8 @@ __global__ void fillTables(Shape s, const float *weight, const int32_t *bits) {
 }
 
 /// y and lse, either null where it is not wanted.
-template <typename T> __global__ void __launch_bounds__(threads) forwardKernel(Shape s, T *y, float *lse, const T *q, const T *k, const T *v) {
+template <typename T>
+__global__ void __launch_bounds__(threads) forwardKernel(Shape s, T *y, float *lse, const T *q, const T *k, const T *v) {
   __shared__ float p[threads], shared[warps];
   int h = blockIdx.x % s.heads, t = blockIdx.x / s.heads % s.sequence, b = int(blockIdx.x / s.heads / s.sequence), kv = h / s.group();
   const T *own_q = q + s.query(b, t, h) * s.qk_dim;
@@ -158,8 +159,8 @@ __global__ void __launch_bounds__(threads) queryGradKernel(Shape s, T *d_q, floa
 
 /// d_k and d_v of a key: over the query heads of its key-value head, then the queries that see it, in order.
 template <typename T>
-__global__ void __launch_bounds__(threads) keyGradKernel(Shape s, T *d_k, T *d_v, const T *d_y, const float *delta, const float *lse,
-                                                         const T *q, const T *k, const T *v) {
+__global__ void __launch_bounds__(threads)
+    keyGradKernel(Shape s, T *d_k, T *d_v, const T *d_y, const float *delta, const float *lse, const T *q, const T *k, const T *v) {
   __shared__ float p[threads], d_scores[threads];
   int kv = blockIdx.x % s.kv_heads, at = blockIdx.x / s.kv_heads % s.sequence, b = int(blockIdx.x / s.kv_heads / s.sequence);
   const T *own_k = k + s.key(b, at, kv) * s.qk_dim, *own_v = v + s.key(b, at, kv) * s.v_dim;
@@ -253,14 +254,13 @@ int32_t mg_biased_attention(const MgLaunch *launch) {
   int32_t *first = documents ? scratch.take<int32_t>(s.rows()) : nullptr;
   if (int32_t status = scratch.check("mg_biased_attention"))
     return status;
-  if (int32_t status =
-          prepare(launch, "mg_biased_attention", s, first, input(launch, at::weight), integers(launch, at::bits), documents))
+  if (int32_t status = prepare(launch, "mg_biased_attention", s, first, input(launch, at::weight), integers(launch, at::bits), documents))
     return status;
   return withElement(launch, "mg_biased_attention", {at::y, at::q, at::k, at::v}, [&](auto element) {
     using T = decltype(element);
-    forwardKernel<T><<<unsigned(s.rows() * s.heads), threads, 0, streamOf(launch)>>>(
-        s, operand<T>(launch, at::y), output(launch, at::lse), operand<T>(launch, at::q), operand<T>(launch, at::k),
-        operand<T>(launch, at::v));
+    forwardKernel<T><<<unsigned(s.rows() * s.heads), threads, 0, streamOf(launch)>>>(s, operand<T>(launch, at::y), output(launch, at::lse),
+                                                                                     operand<T>(launch, at::q), operand<T>(launch, at::k),
+                                                                                     operand<T>(launch, at::v));
     return launched("mg_biased_attention");
   });
 }
@@ -282,20 +282,21 @@ int32_t mg_biased_attention_grad(const MgLaunch *launch) {
   if (int32_t status = prepare(launch, "mg_biased_attention_grad", s, first, input(launch, at::weight), bits, documents))
     return status;
   cudaStream_t stream = streamOf(launch);
-  return withElement(launch, "mg_biased_attention_grad", {at::d_q, at::d_k, at::d_v, at::d_y, at::y, at::q, at::k, at::v}, [&](auto element) {
-    using T = decltype(element);
-    const T *q = operand<T>(launch, at::q), *k = operand<T>(launch, at::k), *v = operand<T>(launch, at::v);
-    const T *d_y = operand<T>(launch, at::d_y), *y = operand<T>(launch, at::y);
-    if (own_lse)
-      forwardKernel<T><<<unsigned(head_rows), threads, 0, stream>>>(s, static_cast<T *>(nullptr), own_lse, q, k, v);
-    const float *statistics = own_lse ? own_lse : lse;
-    queryGradKernel<T><<<unsigned(head_rows), threads, s.chunks * sizeof(float), stream>>>(s, operand<T>(launch, at::d_q), delta, chunk_sums,
-                                                                                          d_y, y, statistics, q, k, v);
-    keyGradKernel<T><<<unsigned(s.rows() * s.kv_heads), threads, 0, stream>>>(s, operand<T>(launch, at::d_k), operand<T>(launch, at::d_v),
-                                                                             d_y, delta, statistics, q, k, v);
-    tableGradKernel<<<unsigned(s.batch * s.heads), threads, 0, stream>>>(s, d_tables, chunk_sums);
-    weightGradKernel<<<unsigned(s.heads * s.relations), threads, 0, stream>>>(s, output(launch, at::d_weight), d_tables, bits);
-    return launched("mg_biased_attention_grad");
-  });
+  return withElement(
+      launch, "mg_biased_attention_grad", {at::d_q, at::d_k, at::d_v, at::d_y, at::y, at::q, at::k, at::v}, [&](auto element) {
+        using T = decltype(element);
+        const T *q = operand<T>(launch, at::q), *k = operand<T>(launch, at::k), *v = operand<T>(launch, at::v);
+        const T *d_y = operand<T>(launch, at::d_y), *y = operand<T>(launch, at::y);
+        if (own_lse)
+          forwardKernel<T><<<unsigned(head_rows), threads, 0, stream>>>(s, static_cast<T *>(nullptr), own_lse, q, k, v);
+        const float *statistics = own_lse ? own_lse : lse;
+        queryGradKernel<T><<<unsigned(head_rows), threads, s.chunks * sizeof(float), stream>>>(s, operand<T>(launch, at::d_q), delta,
+                                                                                               chunk_sums, d_y, y, statistics, q, k, v);
+        keyGradKernel<T><<<unsigned(s.rows() * s.kv_heads), threads, 0, stream>>>(
+            s, operand<T>(launch, at::d_k), operand<T>(launch, at::d_v), d_y, delta, statistics, q, k, v);
+        tableGradKernel<<<unsigned(s.batch * s.heads), threads, 0, stream>>>(s, d_tables, chunk_sums);
+        weightGradKernel<<<unsigned(s.heads * s.relations), threads, 0, stream>>>(s, output(launch, at::d_weight), d_tables, bits);
+        return launched("mg_biased_attention_grad");
+      });
 }
 }

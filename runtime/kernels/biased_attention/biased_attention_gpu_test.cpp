@@ -17,7 +17,8 @@ TEST(BiasedAttentionGpu, MatchesTheReference) {
       for (bool cached : {true, false}) {
         SCOPED_TRACE(testing::Message() << "sequence " << c.sequence << " type " << int(type) << " cached " << cached);
         const double scale = 1 / std::sqrt(double(c.qk_dim));
-        Values q = randomValues(c.tokens() * c.heads * c.qk_dim, 1, 1, type), k = randomValues(c.tokens() * c.kv_heads * c.qk_dim, 2, 1, type);
+        Values q = randomValues(c.tokens() * c.heads * c.qk_dim, 1, 1, type),
+               k = randomValues(c.tokens() * c.kv_heads * c.qk_dim, 2, 1, type);
         Values v = randomValues(c.tokens() * c.kv_heads * c.v_dim, 3, 1, type), weight = randomValues(c.heads * c.relations, 4, 1, type);
         Values d_y = randomValues(c.tokens() * c.heads * c.v_dim, 5, 1, type);
         BiasedResults e = computeBiased(c, scale, q, k, v, weight, d_y);

@@ -42,7 +42,7 @@ struct Shape {
   const bf16 *projection;
   const int32_t *documents;
   Parameter dt_bias, skip, bias[2], norm_weight[2], mimo_parameters[3], out_norm; // keys: B, then C; mimo_x, mimo_z, mimo_o
-  const float *cut; // [batch, sequence, heads], null without a state gate
+  const float *cut;                                                               // [batch, sequence, heads], null without a state gate
 
   int N, P, R, A, chunk, chunks, windows, group_heads;
   bool packed; // neighbouring channels of B and C may be read four at a time

@@ -22,8 +22,8 @@ __global__ void sumChunks(Shape s, const float *partial, int first_head, bool ad
 /// One block per head of a batch row. d_turn holds what the rotation of each token contributes to its summed angles, d_summed becomes the
 /// gradient of tanh(angle) through this head. A lane takes `Own` pairs of angles.
 template <int Own>
-__global__ void __launch_bounds__(walk_warps * 32) finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias,
-                                                                float *d_cut) {
+__global__ void __launch_bounds__(walk_warps * 32)
+    finishHeads(Shape s, TokenGradients to, bf16 *d_projection, float *d_dt_bias, float *d_cut) {
   __shared__ float2 span_sum[walk_spans][32];
   __shared__ float warp_sums[walk_warps];
   __shared__ int span_starts[walk_spans];

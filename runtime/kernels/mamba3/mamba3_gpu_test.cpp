@@ -45,9 +45,7 @@ struct Case {
       sizes.push_back(rows() * heads);
     return sizes;
   }
-  bool isBf16(size_t parameter) const {
-    return bf16_norms && (parameter == 4 || parameter == 5 || (norm && parameter == (mimo ? 9 : 6)));
-  }
+  bool isBf16(size_t parameter) const { return bf16_norms && (parameter == 4 || parameter == 5 || (norm && parameter == (mimo ? 9 : 6))); }
   bool starts(int64_t b, int64_t t) const {
     return t == 0 || (!documents.empty() && documents[b * sequence + t] != documents[b * sequence + t - 1]);
   }

@@ -54,9 +54,9 @@ int32_t mg_state_gate_grad(const MgLaunch *launch) {
   int64_t rows = launch->ints[number::rows], heads = launch->ints[number::heads];
   return withElement(launch, "mg_state_gate_grad", {at::d_logits, at::logits}, [&](auto element) {
     using T = decltype(element);
-    stateGateGradKernel<<<unsigned(heads), threads, 0, streamOf(launch)>>>(
-        operand<T>(launch, at::d_logits), output(launch, at::d_bias), input(launch, at::d_cut), operand<T>(launch, at::logits),
-        input(launch, at::bias), rows, int(heads));
+    stateGateGradKernel<<<unsigned(heads), threads, 0, streamOf(launch)>>>(operand<T>(launch, at::d_logits), output(launch, at::d_bias),
+                                                                           input(launch, at::d_cut), operand<T>(launch, at::logits),
+                                                                           input(launch, at::bias), rows, int(heads));
     return launched("mg_state_gate_grad");
   });
 }

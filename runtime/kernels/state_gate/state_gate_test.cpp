@@ -17,7 +17,10 @@ TEST(StateGate, MatchesFiniteDifferences) {
     ASSERT_EQ(call("mg_state_gate", {{"cut", cut}, logits, bias}, sizes), 0);
     EXPECT_LT(relativeError(cut, f(widen(packed))), 1e-6);
     ASSERT_EQ(call("mg_state_gate_grad",
-                   {{"d_logits", gradient.data(), rows * heads}, {"d_bias", gradient.data() + rows * heads, heads}, {"d_cut", d_cut}, logits,
+                   {{"d_logits", gradient.data(), rows * heads},
+                    {"d_bias", gradient.data() + rows * heads, heads},
+                    {"d_cut", d_cut},
+                    logits,
                     bias},
                    sizes),
               0);
@@ -33,9 +36,9 @@ TEST(StateGate, Extremes) {
   EXPECT_EQ(cut[0], 800.0f);
   EXPECT_LT(cut[1], 1e-20f);
   EXPECT_NEAR(cut[2], 0.6931472, 1e-7);
-  ASSERT_EQ(call("mg_state_gate_grad",
-                 {{"d_logits", d_logits}, {"d_bias", d_bias}, {"d_cut", d_cut}, {"logits", logits}, {"bias", bias}}, sizes),
-            0);
+  ASSERT_EQ(
+      call("mg_state_gate_grad", {{"d_logits", d_logits}, {"d_bias", d_bias}, {"d_cut", d_cut}, {"logits", logits}, {"bias", bias}}, sizes),
+      0);
   EXPECT_EQ(d_logits[0], -1.0f);
   EXPECT_LT(std::fabs(d_logits[1]), 1e-20f);
   EXPECT_NEAR(d_logits[2], -0.5, 1e-7);

@@ -98,9 +98,9 @@ module attributes {megacc.model = "tiny", megacc.config = {accumulate = 2 : i64,
                  : (tensor<6x4xbf16>, tensor<6x2xbf16>, tensor<6x2xbf16>, tensor<2x9xf32>, tensor<2x3xi32>, tensor<2x5x5xi32>,
                  tensor<2x3xi32>) -> (tensor<6x4xbf16>, tensor<2x2x3xf32>)
     // CHECK: step.biased_attention_grad %{{.*}}, %[[BY]], {{.*}}, %[[BLSE]] {{.*}} -> (tensor<6x4x[[T]]>, tensor<6x2x[[T]]>, tensor<6x2x[[T]]>, tensor<2x9xf32>)
-    %bq, %bk, %bv, %bw = step.biased_attention_grad %x, %by, %c, %sum, %sum, %bias, %chunk, %bits, %documents, %blse {batch = 2 : i64,
-                         cached = ["lse"], sequence = 3 : i64, heads = 2 : i64, kv_heads = 1 : i64, qk_dim = 2 : i64, v_dim = 2 : i64,
-                         scale = 0.5 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1>}
+    %biasq, %biask, %biasv, %biasw = step.biased_attention_grad %x, %by, %c, %sum, %sum, %bias, %chunk, %bits, %documents, %blse
+                         {batch = 2 : i64, cached = ["lse"], sequence = 3 : i64, heads = 2 : i64, kv_heads = 1 : i64, qk_dim = 2 : i64,
+                         v_dim = 2 : i64, scale = 0.5 : f64, operandSegmentSizes = array<i32: 1, 1, 1, 1, 1, 1, 1, 1, 1, 1>}
                          : (tensor<6x4xbf16>, tensor<6x4xbf16>, tensor<6x4xbf16>, tensor<6x2xbf16>, tensor<6x2xbf16>, tensor<2x9xf32>,
                          tensor<2x3xi32>, tensor<2x5x5xi32>, tensor<2x3xi32>, tensor<2x2x3xf32>)
                          -> (tensor<6x4xbf16>, tensor<6x2xbf16>, tensor<6x2xbf16>, tensor<2x9xf32>)

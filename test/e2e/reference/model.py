@@ -232,8 +232,8 @@ def mamba3(family, weights, n):
 
 def mamba3_scan(family, weights, z, x, b, c, step, rate, trapezoid, angle, cut):
     """As a sum over the past instead of a state: y_t = sum over s <= t of M[t,s] (q_t . k_s) u_s, ranks added, plus D u_t. A token enters
-    the state with gamma when it comes and with beta one token later, before that token's decay; M carries both on to t. `cut`, of a state gate, is
-    taken from the logarithm of the decay."""
+    the state with gamma when it comes and with beta one token later, before that token's decay; M carries both on to t. `cut`, of a state
+    gate, is taken from the logarithm of the decay."""
     length, heads, width = len(z.value), family.heads, family.head_dim
     states, groups, ranks = family.state, family.groups, family.rank
     step = softplus(step + weights["dt_bias"])

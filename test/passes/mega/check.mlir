@@ -196,6 +196,8 @@ mega.model @gates hidden 48 vocab 64 sequence 24 {
   mega.place relation_bias<relations = 32> on "A" ranks [0]
   // expected-error @+1 {{relations = 0 must be 1 to 31}}
   mega.place relation_bias<relations = 0> on "A" ranks [1]
+  // expected-error @+1 {{chunks = 5000 must be 1 to 4096}}
+  mega.place relation_bias<chunks = 5000> on "L" ranks [0]
 }
 
 // -----

@@ -14,11 +14,11 @@ mega.model @gates hidden 48 vocab 67 sequence 24 {
 
 mega.train @step of @gates { micro_batch = 2, optimizer = adamw<lr = 3.0e-3> }
 
-// FORWARD: step.parameter @blocks.0.mixer.state_gate.weight : tensor<6x48xf32> init<constant> {block = 0 : i64, decays, init_a = 0.000000e+00 : f64, trained}
-// FORWARD: step.parameter @blocks.0.mixer.state_gate.bias : tensor<6xf32> init<constant> {block = 0 : i64, init_a = 8.000000e+00 : f64, trained}
-// FORWARD: step.parameter @blocks.1.mixer.gate_proj.weight : tensor<24x48xf32> init<constant> {block = 1 : i64, decays
+// FORWARD: step.parameter @blocks.0.mixer.state_gate.weight : tensor<6x48xf32> init constant {block = 0 : i64, decays, init_a = 0.000000e+00 : f64, trained}
+// FORWARD: step.parameter @blocks.0.mixer.state_gate.bias : tensor<6xf32> init constant {block = 0 : i64, init_a = 8.000000e+00 : f64, trained}
+// FORWARD: step.parameter @blocks.1.mixer.gate_proj.weight : tensor<24x48xf32> init constant {block = 1 : i64, decays
 // FORWARD: step.parameter @blocks.2.mixer.gate_proj.weight : tensor<4x48xf32>
-// FORWARD: step.parameter @blocks.2.relation_bias.weight : tensor<4x3xf32> init<constant> {block = 2 : i64, decays
+// FORWARD: step.parameter @blocks.2.relation_bias.weight : tensor<4x3xf32> init constant {block = 2 : i64, decays
 // FORWARD-LABEL: step.func @micro_batch
 // FORWARD: %[[N:.*]] = step.rms_norm
 // FORWARD: %[[LOGITS:.*]] = step.linear %[[N]], {{.*}} -> tensor<48x6xf32>
