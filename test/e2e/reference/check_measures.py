@@ -34,7 +34,9 @@ def recorded(name, record):
     setattr(reference, name, wrapped)
 
 
-def record_entropy(q, k, v, allowed=None):
+def record_entropy(q, k, v, allowed=None, bias=None):
+    if bias is not None:
+        return  # scores with a bias are not measured
     allowed = np.tri(len(k.value), dtype=bool) if allowed is None else allowed
     p = reference.attention_weights(q, k, allowed).value
     entropies.setdefault(current, []).append(-(p * np.log(np.where(p > 0, p, 1.0))).sum(-1).reshape(-1))
@@ -50,13 +52,13 @@ def record_m2rnn(q, k, v, kept, state_weight):
     states.setdefault(current, []).append(np.sqrt((state ** 2).sum((1, 2))))
 
 
-def record_mamba3(family, weights, z, x, b, c, step, rate, trapezoid, angle):
+def record_mamba3(family, weights, z, x, b, c, step, rate, trapezoid, angle, cut):
     softplus = lambda values: np.logaddexp(values, 0)
     length, heads, groups, ranks = len(z.value), family.heads, family.groups, family.rank
     step = softplus(step.value + weights["dt_bias"].value)
     rate = rate.value
     rate = -softplus(rate) if family.decay == "softplus" else np.where(rate < 0, -1 / (1 - np.minimum(rate, 0)), -1 - rate)
-    alpha = np.exp(np.minimum(rate, -1e-4) * step)
+    alpha = np.exp(np.minimum(rate, -1e-4) * step - (0 if cut is None else cut.value))
     share = 1 / (1 + np.exp(-trapezoid.value))
     keys = b.value.reshape(length, ranks, groups, family.state)
     keys = keys / np.sqrt((keys ** 2).mean(-1, keepdims=True) + reference.EPSILON) * weights["B_norm.weight"].value
