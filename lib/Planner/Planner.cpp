@@ -475,6 +475,20 @@ std::vector<std::vector<Planner::State>> Planner::search(int64_t budget, bool is
   return steps.back().empty() ? std::vector<std::vector<State>>() : steps;
 }
 
+bool Planner::fits(int64_t budget) const {
+  int64_t kept = 0;
+  for (const Slot &slot : slots) { // whatever the others do, fewer bytes kept before leave it more choices
+    int64_t least = std::numeric_limits<int64_t>::max();
+    for (const Choice &choice : *slot.choices)
+      if (kept + slot.getPeak(choice) <= budget)
+        least = std::min(least, kept + choice.kept);
+    if (least > budget)
+      return false;
+    kept = least;
+  }
+  return kept + outside_peak <= budget;
+}
+
 double Planner::getLeast(int64_t budget) const {
   std::vector<std::vector<State>> steps = search(budget, /*isBound=*/true);
   return steps.empty() ? std::numeric_limits<double>::infinity() : steps.back().back().milliseconds;

@@ -58,6 +58,8 @@ public:
 
   /// The fastest plan whose peak is at most `budget` bytes of temporaries; none where there is none.
   std::optional<RecomputePlan> solve(int64_t budget) const;
+  /// Whether there is one, bytes told apart to the last.
+  bool fits(int64_t budget) const;
   /// Milliseconds that no plan of the slots' choices within the budget can be below; infinity where there is none.
   double getLeast(int64_t budget) const;
   /// Everything that can be computed again is; its peak is not counted.

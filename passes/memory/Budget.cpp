@@ -303,7 +303,7 @@ private:
     int low = 1, high = findRung(all.temporaries) + 1;
     while (low < high) {
       int middle = (low + high) / 2;
-      if (planner.solve(getRungBytes(middle)))
+      if (planner.fits(getRungBytes(middle)))
         high = middle;
       else
         low = middle + 1;

@@ -157,6 +157,7 @@ TEST(Planner, IsAsFastAsTheBestOfAllSubsets) {
     EXPECT_EQ(planner.getKeptPeak(), all[0].peak);
     int64_t least = std::ranges::min_element(all, {}, &Schedule::peak)->peak;
     EXPECT_FALSE(planner.solve(least - 1)) << "seed " << seed;
+    EXPECT_TRUE(planner.fits(least) && !planner.fits(least - 1)) << "seed " << seed;
     for (int part = 0; part <= 10; ++part) {
       int64_t budget = least + (all[0].peak - least) * part / 10;
       double best = INFINITY;
