@@ -1,5 +1,6 @@
 #include "tools/megacc/Changes.h"
 
+#include "dialects/Interfaces/Sharding.h"
 #include "dialects/Mega/Stack.h"
 #include "lib/Plan/Plan.h"
 #include "lib/Plan/Units.h"
@@ -32,7 +33,7 @@ public:
     for (int64_t rows = train.micro_batch - 1; rows > 0 && !(smaller && smaller->fits()); --rows)
       if (batch % rows == 0)
         if (auto tried = attempt("--micro-batch " + std::to_string(rows) + " --accumulate " + std::to_string(batch / rows),
-                                 {{"micro_batch", rows}, {"accumulate", batch / rows}}, recompute))
+                                 {{"micro_batch", number(rows)}, {"accumulate", number(batch / rows)}}, recompute))
           smaller = tried;
     std::vector<Change> changes;
     auto add = [&](const std::optional<Change> &change) {
@@ -40,8 +41,10 @@ public:
         changes.push_back(*change);
     };
     add(smaller);
+    for (StringRef axis : {"dp", "tp", "ep"})
+      add(spread(axis));
     if (train.psiv_cache == "on")
-      add(attempt("--psiv-cache=off", {{"psiv_cache", "off"}}, recompute));
+      add(attempt("--psiv-cache=off", {{"psiv_cache", word("off", {})}}, recompute));
     if ((recompute.empty() ? StringRef(train.recompute) : recompute) != "auto")
       add(attempt("--recompute=auto", {}, "auto"));
     std::ranges::stable_sort(changes, {},
@@ -50,23 +53,36 @@ public:
   }
 
 private:
-  /// A number, or a word of the declaration.
-  struct Setting {
-    Setting(StringRef key, int64_t number) : key(key), number(number) {}
-    Setting(StringRef key, StringRef word) : key(key), word(word) {}
-    StringRef key;
-    int64_t number = 0;
-    StringRef word;
-  };
+  /// A key of mega.train and its value.
+  using Setting = std::pair<StringRef, Attribute>;
+
+  Attribute number(int64_t value) { return Builder(stacks.getContext()).getI64IntegerAttr(value); }
+  Attribute word(StringRef kind, ArrayRef<NamedAttribute> keys) { return mega::KindAttr::get(stacks.getContext(), kind, keys); }
+
+  /// Twice as many ranks on an axis, or four or eight times as many where that does not fit; nothing where the stack cannot be cut so.
+  std::optional<Change> spread(StringRef axis) {
+    std::optional<Change> found;
+    for (int64_t times = 2; times <= 8 && !(found && found->fits()); times *= 2) {
+      std::string flag;
+      SmallVector<NamedAttribute> axes;
+      for (StringRef name : {"dp", "tp", "ep"})
+        if (int64_t ranks = model.train->mesh[*findAxis(name)] * (name == axis ? times : 1); ranks > 1) {
+          flag += (flag.empty() ? "--mesh " : ",") + name.str() + "=" + std::to_string(ranks);
+          axes.push_back({StringAttr::get(stacks.getContext(), name), number(ranks)});
+        }
+      std::optional<Change> tried = attempt(flag, {{"mesh", word("", axes)}}, recompute);
+      if (!tried)
+        break;
+      found = tried;
+    }
+    return found;
+  }
 
   /// Nothing where the step cannot be lowered for another reason.
   std::optional<Change> attempt(std::string flags, std::initializer_list<Setting> settings, StringRef recompute) {
     OwningOpRef<ModuleOp> copy = stacks.clone();
-    Builder builder(copy->getContext());
-    for (const Setting &setting : settings)
-      mega::setTrainKey(*copy, model.name, setting.key,
-                        setting.word.empty() ? Attribute(builder.getI64IntegerAttr(setting.number))
-                                             : Attribute(mega::KindAttr::get(builder.getContext(), setting.word, {})));
+    for (auto [key, value] : settings)
+      mega::setTrainKey(*copy, model.name, key, value);
     std::vector<mega::Model> changed = mega::readStacks(*copy);
     auto own = llvm::find_if(changed, [&](const mega::Model &other) { return other.name == model.name; });
     ScopedDiagnosticHandler quiet(copy->getContext(), [](Diagnostic &) { return success(); });
@@ -88,8 +104,10 @@ private:
 
 } // namespace
 
-void adviseChanges(ModuleOp stacks, const mega::Model &model, StringRef recompute, const Costs &costs, Lower lower, llvm::raw_ostream &os) {
+void adviseChanges(ModuleOp stacks, const mega::Model &model, int64_t needed, StringRef recompute, const Costs &costs, Lower lower,
+                   llvm::raw_ostream &os) {
   std::vector<Change> changes = Advisor(stacks, model, recompute, costs, lower).collect();
+  llvm::erase_if(changes, [&](const Change &change) { return !change.fits() && change.bytes >= needed; });
   bool is_any = !changes.empty() && changes.front().fits();
   os << "note: " << (is_any ? "one of these changes would do" : "no single change would do") << ", by planning again:\n";
   for (const Change &change : changes) {

@@ -96,7 +96,8 @@ void addAside(const megacc::Plan &plan, const Options &options, std::vector<mega
 /// Where lowering failed for want of memory: what would do. `stacks` is the module before it.
 void explainFailure(ModuleOp failed, ModuleOp stacks, const megacc::mega::Model &model, const Options &options,
                     const megacc::Costs &costs) {
-  if (!failed->hasAttr(megacc::kNeededAttr))
+  auto needed = failed->getAttrOfType<IntegerAttr>(megacc::kNeededAttr);
+  if (!needed)
     return;
   auto lower = [&](ModuleOp module, llvm::StringRef recompute) {
     megacc::StepOptions step = options.step;
@@ -107,7 +108,7 @@ void explainFailure(ModuleOp failed, ModuleOp stacks, const megacc::mega::Model 
     });
   };
   llvm::errs() << options.input << ": ";
-  megacc::adviseChanges(stacks, model, options.step.recompute, costs, lower, llvm::errs());
+  megacc::adviseChanges(stacks, model, needed.getInt(), options.step.recompute, costs, lower, llvm::errs());
 }
 
 /// What --emit=stack and --emit=plan print. A mistake in what is asked of the planner is an error; what cannot be lowered yet is said.
