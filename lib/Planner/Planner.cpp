@@ -445,23 +445,37 @@ std::vector<Planner::Choice> Planner::findChoices(const Slot &slot, const std::m
 /// faster is kept or, for a bound, the better of each.
 std::vector<std::vector<Planner::State>> Planner::search(int64_t budget, bool isBound) const {
   std::vector<std::vector<State>> steps = {{State()}};
+  const int64_t size = grain();
+  struct Option {
+    int64_t most, kept; // that a state may have kept, that the choice keeps
+    double milliseconds;
+    int choice;
+  };
+  std::vector<Option> options;
   for (const Slot &slot : slots) {
     const std::vector<State> &states = steps.back();
-    std::vector<State> next(budget / grain() + 1); // by bytes kept, rounded
-    for (size_t s = 0; s < states.size(); ++s)
-      for (size_t c = 0; c < slot.choices->size(); ++c) {
-        const Choice &choice = (*slot.choices)[c];
-        const State &state = states[s];
-        State after{state.kept + choice.kept, state.milliseconds + choice.milliseconds, int(c), int(s)};
-        if (state.kept + slot.getPeak(choice) > budget || after.kept > budget)
+    std::vector<State> next(budget / size + 1); // by bytes kept, rounded
+    options.clear();
+    for (size_t c = 0; c < slot.choices->size(); ++c) {
+      const Choice &choice = (*slot.choices)[c];
+      int64_t most = budget - std::max(slot.getPeak(choice), choice.kept);
+      if (states.front().kept <= most)
+        options.push_back({most, choice.kept, choice.milliseconds, int(c)});
+    }
+    for (size_t s = 0; s < states.size(); ++s) {
+      const State state = states[s];
+      for (const Option &option : options) {
+        if (state.kept > option.most)
           continue;
-        State &known = next[after.kept / grain()];
+        State after{state.kept + option.kept, state.milliseconds + option.milliseconds, option.choice, int(s)};
+        State &known = next[after.kept / size];
         bool isFirst = known.choice < 0;
         if (isBound && !isFirst)
           after.kept = std::min(after.kept, known.kept), after.milliseconds = std::min(after.milliseconds, known.milliseconds);
         if (isFirst || isBound || std::pair(after.milliseconds, after.kept) < std::pair(known.milliseconds, known.kept))
           known = after;
       }
+    }
     std::vector<State> front;
     double best = std::numeric_limits<double>::infinity();
     for (const State &state : next)
