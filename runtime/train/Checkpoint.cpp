@@ -96,7 +96,7 @@ TensorSource halfSourceOf(Step &step, const ParameterPlace &parameter, StatePart
   return {"BF16", parameter.shape, [&step, &parameter, part](uint64_t offset, std::span<std::byte> target) {
             std::vector<float> values(target.size() / 2);
             step.collectState(parameter, part, int64_t(offset / 2), values);
-            if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
+            if (part != StatePart::weight && !std::ranges::all_of(values, [](float value) { return std::isfinite(value); }))
               refuseState(parameter, part);
             std::ranges::transform(values, reinterpret_cast<uint16_t *>(target.data()), toBfloat16);
           }};
