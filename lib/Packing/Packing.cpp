@@ -24,10 +24,60 @@ static int64_t mostAlive(std::span<const Buffer> buffers, int64_t alignment) {
 }
 
 namespace {
-/// A buffer that has its place. They are gone through for every buffer, so they lie one after the other.
-struct Placed {
-  int64_t first, last, offset, end;
+
+/// Buffers that have their places, by offset. They are gone through for every buffer: in groups, of which most have no step in common with
+/// it.
+class Placed {
+public:
+  struct Entry {
+    int64_t first, last, offset, end;
+  };
+
+  /// Those that meet the buffer, the lower before the higher.
+  template <typename Visit> void visitMet(const Buffer &buffer, Visit visit) const {
+    for (const Group &group : groups)
+      if (buffer.first <= group.last && group.first <= buffer.last)
+        for (const Entry &entry : group.entries)
+          if (buffer.first <= entry.last && entry.first <= buffer.last)
+            visit(entry);
+  }
+
+  /// Behind those of the same offset.
+  void insert(const Entry &entry) {
+    auto isBefore = [](int64_t offset, const Group &group) { return offset < group.entries.front().offset; };
+    auto at = std::upper_bound(groups.begin(), groups.end(), entry.offset, isBefore);
+    if (groups.empty())
+      at = groups.insert(at, Group());
+    else if (at != groups.begin())
+      --at;
+    at->insert(entry);
+    if (at->entries.size() < most)
+      return;
+    Group upper;
+    for (size_t i = most / 2; i < most; ++i)
+      upper.insert(at->entries[i]);
+    Group lower;
+    for (size_t i = 0; i < most / 2; ++i)
+      lower.insert(at->entries[i]);
+    *at = std::move(lower);
+    groups.insert(at + 1, std::move(upper));
+  }
+
+private:
+  static constexpr size_t most = 64;
+  struct Group {
+    int64_t first = std::numeric_limits<int64_t>::max(), last = -1; // of all
+    std::vector<Entry> entries;
+
+    void insert(const Entry &entry) {
+      auto isBefore = [](int64_t offset, const Entry &other) { return offset < other.offset; };
+      entries.insert(std::upper_bound(entries.begin(), entries.end(), entry.offset, isBefore), entry);
+      first = std::min(first, entry.first), last = std::max(last, entry.last);
+    }
+  };
+  std::vector<Group> groups;
 };
+
 } // namespace
 
 /// Gives every buffer, in this order, the smallest hole it fits into among those it meets. Gives up where `limit` bytes do not do; then
@@ -35,8 +85,7 @@ struct Placed {
 static Packing place(std::span<const Buffer> buffers, std::span<const size_t> order, int64_t alignment, int64_t limit, size_t &failed) {
   Packing packing;
   packing.offsets.assign(buffers.size(), 0);
-  std::vector<Placed> placed; // by offset
-  placed.reserve(buffers.size());
+  Placed placed;
   for (size_t position = 0; position < order.size(); ++position) {
     size_t index = order[position];
     const Buffer &buffer = buffers[index];
@@ -44,16 +93,14 @@ static Packing place(std::span<const Buffer> buffers, std::span<const size_t> or
     if (bytes == 0)
       continue;
     int64_t end = 0, offset = -1, smallest = std::numeric_limits<int64_t>::max();
-    for (const Placed &other : placed) {
-      if (buffer.first > other.last || other.first > buffer.last)
-        continue;
+    placed.visitMet(buffer, [&](const Placed::Entry &other) {
       int64_t hole = other.offset - end;
       if (hole >= bytes && hole < smallest) {
         smallest = hole;
         offset = end;
       }
       end = std::max(end, other.end);
-    }
+    });
     offset = offset < 0 ? end : offset;
     packing.offsets[index] = offset;
     packing.bytes = std::max(packing.bytes, offset + bytes);
@@ -61,8 +108,7 @@ static Packing place(std::span<const Buffer> buffers, std::span<const size_t> or
       failed = position;
       return packing;
     }
-    auto after = [](int64_t offset, const Placed &other) { return offset < other.offset; };
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), offset, after), {buffer.first, buffer.last, offset, offset + bytes});
+    placed.insert({buffer.first, buffer.last, offset, offset + bytes});
   }
   return packing;
 }
