@@ -104,7 +104,7 @@ std::vector<Parameter> parameters(const Model &model) {
     addBlockParameters(list, "blocks." + std::to_string(block.slot), block);
   list.setScope("", -1);
   list.addNorm("final_norm");
-  list.normal("head.weight", {model.vocab, model.hidden});
+  list.normal("head.weight", {model.vocab, model.hidden}).split(MG_TP, 0, {Size(model.vocab)});
   addPlacements(Role::objective);
   return list.take();
 }

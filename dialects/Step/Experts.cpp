@@ -350,7 +350,8 @@ static OpCost getGroupedCost(Operation *op, Value x, Value y, int64_t expectedRo
   return cost;
 }
 
-/// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit, of r.
+/// The rule "(`operands`, offsets) -> `results`": r rows of e experts. With e split a rank has the rows of its own experts, as many as fit,
+/// of r.
 static ShardingRule getGroupedRule(StringRef operands, StringRef results, Value x, Value y, Value offsets) {
   return ShardingRule::get(
       ("(" + operands + ", " + kOffsets + ") -> " + results + " private{r e} linear{0; 1} attributes{expected_rows ~ r}").str(),

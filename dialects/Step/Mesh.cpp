@@ -76,9 +76,7 @@ LogicalResult ExchangeRowsOp::verify() {
   return verifyRows(*this, getRows(), getMine(), getOffsets(), getKept(), getMost(), getRanks());
 }
 
-LogicalResult ReturnRowsOp::verify() {
-  return verifyRows(*this, getRows(), getMine(), getOffsets(), getKept(), getMost(), getRanks());
-}
+LogicalResult ReturnRowsOp::verify() { return verifyRows(*this, getRows(), getMine(), getOffsets(), getKept(), getMost(), getRanks()); }
 
 OpCost ExchangeRowsOp::getCost() { return getCollectiveCost(*this); }
 OpCost ReturnRowsOp::getCost() { return getCollectiveCost(*this); }
@@ -102,21 +100,16 @@ FailureOr<SmallVector<Value>> ReturnRowsOp::buildGradient(OpBuilder &builder, Va
   return SmallVector<Value>{exchange.getMine(), Value()};
 }
 
-/// The rule "(`operands`, offsets) -> (`results`) private{`factors`}": t tokens with k rows each, c of them on each of n ranks; e groups, of
-/// which a rank has g.
+/// The rule "(`operands`, offsets) -> (`results`) private{`factors`}": t tokens with k rows each, c of them on each of n ranks; e groups,
+/// of which a rank has g.
 static ShardingRule getRowsRule(StringRef operands, StringRef results, StringRef factors, Value rows, Value offsets, int64_t kept,
                                 int64_t most, int64_t ranks) {
   std::string text = ("(" + operands + ", ~[first.e end.one]) -> (" + results + ") private{" + factors +
                       "} replicate{d k n c e: rows move whole, to where their groups are} linear{0 in 0}")
                          .str();
   int64_t groups = getCount(offsets) - 1;
-  return ShardingRule::get(text, {{"t", getDim(rows, 0) / kept},
-                                  {"k", kept},
-                                  {"d", getDim(rows, 1)},
-                                  {"n", ranks},
-                                  {"c", most},
-                                  {"e", groups},
-                                  {"g", groups}});
+  return ShardingRule::get(
+      text, {{"t", getDim(rows, 0) / kept}, {"k", kept}, {"d", getDim(rows, 1)}, {"n", ranks}, {"c", most}, {"e", groups}, {"g", groups}});
 }
 
 ShardingRule ExchangeRowsOp::getShardingRule() {

@@ -32,4 +32,21 @@ void megacc::addLossRecords(std::vector<Record> &records) {
   records.push_back(makeHeadRecord("linear_cross_entropy_evaluate",
                                    [](const KernelQuery &query) { return query.getInt("batch") * query.getInt("sequence"); }));
   records.push_back(makeRecord("logits_at"));
+
+  // Logits of a part of the vocabulary at a time.
+  Record statistics = makeRecord("head_statistics");
+  auto logitRows = [](const KernelQuery &query) {
+    return getLogitRows(query.getInt("rows"), query.getInt("vocab") / query.getInt("parts"));
+  };
+  statistics.tuning = [logitRows](const KernelQuery &query) {
+    return std::vector<std::pair<std::string, int64_t>>{{"logit_rows", logitRows(query)}};
+  };
+  statistics.scratch = [logitRows](const KernelQuery &query) {
+    return floats(query.findInt("logit_rows").value_or(logitRows(query)) * (query.getInt("vocab") / query.getInt("parts")));
+  };
+  records.push_back(statistics);
+  Record parts = makeHeadRecord("linear_cross_entropy_parts", [](const KernelQuery &query) { return query.getInt("rows"); });
+  parts.scratch = [logits = parts.scratch](const KernelQuery &query) { return logits(query) + doubles(query.getInt("rows")); };
+  addWithAccumulation(records, parts, "d_weight");
+  records.push_back(makeRecord("linear_cross_entropy_evaluate_parts"));
 }

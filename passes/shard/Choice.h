@@ -30,8 +30,7 @@ std::optional<int64_t> getReshardCost(const Spread &from, const Spread &to, int6
 /// The choice that moves the fewest bytes; where several do, one that gives results as they are wanted, then the one that splits least.
 /// `fixed` are the factors that the op splits itself, if any. nullopt where none fits, and why in `why`.
 std::optional<Choice> choose(const ShardingRule &rule, llvm::ArrayRef<Spread> operands, llvm::ArrayRef<int64_t> bytes,
-                             llvm::ArrayRef<std::optional<Spread>> wanted, llvm::ArrayRef<unsigned> fixed, int64_t ranks,
-                             std::string &why);
+                             llvm::ArrayRef<std::optional<Spread>> wanted, llvm::ArrayRef<unsigned> fixed, int64_t ranks, std::string &why);
 
 } // namespace megacc::step
 

@@ -50,9 +50,7 @@ private:
     return success();
   }
 
-  Spread splitRows(Value value, int64_t axis) const {
-    return mesh.ranks[axis] > 1 ? Spread::even(0, getDim(value, 0)) : Spread();
-  }
+  Spread splitRows(Value value, int64_t axis) const { return mesh.ranks[axis] > 1 ? Spread::even(0, getDim(value, 0)) : Spread(); }
 
   /// How an op that writes state takes a value: what the host sees is whole, but for the rows of outputs; counts of a rank's own rows are
   /// summed where they are kept; gradients may be summands, see settleGradients.

@@ -168,9 +168,23 @@ Value ForwardBuilder::shift(Value x, int64_t distance, StringRef name) {
                          builder.getI64IntegerAttr(getLength(x)), builder.getI64IntegerAttr(distance));
 }
 
+Value ForwardBuilder::headStatistics(Value x, Value head) {
+  int64_t parts = model.train->mesh[MG_TP];
+  if (parts == 1)
+    return {};
+  return HeadStatisticsOp::create(builder, getLoc("head_statistics"), getF32Type({parts, 2 * getDim(x, 0)}), x, head,
+                                  builder.getI64IntegerAttr(batch), builder.getI64IntegerAttr(parts));
+}
+
 Value ForwardBuilder::crossEntropy(Value x, Value targets, double weight) {
   Value head = read("head.weight", "head");
   Value valid = CountValidOp::create(builder, getLoc("valid"), getF32Type({1}), targets);
+  if (Value statistics = headStatistics(x, head))
+    return LinearCrossEntropyPartsOp::create(builder, getLoc("head"), getF32Type({1}), x.getType(), getF32Like(head), x, head, targets,
+                                             valid, statistics, builder.getF64FloatAttr(weight / model.train->accumulate),
+                                             builder.getStringAttr("invalid.targets"), builder.getI64IntegerAttr(getDim(statistics, 0)),
+                                             builder.getI64IntegerAttr(-1))
+        .getLoss();
   return LinearCrossEntropyOp::create(builder, getLoc("head"), getF32Type({1}), x.getType(), getF32Like(head), x, head, targets, valid,
                                       builder.getF64FloatAttr(weight / model.train->accumulate), builder.getStringAttr("invalid.targets"))
       .getLoss();

@@ -92,6 +92,8 @@ public:
   /// The rows `distance` tokens ahead, zero outside the row and the document.
   mlir::Value shift(mlir::Value x, int64_t distance, llvm::StringRef name);
 
+  /// What ranks that share the vocabulary tell one another of the logits of `x`, null where none do.
+  mlir::Value headStatistics(mlir::Value x, mlir::Value head);
   /// Mean cross-entropy of the head, which enters the objective with `weight`.
   mlir::Value crossEntropy(mlir::Value x, mlir::Value targets, double weight);
 

@@ -259,13 +259,22 @@ private:
     IntegerAttr batch = builder.getI64IntegerAttr(rows), sequence = builder.getI64IntegerAttr(forward.getSequence());
     auto [embedding, x, targets] = addForward(forward);
     Value head = forward.read("head.weight", "head");
-    auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), forward.getF32Type({rows}),
-                                                     forward.getF32Type({rows}), x, head, targets, batch, sequence);
+    RankedTensorType sum = forward.getF32Type({rows});
+    Value losses, count;
+    if (Value statistics = forward.headStatistics(x, head)) {
+      auto sums = LinearCrossEntropyEvaluatePartsOp::create(builder, forward.getLoc("head"), sum, sum, x, head, targets, statistics, batch,
+                                                            sequence, builder.getI64IntegerAttr(getDim(statistics, 0)),
+                                                            builder.getI64IntegerAttr(-1));
+      losses = sums.getLossSum(), count = sums.getCount();
+    } else {
+      auto sums = LinearCrossEntropyEvaluateOp::create(builder, forward.getLoc("head"), sum, sum, x, head, targets, batch, sequence);
+      losses = sums.getLossSum(), count = sums.getCount();
+    }
     Value positions = forward.input("positions", {rows});
     Value logits = LogitsAtOp::create(builder, forward.getLoc("head"), forward.getF32Type({rows, current->vocab}), x, head, positions,
                                       batch, sequence);
-    addOutput(forward, "loss_sum", sums.getLossSum(), {rows});
-    addOutput(forward, "count", sums.getCount(), {rows});
+    addOutput(forward, "loss_sum", losses, {rows});
+    addOutput(forward, "count", count, {rows});
     addOutput(forward, "logits", logits, {rows, current->vocab});
     forward.eraseUnusedKept();
   }

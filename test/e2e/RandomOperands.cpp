@@ -65,6 +65,8 @@ public:
         fillRelations(name, tensor);
       else if (name == "support")
         fillSupport(tensor);
+      else if (name == "statistics" && query.findInt("all_parts"))
+        fillStatistics(tensor);
       else if (tensor.type.getElementType().isInteger(32))
         fillIntegers(name, tensor);
       else
@@ -134,6 +136,13 @@ private:
       for (int64_t i = 0; i < 3; ++i)
         tensor.set(span + i, random() % 6 == 0 ? -1 : places[i] + i);
     }
+  }
+
+  /// The largest logits of the rows in each part of a vocabulary, then sums that are positive.
+  void fillStatistics(HostTensor &tensor) {
+    int64_t rows = tensor.type.getDimSize(1) / 2;
+    for (int64_t index = 0; index < tensor.getCount(); ++index)
+      tensor.set(index, index / rows % 2 ? 1.0 + random() % 8 : double(random() % 5) / 4);
   }
 
   /// Some keys of every query, ascending, then -1; the query's own is among them.

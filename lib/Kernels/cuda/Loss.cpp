@@ -49,8 +49,18 @@ static Record makeHeadRecord(const std::vector<Record> &records, llvm::StringRef
 namespace megacc {
 
 void addLossCudaRecords(std::vector<Record> &records) {
-  for (llvm::StringRef name : {"linear_cross_entropy", "linear_cross_entropy+accumulate", "linear_cross_entropy_evaluate"})
+  for (llvm::StringRef name : {"linear_cross_entropy", "linear_cross_entropy+accumulate", "linear_cross_entropy_evaluate",
+                               "linear_cross_entropy_parts", "linear_cross_entropy_parts+accumulate"})
     records.push_back(makeHeadRecord(records, name));
+  Record statistics = makeHeadRecord(records, "head_statistics"); // logits of a part of the vocabulary at a time
+  statistics.scratch = [](const KernelQuery &query) {
+    int64_t rows = countRows(query), logitRows = std::min(rows, query.findInt("logit_rows").value_or(getLogitRows(query)));
+    return cublasWorkspaceBytes + getRoom(logitRows * (query.getInt("vocab") / query.getInt("parts")), 2);
+  };
+  records.push_back(statistics);
+  Record evaluateParts = makeRecord(records, "linear_cross_entropy_evaluate_parts");
+  alsoRefuse(evaluateParts, refuseFloats);
+  records.push_back(evaluateParts);
   Record logitsAt = makeRecord(records, "logits_at");
   alsoRefuse(logitsAt, refuseFloats);
   logitsAt.scratch = [](const KernelQuery &query) {

@@ -124,7 +124,8 @@ private:
       int64_t before = firstRow(other, ranks->rank, group) - firstRow(other, ranks->rank, 0);
       int64_t begin = std::max(before, first), end = std::min(before + countRows(other, ranks->rank, group), first + here);
       if (begin < end)
-        copy(mine + (places[other * own + group] + begin - before) * cols, buffer + (other * here + begin - first) * cols, end - begin, out);
+        copy(mine + (places[other * own + group] + begin - before) * cols, buffer + (other * here + begin - first) * cols, end - begin,
+             out);
     }
   }
 

@@ -108,7 +108,8 @@ TEST(Collectives, RowsGoToTheirGroupsAndComeBack) {
     ranks.run([&](int64_t rank, const MgAxis &place) {
       Ints ints = {{"given", given}, {"received", received}, {"cols", cols}, {"groups", groups}, {"ranks", size}, {"axis", axis}};
       EXPECT_EQ(launchOn(place, "mg_exchange_rows",
-                         {{"mine", mine[rank]}, {"own_offsets", own_offsets[rank]}, {"rows", rows[rank]}, {"offsets", offsets[rank]}}, ints),
+                         {{"mine", mine[rank]}, {"own_offsets", own_offsets[rank]}, {"rows", rows[rank]}, {"offsets", offsets[rank]}},
+                         ints),
                 0)
           << mg_last_error();
       EXPECT_EQ(launchOn(place, "mg_return_rows", {{"rows", back[rank]}, {"mine", mine[rank]}, {"offsets", offsets[rank]}}, ints), 0)

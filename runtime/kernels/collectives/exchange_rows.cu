@@ -9,7 +9,5 @@ int32_t mg_exchange_rows(const MgLaunch *) {
   return mg_fail("mg_exchange_rows: cards do not share experts yet; fix: --target=cpu, or ep = 1");
 }
 
-int32_t mg_return_rows(const MgLaunch *) {
-  return mg_fail("mg_return_rows: cards do not share experts yet; fix: --target=cpu, or ep = 1");
-}
+int32_t mg_return_rows(const MgLaunch *) { return mg_fail("mg_return_rows: cards do not share experts yet; fix: --target=cpu, or ep = 1"); }
 }

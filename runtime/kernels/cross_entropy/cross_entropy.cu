@@ -136,6 +136,97 @@ __global__ void __launch_bounds__(threads)
   }
 }
 
+/// A block per row: its largest logit, and the sum of exp(logit - largest).
+__global__ void __launch_bounds__(threads) statisticsRows(float *tops, float *sums, const bf16 *logits, int vocab) {
+  const bf16 *row = logits + int64_t(blockIdx.x) * vocab;
+  const int packs = (vocab + pack_size - 1) / pack_size;
+  const bool wide = vocab % pack_size == 0;
+  SoftmaxSum part;
+  for (int first = threadIdx.x; first < packs; first += batch * threads) {
+    uint4 raw[batch];
+#pragma unroll
+    for (int i = 0; i < batch; ++i)
+      raw[i] = loadLogits(row, first + i * threads, vocab, wide);
+    part.add(raw);
+  }
+  const SoftmaxSum total = part.overBlock();
+  if (threadIdx.x == 0)
+    tops[blockIdx.x] = total.top, sums[blockIdx.x] = total.sum;
+}
+
+/// Statistics [all_parts, 2, rows] of the parts of a vocabulary of `whole` tokens; a rank has `vocab` of them from `begin` on.
+struct VocabularyPart {
+  const float *statistics;
+  int64_t all_parts, rows, begin, vocab, whole;
+
+  /// The softmax of a row over all parts.
+  __device__ SoftmaxSum joined(int64_t row) const {
+    SoftmaxSum all;
+    for (int64_t part = 0; part < all_parts; ++part)
+      all.top = fmaxf(all.top, statistics[part * 2 * rows + row]);
+    for (int64_t part = 0; part < all_parts; ++part)
+      all.sum += statistics[(part * 2 + 1) * rows + row] * powerOfTwo((statistics[part * 2 * rows + row] - all.top) * log2e);
+    return all;
+  }
+  __device__ bool has(int64_t target) const { return target >= begin && target < begin + vocab && target < whole; }
+};
+
+/// A block per row from `first` on: softmax - one_hot times scale / max(1, valid) in place of the logits of the part, and the loss of a
+/// target in it. A target outside the vocabulary is ignored.
+__global__ void __launch_bounds__(threads) lossRowsOfPart(bf16 *logits, float *losses, const int32_t *targets, const float *valid,
+                                                          VocabularyPart part, int64_t first, float scale) {
+  const int vocab = int(part.vocab), packs = (vocab + pack_size - 1) / pack_size;
+  bf16 *row = logits + int64_t(blockIdx.x) * vocab;
+  const bool wide = vocab % pack_size == 0;
+  const int64_t t = first + blockIdx.x, target = targets[t];
+  if (target < 0 || target >= part.whole) {
+    if (threadIdx.x == 0)
+      losses[t] = 0;
+    for (int pack = threadIdx.x; pack < packs; pack += threads)
+      storePack(row + pack * pack_size, Pack<bf16>(), vocab - pack * pack_size, wide);
+    return;
+  }
+  const bool is_here = part.has(target);
+  const int place = is_here ? int(target - part.begin) : 0;
+  const float goal = toFloat(row[place]);
+  __syncthreads(); // all have read it before one writes it
+  const SoftmaxSum total = part.joined(t);
+  if (threadIdx.x == 0)
+    losses[t] = is_here ? logf(total.sum) + total.top - goal : 0.0f;
+  const float factor = scale / fmaxf(1.0f, *valid), weight = factor / total.sum, shift = -total.top * log2e;
+  for (int pack = threadIdx.x; pack < packs; pack += threads) {
+    Pack<bf16> values = unpack(loadLogits(row, pack, vocab, wide), bf16());
+#pragma unroll
+    for (int j = 0; j < pack_size; ++j)
+      values[j] = powerOfTwo(fmaf(values[j], log2e, shift)) * weight;
+    storePack(row + pack * pack_size, values, vocab - pack * pack_size, wide);
+  }
+  if (is_here && threadIdx.x == place / pack_size % threads)
+    row[place] = fromFloat<bf16>(powerOfTwo(fmaf(goal, log2e, shift)) * weight - factor);
+}
+
+/// A block for each row of the batch: the sum and the number of the losses of its targets in the part.
+__global__ void __launch_bounds__(threads) sumRowOfPart(float *loss_sum, float *count, const bf16 *x, const bf16 *weight,
+                                                        const int32_t *targets, VocabularyPart part, int64_t sequence, int64_t cols) {
+  __shared__ float shared[warps];
+  double sum = 0;
+  int64_t valid = 0;
+  for (int64_t t = blockIdx.x * sequence; t < (blockIdx.x + 1) * sequence; ++t) {
+    const int64_t target = targets[t];
+    if (target < 0 || !part.has(target))
+      continue;
+    float goal = 0;
+    for (int64_t i = threadIdx.x; i < cols; i += threads)
+      goal += toFloat(x[t * cols + i]) * toFloat(weight[(target - part.begin) * cols + i]);
+    goal = toFloat(fromFloat<bf16>(blockSum<threads>(goal, shared))); // as logits are
+    const SoftmaxSum total = part.joined(t);
+    sum += logf(total.sum) + total.top - goal;
+    ++valid;
+  }
+  if (threadIdx.x == 0)
+    loss_sum[blockIdx.x] = float(sum), count[blockIdx.x] = float(valid);
+}
+
 /// The sum of `count` losses, by a whole block.
 __device__ double sumLosses(const float *losses, int64_t count, double *shared) {
   double sum = 0;
@@ -276,6 +367,92 @@ int32_t mg_linear_cross_entropy_evaluate(const MgLaunch *launch) {
   }
   sumRow<<<unsigned(batch), threads, 0, streamOf(launch)>>>(operand<float>(launch, at::loss_sum), operand<float>(launch, at::count), losses,
                                                             targets, sequence, vocab);
+  return launched(kernel);
+}
+
+int32_t mg_head_statistics(const MgLaunch *launch) {
+  MG_ENTER(mg_head_statistics);
+  const char *kernel = "mg_head_statistics";
+  const int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols], parts = launch->ints[number::parts];
+  const int64_t vocab = launch->ints[number::vocab] / parts, chunk = std::min(launch->ints[number::logit_rows], rows);
+  if (int32_t status = checkInputs(launch, kernel, at::x, at::weight, cols, rows, chunk))
+    return status;
+  Scratch scratch(launch, at::scratch);
+  void *workspace = scratch.take<char>(cublas_workspace_bytes);
+  bf16 *logits = scratch.take<bf16>(chunk * vocab);
+  if (int32_t status = scratch.check(kernel))
+    return status;
+  for (int64_t part = 0; part < parts; ++part)
+    for (int64_t first = 0; first < rows; first += chunk) {
+      const int64_t count = std::min(chunk, rows - first);
+      float *tops = operand<float>(launch, at::statistics) + part * 2 * rows + first;
+      if (int32_t status = multiplyMatrices(launch, {count, vocab, cols, false, true, MG_BF16}, operand<bf16>(launch, at::x) + first * cols,
+                                            operand<bf16>(launch, at::weight) + part * vocab * cols, nullptr, logits, workspace))
+        return status;
+      statisticsRows<<<unsigned(count), threads, 0, streamOf(launch)>>>(tops, tops + rows, logits, int(vocab));
+      if (int32_t status = launched(kernel))
+        return status;
+    }
+  return 0;
+}
+
+int32_t mg_linear_cross_entropy_parts(const MgLaunch *launch) {
+  MG_ENTER(mg_linear_cross_entropy_parts);
+  const char *kernel = "mg_linear_cross_entropy_parts";
+  const int64_t rows = launch->ints[number::rows], cols = launch->ints[number::cols], vocab = launch->ints[number::vocab];
+  const int64_t chunk = std::min(launch->ints[number::logit_rows], rows), all_parts = launch->ints[number::all_parts];
+  const bool add = addsToOutput(launch, launch->ints[number::accumulate]);
+  if (int32_t status = checkInputs(launch, kernel, at::x, at::weight, cols, rows, chunk))
+    return status;
+  if (launch->types[at::d_x] != MG_BF16)
+    return mg_fail("%s: d_x has type %d; fix: bf16 (%d)", kernel, int(launch->types[at::d_x]), int(MG_BF16));
+  const VocabularyPart part = {
+      operand<float>(launch, at::statistics),         all_parts, rows, partBegin(launch, launch->ints[number::axis], vocab), vocab,
+      vocab / launch->ints[number::parts] * all_parts};
+  const bf16 *x = operand<bf16>(launch, at::x), *weight = operand<bf16>(launch, at::weight);
+  const int32_t *targets = operand<int32_t>(launch, at::targets);
+  const float *valid = operand<float>(launch, at::valid);
+  float *d_weight = operand<float>(launch, at::d_weight);
+  Scratch scratch(launch, at::scratch);
+  void *workspace = scratch.take<char>(cublas_workspace_bytes);
+  bf16 *logits = scratch.take<bf16>(chunk * vocab);
+  float *losses = scratch.take<float>(rows);
+  if (int32_t status = scratch.check(kernel))
+    return status;
+  for (int64_t first = 0; first < rows; first += chunk) {
+    const int64_t count = std::min(chunk, rows - first);
+    if (int32_t status =
+            multiplyMatrices(launch, {count, vocab, cols, false, true, MG_BF16}, x + first * cols, weight, nullptr, logits, workspace))
+      return status;
+    lossRowsOfPart<<<unsigned(count), threads, 0, streamOf(launch)>>>(logits, losses, targets, valid, part, first,
+                                                                      float(launch->doubles[real::scale]));
+    if (int32_t status = launched(kernel))
+      return status;
+    if (int32_t status = multiplyMatrices(launch, {count, cols, vocab, false, false, MG_BF16}, logits, weight, nullptr,
+                                          operand<bf16>(launch, at::d_x) + first * cols, workspace))
+      return status;
+    if (int32_t status = multiplyMatrices(launch, {vocab, cols, count, true, false, MG_F32}, logits, x + first * cols,
+                                          add || first > 0 ? d_weight : nullptr, d_weight, workspace))
+      return status;
+  }
+  finishLoss<<<1, threads, 0, streamOf(launch)>>>(operand<float>(launch, at::loss), operand<float>(launch, at::invalid), losses, targets,
+                                                  valid, rows, part.whole, launch->micro_batch == 0);
+  return launched(kernel);
+}
+
+int32_t mg_linear_cross_entropy_evaluate_parts(const MgLaunch *launch) {
+  MG_ENTER(mg_linear_cross_entropy_evaluate_parts);
+  const char *kernel = "mg_linear_cross_entropy_evaluate_parts";
+  const int64_t batch = launch->ints[number::batch], sequence = launch->ints[number::sequence], rows = batch * sequence;
+  const int64_t cols = launch->ints[number::cols], vocab = launch->ints[number::vocab], all_parts = launch->ints[number::all_parts];
+  if (int32_t status = checkInputs(launch, kernel, at::x, at::weight, cols, rows, rows))
+    return status;
+  const VocabularyPart part = {
+      operand<float>(launch, at::statistics),         all_parts, rows, partBegin(launch, launch->ints[number::axis], vocab), vocab,
+      vocab / launch->ints[number::parts] * all_parts};
+  sumRowOfPart<<<unsigned(batch), threads, 0, streamOf(launch)>>>(operand<float>(launch, at::loss_sum), operand<float>(launch, at::count),
+                                                                  operand<bf16>(launch, at::x), operand<bf16>(launch, at::weight),
+                                                                  operand<int32_t>(launch, at::targets), part, sequence, cols);
   return launched(kernel);
 }
 

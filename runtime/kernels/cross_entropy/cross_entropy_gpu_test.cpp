@@ -158,6 +158,54 @@ TEST(LinearCrossEntropyOnDevice, ATargetOutsideTheVocabularyRaisesAFlagAndIsIgno
   }
 }
 
+/// Parts of the vocabulary on ranks: losses and d_x add up to those of the whole, d_weight is a part of its.
+TEST(LinearCrossEntropyOnDevice, RanksHavePartsOfTheWhole) {
+  MG_NEEDS_CARD();
+  for (auto [problem, ranks] :
+       {std::pair(makeProblem(67, 24, 204, 32), 2), {makeProblem(300, 72, 1032, 64), 4}, {makeProblem(1, 64, 1000, 1), 1}}) {
+    Reference reference = computeReference(problem, 0.5);
+    const int64_t rows = problem.rows, cols = problem.cols, vocab = problem.vocab / ranks;
+    Values statistics, d_x(rows * cols);
+    double loss = 0, loss_sum = 0, count = 0;
+    auto give = [&, &p = problem](Call &call, int64_t rank) -> Call & {
+      call.give("x", MG_BF16, p.x);
+      call.give("weight", MG_BF16, Values(p.weight.begin() + rank * vocab * cols, p.weight.begin() + (rank + 1) * vocab * cols));
+      return call.set("cols", cols).set("vocab", vocab).set("parts", 1);
+    };
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      Call call = MG_CALL(mg_head_statistics);
+      call.poisoned("statistics", MG_F32, 2 * rows).set("rows", rows).set("logit_rows", problem.logit_rows);
+      ASSERT_EQ(give(call, rank).run(), "");
+      Values part = call.read("statistics");
+      statistics.insert(statistics.end(), part.begin(), part.end());
+    }
+    for (int64_t rank = 0; rank < ranks; ++rank) {
+      Call call = MG_CALL(mg_linear_cross_entropy_parts);
+      call.poisoned("loss", MG_F32, 1).poisoned("d_x", MG_BF16, rows * cols).poisoned("d_weight", MG_F32, vocab * cols);
+      call.give("invalid", MG_F32, {NAN}).give("targets", MG_I32, problem.asValues()).give("valid", MG_F32, {problem.countValid()});
+      call.give("statistics", MG_F32, statistics).set("rows", rows).set("logit_rows", problem.logit_rows).set("accumulate", 0);
+      call.set("all_parts", ranks).set("axis", MG_TP).setReal("scale", 0.5).onAxis(MG_TP, rank, ranks);
+      ASSERT_EQ(give(call, rank).run(), "");
+      loss += call.read("loss")[0];
+      EXPECT_EQ(call.read("invalid")[0], 0);
+      Values mine = call.read("d_x");
+      for (size_t i = 0; i < mine.size(); ++i)
+        d_x[i] += mine[i];
+      Values part(reference.d_weight.begin() + rank * vocab * cols, reference.d_weight.begin() + (rank + 1) * vocab * cols);
+      EXPECT_LT(relativeError(call.read("d_weight"), part), gradientLimit(MG_BF16)) << "rank " << rank << " of " << ranks;
+      Call evaluation = MG_CALL(mg_linear_cross_entropy_evaluate_parts);
+      evaluation.poisoned("loss_sum", MG_F32, 1).poisoned("count", MG_F32, 1).give("targets", MG_I32, problem.asValues());
+      evaluation.give("statistics", MG_F32, statistics).set("batch", 1).set("sequence", rows).set("all_parts", ranks).set("axis", MG_TP);
+      ASSERT_EQ(give(evaluation.onAxis(MG_TP, rank, ranks), rank).run(), "");
+      loss_sum += evaluation.read("loss_sum")[0], count += evaluation.read("count")[0];
+    }
+    EXPECT_LT(relativeError({loss}, {reference.sum / std::max(1.0, problem.countValid())}), forwardLimit(MG_BF16)) << ranks << " ranks";
+    EXPECT_LT(relativeError({loss_sum}, {reference.sum}), forwardLimit(MG_BF16)) << ranks << " ranks";
+    EXPECT_EQ(count, problem.countValid());
+    EXPECT_LT(relativeError(d_x, reference.d_x), gradientLimit(MG_BF16)) << ranks << " ranks";
+  }
+}
+
 TEST(LinearCrossEntropyOnDevice, AddsToItsWeightGradientAsAsked) {
   MG_NEEDS_CARD();
   Problem problem = makeProblem(67, 24, 203, 32);

@@ -127,3 +127,66 @@ TEST(LinearCrossEntropy, EvaluationSumsAndCountsByRow) {
   ASSERT_EQ(find(), 0);
   EXPECT_EQ(logits, inside);
 }
+
+/// A part of the vocabulary for each rank: losses and d_x add up to those of the whole, d_weight is a part of its.
+TEST(LinearCrossEntropyParts, RanksHavePartsOfTheWhole) {
+  constexpr int64_t all = 12, batch = 3, sequence = rows / batch;
+  std::vector<int32_t> targets = {3, -1, 0, 11, 12, -100, 7, 6, 5}; // 12 is outside
+  Values x = randomValues(rows * cols, 1), weight = randomValues(all * cols, 2), valid = {7};
+  for (float &value : x) // differences of logits that an exponential of fp32 does not have
+    value *= 60;
+  auto run_whole = [&](const std::string &symbol, std::vector<Operand> operands, Ints ints, Reals reals) {
+    operands.insert(operands.end(), {{"x", x}, {"weight", weight}, {"targets", targets}});
+    ASSERT_EQ(call(symbol, operands, ints, reals, 0), 0) << mg_last_error();
+  };
+  Values loss(1), d_x(rows * cols), d_weight(all * cols), invalid(1), loss_sum(batch), count(batch);
+  run_whole("mg_linear_cross_entropy", {{"loss", loss}, {"d_x", d_x}, {"d_weight", d_weight}, {"invalid", invalid}, {"valid", valid}},
+            {{"rows", rows}, {"cols", cols}, {"vocab", all}, {"logit_rows", 4}, {"accumulate", 0}}, {{"scale", 0.5}});
+  run_whole("mg_linear_cross_entropy_evaluate", {{"loss_sum", loss_sum}, {"count", count}},
+            {{"batch", batch}, {"sequence", sequence}, {"cols", cols}, {"vocab", all}, {"logit_rows", 2}}, {});
+  for (int64_t ranks : {1, 2, 4, 12})
+    for (int64_t chunk : {1, 4, 9}) {
+      int64_t vocab = all / ranks;
+      Values statistics(ranks * 2 * rows, NAN), my_loss(1, NAN), my_d_x(rows * cols, NAN), my_d_weight(vocab * cols, NAN), flag(1, NAN);
+      Values my_sum(batch, NAN), my_count(batch, NAN);
+      Doubles losses(1), sums(batch), counts(batch), d_xs(rows * cols);
+      auto runPart = [&](const std::string &symbol, int64_t rank, std::vector<Operand> operands, Ints ints, Reals reals) {
+        operands.insert(operands.end(), {{"x", x}, {"weight", weight.data() + rank * vocab * cols, vocab * cols}});
+        ints.insert(ints.end(), {{"cols", cols}, {"vocab", vocab}, {"parts", 1}});
+        Launch launch(symbol, operands, ints, reals);
+        launch.context.axes[MG_TP] = {rank, ranks, nullptr};
+        ASSERT_EQ(run(launch), 0) << mg_last_error();
+      };
+      for (int64_t rank = 0; rank < ranks; ++rank)
+        runPart("mg_head_statistics", rank, {{"statistics", statistics.data() + rank * 2 * rows, 2 * rows}},
+                {{"rows", rows}, {"logit_rows", chunk}}, {});
+      for (int64_t rank = 0; rank < ranks; ++rank) {
+        runPart("mg_linear_cross_entropy_parts", rank,
+                {{"loss", my_loss},
+                 {"d_x", my_d_x},
+                 {"d_weight", my_d_weight},
+                 {"invalid", flag},
+                 {"targets", targets},
+                 {"valid", valid},
+                 {"statistics", statistics}},
+                {{"rows", rows}, {"logit_rows", chunk}, {"accumulate", 0}, {"all_parts", ranks}, {"axis", MG_TP}}, {{"scale", 0.5}});
+        runPart("mg_linear_cross_entropy_evaluate_parts", rank,
+                {{"loss_sum", my_sum}, {"count", my_count}, {"targets", targets}, {"statistics", statistics}},
+                {{"batch", batch}, {"sequence", sequence}, {"all_parts", ranks}, {"axis", MG_TP}}, {});
+        EXPECT_EQ(flag[0], 1.0f);
+        losses[0] += my_loss[0];
+        for (int64_t b = 0; b < batch; ++b)
+          sums[b] += my_sum[b], counts[b] += my_count[b];
+        for (size_t i = 0; i < my_d_x.size(); ++i)
+          d_xs[i] += my_d_x[i];
+        Values expected(d_weight.begin() + rank * vocab * cols, d_weight.begin() + (rank + 1) * vocab * cols);
+        EXPECT_LT(relativeError(my_d_weight, widen(expected)), 1e-5) << "rank " << rank << " of " << ranks;
+      }
+      EXPECT_NEAR(losses[0], loss[0], 1e-5 * loss[0]) << ranks << " ranks";
+      EXPECT_LT(relativeError(d_x, d_xs), 1e-5) << ranks << " ranks";
+      for (int64_t b = 0; b < batch; ++b) {
+        EXPECT_NEAR(sums[b], loss_sum[b], 1e-5 * loss_sum[b]) << ranks << " ranks";
+        EXPECT_EQ(counts[b], count[b]);
+      }
+    }
+}

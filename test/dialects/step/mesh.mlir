@@ -22,3 +22,20 @@ step.func @moves {
   // CHECK: step.all_reduce_state metric "picks.blocks.1"[0 : 8] over 0 of 2
   step.all_reduce_state metric "picks.blocks.1" [0 : 8] over 0 of 2
 }
+
+// CHECK-LABEL: step.func @shares_the_vocabulary
+step.func @shares_the_vocabulary {
+  %x = step.input "x" : tensor<6x4xf32>
+  %weight = step.input "weight" : tensor<10x4xf32>
+  %targets = step.input "targets" : tensor<2x3xi32>
+  %valid = step.count_valid %targets : (tensor<2x3xi32>) -> tensor<1xf32>
+  // CHECK: step.head_statistics {{.*}} {batch = 2 : i64, parts = 2 : i64} : (tensor<6x4xf32>, tensor<10x4xf32>) -> tensor<2x12xf32>
+  %statistics = step.head_statistics %x, %weight {batch = 2 : i64, parts = 2 : i64} : (tensor<6x4xf32>, tensor<10x4xf32>) -> tensor<2x12xf32>
+  // CHECK: step.linear_cross_entropy_parts {{.*}} {parts = 2 : i64, scale = 1.000000e+00 : f64}
+  %loss:3 = step.linear_cross_entropy_parts %x, %weight, %targets, %valid, %statistics {parts = 2 : i64, scale = 1.0 : f64}
+          : (tensor<6x4xf32>, tensor<10x4xf32>, tensor<2x3xi32>, tensor<1xf32>, tensor<2x12xf32>)
+          -> (tensor<1xf32>, tensor<6x4xf32>, tensor<10x4xf32>)
+  // CHECK: step.linear_cross_entropy_evaluate_parts {{.*}} {batch = 2 : i64, parts = 2 : i64, sequence = 3 : i64}
+  %sums:2 = step.linear_cross_entropy_evaluate_parts %x, %weight, %targets, %statistics {batch = 2 : i64, parts = 2 : i64, sequence = 3 : i64}
+          : (tensor<6x4xf32>, tensor<10x4xf32>, tensor<2x3xi32>, tensor<2x12xf32>) -> (tensor<2xf32>, tensor<2xf32>)
+}

@@ -48,3 +48,21 @@ step.func @offsets_of_other_groups {
   // expected-error @+1 {{makes offsets of 3 of 4 groups on 2 ranks}}
   %mine:2 = step.exchange_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>, tensor<5xi32>) -> (tensor<8x6xf32>, tensor<4xi32>)
 }
+
+// -----
+
+step.func @parts_that_do_not_divide {
+  %x = step.input "x" : tensor<6x4xf32>
+  %weight = step.input "weight" : tensor<9x4xf32>
+  // expected-error @+1 {{has weight 'tensor<9x4xf32>' in 2 parts and statistics of 2}}
+  %statistics = step.head_statistics %x, %weight {batch = 2 : i64, parts = 2 : i64} : (tensor<6x4xf32>, tensor<9x4xf32>) -> tensor<2x12xf32>
+}
+
+// -----
+
+step.func @statistics_of_other_rows {
+  %x = step.input "x" : tensor<6x4xf32>
+  %weight = step.input "weight" : tensor<10x4xf32>
+  // expected-error @+1 {{'statistics' is 'tensor<2x6xf32>', expected 2 x 12}}
+  %statistics = step.head_statistics %x, %weight {batch = 2 : i64, parts = 2 : i64} : (tensor<6x4xf32>, tensor<10x4xf32>) -> tensor<2x6xf32>
+}

@@ -32,6 +32,8 @@
 // TP2: rt.parameter "blocks.2.mixer.mimo_z" : tensor<56x4x64xf32>
 // TP2: rt.parameter "blocks.2.mixer.mimo_o" : tensor<56x4x64xf32>
 // TP2: rt.parameter "blocks.2.mixer.out_proj.weight" : tensor<3584x3584xf32>
+// The head, by the vocabulary.
+// TP2: rt.parameter "head.weight" : tensor<32768x3584xf32>
 
 // TP4: rt.parameter "embedding.weight" : tensor<16384x3584xf32>
 
@@ -59,6 +61,8 @@
 // TP4: rt.parameter "blocks.2.mixer.mimo_z" : tensor<28x4x64xf32>
 // TP4: rt.parameter "blocks.2.mixer.mimo_o" : tensor<28x4x64xf32>
 // TP4: rt.parameter "blocks.2.mixer.out_proj.weight" : tensor<3584x1792xf32>
+// The head, by the vocabulary.
+// TP4: rt.parameter "head.weight" : tensor<16384x3584xf32>
 
 // Of T = 4096 tokens: the stream [T, 3584] once in the forward and once in the backward; the backward of A owes the three latents, of width
 // 64 each, and that of E the weights of four picks.
