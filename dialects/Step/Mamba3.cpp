@@ -136,7 +136,7 @@ Value Mamba3ScanOp::buildMeasure(OpBuilder &builder) {
   return Mamba3StateNormOp::create(builder, getLoc(), RankedTensorType::get({1}, builder.getF32Type()), getProjection(), getParameters(),
                                    getDocuments(), getBatchAttr(), getSequenceAttr(), getHeadsAttr(), getGroupsAttr(), getRankAttr(),
                                    getHeadDimAttr(), getStateAttr(), getAnglesAttr(), getMimoAttr(), getOutNormAttr(), getHeavyAttr(),
-                                   getEpsAttr(), share);
+                                   getStateGateAttr(), getEpsAttr(), share);
 }
 
 /// Heads are g groups of m. Splitting heads leaves the segments without them (B and C for m, the angles for both) whole on every rank, and

@@ -55,8 +55,8 @@ def Step_Mamba3StateNormOp : Step_ComputeOp<"mamba3_state_norm", [Step_Cost, Att
   }];
   let arguments = !con((ins Step_Float:$projection, Variadic<Step_Float>:$parameters, Optional<Step_I32>:$documents),
                        (ins I64Attr:$batch, I64Attr:$sequence, I64Attr:$heads, I64Attr:$groups, I64Attr:$rank, I64Attr:$head_dim,
-                            I64Attr:$state, I64Attr:$angles, UnitAttr:$mimo, UnitAttr:$out_norm, UnitAttr:$heavy, F64Attr:$eps,
-                            F64Attr:$share));
+                            I64Attr:$state, I64Attr:$angles, UnitAttr:$mimo, UnitAttr:$out_norm, UnitAttr:$heavy,
+                            UnitAttr:$state_gate, F64Attr:$eps, F64Attr:$share));
   let results = (outs Step_F32:$norm);
 }
 
