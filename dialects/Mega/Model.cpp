@@ -460,7 +460,8 @@ private:
     }
     for (const std::string &key : spec.shared_keys)
       for (const Block &block : model.blocks)
-        if (const Feature *other = block.find(spec.word); other && other->keys.getInt(key) != feature.keys.getInt(key)) { // mega.place.c11
+        if (const Feature *other = block.find(spec.word); other && other->keys.has(key) && feature.keys.has(key) &&
+                                                          other->keys.getInt(key) != feature.keys.getInt(key)) { // mega.place.c11
           error(keyLocation(op, key)) << spec.word << ": all placements read one input, so " << key << " must agree";
           break;
         }
