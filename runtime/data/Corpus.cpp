@@ -22,7 +22,10 @@ Kinds separate(const std::vector<DataFile> &files, bool is_type_given) {
       tokens.insert(file.path);
     }
   for (const DataFile &file : files) {
-    fs::path stem = fs::path(file.path).replace_extension(); // NAME.COLUMN of a sidecar
+    fs::path stem = fs::path(file.path).replace_extension();   // NAME.COLUMN of a sidecar
+    for (const char *column : {relation_chunk, relation_bits}) // a column with a point in its name
+      if (stem.string().ends_with(std::string(".") + column))
+        stem.replace_extension();
     if (file.path.extension() == ".bin" && stem.has_extension() && tokens.contains(fs::path(stem).replace_extension(".bin")))
       continue;
     bool is_tokens = file.path.extension() == ".bin" || (is_type_given && file.is_named);

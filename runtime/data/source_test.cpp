@@ -268,6 +268,7 @@ TEST_F(Sources, RelationsOfARow) {
   source.readRelations(2, 2, chunk, bits);
   EXPECT_EQ(chunk, (std::vector<int32_t>{0, -1, 1, -1, 1, -1}));
   EXPECT_EQ(bits, (std::vector<int32_t>{11, 0, 0, 7}));
+  EXPECT_EQ(openCorpus({folder}, "uint16", 256, true).train.size(), 9); // of a folder the two token files alone
   fs::resize_file(folder / "a.relation.bits.bin", 44);
   expectError([&] { openCorpus({first}, "uint16", 256, true, {}, {relation_bits}); },
               "a.relation.bits.bin: the table of document 1 of 2 begins at byte 40 with 2 chunks, the file has 44 bytes");
