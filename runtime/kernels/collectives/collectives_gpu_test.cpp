@@ -115,28 +115,30 @@ TEST(CollectivesGpu, SharedSquaresCountOnTheFirstRankAlone) {
   MG_NEEDS_CARD();
   constexpr int64_t count = 1'300'003;
   Values x = randomValues(count, 1, 1, MG_F32);
-  // No range, all, ranges of one element, at the start, the end, odd places and across parts.
+  constexpr double tp = 1 << MG_TP, ep = 1 << MG_EP, both = (1 << MG_TP) | (1 << MG_EP);
+  // No range, all, ranges of one element, at the start, the end, odd places and across parts; over one axis, the other, and both.
   for (const Values &shared : {Values{},
-                               {0, count},
-                               {0, 1, 5, 9, 4000, 4200, count - 1, count},
-                               {4096, 8192},
-                               {3, 5, 7, 8, 9, 12, 13, 650'001, 650'007, 1'300'001}}) {
-    double all = 0, own = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      bool is_shared = false;
-      for (size_t range = 0; range < shared.size(); range += 2)
-        is_shared |= shared[range] <= double(i) && double(i) < shared[range + 1];
-      double square = x[size_t(i)] * x[size_t(i)];
-      all += square, own += is_shared ? 0 : square;
-    }
-    for (int64_t rank : {0, 1, 2}) {
-      Call call = MG_CALL(mg_square_sum_shared);
-      call.give("x", MG_F32, x).give("shared", MG_I64, shared).poisoned("sum", MG_F64, 1).onAxis(axis, rank, 3);
-      call.set("count", count).set("ranges", int64_t(shared.size()) / 2).set("axis", axis);
-      ASSERT_EQ(call.run(), "");
-      EXPECT_NEAR(call.read("sum")[0], rank ? own : all, 1e-9 * all) << "rank " << rank;
-    }
-  }
+                               {0, count, tp},
+                               {0, 1, tp, 5, 9, ep, 4000, 4200, both, count - 1, count, tp},
+                               {4096, 8192, both},
+                               {3, 5, ep, 7, 8, tp, 9, 12, tp, 13, 650'001, ep, 650'007, 1'300'001, both}})
+    for (int64_t rank : {0, 1, 2})
+      for (int64_t other : {0, 1}) {
+        const int64_t others = (rank ? int64_t(tp) : 0) | (other ? int64_t(ep) : 0);
+        double expected = 0;
+        for (int64_t i = 0; i < count; ++i) {
+          bool counts = true;
+          for (size_t range = 0; range < shared.size(); range += 3)
+            if (shared[range] <= double(i) && double(i) < shared[range + 1])
+              counts = !(int64_t(shared[range + 2]) & others);
+          expected += counts ? x[size_t(i)] * x[size_t(i)] : 0;
+        }
+        Call call = MG_CALL(mg_square_sum_shared);
+        call.give("x", MG_F32, x).give("shared", MG_I64, shared).poisoned("sum", MG_F64, 1).onAxis(MG_TP, rank, 3).onAxis(MG_EP, other, 2);
+        call.set("count", count).set("ranges", int64_t(shared.size()) / 3);
+        ASSERT_EQ(call.run(), "");
+        EXPECT_NEAR(call.read("sum")[0], expected, 1e-9 * count) << "rank " << rank << ", " << other;
+      }
 }
 
 TEST(CollectivesGpu, AnAxisWithoutOtherRanksIsRefused) {

@@ -13,14 +13,15 @@ constexpr int threads = 256;
 /// The sum of squares is cut in at most this many parts; lib/Kernels knows the same numbers.
 constexpr int64_t most_parts = 1056, least_part = 4096;
 
-/// Elements [begin, end) after [begin, end), ascending.
+/// (begin, end, axes), ascending: elements [begin, end) that all ranks of the axes with bits 1 << axis have. They count on the first rank
+/// of each; `others` are the axes on which this rank is another.
 struct Ranges {
   const int64_t *bounds;
-  int64_t count;
+  int64_t count, others;
 
   /// The first one that ends behind an element, from `range` on.
   __device__ int64_t next(int64_t range, int64_t element) const {
-    while (range < count && bounds[2 * range + 1] <= element)
+    while (range < count && bounds[3 * range + 1] <= element)
       ++range;
     return range;
   }
@@ -29,14 +30,14 @@ struct Ranges {
     int64_t low = 0, high = count;
     while (low < high) {
       int64_t middle = (low + high) / 2;
-      bounds[2 * middle + 1] <= element ? low = middle + 1 : high = middle;
+      bounds[3 * middle + 1] <= element ? low = middle + 1 : high = middle;
     }
     return low;
   }
 };
 
 /// A block has elements [part * size, ...): a thread takes every pack that is `threads` packs further. `skips`: without those of the
-/// ranges.
+/// ranges that another rank counts.
 template <typename T, bool skips>
 __global__ void squareSumKernel(double *sums, const T *x, int64_t count, int64_t size, bool wide, Ranges ranges) {
   __shared__ double shared[threads / 32];
@@ -52,7 +53,7 @@ __global__ void squareSumKernel(double *sums, const T *x, int64_t count, int64_t
     for (int i = 0; i < Pack<T>::size; ++i) {
       if constexpr (skips) {
         range = ranges.next(range, at + i);
-        if (range < ranges.count && ranges.bounds[2 * range] <= at + i)
+        if (range < ranges.count && ranges.bounds[3 * range] <= at + i && (ranges.bounds[3 * range + 2] & ranges.others))
           continue;
       }
       sum += double(pack[i]) * pack[i];
@@ -223,10 +224,13 @@ int32_t mg_square_sum_shared(const MgLaunch *launch) {
   if (int32_t status = scratch.check("mg_square_sum_shared"))
     return status;
   const float *x = operand<float>(launch, at::x);
-  if (launch->context->axes[launch->ints[number::axis]].rank == 0)
+  int64_t others = 0;
+  for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+    others |= int64_t(launch->context->axes[axis].rank > 0) << axis;
+  if (!others)
     sumSquares(launch, total, sums, x, count);
   else
-    sumSquares<true>(launch, total, sums, x, count, Ranges{operand<int64_t>(launch, at::shared), launch->ints[number::ranges]});
+    sumSquares<true>(launch, total, sums, x, count, Ranges{operand<int64_t>(launch, at::shared), launch->ints[number::ranges], others});
   return launched("mg_square_sum_shared");
 }
 
