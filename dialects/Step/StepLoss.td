@@ -26,8 +26,8 @@ def Step_LinearCrossEntropyOp : Step_FlaggedOp<"linear_cross_entropy", [Step_Gra
 def Step_HeadStatisticsOp : Step_ComputeOp<"head_statistics", [Step_Cost]> {
   let summary = "the largest logit of every row and the sum of exp(logit - largest), for each of `parts` equal parts of the vocabulary";
   let description = [{
-    x [T, cols], weight [vocab, cols]; statistics [parts, 2 T]: for each part the largest logits of the rows, then the sums. Where ranks share
-    the vocabulary, this is what they tell one another before the losses (step.linear_cross_entropy_parts).
+    x [T, cols], weight [vocab, cols]; statistics [parts, 2 T]: for each part the largest logits of the rows, then the sums. Where ranks
+    share the vocabulary, this is what they tell one another before the losses (step.linear_cross_entropy_parts).
   }];
   let arguments = (ins Step_Float:$x, Step_Float:$weight, I64Attr:$batch, I64Attr:$parts);
   let results = (outs Step_F32:$statistics);

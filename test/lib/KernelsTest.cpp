@@ -383,6 +383,9 @@ TEST(Kernels, ScratchIsWhatTheKernelTakes) {
   check("cpu.linear_cross_entropy", head);
   check("cpu.linear_cross_entropy_evaluate", head);
   check("cpu.logits_at", head);
+  Ints part = {{"rows", 13}, {"cols", 3}, {"vocab", 28}, {"parts", 2}, {"all_parts", 4}, {"axis", -1}};
+  check("cpu.head_statistics", part);
+  check("cpu.linear_cross_entropy_parts", part);
   check("cpu.square_sum", {{"count", 40001}});
   check("cpu.log_norm", {{"count", 40001}});
   check("cpu.mhc_read_grad", {{"rows", 67}, {"streams", 3}, {"cols", 5}, {"iterations", 2}});
