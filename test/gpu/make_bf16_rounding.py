@@ -21,6 +21,7 @@ import model as reference  # its functions call one another by name, so that rep
 from autodiff import Tensor
 from compare import load_safetensors
 from declaration import read_declaration
+from optimizer import Optimizer
 
 SMALL = 1e-3
 FP32 = ("router", "dt_bias", ".D", "B_bias", "C_bias", "mimo_", "A_log", "state_weight",
@@ -55,7 +56,7 @@ for name, function in reference.ACTIVATIONS.items():
 def errors(model, golden, inputs):
     """Worst loss and gradient of one realisation."""
     values = {key[6:]: value.astype(np.float64) for key, value in golden.items() if key.startswith("param.")}
-    optimizer, losses = reference.Optimizer(model), []
+    optimizer, losses = Optimizer(model), []
     for step in range(3):
         weights = {key: value if any(word in key for word in FP32) else to_bf16(value) for key, value in values.items()}
         loss, gradients, batches = reference.run_micro_batches(model, weights, inputs, step)

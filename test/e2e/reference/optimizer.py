@@ -39,6 +39,12 @@ def mixer_segments(family, hidden):
         found["q_up.weight"] = interleaved(family.heads, family.nope, family.rope)
         found["kv_down.weight"] = packed((family.kv_rank, 0), (family.rope, 0))
         found["kv_up.weight"] = interleaved(family.heads, family.nope, family.value)
+    if family.kind in ("attention", "mla") and family.gate != "none":
+        width = family.head_dim if family.kind == "attention" else family.value
+        found["gate_proj.weight"] = packed((family.heads * width, width) if family.gate == "channel" else (family.heads, 0))
+    if family.kind == "gated_deltanet":
+        keys, values, heads = (family.key_heads * family.key, family.key), (family.heads * family.value, family.value), (family.heads, 0)
+        found["in_proj.weight"] = packed(keys, keys, values, values, heads, heads)
     if family.kind == "mamba3":
         shared, heads = family.groups * family.state * family.rank, family.heads
         found["in_proj.weight"] = packed((family.inner, family.head_dim), (family.inner, family.head_dim), (shared, 0), (shared, 0),
