@@ -37,7 +37,8 @@ def Step_LinearCrossEntropyPartsOp : Step_FlaggedOp<"linear_cross_entropy_parts"
   let summary = "step.linear_cross_entropy of the part of the vocabulary that `weight` has";
   let description = [{
     statistics [all parts, 2 T] of the whole vocabulary (step.head_statistics); with it the softmax of a part is known. loss is the sum over
-    targets in the part, d_x its summand, d_weight [vocab, cols] is that of the part. The ranks of `vocab_axis` have the parts in their order.
+    targets in the part, d_x its summand, d_weight [vocab, cols] is that of the part.
+    The ranks of `vocab_axis` have the parts in their order.
   }];
   let arguments = (ins Step_Float:$x, Step_Float:$weight, Step_I32:$targets, Step_F32:$valid, Step_F32:$statistics, F64Attr:$scale,
       OptionalAttr<StrAttr>:$invalid, I64Attr:$parts, Step_Axis:$vocab_axis);

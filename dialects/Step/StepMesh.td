@@ -50,7 +50,8 @@ class Step_RowsOp<string mnemonic>
 def Step_ExchangeRowsOp : Step_RowsOp<"exchange_rows"> {
   let summary = "gives rows sorted by group to the ranks that have the groups";
   let description = [{
-    Of T tokens on each of `ranks` ranks: rows [T * kept, cols], at most `kept` for a token, sorted by group, and offsets [groups + 1], where
+    Of T tokens on each of `ranks` ranks: rows [T * kept, cols], at most `kept` for a token, sorted by group, and offsets [groups + 1],
+    where
     the rows of each group begin. A rank has `groups / ranks` groups that follow one another. mine [ranks * T * most, cols]: the rows of the
     rank's own groups from all ranks, sorted by group, then by rank, each rank's in its order, then zeros; a token has at most `most` =
     min(kept, groups / ranks) of them, so that they always fit; own_offsets [groups / ranks + 1]. The whole tensor of mine is what all ranks

@@ -12,6 +12,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <map>
 
 using namespace mlir;
 
@@ -120,7 +121,7 @@ private:
   LogicalResult choose(const RecomputePlan &plan, const Segments &placed, Decisions &decisions) {
     estimate = plan.milliseconds;
     SmallVector<Operation *> chosen;
-    for (int op : plan.ops)
+    for (int op : addInner(plan.ops))
       chosen.push_back(ops[op]);
     Decision decision{.value = "memory = " + std::to_string(bytes) + " bytes",
                       .chosen = {std::to_string(placed.total()) + " bytes", placed.total(), plan.milliseconds}};
@@ -168,12 +169,23 @@ private:
     return number;
   }
 
+  /// Ops, and those of their launches whose results nothing else sees (PlannedGraph has the last op of such a launch for all).
+  std::vector<int> addInner(ArrayRef<int> chosen) const {
+    std::vector<int> all;
+    for (int op : chosen) {
+      if (auto found = inner.find(op); found != inner.end())
+        llvm::append_range(all, found->second);
+      all.push_back(op);
+    }
+    return all;
+  }
+
   /// What the passes behind this one make of the module where these ops are computed again, and the schedule for the planner or the
   /// peak of the outcome.
   std::optional<Segments> lay(ArrayRef<int> again, PlannedGraph *schedule = nullptr, Peak *peak = nullptr) {
     OwningOpRef<ModuleOp> copy = module.clone();
     SmallVector<Operation *> copies = getForwardOps(*copy), chosen;
-    for (int op : again)
+    for (int op : addInner(again))
       chosen.push_back(copies[op]);
     markRecomputed(*copy, chosen);
     ScopedDiagnosticHandler quiet(module.getContext(), [](Diagnostic &) { return success(); });
@@ -243,11 +255,14 @@ private:
         continue;
       bool is_forward = false;
       if (auto fused = dyn_cast<FusedOp>(op)) {
+        size_t first = graph.ops.size();
         for (Operation &inner : fused.getBody().front().without_terminator())
           if (isForward(&inner)) {
             is_forward = true;
             addOp(&inner);
           }
+        if (is_forward)
+          joinOps(graph, first, fused);
         for (auto [result, yielded] : llvm::zip(fused.getResults(), fused.getBody().front().back().getOperands()))
           numbers[result] = number(yielded);
       } else if (isForward(&op)) {
@@ -273,6 +288,30 @@ private:
     }
     numberTop(graph, launch_of_op);
     return graph;
+  }
+
+  /// Where only the last op of a launch makes what others see, the launch is computed again as a whole or not at all: the last op stands
+  /// for it, with its cost.
+  void joinOps(PlannedGraph &graph, size_t first, FusedOp fused) {
+    SmallVector<Operation *> launch;
+    for (Operation &op : fused.getBody().front().without_terminator())
+      launch.push_back(&op);
+    auto sees = [&](Operation *op) { return llvm::any_of(op->getResults(), [&](Value result) { return isVisible(result, launch); }); };
+    if (launch.size() != graph.ops.size() - first || llvm::any_of(ArrayRef(launch).drop_back(), sees))
+      return;
+    PlannedOp &last = graph.ops.back();
+    for (size_t op = first; op + 1 < graph.ops.size(); ++op) {
+      last.isRecomputable &= graph.ops[op].isRecomputable;
+      llvm::append_range(last.reads, graph.ops[op].reads);
+    }
+    std::vector<int> made;
+    for (size_t op = first; op + 1 < graph.ops.size(); ++op) {
+      llvm::append_range(made, graph.ops[op].makes);
+      graph.ops[op].isRecomputable = false;
+      inner[int(graph.ops.size()) - 1].push_back(int(op));
+    }
+    llvm::erase_if(last.reads, [&](int value) { return llvm::is_contained(made, value); });
+    last.milliseconds = getMilliseconds(fused, costs);
   }
 
   /// What comes between the forward of the last block and the backward of the first that runs, heads and predictions of further tokens, is
@@ -347,6 +386,7 @@ private:
   SmallVector<Operation *> ops;
   Segments all; // where everything is kept
   PlannedGraph graph;
+  std::map<int, std::vector<int>> inner; // of the last op of a launch, the others
   std::optional<Planner> planner;
   std::optional<Least> least;
   double milliseconds = 0; // that planning took

@@ -26,7 +26,7 @@ TEST(Descriptor, RefusesOtherAbiVersionsAndSaysWhichSideIsOld) {
 }
 
 TEST(Descriptor, RefusesDamagedTexts) {
-  for (const char *text : {"", "{", "[]", R"({"abi":3})", R"({"abi":3,"model":3})"})
+  for (const char *text : {"", "{", "[]", R"({"abi":4})", R"({"abi":4,"model":3})"})
     EXPECT_NE(errorOf([&] { readDescriptor(text); }).find("damaged"), std::string::npos) << text;
 }
 
@@ -89,7 +89,7 @@ TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
   auto error = [](const std::string &dtype, const std::string &more, int64_t tp = 1) {
     return errorOf([&] {
       readDescriptor(
-          R"({"abi":3,"model":"m","target":"cpu","megacc":"0","hidden":1,"vocab":1,"sequence":1,"depth":1,"micro_batch":1,"accumulate":1,
+          R"({"abi":4,"model":"m","target":"cpu","megacc":"0","hidden":1,"vocab":1,"sequence":1,"depth":1,"micro_batch":1,"accumulate":1,
         "seed":0,"clip":0,"documents":0,"precision":"fp32","declaration":{},
         "optimizer":{"lr":0,"beta1":0,"beta2":0,"final":0,"schedule":"","warmup":0,"steps":0},"mesh":{"dp":1,"ep":1,"tp":)" +
           std::to_string(tp) + R"(},"segments":[{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0},{"bytes":0}],

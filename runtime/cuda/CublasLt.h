@@ -18,9 +18,9 @@ struct MatrixProduct {
   MgType d_type;
 };
 
-/// Enqueues d = a b + c on the launch's stream; c has the type of d, may be d, or nullptr. Addresses are multiples of 64 bytes. The
-/// algorithm is the one that setProductChoices() named, else the first answer of the library's heuristic, asked once per shape. Returns
-/// 0, or records an error.
+/// Enqueues d = a b + c on the launch's stream; c has the type of d, may be d, or nullptr. Addresses are multiples of 64 bytes, that of the
+/// workspace of 256. The algorithm is the one that setProductChoices() named, else the first answer of the library's heuristic, asked once
+/// per shape. Returns 0, or records an error.
 int32_t multiplyMatrices(const MgLaunch *launch, const MatrixProduct &product, const void *a, const void *b, const void *c, void *d,
                          void *workspace);
 

@@ -82,13 +82,8 @@ void checkInputs(const Step &step) {
     std::string name;
     MgType type;
     std::vector<int64_t> shape;
-  } known[] = {{"tokens", MG_I32, tokens},
-               {"targets", MG_I32, tokens},
-               {"documents", MG_I32, tokens},
-               {relation_chunk, MG_I32, tokens},
-               {"positions", MG_I32, rows},
-               {"scalars", MG_F32, {3}},
-               {"step", MG_I32, {1}}};
+  } known[] = {{"tokens", MG_I32, tokens},  {"targets", MG_I32, tokens}, {"documents", MG_I32, tokens}, {relation_chunk, MG_I32, tokens},
+               {"positions", MG_I32, rows}, {"scalars", MG_F32, {3}},    {"step", MG_I32, {1}}};
   auto describe = [](const auto &input) { return std::string(typeName(input.type)) + " " + shapeText(input.shape); };
   std::string mistakes;
   for (const Place &input : descriptor.inputs) {

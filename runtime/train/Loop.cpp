@@ -176,7 +176,7 @@ private:
       return;
     progress.clear();
     double planned = double(step.target().bytesReserved()) / (1 << 20), all = double(*used) / (1 << 20);
-    fprintf(stderr, "memory: %.0f MiB planned and reserved, %.0f MiB in use on the card: %.0f MiB of driver, libraries and other programs\n",
+    fprintf(stderr, "memory: %.0f MiB planned and reserved, %.0f MiB in use on the card: %.0f MiB of driver, libraries, other programs\n",
             planned, all, all - planned);
   }
 

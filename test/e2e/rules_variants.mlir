@@ -41,10 +41,12 @@ step.func @micro_batch {
   %head = step.input "head" : tensor<12x3xf32>
   %targets = step.input "targets" : tensor<2x5xi32>
   %valid = step.count_valid %targets : (tensor<2x5xi32>) -> tensor<1xf32>
-  %statistics = step.head_statistics %hidden, %head {batch = 2 : i64, parts = 6 : i64} : (tensor<10x3xf32>, tensor<12x3xf32>) -> tensor<6x20xf32>
+  %statistics = step.head_statistics %hidden, %head {batch = 2 : i64, parts = 6 : i64}
+          : (tensor<10x3xf32>, tensor<12x3xf32>) -> tensor<6x20xf32>
   %loss:3 = step.linear_cross_entropy_parts %hidden, %head, %targets, %valid, %statistics {parts = 6 : i64, scale = 0.5 : f64}
           : (tensor<10x3xf32>, tensor<12x3xf32>, tensor<2x5xi32>, tensor<1xf32>, tensor<6x20xf32>)
           -> (tensor<1xf32>, tensor<10x3xf32>, tensor<12x3xf32>)
-  %sums:2 = step.linear_cross_entropy_evaluate_parts %hidden, %head, %targets, %statistics {batch = 2 : i64, parts = 6 : i64, sequence = 5 : i64}
+  %sums:2 = step.linear_cross_entropy_evaluate_parts %hidden, %head, %targets, %statistics
+          {batch = 2 : i64, parts = 6 : i64, sequence = 5 : i64}
           : (tensor<10x3xf32>, tensor<12x3xf32>, tensor<2x5xi32>, tensor<6x20xf32>) -> (tensor<2xf32>, tensor<2xf32>)
 }

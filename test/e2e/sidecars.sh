@@ -62,7 +62,8 @@ refuses bytes-have-no-components "lacks the input 'structure.dep_level' of the s
   "$bin/megacc-run" "$work/step.so" --data "$work/bytes" --steps 1 --out "$work/o"
 grep -q "lacks the input 'structure.ast_node_type'" "$work/log" || fail "only one missing column was named"
 mv "$work/b.ast_node_type.bin" "$work/moved"
-trains one-file-lacks-a-column "lacks the input 'structure.ast_node_type' of the step: there is no .*/b.ast_node_type.bin; fix: write these files \(of C\+\+ sources tools/prepare-cpp does\), or" \
+trains one-file-lacks-a-column \
+  "lacks the input 'structure.ast_node_type' of the step: there is no .*/b.ast_node_type.bin; fix: write these files \(of C\+\+ sources" \
   --data "$work/a.bin" "$work/b.bin"
 head -c 399 "$work/moved" >"$work/b.ast_node_type.bin"
 trains short-column 'b.ast_node_type.bin: has 399 bytes for the 400 tokens of b.bin, expected 400 \(uint8\) or 800' --data "$work/b.bin"

@@ -140,12 +140,13 @@ int32_t mg_muon(const MgLaunch *launch) {
   int64_t cols = ints[number::cols], pieces = ints[number::pieces];
   int64_t rows = padded(ints[number::piece_rows]), width = padded(cols), side = std::min(rows, width);
   Scratch scratch(launch, at::scratch);
+  void *workspace = scratch.take<std::byte>(cublas_workspace_bytes); // first, for its alignment
   float *u = scratch.take<float>(rows * width);
   bf16 *x = scratch.take<bf16>(rows * width), *other = scratch.take<bf16>(rows * width);
   float *squares = scratch.take<float>(side * side);
   bf16 *product = scratch.take<bf16>(side * side), *polynomial = scratch.take<bf16>(side * side);
   double *sums = scratch.take<double>(rows + 1);
-  const Room room = {squares, x, other, product, polynomial, scratch.take<std::byte>(cublas_workspace_bytes)};
+  const Room room = {squares, x, other, product, polynomial, workspace};
   if (int32_t status = scratch.check("mg_muon"))
     return status;
   void *weight = launch->operands[at::weight];

@@ -174,7 +174,7 @@ __device__ void storeHalves(bf16 *to, const uint16_t (&halves)[4], int64_t left,
 
 /// The same with moments in bf16. Parameters start at multiples of 128 elements, so that a warp's are of one.
 template <typename T>
-__global__ void __launch_bounds__(threads)
+__global__ void __launch_bounds__(threads, 2)
     adamwRoundedKernel(T *weight, float *master, bf16 *m, bf16 *v, const float *gradient, const float *norm, const float *scalars,
                        const int32_t *step, const int64_t *table, int64_t count, AdamW rule, Ranks ranks, bool wide) {
   if (!isfinite(*norm))

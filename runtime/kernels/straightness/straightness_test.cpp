@@ -45,12 +45,8 @@ TEST(Straightness, NothingToCountIsZero) {
 TEST(Straightness, EqualStatesHaveNoDirection) {
   StraightnessProblem p = {1, 3, 2, 1, 0.5, {0, 1, 2}, {}};
   Values x = {1, 2, 1, 2, 5, 7}, count = {1}, loss(1, NAN), d_x(6, NAN);
-  ASSERT_EQ(call("mg_straightness", {{"loss", loss}, {"x", x}, {"spans", p.spans}, {"count", count}}, sizesOf(p),
-                 {{"weight", 0.5}}),
-            0);
+  ASSERT_EQ(call("mg_straightness", {{"loss", loss}, {"x", x}, {"spans", p.spans}, {"count", count}}, sizesOf(p), {{"weight", 0.5}}), 0);
   EXPECT_EQ(loss[0], 0.5f);
-  ASSERT_EQ(call("mg_straightness_grad", {{"d_x", d_x}, {"x", x}, {"spans", p.spans}, {"count", count}}, sizesOf(p),
-                 {{"weight", 0.5}}),
-            0);
+  ASSERT_EQ(call("mg_straightness_grad", {{"d_x", d_x}, {"x", x}, {"spans", p.spans}, {"count", count}}, sizesOf(p), {{"weight", 0.5}}), 0);
   EXPECT_EQ(d_x, Values(6, 0));
 }

@@ -28,7 +28,8 @@ step.func @groups_that_ranks_cannot_share {
   %x = step.input "x" : tensor<4x6xf32>
   %offsets = step.input "offsets" : tensor<4xi32>
   // expected-error @+1 {{has 3 groups on 2 ranks, 1 rows of a token at most and 1 on one rank, expected 1}}
-  %rows = step.return_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>, tensor<4xi32>) -> tensor<4x6xf32>
+  %rows = step.return_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64}
+          : (tensor<4x6xf32>, tensor<4xi32>) -> tensor<4x6xf32>
 }
 
 // -----
@@ -37,7 +38,8 @@ step.func @no_room_for_all_rows {
   %x = step.input "x" : tensor<4x6xf32>
   %offsets = step.input "offsets" : tensor<3xi32>
   // expected-error @+1 {{moves rows 'tensor<4x6xf32>' to and from 'tensor<4x6xf32>', expected 8 rows of 6 elements}}
-  %mine:2 = step.exchange_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>, tensor<3xi32>) -> (tensor<4x6xf32>, tensor<2xi32>)
+  %mine:2 = step.exchange_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64}
+          : (tensor<4x6xf32>, tensor<3xi32>) -> (tensor<4x6xf32>, tensor<2xi32>)
 }
 
 // -----
@@ -46,7 +48,8 @@ step.func @offsets_of_other_groups {
   %x = step.input "x" : tensor<4x6xf32>
   %offsets = step.input "offsets" : tensor<5xi32>
   // expected-error @+1 {{makes offsets of 3 of 4 groups on 2 ranks}}
-  %mine:2 = step.exchange_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>, tensor<5xi32>) -> (tensor<8x6xf32>, tensor<4xi32>)
+  %mine:2 = step.exchange_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64}
+          : (tensor<4x6xf32>, tensor<5xi32>) -> (tensor<8x6xf32>, tensor<4xi32>)
 }
 
 // -----

@@ -10,15 +10,14 @@
 // CHANGES-NEXT: note: alive at the peak of a micro-batch, head (linear_cross_entropy): 10,376 bytes
 // CHANGES-NEXT: 1 x 2.000 KiB linear_cross_entropy (scratch): head
 // CHANGES: note: one of these changes would do, by planning again:
-// CHANGES-NEXT: --mesh tp=2: 36,608 bytes, {{[0-9.]+}} ms a step
 // CHANGES-NEXT: --recompute=auto: 41,728 bytes, {{[0-9.]+}} ms a step
-// CHANGES-NEXT: --micro-batch 1 --accumulate 2: 41,472 bytes, {{[0-9.]+}} ms a step
+// CHANGES-NEXT: --mesh tp=2: 31,744 bytes, {{[0-9.]+}} ms a step
 // CHECK: error: the step needs [[BYTES:[0-9]+]] bytes, memory allows 16384: weights 8192, optimizer 16384, gradients 8192, temporaries {{[0-9]+}} (the peak is in @micro_batch), io {{[0-9]+}}; fix: memory = "1MiB", or a smaller micro_batch
 // AUTO: error: the step needs 41728 bytes (46080 where everything is kept), memory allows 16384: weights 8192, optimizer 16384,
 // AUTO-SAME: gradients 8192, temporaries 6912 (the peak is in @micro_batch), io 2048; fix: memory = "1MiB", or a smaller micro_batch
 // AUTO-NEXT: note: alive at the peak of a micro-batch, head (linear_cross_entropy): 6,216 bytes
 // AUTO: note: no single change would do, by planning again:
-// AUTO-NEXT: --mesh tp=8: needs 27,648 bytes
+// AUTO-NEXT: --mesh tp=8: needs 20,736 bytes
 // AUTO-NEXT: --micro-batch 1 --accumulate 2: needs 39,168 bytes
 mega.model @tight hidden 16 vocab 32 sequence 8 {
   mega.pattern "F" depth 1

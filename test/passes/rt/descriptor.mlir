@@ -28,7 +28,7 @@ module attributes {megacc.target = "sm_90a", megacc.model = "small", megacc.conf
   }
 }
 
-// CHECK: {"abi":3,
+// CHECK: {"abi":4,
 // CHECK-NEXT: "declaration":{"families":{"A":{"heads":4,
 // CHECK-NEXT: "kind":"attention",
 // CHECK-NEXT: "shared":true,

@@ -15,7 +15,7 @@ rt.func @micro_batch {
 rt.func @intervene.0 {
 }
 
-// CHECK: @megacc_descriptor = constant [{{[0-9]+}} x i8] c"{\22abi\22:3,
+// CHECK: @megacc_descriptor = constant [{{[0-9]+}} x i8] c"{\22abi\22:4,
 // The constants are laid down once, little-endian, and fill the segment.
 // CHECK: @megacc_constants = constant [24 x i8] c"\00\00\00\00\00\00\00\00\02\01\00\00\00\00\00\00\FF\FF\FF\FF\FF\FF\FF\FF"
 // Equal tables are one. Here are bytes, types (6: absent), integers and doubles.

@@ -47,7 +47,8 @@ module @mlp attributes {megacc.config = {mesh = {dp = 2, tp = 2, ep = 1}}} {
 // Two axes: @experts is cut by both, @up by tp, @router by none; what all ranks of an axis have counts on the first of it alone.
 // CHECK-LABEL: module @two_axes
 module @two_axes attributes {megacc.config = {mesh = {dp = 1, tp = 2, ep = 2}}} {
-  step.parameter @experts : tensor<2x8x8xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64, sharding = "tp 1:8/; ep 0:2/"}
+  step.parameter @experts : tensor<2x8x8xf32>
+          init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64, sharding = "tp 1:8/; ep 0:2/"}
   step.parameter @up : tensor<8x4xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64, sharding = "tp 0:8/"}
   step.parameter @router : tensor<2x4xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64}
   // CHECK: %[[PART:.*]] = step.square_sum f32_decays {{.*}}sharding = ["tp +; ep +"], shared = array<i64: 128, 144, 4, 256, 264, 6>}

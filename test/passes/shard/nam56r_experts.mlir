@@ -10,11 +10,14 @@
 // CHECK: rt.parameter "blocks.1.mixer.shared.up.weight" : tensor<1024x3584xf32>
 // CHECK: rt.parameter "blocks.2.mixer.in_proj.weight" : tensor<22896x3584xf32>
 
-// Each rank has 4096 tokens with 4 rows each, and room for 4 of each of the 8192 tokens: forth and back in the forward and in the backward.
+// Each rank has 4096 tokens with 4 rows each, and room for 4 of each of the 8192 tokens: forth and back in the forward and in the backward,
+// their weights forth and the gradient of these back.
 // MOVES-NOT: block 0
 // MOVES: block 1: mg_all_reduce_f64 count = 33, axis = 2
+// MOVES-NEXT: block 1: mg_exchange_rows given = 16384, received = 32768, cols = 1, groups = 16, ranks = 2, axis = 2
 // MOVES-NEXT: block 1: mg_exchange_rows given = 16384, received = 32768, cols = 3584, groups = 16, ranks = 2, axis = 2
 // MOVES-NEXT: block 1: mg_return_rows given = 16384, received = 32768, cols = 3584, groups = 16, ranks = 2, axis = 2
 // MOVES-NEXT: block 1: mg_exchange_rows given = 16384, received = 32768, cols = 3584, groups = 16, ranks = 2, axis = 2
 // MOVES-NEXT: block 1: mg_return_rows given = 16384, received = 32768, cols = 3584, groups = 16, ranks = 2, axis = 2
+// MOVES-NEXT: block 1: mg_return_rows given = 16384, received = 32768, cols = 1, groups = 16, ranks = 2, axis = 2
 // MOVES-NEXT: block 3: mg_all_reduce_f64

@@ -46,7 +46,8 @@ module @experts attributes {megacc.config = {mesh = {dp = 2, tp = 1, ep = 2}}} {
     %x = step.input "x" : tensor<8x3xf32>
     %logits = step.input "logits" : tensor<8x4xf32>
     // CHECK: step.moe_route {{.*}} -> (tensor<2x2xf32>, tensor<2x2xi32>, tensor<2x2xi32>, tensor<5xi32>)
-    %route:4 = step.moe_route %logits {experts = 4 : i64, slots = 2 : i64, nulls = 0 : i64, scale = 1.0 : f64, aux = 0.0 : f64, z = 0.0 : f64}
+    %route:4 = step.moe_route %logits
+            {experts = 4 : i64, slots = 2 : i64, nulls = 0 : i64, scale = 1.0 : f64, aux = 0.0 : f64, z = 0.0 : f64}
              : (tensor<8x4xf32>) -> (tensor<8x2xf32>, tensor<8x2xi32>, tensor<8x2xi32>, tensor<5xi32>)
     %rows = step.moe_dispatch %x, %route#2, %route#3 : (tensor<8x3xf32>, tensor<8x2xi32>, tensor<5xi32>) -> tensor<16x3xf32>
     // CHECK: step.exchange_rows {{.*}} -> (tensor<8x3xf32>, tensor<3xi32>)
@@ -54,15 +55,18 @@ module @experts attributes {megacc.config = {mesh = {dp = 2, tp = 1, ep = 2}}} {
             : (tensor<16x3xf32>, tensor<5xi32>) -> (tensor<32x3xf32>, tensor<5xi32>)
     %w = step.read @w : tensor<4x6x3xf32>
     // CHECK: step.grouped_linear {{.*}} {expected_rows = 4 : i64} : (tensor<8x3xf32>, tensor<2x6x3xf32>, tensor<3xi32>) -> tensor<8x6xf32>
-    %y = step.grouped_linear %mine#0, %w, %mine#1 {expected_rows = 16 : i64} : (tensor<32x3xf32>, tensor<4x6x3xf32>, tensor<5xi32>) -> tensor<32x6xf32>
+    %y = step.grouped_linear %mine#0, %w, %mine#1 {expected_rows = 16 : i64}
+            : (tensor<32x3xf32>, tensor<4x6x3xf32>, tensor<5xi32>) -> tensor<32x6xf32>
     // CHECK: step.activation gelu {{.*}} : (tensor<8x6xf32>) -> tensor<8x6xf32>
     %a = step.activation gelu %y : (tensor<32x6xf32>) -> tensor<32x6xf32>
     // CHECK: step.return_rows {{.*}} : (tensor<8x6xf32>, tensor<5xi32>) -> tensor<4x6xf32>
-    %back = step.return_rows %a, %route#3 {kept = 2 : i64, most = 2 : i64, ranks = 2 : i64, axis = 2 : i64} : (tensor<32x6xf32>, tensor<5xi32>) -> tensor<16x6xf32>
+    %back = step.return_rows %a, %route#3 {kept = 2 : i64, most = 2 : i64, ranks = 2 : i64, axis = 2 : i64}
+            : (tensor<32x6xf32>, tensor<5xi32>) -> tensor<16x6xf32>
     // CHECK: step.moe_combine {{.*}} -> tensor<2x6xf32>
-    %z = step.moe_combine %back, %route#0, %route#2, %route#3 : (tensor<16x6xf32>, tensor<8x2xf32>, tensor<8x2xi32>, tensor<5xi32>) -> tensor<8x6xf32>
+    %z = step.moe_combine %back, %route#2, %route#3 : (tensor<16x6xf32>, tensor<8x2xi32>, tensor<5xi32>) -> tensor<8x6xf32>
     step.output "z", %z : tensor<8x6xf32>
-    %dw = step.grouped_linear_grad_weight %a, %mine#0, %mine#1 {expected_rows = 16 : i64} : (tensor<32x6xf32>, tensor<32x3xf32>, tensor<5xi32>) -> tensor<4x6x3xf32>
+    %dw = step.grouped_linear_grad_weight %a, %mine#0, %mine#1 {expected_rows = 16 : i64}
+            : (tensor<32x6xf32>, tensor<32x3xf32>, tensor<5xi32>) -> tensor<4x6x3xf32>
     // CHECK: step.accumulate @w, {{.*}} : tensor<2x6x3xf32>
     step.accumulate @w, %dw : tensor<4x6x3xf32>
   }
