@@ -125,7 +125,8 @@ TEST(OptimizerGpu, RoundedMoments) {
     }
 }
 
-// The direction is bf16 inside, 1 % of it in the Frobenius norm; the momentum is exact.
+// The direction is bf16 inside. The same iterations in float64, rounded to bf16 where the kernel does, are off by up to 1.4 % (Frobenius,
+// 300 draws) at 70 x 130 and by up to 6 % where a piece has few rows or columns. The momentum is exact.
 TEST(OptimizerGpu, Muon) {
   MG_NEEDS_CARD();
   for (const megacc::muon::Shape &shape : megacc::muon::shapes)
@@ -157,7 +158,8 @@ TEST(OptimizerGpu, Muon) {
           off += (updated[i] - expected[i]) * (updated[i] - expected[i]);
           moved += (expected[i] - before[i]) * (expected[i] - before[i]);
         }
-        EXPECT_LT(std::sqrt(off / moved), 0.02) << shape.rows << " x " << shape.cols;
+        double limit = std::min(shape.piece_rows, shape.cols) < 16 ? 0.065 : 0.02;
+        EXPECT_LT(std::sqrt(off / moved), limit) << shape.rows << " x " << shape.cols;
         EXPECT_LT(relativeError(call.read("m"), expected_momentum), moment == MG_BF16 ? 1e-2 : 1e-6);
         for (double &value : updated)
           value = rounded(value, type);
