@@ -268,22 +268,15 @@ KernelQuery AttentionGradOp::getKernelQuery() {
   return setAttention(query, *this);
 }
 
-/// The two products over the causal half: scores and values.
-template <typename Op> static Size getAttentionFlops(Op op) {
-  return Size(op.getBatch()) * op.getSequence() * op.getSequence() * op.getHeads() * (op.getQkDim() + op.getVDim());
-}
-
-OpCost AttentionOp::getCost() {
-  OpCost cost = getMemoryCost(*this);
-  cost.flops = getAttentionFlops(*this).get();
+/// The two products over the causal half, scores and values, some times.
+template <typename Op> static OpCost getAttentionCost(Op op, int64_t times) {
+  OpCost cost = getMemoryCost(op);
+  cost.flops = (Size(times) * op.getBatch() * op.getSequence() * op.getSequence() * op.getHeads() * (op.getQkDim() + op.getVDim())).get();
   return cost;
 }
 
-OpCost AttentionGradOp::getCost() {
-  OpCost cost = getMemoryCost(*this);
-  cost.flops = (2 * getAttentionFlops(*this)).get();
-  return cost;
-}
+OpCost AttentionOp::getCost() { return getAttentionCost(*this, 1); }
+OpCost AttentionGradOp::getCost() { return getAttentionCost(*this, 2); }
 
 // What people look at.
 
@@ -424,14 +417,5 @@ KernelQuery BiasedAttentionGradOp::getKernelQuery() {
   return setBiased(query, *this);
 }
 
-OpCost BiasedAttentionOp::getCost() {
-  OpCost cost = getMemoryCost(*this);
-  cost.flops = getAttentionFlops(*this).get();
-  return cost;
-}
-
-OpCost BiasedAttentionGradOp::getCost() {
-  OpCost cost = getMemoryCost(*this);
-  cost.flops = (2 * getAttentionFlops(*this)).get();
-  return cost;
-}
+OpCost BiasedAttentionOp::getCost() { return getAttentionCost(*this, 1); }
+OpCost BiasedAttentionGradOp::getCost() { return getAttentionCost(*this, 2); }

@@ -300,17 +300,16 @@ private:
     if (launch.size() != graph.ops.size() - first || llvm::any_of(ArrayRef(launch).drop_back(), sees))
       return;
     PlannedOp &last = graph.ops.back();
+    std::vector<int> made;
     for (size_t op = first; op + 1 < graph.ops.size(); ++op) {
       last.isRecomputable &= graph.ops[op].isRecomputable;
       llvm::append_range(last.reads, graph.ops[op].reads);
-    }
-    std::vector<int> made;
-    for (size_t op = first; op + 1 < graph.ops.size(); ++op) {
       llvm::append_range(made, graph.ops[op].makes);
       graph.ops[op].isRecomputable = false;
       inner[int(graph.ops.size()) - 1].push_back(int(op));
     }
     llvm::erase_if(last.reads, [&](int value) { return llvm::is_contained(made, value); });
+    llvm::erase_if(last.in_place, [&](const auto &pair) { return llvm::is_contained(made, pair.second); });
     last.milliseconds = getMilliseconds(fused, costs);
   }
 

@@ -316,14 +316,18 @@ std::vector<float> Step::readState(const ParameterPlace &parameter, StatePart pa
 void Step::writeState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<const float> values) {
   Range range = findRange(parameter, part);
   forEachBlock(parameter, first, int64_t(values.size()), [&](int64_t begin, int64_t, std::span<const Piece> pieces) {
-    std::vector<float> written;
-    for (const Piece &piece : pieces)
-      written.insert(written.end(), values.begin() + piece.index, values.begin() + piece.index + piece.count);
+    std::span<const float> written = values.subspan(pieces.front().index, pieces.front().count);
+    std::vector<float> joined;
+    if (pieces.size() > 1) {
+      for (const Piece &piece : pieces)
+        joined.insert(joined.end(), values.begin() + piece.index, values.begin() + piece.index + piece.count);
+      written = joined;
+    }
     int64_t offset = range.offset + begin * typeBytes(range.type);
     if (range.type == MG_BF16)
       device.write(range.segment, offset, std::as_bytes(std::span<const uint16_t>(roundAll(written))));
     else
-      device.write(range.segment, offset, std::as_bytes(std::span<const float>(written)));
+      device.write(range.segment, offset, std::as_bytes(written));
   });
   if (part == StatePart::value && parameter.master)
     writeState(parameter, StatePart::weight, first, values);

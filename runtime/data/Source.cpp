@@ -290,8 +290,10 @@ void Source::attachTables(Part &part) {
   for (int64_t document = 0; document < count; ++document) {
     int32_t chunks = -1;
     readAt(opened.file.get(), at, {reinterpret_cast<unsigned char *>(&chunks), sizeof chunks}, path);
-    int64_t next = at + 4 + 4 * int64_t(chunks) * chunks;
-    if (chunks < 0 || next > opened.bytes)
+    int64_t most = opened.bytes / 4; // numbers that the file has; their square is not formed before it is known to be small
+    bool is_small = chunks == 0 || (chunks > 0 && chunks <= most / chunks);
+    int64_t next = is_small ? at + 4 + 4 * int64_t(chunks) * chunks : 0;
+    if (!is_small || next > opened.bytes)
       throw DataError(path.string() + ": the table of document " + std::to_string(document) + " of " + std::to_string(count) +
                       " begins at byte " + std::to_string(at) + " with " + std::to_string(chunks) + " chunks, the file has " +
                       std::to_string(opened.bytes) + " bytes; fix: write both again");

@@ -272,6 +272,9 @@ TEST_F(Sources, RelationsOfARow) {
   fs::resize_file(folder / "a.relation.bits.bin", 44);
   expectError([&] { openCorpus({first}, "uint16", 256, true, {}, {relation_bits}); },
               "a.relation.bits.bin: the table of document 1 of 2 begins at byte 40 with 2 chunks, the file has 44 bytes");
+  write("a.relation.bits.bin", bytesOf(std::vector<int32_t>{INT32_MAX, 0, 0})); // whose square is more bytes than 64 bits count
+  expectError([&] { openCorpus({first}, "uint16", 256, true, {}, {relation_bits}); },
+              "the table of document 0 of 2 begins at byte 0 with 2147483647 chunks, the file has 12 bytes");
   write("a.relation.bits.bin", bytesOf(std::vector<int32_t>{0, 0, 0}));
   expectError([&] { openCorpus({first}, "uint16", 256, true, {}, {relation_bits}); },
               "a.relation.bits.bin: has 12 bytes, the tables of the 2 documents of a.bin end after 8; fix: write both again");

@@ -102,28 +102,6 @@ template <int kind> __device__ float slope(float x) {
   }
 }
 
-template <int kind, typename T> __global__ void activationKernel(T *y, const T *x, int64_t count, bool wide) {
-  int64_t at = (int64_t(blockIdx.x) * threads + threadIdx.x) * Pack<T>::size, left = count - at;
-  if (left <= 0)
-    return;
-  Pack<T> pack = loadPack(x + at, left, wide);
-#pragma unroll
-  for (int i = 0; i < Pack<T>::size; ++i)
-    pack[i] = activate<kind>(pack[i]);
-  storePack(y + at, pack, left, wide);
-}
-
-template <int kind, typename T> __global__ void activationGradKernel(T *d_x, const T *d_y, const T *x, int64_t count, bool wide) {
-  int64_t at = (int64_t(blockIdx.x) * threads + threadIdx.x) * Pack<T>::size, left = count - at;
-  if (left <= 0)
-    return;
-  Pack<T> pack = loadPack(x + at, left, wide), gradient = loadPack(d_y + at, left, wide);
-#pragma unroll
-  for (int i = 0; i < Pack<T>::size; ++i)
-    pack[i] = gradient[i] * slope<kind>(pack[i]);
-  storePack(d_x + at, pack, left, wide);
-}
-
 /// A thread's pack of a row of `width` columns: its row, first column, and how many columns are left.
 template <typename T> struct RowPack {
   __device__ RowPack(int64_t rows, int64_t width) {
@@ -135,35 +113,6 @@ template <typename T> struct RowPack {
   }
   int64_t row, col, left;
 };
-
-template <typename T> __global__ void swigluKernel(T *y, const T *x, int64_t rows, int64_t width, bool wide) {
-  RowPack<T> at(rows, width);
-  if (!at.left)
-    return;
-  const T *from = x + 2 * at.row * width + at.col;
-  Pack<T> gate = loadPack(from, at.left, wide), up = loadPack(from + width, at.left, wide);
-#pragma unroll
-  for (int i = 0; i < Pack<T>::size; ++i)
-    gate[i] *= sigmoid(gate[i]) * up[i];
-  storePack(y + at.row * width + at.col, gate, at.left, wide);
-}
-
-template <typename T> __global__ void swigluGradKernel(T *d_x, const T *d_y, const T *x, int64_t rows, int64_t width, bool wide) {
-  RowPack<T> at(rows, width);
-  if (!at.left)
-    return;
-  int64_t offset = 2 * at.row * width + at.col;
-  Pack<T> gate = loadPack(x + offset, at.left, wide), up = loadPack(x + offset + width, at.left, wide);
-  Pack<T> gradient = loadPack(d_y + at.row * width + at.col, at.left, wide);
-#pragma unroll
-  for (int i = 0; i < Pack<T>::size; ++i) {
-    float s = sigmoid(gate[i]), silu = gate[i] * s;
-    gate[i] = gradient[i] * up[i] * (s + silu * (1.0f - s));
-    up[i] = gradient[i] * silu;
-  }
-  storePack(d_x + offset, gate, at.left, wide);
-  storePack(d_x + offset + width, up, at.left, wide);
-}
 
 /// A pack of a row's inputs, and what its activation makes of it; swiglu has a second input `width` further.
 template <int kind, typename T> struct Activated {
@@ -187,21 +136,42 @@ template <int kind, typename T> struct Activated {
       in[i] = gradient * slope<kind>(in[i]);
     }
   }
+  __device__ void store(T *to, int64_t width, int64_t left, bool wide) const {
+    storePack(to, in, left, wide);
+    if constexpr (kind == swiglu)
+      storePack(to + width, up, left, wide);
+  }
   Pack<T> in, up;
 };
 
-/// y = scale[row] f(x)
+/// y = scale[row] f(x); without scales they are 1.
 template <int kind, typename T>
-__global__ void scaledActivationKernel(T *y, const T *x, const float *scale, int64_t rows, int64_t width, bool wide) {
+__global__ void activationKernel(T *y, const T *x, const float *scale, int64_t rows, int64_t width, bool wide) {
   RowPack<T> at(rows, width);
   if (!at.left)
     return;
   Activated<kind, T> activated(x + at.row * width * (kind == swiglu ? 2 : 1) + at.col, width, at.left, wide);
+  const float factor = scale ? scale[at.row] : 1.0f;
   Pack<T> pack;
 #pragma unroll
   for (int i = 0; i < Pack<T>::size; ++i)
-    pack[i] = scale[at.row] * activated.value(i);
+    pack[i] = factor * activated.value(i);
   storePack(y + at.row * width + at.col, pack, at.left, wide);
+}
+
+/// d_x = d_y f'(x)
+template <int kind, typename T>
+__global__ void activationGradKernel(T *d_x, const T *d_y, const T *x, int64_t rows, int64_t width, bool wide) {
+  RowPack<T> at(rows, width);
+  if (!at.left)
+    return;
+  const int64_t from = at.row * width * (kind == swiglu ? 2 : 1) + at.col;
+  Activated<kind, T> activated(x + from, width, at.left, wide);
+  const Pack<T> gradient = loadPack(d_y + at.row * width + at.col, at.left, wide);
+#pragma unroll
+  for (int i = 0; i < Pack<T>::size; ++i)
+    activated.differentiate(i, gradient[i]);
+  activated.store(d_x + from, width, at.left, wide);
 }
 
 /// d_x = scale[row] d_y f'(x), d_scale[row] = sum of d_y f(x); a warp per row.
@@ -223,9 +193,7 @@ __global__ void __launch_bounds__(threads) scaledActivationGradKernel(T *d_x, fl
         sum += gradient[i] * activated.value(i);
       activated.differentiate(i, factor * gradient[i]);
     }
-    storePack(d_x + from + col, activated.in, left, wide);
-    if constexpr (kind == swiglu)
-      storePack(d_x + from + width + col, activated.up, left, wide);
+    activated.store(d_x + from + col, width, left, wide);
   }
   for (int offset = 16; offset; offset /= 2)
     sum += __shfl_xor_sync(~0u, sum, offset);
@@ -324,27 +292,17 @@ int32_t mg_fill_zero(const MgLaunch *launch) {
 
 int32_t mg_activation(const MgLaunch *launch) {
   MG_ENTER(mg_activation);
-  int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind], count = rows * width;
+  int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind];
   if (kind < gelu || kind > swiglu)
     return mg_fail("mg_activation: unknown kind %ld; fix: 0 to 3", long(kind));
   return withElement(launch, "mg_activation", {at::y, at::x}, [&](auto element) {
     using T = decltype(element);
     T *y = operand<T>(launch, at::y), *x = operand<T>(launch, at::x);
-    cudaStream_t stream = streamOf(launch);
-    bool wide = areAligned({y, x});
-    if (const float *scale = operand<float>(launch, at::scale))
-      withActivation(kind, [&](auto k) {
-        scaledActivationKernel<k>
-            <<<rowPackBlocks<T>(rows, width), threads, 0, stream>>>(y, x, scale, rows, width, wide && width % Pack<T>::size == 0);
-      });
-    else if (kind == gelu)
-      activationKernel<gelu><<<packBlocks<T>(count), threads, 0, stream>>>(y, x, count, wide);
-    else if (kind == gelu_tanh)
-      activationKernel<gelu_tanh><<<packBlocks<T>(count), threads, 0, stream>>>(y, x, count, wide);
-    else if (kind == relu2)
-      activationKernel<relu2><<<packBlocks<T>(count), threads, 0, stream>>>(y, x, count, wide);
-    else
-      swigluKernel<<<rowPackBlocks<T>(rows, width), threads, 0, stream>>>(y, x, rows, width, wide && width % Pack<T>::size == 0);
+    bool wide = areAligned({y, x}) && width % Pack<T>::size == 0;
+    withActivation(kind, [&](auto k) {
+      activationKernel<k>
+          <<<rowPackBlocks<T>(rows, width), threads, 0, streamOf(launch)>>>(y, x, operand<float>(launch, at::scale), rows, width, wide);
+    });
     return launched("mg_activation");
   });
 }
@@ -352,27 +310,22 @@ int32_t mg_activation(const MgLaunch *launch) {
 // d_x may take the place of an operand: a thread reads before it writes, and only its own elements.
 int32_t mg_activation_grad(const MgLaunch *launch) {
   MG_ENTER(mg_activation_grad);
-  int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind], count = rows * width;
+  int64_t rows = launch->ints[number::rows], width = launch->ints[number::width], kind = launch->ints[number::kind];
   if (kind < gelu || kind > swiglu)
     return mg_fail("mg_activation_grad: unknown kind %ld; fix: 0 to 3", long(kind));
   return withElement(launch, "mg_activation_grad", {at::d_x, at::d_y, at::x}, [&](auto element) {
     using T = decltype(element);
     T *d_x = operand<T>(launch, at::d_x), *d_y = operand<T>(launch, at::d_y), *x = operand<T>(launch, at::x);
+    const float *scale = operand<float>(launch, at::scale);
     cudaStream_t stream = streamOf(launch);
-    bool wide = areAligned({d_x, d_y, x});
-    if (const float *scale = operand<float>(launch, at::scale))
-      withActivation(kind, [&](auto k) {
+    bool wide = areAligned({d_x, d_y, x}) && width % Pack<T>::size == 0;
+    withActivation(kind, [&](auto k) {
+      if (scale)
         scaledActivationGradKernel<k><<<unsigned(blocksOf(rows, threads / 32)), threads, 0, stream>>>(
-            d_x, operand<float>(launch, at::d_scale), d_y, x, scale, rows, width, wide && width % Pack<T>::size == 0);
-      });
-    else if (kind == gelu)
-      activationGradKernel<gelu><<<packBlocks<T>(count), threads, 0, stream>>>(d_x, d_y, x, count, wide);
-    else if (kind == gelu_tanh)
-      activationGradKernel<gelu_tanh><<<packBlocks<T>(count), threads, 0, stream>>>(d_x, d_y, x, count, wide);
-    else if (kind == relu2)
-      activationGradKernel<relu2><<<packBlocks<T>(count), threads, 0, stream>>>(d_x, d_y, x, count, wide);
-    else
-      swigluGradKernel<<<rowPackBlocks<T>(rows, width), threads, 0, stream>>>(d_x, d_y, x, rows, width, wide && width % Pack<T>::size == 0);
+            d_x, operand<float>(launch, at::d_scale), d_y, x, scale, rows, width, wide);
+      else
+        activationGradKernel<k><<<rowPackBlocks<T>(rows, width), threads, 0, stream>>>(d_x, d_y, x, rows, width, wide);
+    });
     return launched("mg_activation_grad");
   });
 }

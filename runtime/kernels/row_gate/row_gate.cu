@@ -93,9 +93,8 @@ template <typename Body> bool withShortRows(int64_t rows, int64_t cols, Body &&b
   return cols <= short_cols;
 }
 
-/// The launches of every kernel here; `rows` and `cols` are the integers of each.
-template <typename T, typename Number> int32_t forward(const MgLaunch *launch, const char *kernel, T *y, const T *x, Number number) {
-  int64_t rows = launch->ints[0], cols = launch->ints[1];
+template <typename T, typename Number>
+int32_t forward(const MgLaunch *launch, const char *kernel, T *y, const T *x, Number number, int64_t rows, int64_t cols) {
   bool is_short = withShortRows(rows, cols, [&](auto lanes, unsigned blocks) {
     scaleShortRows<lanes()><<<blocks, threads, 0, streamOf(launch)>>>(y, x, number, rows, int(cols));
   });
@@ -106,8 +105,7 @@ template <typename T, typename Number> int32_t forward(const MgLaunch *launch, c
 }
 
 template <typename T, typename Number>
-int32_t backward(const MgLaunch *launch, const char *kernel, T *d_x, const T *d_y, const T *x, Number number) {
-  int64_t rows = launch->ints[0], cols = launch->ints[1];
+int32_t backward(const MgLaunch *launch, const char *kernel, T *d_x, const T *d_y, const T *x, Number number, int64_t rows, int64_t cols) {
   bool is_short = withShortRows(rows, cols, [&](auto lanes, unsigned blocks) {
     scaleShortRowsGrad<lanes()><<<blocks, threads, 0, streamOf(launch)>>>(d_x, d_y, x, number, rows, int(cols));
   });
@@ -125,7 +123,8 @@ int32_t mg_row_gate(const MgLaunch *launch) {
   MG_ENTER(mg_row_gate);
   return withElement(launch, "mg_row_gate", {at::y, at::x, at::gate}, [&](auto element) {
     using T = decltype(element);
-    return forward(launch, "mg_row_gate", operand<T>(launch, at::y), operand<T>(launch, at::x), Gate<T>{operand<T>(launch, at::gate)});
+    return forward(launch, "mg_row_gate", operand<T>(launch, at::y), operand<T>(launch, at::x), Gate<T>{operand<T>(launch, at::gate)},
+                   launch->ints[number::rows], launch->ints[number::cols]);
   });
 }
 
@@ -134,7 +133,8 @@ int32_t mg_row_gate_grad(const MgLaunch *launch) {
   return withElement(launch, "mg_row_gate_grad", {at::d_x, at::d_gate, at::d_y, at::x, at::gate}, [&](auto element) {
     using T = decltype(element);
     return backward(launch, "mg_row_gate_grad", operand<T>(launch, at::d_x), operand<T>(launch, at::d_y), operand<T>(launch, at::x),
-                    Gate<T>{operand<T>(launch, at::gate), operand<T>(launch, at::d_gate)});
+                    Gate<T>{operand<T>(launch, at::gate), operand<T>(launch, at::d_gate)}, launch->ints[number::rows],
+                    launch->ints[number::cols]);
   });
 }
 
@@ -142,7 +142,8 @@ int32_t mg_row_scale(const MgLaunch *launch) {
   MG_ENTER(mg_row_scale);
   return withElement(launch, "mg_row_scale", {at::y, at::x}, [&](auto element) {
     using T = decltype(element);
-    return forward(launch, "mg_row_scale", operand<T>(launch, at::y), operand<T>(launch, at::x), Scale{operand<float>(launch, at::scale)});
+    return forward(launch, "mg_row_scale", operand<T>(launch, at::y), operand<T>(launch, at::x), Scale{operand<float>(launch, at::scale)},
+                   launch->ints[number::rows], launch->ints[number::cols]);
   });
 }
 
@@ -151,7 +152,8 @@ int32_t mg_row_scale_grad(const MgLaunch *launch) {
   return withElement(launch, "mg_row_scale_grad", {at::d_x, at::d_y, at::x}, [&](auto element) {
     using T = decltype(element);
     return backward(launch, "mg_row_scale_grad", operand<T>(launch, at::d_x), operand<T>(launch, at::d_y), operand<T>(launch, at::x),
-                    Scale{operand<float>(launch, at::scale), operand<float>(launch, at::d_scale)});
+                    Scale{operand<float>(launch, at::scale), operand<float>(launch, at::d_scale)}, launch->ints[number::rows],
+                    launch->ints[number::cols]);
   });
 }
 }
