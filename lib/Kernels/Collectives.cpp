@@ -21,10 +21,32 @@ static std::function<int64_t(const KernelQuery &)> getReduceScratch(int64_t widt
   };
 }
 
+static int64_t getElementBytes(const KernelQuery &query, llvm::StringRef name) {
+  return query.find(name)->type.getElementTypeBitWidth() / 8;
+}
+
+/// A sum sends each of the other ranks its part, and the sum of its own part to each.
+static int64_t getSumBytes(const KernelQuery &query) {
+  int64_t ranks = query.getInt("ranks");
+  return 2 * (query.getInt("count") * getElementBytes(query, "x")) / ranks * (ranks - 1);
+}
+
+/// A part goes to each of the other ranks.
+static int64_t getPartBytes(const KernelQuery &query) {
+  return query.getInt("outer") * query.getInt("inner") * getElementBytes(query, "x") * (query.getInt("ranks") - 1);
+}
+
+/// Rows as many as there are for the others where all groups take alike, and where they begin.
+static int64_t getRowBytes(const KernelQuery &query) {
+  int64_t ranks = query.getInt("ranks"), rows = query.getInt("given") / ranks;
+  return (rows * query.getInt("cols") * getElementBytes(query, "rows") + 4 * (query.getInt("groups") + 1)) * (ranks - 1);
+}
+
 void megacc::addCollectiveRecords(std::vector<Record> &records) {
   for (auto [family, width] : {std::pair("all_reduce", 4), {"all_reduce_f64", 8}, {"all_reduce_state", 4}}) {
     Record record = makeRecord(family);
     record.scratch = getReduceScratch(width);
+    record.sends = getSumBytes;
     if (family != llvm::StringRef("all_reduce_state"))
       record.inPlace = {{"y", "x"}};
     records.push_back(record);
@@ -32,6 +54,7 @@ void megacc::addCollectiveRecords(std::vector<Record> &records) {
   records.push_back(makeRecord("take_part"));
   Record gather = makeRecord("gather_parts");
   gather.scratch = [](const KernelQuery &query) { return floats(query.getInt("outer") * query.getInt("inner") * query.getInt("ranks")); };
+  gather.sends = getPartBytes;
   records.push_back(gather);
 
   // Scratch: where all ranks' groups begin, where the rows of each of them go, and a piece to give and one to take.
@@ -42,6 +65,7 @@ void megacc::addCollectiveRecords(std::vector<Record> &records) {
       int64_t piece = std::clamp<int64_t>(kExchangeElements / (ranks * cols), 1, query.getInt("given"));
       return floats(ranks * (groups + 1)) + floats(groups) + 2 * floats(ranks * piece * cols);
     };
+    rows.sends = getRowBytes;
     records.push_back(rows);
   }
 

@@ -48,6 +48,8 @@ struct Record {
   std::function<std::vector<std::pair<std::string, int64_t>>(const KernelQuery &)> tuning;
   /// The contents of the TABLE operand.
   std::function<std::vector<int64_t>(const KernelQuery &)> table;
+  /// Of a collective: bytes that a rank sends in a launch.
+  std::function<int64_t(const KernelQuery &)> sends;
   /// (output, input) operands, by name, that may share memory.
   std::vector<std::pair<std::string, std::string>> inPlace;
   std::vector<Cache> caches;

@@ -17,10 +17,7 @@ class MeshChecker {
 public:
   MeshChecker(StackOp stack, TrainOp train, const Model &model) : stack(stack), train(train), model(model), ranks(model.train->mesh) {}
 
-  bool run(const std::string &target) {
-    if (ranks[MG_EP] > 1 && target != "cpu") // mega.mesh.c1
-      error(getAxisLocation(MG_EP)) << getAxis(MG_EP) << " on target " << target
-                                    << " is not supported yet; fix: --target=cpu, or experts cut by width with tp";
+  bool run() {
     if (ranks[MG_EP] > 1 && !hasPartsOver(MG_EP)) // mega.mesh.c2
       error(getAxisLocation(MG_EP)) << getAxis(MG_EP) << " has nothing to share: no family of @" << model.name
                                     << " has experts; fix: ep = 1, and dp = " << ranks[MG_DP] * ranks[MG_EP] << " for as many ranks";
@@ -28,7 +25,7 @@ public:
     if (rows % data) // mega.mesh.c3
       error(keyLocation(train, "micro_batch")) << "micro_batch = " << rows << " rows cannot be shared by dp * ep = " << data
                                                << " ranks; fix: micro_batch = " << nearest(rows, data) << ", or " << getLegal(MG_DP, rows);
-    if (ranks[MG_TP] > 1 && model.train->muon) // mega.mesh.c6
+    if (ranks[MG_TP] > 1 && model.train->muon) // mega.mesh.c1
       error(getAxisLocation(MG_TP)) << "muon with " << getAxis(MG_TP)
                                     << ", which cuts its matrices, is not supported yet; fix: tp = 1, or optimizer = adamw<...>";
     if (int64_t tp = ranks[MG_TP]; model.vocab % tp) // mega.mesh.c4
@@ -166,11 +163,11 @@ private:
 };
 } // namespace
 
-bool checkMesh(StackOp stack, TrainOp train, const std::string &target) {
+bool checkMesh(StackOp stack, TrainOp train) {
   bool good = true;
   for (const Model &model : readStacks(stack->getParentOfType<ModuleOp>()))
     if (model.name == stack.getSymbol() && model.name == train.getModel() && model.train)
-      good &= MeshChecker(stack, train, model).run(target);
+      good &= MeshChecker(stack, train, model).run();
   return good;
 }
 

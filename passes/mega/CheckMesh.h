@@ -4,13 +4,11 @@
 
 #include "dialects/Mega/Mega.h"
 
-#include <string>
-
 namespace megacc::mega {
 
 /// An error for every size of the stack that an axis of `train`'s mesh cannot share evenly, with what would and its cost, and for every
 /// mesh that nothing can run yet. True where there is none.
-bool checkMesh(StackOp stack, TrainOp train, const std::string &target);
+bool checkMesh(StackOp stack, TrainOp train);
 
 } // namespace megacc::mega
 

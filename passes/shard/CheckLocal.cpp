@@ -3,6 +3,7 @@
 #include "passes/shard/Passes.h"
 
 #include "dialects/Interfaces/OpPath.h"
+#include "lib/Kernels/Kernels.h"
 
 #include "llvm/ADT/STLExtras.h"
 
@@ -68,31 +69,17 @@ private:
     };
     std::map<std::tuple<std::string, int64_t, std::string>, Sum> sums;
     int64_t micro_batches = getConfigInteger(getOperation(), "accumulate", 1);
-    auto add = [&](Operation *op, int64_t axis, int64_t bytes) {
+    getOperation().walk([&](KernelOpInterface op) {
       StringRef function = op->getParentOfType<FuncOp>().getSymName();
       if (function != "micro_batch" && function != "update")
         return;
+      KernelQuery query = op.getKernelQuery();
+      const Record *record = match(getTarget(op), query);
+      if (!record || !record->sends)
+        return;
       int64_t times = function == "update" ? 1 : micro_batches;
-      Sum &sum = sums[{function.str(), axis, op->getName().stripDialect().str()}];
-      sum.launches += times, sum.bytes += times * bytes;
-    };
-    // A sum sends each of the other ranks its part, and the sum of its own part to each.
-    auto getSumBytes = [&](int64_t bytes, int64_t ranks) { return 2 * bytes / ranks * (ranks - 1); };
-    // Rows that all groups take alike, and where they begin.
-    auto getRowBytes = [&](Value rows, Value offsets, int64_t ranks) {
-      return getBytes(rows.getType()) / ranks * (ranks - 1) + getBytes(offsets.getType()) * (ranks - 1);
-    };
-    getOperation().walk([&](Operation *op) {
-      if (auto sum = dyn_cast<AllReduceOp>(op))
-        add(op, sum.getAxis(), getSumBytes(getBytes(sum.getX().getType()), sum.getRanks()));
-      else if (auto state = dyn_cast<AllReduceStateOp>(op))
-        add(op, state.getAxis(), getSumBytes(4 * int64_t(state.getCount()), state.getRanks()));
-      else if (auto gather = dyn_cast<GatherPartsOp>(op))
-        add(op, gather.getAxis(), getBytes(gather.getX().getType()) * (int64_t(gather.getRanks()) - 1));
-      else if (auto exchange = dyn_cast<ExchangeRowsOp>(op))
-        add(op, exchange.getAxis(), getRowBytes(exchange.getRows(), exchange.getOffsets(), exchange.getRanks()));
-      else if (auto back = dyn_cast<ReturnRowsOp>(op))
-        add(op, back.getAxis(), getRowBytes(back.getRows(), back.getOffsets(), back.getRanks()));
+      Sum &sum = sums[{function.str(), query.getInt("axis"), op->getName().stripDialect().str()}];
+      sum.launches += times, sum.bytes += times * record->sends(query);
     });
     Builder builder(&getContext());
     SmallVector<Attribute> entries;

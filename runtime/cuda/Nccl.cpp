@@ -28,6 +28,10 @@ const char *ncclGetLastError(ncclComm *communicator);
 ncclResult_t ncclAllReduce(const void *x, void *y, size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm *communicator,
                            cudaStream_t stream);
 ncclResult_t ncclAllGather(const void *x, void *y, size_t count, ncclDataType_t type, ncclComm *communicator, cudaStream_t stream);
+ncclResult_t ncclSend(const void *x, size_t count, ncclDataType_t type, int rank, ncclComm *communicator, cudaStream_t stream);
+ncclResult_t ncclRecv(void *y, size_t count, ncclDataType_t type, int rank, ncclComm *communicator, cudaStream_t stream);
+ncclResult_t ncclGroupStart();
+ncclResult_t ncclGroupEnd();
 }
 
 namespace megacc::runtime::cuda {
@@ -39,7 +43,8 @@ using Clock = std::chrono::steady_clock;
 struct Functions {
 #define FUNCTIONS(each)                                                                                                                    \
   each(ncclGetVersion) each(ncclGetUniqueId) each(ncclCommInitRank) each(ncclCommDestroy) each(ncclCommGetAsyncError)                      \
-      each(ncclGetErrorString) each(ncclGetLastError) each(ncclAllReduce) each(ncclAllGather)
+      each(ncclGetErrorString) each(ncclGetLastError) each(ncclAllReduce) each(ncclAllGather) each(ncclSend) each(ncclRecv)                \
+          each(ncclGroupStart) each(ncclGroupEnd)
 #define MEMBER(name) decltype(&::name) name = nullptr;
   FUNCTIONS(MEMBER)
 #undef MEMBER
@@ -205,6 +210,22 @@ int32_t Communicators::allGather(const char *kernel, int64_t axis, void *y, cons
   if (!ranks)
     return 1;
   return checkCall(nccl.ncclAllGather(x, y, size_t(bytes), ncclInt8, ranks, stream), kernel, ranks);
+}
+
+int32_t Communicators::exchange(const char *kernel, int64_t axis, void *y, const void *x, int64_t bytes, cudaStream_t stream) const {
+  ncclComm *ranks = find(kernel, axis);
+  if (!ranks)
+    return 1;
+  ncclResult_t result = nccl.ncclGroupStart();
+  if (int32_t failed = checkCall(result, kernel, ranks))
+    return failed;
+  for (int64_t rank = 0; rank < axes[axis].host->size && result == ncclSuccess; ++rank) {
+    result = nccl.ncclSend(static_cast<const char *>(x) + rank * bytes, size_t(bytes), ncclInt8, int(rank), ranks, stream);
+    if (result == ncclSuccess)
+      result = nccl.ncclRecv(static_cast<char *>(y) + rank * bytes, size_t(bytes), ncclInt8, int(rank), ranks, stream);
+  }
+  ncclResult_t ended = nccl.ncclGroupEnd(); // a group that was started is always ended
+  return checkCall(result == ncclSuccess ? ended : result, kernel, ranks);
 }
 
 } // namespace megacc::runtime::cuda

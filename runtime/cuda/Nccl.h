@@ -26,6 +26,8 @@ public:
   int32_t allReduce(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, int type, cudaStream_t stream) const;
   /// y = what all ranks of the axis give, `bytes` each, in their order.
   int32_t allGather(const char *kernel, int64_t axis, void *y, const void *x, int64_t bytes, cudaStream_t stream) const;
+  /// Gives `bytes` of x to each rank of the axis, in their order, and takes as many of each into y, which is not x.
+  int32_t exchange(const char *kernel, int64_t axis, void *y, const void *x, int64_t bytes, cudaStream_t stream) const;
 
 private:
   struct Axis {

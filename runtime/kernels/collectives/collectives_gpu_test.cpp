@@ -81,6 +81,47 @@ TEST_F(CollectivesOfTwoRanks, PartsAreGatheredInOrder) {
     }
 }
 
+TEST_F(CollectivesOfTwoRanks, RowsGoToTheirGroupsAndComeBack) {
+  struct Case {
+    int64_t own, tokens, cols, taken; // of every token's `own` picks on each rank, as many are this rank's rows; the rest is no one's
+  };
+  // One row; rows that are words of 16 bytes, and not; more than moves at a time.
+  for (auto [own, tokens, cols, taken] : {Case{1, 1, 1, 1}, {2, 5, 3, 1}, {4, 300, 64, 3}, {1, 2400, 3584, 1}})
+    for (MgType type : {MG_BF16, MG_F32}) {
+      const int64_t groups = 2 * own, kept = groups, given = tokens * kept, received = 2 * tokens * own;
+      // Token t has a row in each of the first `taken` groups of a rank, on rank 1 only every other token.
+      Values offsets[2], rows[2], expected(size_t(received * cols)), begins;
+      for (int64_t from : {0, 1}) {
+        const int64_t count = from ? (tokens + 1) / 2 : tokens;
+        for (int64_t group = 0; group <= groups; ++group)
+          offsets[from].push_back(double(count * (group / own * taken + std::min(group % own, taken))));
+        rows[from] = randomValues(size_t(given * cols), unsigned(from + 1), 1, type);
+        std::fill(rows[from].begin() + int64_t(offsets[from].back()) * cols, rows[from].end(), 0.0);
+      }
+      int64_t row = 0;
+      for (int64_t group = rank * own; group < (rank + 1) * own; ++group) {
+        begins.push_back(double(row));
+        for (int64_t from : {0, 1})
+          for (int64_t i = int64_t(offsets[from][size_t(group)]); i < int64_t(offsets[from][size_t(group) + 1]); ++i, ++row)
+            std::copy_n(rows[from].begin() + i * cols, cols, expected.begin() + row * cols);
+      }
+      begins.push_back(double(row));
+      auto describe = [&](Call &call) {
+        call.in(context).give("offsets", MG_I32, offsets[rank]).set("given", given).set("received", received).set("cols", cols);
+        call.set("groups", groups).set("ranks", 2).set("axis", axis);
+      };
+      Call forth = MG_CALL(mg_exchange_rows), back = MG_CALL(mg_return_rows);
+      describe(forth), describe(back);
+      forth.give("rows", type, rows[rank]).poisoned("mine", type, expected.size()).poisoned("own_offsets", MG_I32, begins.size());
+      ASSERT_EQ(forth.run(), "");
+      EXPECT_EQ(forth.read("own_offsets"), begins) << own << " groups, " << tokens << " tokens";
+      EXPECT_EQ(forth.read("mine"), expected) << own << " groups, " << tokens << " tokens";
+      back.give("mine", type, expected).poisoned("rows", type, rows[rank].size());
+      ASSERT_EQ(back.run(), "");
+      EXPECT_EQ(back.read("rows"), rows[rank]) << own << " groups, " << tokens << " tokens";
+    }
+}
+
 TEST(CollectivesGpu, RanksWithTheSameCardAreRefused) {
   MG_NEEDS_CARD();
   ThreadRanks ranks(2);
