@@ -21,7 +21,7 @@ void buildModelPipeline(OpPassManager &passes) {
 
 void buildTrainPipeline(OpPassManager &passes, const StepOptions &options) {
   mega::MegaCheckStackOptions checks;
-  checks.target = options.target;
+  checks.target = options.target, checks.remarks = options.remarks;
   passes.addPass(mega::createMegaCheckStack(checks)); // not part of the model: a stack that cannot be trained yet can still be looked at
   step::MegaToStepOptions lowering;
   lowering.target = options.target;

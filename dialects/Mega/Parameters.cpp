@@ -71,6 +71,11 @@ void ParameterList::addNorm(const std::string &name, bool attends) {
 
 double ParameterList::getDownDeviation() const { return 0.02 / std::sqrt(double(model.depth)); }
 
+void ParameterList::makeWhole(size_t first, int64_t axis) {
+  for (Parameter &parameter : llvm::drop_begin(all, first))
+    parameter.sharding.axes[axis] = Spread();
+}
+
 void addBlockParameters(ParameterList &list, const std::string &name, const Block &block) {
   auto addPlacements = [&](BlockPart part) {
     for (const PlacementSpec &spec : allPlacements())
@@ -81,7 +86,12 @@ void addBlockParameters(ParameterList &list, const std::string &name, const Bloc
   addPlacements(BlockPart::before);
   list.addNorm("norm", findFamily(block.kind)->attends);
   list.setScope(name + ".mixer.", block.slot);
-  findFamily(block.kind)->addParameters(list, block.keys);
+  const FamilySpec &family = *findFamily(block.kind);
+  size_t first = list.size();
+  family.addParameters(list, block.keys);
+  for (const MeshRule &rule : family.mesh)
+    if (list.getModel().train && rule.or_whole && block.keys.getInt(rule.key) % list.getModel().train->mesh[rule.axis])
+      list.makeWhole(first, rule.axis);
   addPlacements(BlockPart::mixer);
   list.setScope(name + ".", block.slot);
   addPlacements(BlockPart::after);

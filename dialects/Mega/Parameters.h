@@ -60,6 +60,9 @@ public:
   void addNorm(const std::string &name, bool attends = false);
   /// The deviation of the projections back to the residual stream.
   double getDownDeviation() const;
+  size_t size() const { return all.size(); }
+  /// Every rank of the axis has all of the parameters from `first` on.
+  void makeWhole(size_t first, int64_t axis);
   std::vector<Parameter> take() { return std::move(all); }
 
 private:

@@ -13,6 +13,7 @@ using ErrorAt = llvm::function_ref<mlir::InFlightDiagnostic(llvm::StringRef key)
 struct MeshRule {
   int64_t axis = MG_TP;
   std::string key;
+  bool or_whole = false; // where the ranks cannot share it evenly, each has all of the kind's parameters, and does all of its work
 };
 
 /// A kind of block. A rule between keys has an id (mega.<kind>.c<n>); keys that are missing or wrong have been reported, have no value and

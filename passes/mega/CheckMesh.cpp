@@ -15,7 +15,8 @@ namespace megacc::mega {
 namespace {
 class MeshChecker {
 public:
-  MeshChecker(StackOp stack, TrainOp train, const Model &model) : stack(stack), train(train), model(model), ranks(model.train->mesh) {}
+  MeshChecker(StackOp stack, TrainOp train, const Model &model, bool remarks)
+      : stack(stack), train(train), model(model), ranks(model.train->mesh), remarks(remarks) {}
 
   bool run() {
     if (ranks[MG_EP] > 1 && !hasPartsOver(MG_EP)) // mega.mesh.c2
@@ -91,6 +92,13 @@ private:
       if (size % ranks[rule.axis] == 0)
         continue;
       bool isGiven = llvm::any_of(specs, [&](const KeySpec &key) { return key.name == rule.key; });
+      if (rule.or_whole) {
+        if (remarks)
+          emitRemark(keyLocation(op, rule.key))
+              << rule.key << " = " << size << " of " << owner << " cannot be split over " << getAxis(rule.axis)
+              << ": each rank has all of it; " << getSizes(rule, size, set) << " would be split";
+        continue;
+      }
       auto diagnostic = error(isGiven ? keyLocation(op, rule.key) : opLocation(op)); // mega.mesh.c5
       diagnostic << rule.key << " = " << size << " of " << owner << " cannot be split over " << getAxis(rule.axis) << "; fix: ";
       if (isGiven)
@@ -159,15 +167,16 @@ private:
   TrainOp train;
   const Model &model;
   std::array<int64_t, MG_AXIS_COUNT> ranks;
+  bool remarks;
   bool good = true;
 };
 } // namespace
 
-bool checkMesh(StackOp stack, TrainOp train) {
+bool checkMesh(StackOp stack, TrainOp train, bool remarks) {
   bool good = true;
   for (const Model &model : readStacks(stack->getParentOfType<ModuleOp>()))
     if (model.name == stack.getSymbol() && model.name == train.getModel() && model.train)
-      good &= MeshChecker(stack, train, model).run();
+      good &= MeshChecker(stack, train, model, remarks).run();
   return good;
 }
 

@@ -36,7 +36,7 @@ struct MegaCheckStack : impl::MegaCheckStackBase<MegaCheckStack> {
         }
     for (auto stack : getOperation().getOps<StackOp>())
       for (auto train : getOperation().getOps<TrainOp>())
-        good &= checkMesh(stack, train);
+        good &= checkMesh(stack, train, remarks);
     markAllAnalysesPreserved();
     if (!good)
       signalPassFailure();

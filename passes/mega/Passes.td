@@ -31,9 +31,11 @@ def MegaCheckStack : Pass<"mega-check-stack", "::mlir::ModuleOp"> {
   let summary = "checks that a stack can be trained on the target, on the mesh and with the settings asked for";
   let description = [{
     Refuses, all in one run: more than one pipeline stage, sizes that the mesh cannot share evenly, each with what it could share and what
-    that costs, meshes that nothing can run yet, fp32 on a target that computes in bf16. Changes nothing.
+    that costs, meshes that nothing can run yet, fp32 on a target that computes in bf16. Changes nothing. Blocks of which every
+    rank then has all are no error.
   }];
-  let options = [Option<"target", "target", "std::string", "\"cpu\"", "the kernel library the step is for, cpu or sm_90a">];
+  let options = [Option<"target", "target", "std::string", "\"cpu\"", "the kernel library the step is for, cpu or sm_90a">,
+                 Option<"remarks", "remarks", "bool", "false", "say of which blocks every rank has all, and why, as a remark">];
 }
 
 #endif

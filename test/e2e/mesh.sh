@@ -37,6 +37,14 @@ for mesh in dp=2 tp=2 dp=2,tp=2 ep=2 tp=2,ep=2; do
   train $mesh --steps 20 --out "$work/$mesh" --verify
   same "$mesh" one $mesh 1
 done
+# Three heads of R, which two ranks cannot share: both have all of it.
+sed 's/value = 4, heads = 4, conv/value = 4, heads = 3, conv/' "$work/model.mlir" >"$work/uneven.mlir"
+cmp -s "$work/model.mlir" "$work/uneven.mlir" && fail 'R has as many heads as before'
+for mesh in dp=1 tp=2; do
+  "$bin/megacc" "$work/uneven.mlir" --mesh $mesh -o "$work/uneven-$mesh.so" || fail "uneven heads, $mesh: does not compile"
+  train uneven-$mesh --steps 20 --out "$work/uneven-$mesh"
+done
+same 'uneven heads, tp=2' uneven-dp=1 uneven-tp=2 1
 train dp=2,tp=2 --steps 20 --out "$work/again"
 cmp "$work/dp=2,tp=2/checkpoint.safetensors" "$work/again/checkpoint.safetensors" || fail 'the same run gives other bits'
 

@@ -49,7 +49,7 @@ FamilySpec m2rnnFamily() {
           .complete = complete,
           .addParameters = addParameters,
           .flops = flops,
-          .mesh = {{MG_TP, "heads"}}};
+          .mesh = {{MG_TP, "heads", /*or_whole=*/true}}};
 }
 
 } // namespace megacc::mega

@@ -1,5 +1,5 @@
 // All sizes that a mesh cannot share, in one run, each with what it could be and the cost.
-// RUN: megacc-opt %s -model-pipeline -mega-check-stack -split-input-file -verify-diagnostics
+// RUN: megacc-opt %s -model-pipeline -mega-check-stack=remarks -split-input-file -verify-diagnostics
 
 // expected-error @+1 {{vocab = 61 cannot be shared by tp = 8 ranks; fix: pad it, vocab = 64 (+0.0 MiB of state a rank), or tp = 1}}
 mega.model @uneven hidden 64 vocab 61 sequence 32 {
@@ -11,7 +11,7 @@ mega.model @uneven hidden 64 vocab 61 sequence 32 {
   mega.family "M" = mamba3<expand = 2, head_dim = 16, state = 16, groups = 1, rank = 4, chunk = 16>
   // expected-error @+1 {{width = 20 of "E" cannot be split over tp = 8; fix: width = 16 (-0.0 MiB of state a rank) or width = 24 (+0.0 MiB of state a rank), or tp = 5}}
   mega.family "E" = moe<experts = 4, top_k = 2, width = 20, shared = 0>
-  // expected-error @+1 {{heads = 2 of "R" cannot be split over tp = 8; fix: heads = 8 (+0.0 MiB of state a rank), or tp = 2}}
+  // expected-remark @+1 {{heads = 2 of "R" cannot be split over tp = 8: each rank has all of it; heads = 8 (-0.1 MiB of state a rank) would be split}}
   mega.family "R" = m2rnn<key = 16, value = 16>
   mega.family "F" = mlp<width = 64>
   // expected-error @+1 {{key_heads = 3 of "D" cannot be split over tp = 8; fix: key_heads = 8 (+0.0 MiB of state a rank), or tp = 3}}
