@@ -525,17 +525,28 @@ std::optional<RecomputePlan> Planner::solve(int64_t budget) const {
   std::vector<std::vector<State>> steps = search(budget, /*isBound=*/false);
   if (steps.empty())
     return std::nullopt;
-  int best = int(steps.back().size()) - 1; // more bytes are kept only to be faster
+  return trace(steps, int(steps.back().size()) - 1); // more bytes are kept only to be faster
+}
+
+std::vector<RecomputePlan> Planner::solveAll(int64_t budget) const {
+  std::vector<RecomputePlan> plans;
+  if (std::vector<std::vector<State>> steps = search(budget, /*isBound=*/false); !steps.empty())
+    for (size_t last = steps.back().size(); last-- > 0;)
+      plans.push_back(trace(steps, int(last)));
+  return plans;
+}
+
+RecomputePlan Planner::trace(const std::vector<std::vector<State>> &steps, int last) const {
   RecomputePlan plan;
-  plan.milliseconds = steps.back()[best].milliseconds;
-  plan.peak = steps.back()[best].kept + outside_peak;
+  plan.milliseconds = steps.back()[last].milliseconds;
+  plan.peak = steps.back()[last].kept + outside_peak;
   for (size_t i = slots.size(); i-- > 0;) {
-    const State &state = steps[i + 1][best];
+    const State &state = steps[i + 1][last];
     const Choice &choice = (*slots[i].choices)[state.choice];
     plan.peak = std::max(plan.peak, steps[i][state.before].kept + slots[i].getPeak(choice));
     for (int op : choice.ops)
       plan.ops.push_back(slots[i].ops[op]);
-    best = state.before;
+    last = state.before;
   }
   std::sort(plan.ops.begin(), plan.ops.end());
   return plan;

@@ -58,6 +58,9 @@ public:
 
   /// The fastest plan whose peak is at most `budget` bytes of temporaries; none where there is none.
   std::optional<RecomputePlan> solve(int64_t budget) const;
+  /// It and others within the budget that take longer and keep fewer bytes at the end of the forward, the fastest first: where the first
+  /// cannot be placed in its peak another one may.
+  std::vector<RecomputePlan> solveAll(int64_t budget) const;
   /// Whether there is one, bytes told apart to the last.
   bool fits(int64_t budget) const;
   /// Milliseconds that no plan of the slots' choices within the budget can be below; infinity where there is none.
@@ -85,6 +88,8 @@ private:
   /// `base`: bytes of others at every launch of the slot.
   std::vector<Choice> findChoices(const Slot &slot, const std::map<int, int64_t> &base) const;
   std::vector<std::vector<State>> search(int64_t budget, bool isBound) const;
+  /// The plan of one of the last states.
+  RecomputePlan trace(const std::vector<std::vector<State>> &steps, int last) const;
 
   const PlannedGraph &graph;
   std::vector<Slot> slots;             // in the order of their forward

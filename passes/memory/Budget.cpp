@@ -66,12 +66,27 @@ public:
     Stopwatch watch{milliseconds};
     if (all.total() <= bytes)
       return choose({}, all, decisions);
-    for (std::optional<Rung> rung = getRung(bytes - all.state); rung; rung = getRung(rung->bytes - 1)) {
-      std::optional<Segments> placed = lay(rung->plan.ops);
+    std::multimap<double, RecomputePlan> open; // by milliseconds, in the order of rungs
+    std::optional<Rung> rung;
+    for (int64_t most = bytes - all.state;;) {
+      if (!rung && most > 0) {
+        rung = getRung(most);
+        most = rung ? rung->bytes - 1 : 0;
+      }
+      // What a lower rung has to offer is not faster than its own plan.
+      if (rung && (open.empty() || rung->plan.milliseconds < open.begin()->first)) {
+        for (RecomputePlan &plan : getPlans(*rung))
+          open.emplace(plan.milliseconds, std::move(plan));
+        rung.reset();
+      }
+      if (open.empty())
+        break;
+      RecomputePlan plan = std::move(open.extract(open.begin()).mapped());
+      std::optional<Segments> placed = lay(plan.ops);
       if (!placed)
         return failure();
       if (placed->total() <= bytes)
-        return choose(rung->plan, *placed, decisions);
+        return choose(plan, *placed, decisions);
     }
     // What cannot be told from the peaks of single slots: all at once may lie closer.
     RecomputePlan full = getPlanner().getFull();
@@ -157,6 +172,12 @@ private:
     if (!plan)
       return std::nullopt;
     return Rung{isExact ? plan->peak : most, std::move(*plan)};
+  }
+
+  /// What is tried at a rung. Bytes alive and bytes placed differ a little: in a small step, where every plan counts, another plan of the
+  /// same peak may fit where the fastest does not.
+  std::vector<RecomputePlan> getPlans(const Rung &rung) {
+    return getPlanner().isExact() ? getPlanner().solveAll(rung.bytes) : std::vector<RecomputePlan>{rung.plan};
   }
 
   /// About 1 % apart.
