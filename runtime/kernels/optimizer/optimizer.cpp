@@ -19,9 +19,17 @@ static int32_t sumSquares(const MgLaunch *launch, const char *kernel, const floa
   if (int32_t status = scratch.check(kernel))
     return status;
   parallelRanges(count, tile, [&](int64_t begin, int64_t end) {
-    double sum = 0;
-    for (int64_t i = begin; i < end; ++i)
+    // Several sums side by side: one alone waits for each of its additions.
+    constexpr int64_t lanes = 32;
+    double sums[lanes] = {}, sum = 0;
+    int64_t i = begin;
+    for (; i + lanes <= end; i += lanes)
+      for (int64_t lane = 0; lane < lanes; ++lane)
+        sums[lane] += double(x[i + lane]) * x[i + lane];
+    for (; i < end; ++i)
       sum += double(x[i]) * x[i];
+    for (double one : sums)
+      sum += one;
     partial[begin / tile] = sum;
   });
   double sum = 0;

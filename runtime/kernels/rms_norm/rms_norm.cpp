@@ -71,6 +71,8 @@ int32_t mg_rms_norm_grad(const MgLaunch *launch) {
       float r = rstd ? rstd[t] : computeRstd(row, cols, eps);
       float product = sumOf(cols, [&](int64_t j) { return g[j] * weight[j] * row[j]; });
       float shift = product / float(cols) * r * r;
+      // d_x may be an operand itself, element for element: no dependence between elements.
+#pragma clang loop vectorize(assume_safety)
       for (int64_t j = 0; j < cols; ++j) {
         sum[j] += g[j] * row[j] * r;
         d_x[t * cols + j] = r * (g[j] * weight[j] - row[j] * shift) + (addend ? addend[t * cols + j] : 0.0f);
