@@ -67,6 +67,11 @@ Mesh::Mesh(const Descriptor &descriptor, const std::string &artifact_hash) {
     refuse(world->size);
   if (library->split(descriptor.mesh, places))
     throw std::runtime_error(library->last_error());
+  world = dog.watch(world, "the mesh");
+  static const char *const axes[] = {"axis dp", "axis tp", "axis ep"};
+  for (int axis = 0; axis < MG_AXIS_COUNT; ++axis)
+    if (places[axis].communicator)
+      places[axis].communicator = dog.watch(static_cast<MgCommunicator *>(places[axis].communicator), axes[axis]);
   std::vector<char> hashes = gather(std::span<const char>(artifact_hash));
   for (int64_t other = 1; other < world->size; ++other)
     if (std::string hash(hashes.data() + other * artifact_hash.size(), artifact_hash.size());

@@ -2,6 +2,7 @@
 #pragma once
 #include "megacc/MeshABI.h"
 #include "runtime/core/Descriptor.h"
+#include "runtime/core/Watchdog.h"
 
 #include <cstddef>
 #include <span>
@@ -25,6 +26,8 @@ public:
 
   int64_t rank() const { return world ? world->rank : 0; }
   int64_t size() const { return world ? world->size : 1; }
+  /// Watches over calls that wait for other ranks, from its start on.
+  Watchdog &watchdog() { return dog; }
   /// What kernels see of the axes.
   const MgAxis (&axes() const)[MG_AXIS_COUNT] { return places; }
   /// Where this rank stands among those with data of their own.
@@ -46,6 +49,7 @@ private:
 
   const MgMesh *library = nullptr;
   MgCommunicator *world = nullptr;
+  Watchdog dog;
   MgAxis places[MG_AXIS_COUNT];
 };
 

@@ -142,7 +142,16 @@ void Step::setObserver(LaunchObserver *wanted) {
   device.context().launch = observer ? launchObserved : launchDirectly;
 }
 
-int32_t Step::launchDirectly(MgContext *, MgKernel kernel, const MgLaunch *launch) { return kernel(launch); }
+int32_t Step::launchDirectly(MgContext *context, MgKernel kernel, const MgLaunch *launch) {
+  Step *step = static_cast<Step *>(context->user);
+  if (step->ranks.size() == 1)
+    return kernel(launch);
+  const std::vector<LaunchRecord> &records = step->running->launches;
+  step->ranks.watchdog().enter(size_t(launch->call_index) < records.size() ? &records[launch->call_index] : nullptr);
+  int32_t status = kernel(launch);
+  step->ranks.watchdog().enter(nullptr);
+  return status;
+}
 
 int32_t Step::launchObserved(MgContext *context, MgKernel kernel, const MgLaunch *launch) {
   Step *step = static_cast<Step *>(context->user);
@@ -153,7 +162,10 @@ int32_t Step::launchObserved(MgContext *context, MgKernel kernel, const MgLaunch
     return 1;
   }
   try {
-    return step->observer->launch(records[launch->call_index], kernel, launch);
+    step->ranks.watchdog().enter(&records[launch->call_index]);
+    int32_t status = step->observer->launch(records[launch->call_index], kernel, launch);
+    step->ranks.watchdog().enter(nullptr);
+    return status;
   } catch (const std::exception &error) { // it must not pass through generated code
     step->failure = error.what();
     return 1;
@@ -195,9 +207,12 @@ void Step::runEvaluation() {
 void Step::sendInputs() { device.write(MG_IO, inputs.begin, inputs.bytes); }
 
 void Step::fetchMetrics() {
-  device.read(MG_IO, metrics.begin, metrics.bytes);
   if (ranks.size() == 1)
-    return;
+    return device.read(MG_IO, metrics.begin, metrics.bytes);
+  {
+    Watchdog::Wait wait(ranks.watchdog(), "the mesh");
+    device.read(MG_IO, metrics.begin, metrics.bytes);
+  }
   std::vector<const Place *> flags;
   std::vector<float> mine;
   for (const Place &place : about.metrics)

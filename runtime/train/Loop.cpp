@@ -152,6 +152,7 @@ private:
     SignalGuard signals;
     Progress progress(state.step + 1, state.settings.steps, tokensOfStep());
     saved = isResumedInPlace() ? state.step : -1;
+    step.mesh().watchdog().noteStep(state.step);
     try {
       return train(log, progress);
     } catch (const std::exception &error) {
@@ -218,6 +219,7 @@ private:
       bool finite = std::isfinite(losses.total) && std::isfinite(norm);
       std::string culprit = finite ? "" : findNonFinite(step);
       state.step = t, ++state.position, is_in_step = false;
+      step.mesh().watchdog().noteStep(t);
       if (t == first)
         noteMemory(progress);
       if (finite)

@@ -75,6 +75,18 @@ until [ -s "$work/after/metrics.jsonl" ] || ! kill -0 $job 2>/dev/null; do sleep
 kill -TERM $job 2>/dev/null; wait $job
 grep -q 'resuming after step' "$work/log" && [ -s "$work/after/metrics.jsonl" ] || fail 'the checkpoint of a job that died does not go on'
 
+# A rank that stops without dying: the other one says where it waited for it, and ends the job.
+MEGACC_PATIENCE=2 mpirun -n 2 --oversubscribe --allow-run-as-root "$bin/megacc-run" "$work/tp=2.so" $data --threads 1 --steps 100000 \
+  --out "$work/hanging" >"$work/log" 2>&1 &
+job=$!
+until [ -s "$work/hanging/metrics.jsonl" ] || ! kill -0 $job 2>/dev/null; do sleep 0.1; done
+kill -STOP "$(pgrep -P $job | tail -n 1)"
+wait $job && fail 'a rank stopped and the job went on'
+waits='waiting for the ranks of (axis tp|the mesh) for [0-9]+ s (in mg_[a-z_]+ at "[^"]+"|between launches); fix: '
+grep -qE "rank [01]: error: after step [0-9]+: $waits" "$work/log" || fail 'a rank that stopped is not reported'
+refuses 'patience' "MEGACC_PATIENCE is '2s', expected a number of seconds" env MEGACC_PATIENCE=2s mpirun -n 2 --oversubscribe \
+  --allow-run-as-root "$bin/megacc-run" "$work/dp=2.so" $data --steps 1 --out "$work/none"
+
 refuses 'one rank of two' 'compiled for 2 ranks \(dp = 2, tp = 1, ep = 1\), 1 is started; fix: mpirun -n 2' \
   launch 1 "$work/dp=2.so" $data --steps 1 --out "$work/none"
 refuses 'two ranks of one' 'compiled for 1 rank .*, 2 are started' launch 2 "$work/dp=1.so" $data --steps 1 --out "$work/none"

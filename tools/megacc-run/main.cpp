@@ -4,6 +4,7 @@
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/Loop.h"
 #include "runtime/train/Sample.h"
+#include "runtime/train/Signals.h"
 #include "tools/cli/Documents.h"
 #include "tools/cli/Version.h"
 
@@ -146,6 +147,12 @@ int run(const Options &options) {
       throw std::runtime_error(flag + " of a step of several ranks is not supported yet; fix: compile it without --mesh");
     if (rank > 0)
       keepSilent();
+    auto fail = [](const std::string &message) {
+      report(message);
+      std::_Exit(1);
+    };
+    auto note = [](const std::string &message) { dprintf(errors, "rank %lld: %s\n", (long long)rank, message.c_str()); };
+    step.mesh().watchdog().start(readPatience(), {fail, note, SignalGuard::caught});
   }
   try {
     int status = runStep(step, options);
