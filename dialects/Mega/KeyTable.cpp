@@ -54,6 +54,8 @@ std::vector<Settings> makeSettings() {
   split.refusal = "muon: split is one of segments | heads | none";
   KeySpec except = {.name = "except", .type = KeyType::strings, .value = std::vector<std::string>(), .may_be_empty = true};
   KeySpec schedule = table("schedule", {"constant", "cosine"});
+  KeySpec zero = integer("zero", 0, 0);
+  zero.most = 1;
   KeySpec memory = {.name = "memory", .type = KeyType::string, .otherwise = "no limit"};
   return {
       {"train",
@@ -68,7 +70,7 @@ std::vector<Settings> makeSettings() {
       {"cosine", {integer("warmup", 0, 0), derived("steps", "the run's total"), final_lr}},
       {"rms", {}},
       {"dyt", {alpha, attention_alpha}},
-      {"", {integer("dp", 1), integer("tp", 1), integer("ep", 1)}},
+      {"", {integer("dp", 1), integer("tp", 1), integer("ep", 1), zero}},
   };
 }
 

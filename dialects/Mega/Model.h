@@ -47,6 +47,7 @@ struct Train {
   double final_lr = -1;          // negative: lr / 10
   bool documents = false;
   std::array<int64_t, MG_AXIS_COUNT> mesh = {1, 1, 1}; // ranks on dp, tp, ep
+  int64_t zero = 0;                                    // 1: data ranks share the state of the optimizer
   std::string psiv_cache = "off";                      // "off", "auto" or "on"
   std::string recompute = "auto";                      // "auto", "none" or "full"
   std::string memory;                                  // as written, "132GiB"; empty: no budget

@@ -71,6 +71,7 @@ Train readSettings(KindAttr settings) {
     for (const auto &[name, ranks] : axes.all())
       if (std::optional<int64_t> axis = findAxis(name))
         train.mesh[*axis] = std::get<int64_t>(ranks);
+    train.zero = axes.getInt("zero");
   }
   train.schedule = schedule.getWord().str();
   train.warmup = curve.getInt("warmup"), train.steps = curve.getInt("steps");

@@ -139,9 +139,14 @@ LogicalResult ParameterOp::verify() {
     return emitOpError("has elements of ") << tensor.getElementType() << ", expected f32 or bf16";
   if (getMaster() && !tensor.getElementType().isBF16())
     return emitOpError("of f32 has a master; only a bf16 parameter has one");
-  Type full = tensor.clone(Float32Type::get(getContext())), half = tensor.clone(BFloat16Type::get(getContext()));
+  RankedTensorType full = tensor.clone(Float32Type::get(getContext())), half = tensor.clone(BFloat16Type::get(getContext()));
   auto check = [&](StringRef name, std::optional<RangeAttr> range, int64_t segment) {
     bool isHalf = range && name.ends_with("moment") && range->getType() == MG_BF16;
+    if (range && getSwept() && segment == MG_OPTIMIZER) { // of the rank's part of all that is swept
+      int64_t part = range->getBytes() / (isHalf ? 2 : 4);
+      return checkPlace(*this, name, RankedTensorType::get({part}, isHalf ? half.getElementType() : full.getElementType()), *range,
+                        segment);
+    }
     return range ? checkPlace(*this, name, isHalf ? half : full, *range, segment) : success();
   };
   return success(succeeded(check("gradient", getGradient(), MG_GRADIENTS)) && succeeded(check("master", getMaster(), MG_OPTIMIZER)) &&

@@ -48,12 +48,15 @@ def Rt_ParameterOp : Rt_Op<"parameter"> {
     A tensor of f32 or bf16. `master`, its fp32 value, stands beside a bf16 parameter alone; the gradient is fp32, moments are fp32 or
     bf16. A parameter that is not trained has no gradient and no moments, one under Muon no second moment. `init` and `init_a` as in
     step.parameter. Where ranks of a mesh share it, `type` is a rank's part, `whole` the tensor and `sharding` how
-    (dialects/Interfaces/Sharding.h).
+    (dialects/Interfaces/Sharding.h). With `swept` [axes, first, count], the ranks of the mesh axes with bits 1 << axis share the update of
+    `count` elements, of which this tensor is those from `first` on: gradients are summed for, and master and moments are the places of, the
+    rank's equal part of all of them, not of this tensor.
   }];
   let arguments = (ins StrAttr:$name, TypeAttr:$type, Rt_RangeAttr:$weight, OptionalAttr<Rt_RangeAttr>:$gradient,
                        OptionalAttr<Rt_RangeAttr>:$master, OptionalAttr<Rt_RangeAttr>:$first_moment,
                        OptionalAttr<Rt_RangeAttr>:$second_moment, UnitAttr:$decays, UnitAttr:$trained, StrAttr:$init, F64Attr:$init_a,
-                       I64Attr:$block, OptionalAttr<StrAttr>:$sharding, OptionalAttr<TypeAttr>:$whole);
+                       I64Attr:$block, OptionalAttr<StrAttr>:$sharding, OptionalAttr<TypeAttr>:$whole,
+                       OptionalAttr<DenseI64ArrayAttr>:$swept);
   let assemblyFormat = "$name `:` $type `at` $weight attr-dict";
   let hasVerifier = 1;
 }

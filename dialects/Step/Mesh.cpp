@@ -148,6 +148,22 @@ KernelQuery ReturnRowsOp::getKernelQuery() {
   return setRows(query.add("rows", getRows()).add("mine", getMine()).add("offsets", getOffsets()), *this);
 }
 
+/// Of the op's sweep: its elements, and how far the axes before its own have cut it.
+template <typename Op> static KernelQuery getSweepQuery(Op op, StringRef family, LaunchOperand::Kind kind) {
+  auto module = op->template getParentOfType<ModuleOp>();
+  Sweep sweep = findSweep(module, op.getGroup(), op.getOwes());
+  bool isNarrow = kind == LaunchOperand::Kind::Weight && (op.getGroup() == Group::bf16_decays || op.getGroup() == Group::bf16_plain);
+  Type element = isNarrow ? Type(BFloat16Type::get(op.getContext())) : Float32Type::get(op.getContext());
+  int64_t count = sweep.getElements(), before = sweep.getAxesBefore(op.getAxis());
+  KernelQuery query(family);
+  query.addState("x", kind, sweep.getName(), RankedTensorType::get({count}, element)).set("count", count).set("ranks", op.getRanks());
+  return query.set("axis", op.getAxis()).set("parts", module ? countRanks(module, before) : 1).set("axes", before);
+}
+
+KernelQuery ReduceScatterStateOp::getKernelQuery() { return getSweepQuery(*this, "reduce_scatter_state", LaunchOperand::Kind::Gradient); }
+
+KernelQuery GatherStateOp::getKernelQuery() { return getSweepQuery(*this, "gather_state", LaunchOperand::Kind::Weight); }
+
 KernelQuery AllReduceStateOp::getKernelQuery() {
   KernelQuery query("all_reduce_state");
   auto kind = getKind() == StateKind::gradient ? LaunchOperand::Kind::Gradient : LaunchOperand::Kind::Metric;

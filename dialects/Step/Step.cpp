@@ -1,12 +1,16 @@
 // The dialect.
 #include "dialects/Step/Step.h"
 
+#include "dialects/Interfaces/Sharding.h"
+
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/DenseSet.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
+
+#include <map>
 
 using namespace mlir;
 using namespace megacc;
@@ -76,10 +80,58 @@ bool megacc::step::hasGroup(ModuleOp module, Group group) {
 
 int64_t megacc::step::getPaddedElements(ModuleOp module, Group group) {
   int64_t elements = 0;
+  for (Sweep &sweep : getSweeps(module, group))
+    elements += sweep.getElements();
+  return elements;
+}
+
+int64_t Sweep::pad(int64_t elements) const { return llvm::alignTo(elements, kParameterAlignment * ranks); }
+
+int64_t Sweep::getElements() {
+  int64_t elements = 0;
+  for (ParameterOp parameter : parameters)
+    elements += llvm::alignTo(parameter.getElements(), kParameterAlignment);
+  return pad(elements);
+}
+
+std::string Sweep::getName() const { return ("*" + stringifyGroup(group) + "." + Twine(owes)).str(); }
+
+int64_t megacc::step::countRanks(ModuleOp module, int64_t axes) {
+  int64_t ranks = 1;
+  auto config = module->getAttrOfType<DictionaryAttr>(kConfigAttr);
+  auto mesh = config ? config.getAs<DictionaryAttr>("mesh") : DictionaryAttr();
+  for (int64_t axis = 0; mesh && axis < MG_AXIS_COUNT; ++axis)
+    if (auto size = mesh.getAs<IntegerAttr>(getAxisName(axis)); size && (axes >> axis & 1))
+      ranks *= size.getInt();
+  return ranks;
+}
+
+SmallVector<Sweep> megacc::step::getSweeps(ModuleOp module, Group group) {
+  std::map<int64_t, Sweep> sweeps; // by what they owe
+  int64_t shared = getConfigInteger(module, "zero") ? 1 << MG_DP | 1 << MG_EP : 0;
   for (auto parameter : module.getOps<ParameterOp>())
     if (parameter.getGroup() == group)
-      elements += llvm::alignTo(parameter.getElements(), kParameterAlignment);
-  return elements;
+      sweeps[int64_t(parameter.getOwes().value_or(0))].parameters.push_back(parameter);
+  SmallVector<Sweep> list;
+  for (auto &[owes, sweep] : sweeps) {
+    sweep.group = group, sweep.owes = owes;
+    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+      if (int64_t bit = int64_t(1) << axis; (owes & shared & bit) && countRanks(module, bit) > 1)
+        sweep.axes |= bit;
+    sweep.ranks = countRanks(module, sweep.axes);
+    list.push_back(std::move(sweep));
+  }
+  return list;
+}
+
+Sweep megacc::step::findSweep(ModuleOp module, Group group, int64_t owes) {
+  if (module)
+    for (Sweep &sweep : getSweeps(module, group))
+      if (sweep.owes == owes)
+        return sweep;
+  Sweep none;
+  none.group = group, none.owes = owes;
+  return none;
 }
 
 int64_t megacc::step::getDim(Value value, unsigned dim) { return cast<RankedTensorType>(value.getType()).getDimSize(dim); }

@@ -57,6 +57,28 @@ bool hasGroup(mlir::ModuleOp module, Group group);
 constexpr Group kTrainedGroups[] = {Group::f32_decays, Group::f32_plain, Group::bf16_decays,
                                     Group::bf16_plain, Group::muon_f32,  Group::muon_bf16};
 int64_t getPaddedElements(mlir::ModuleOp module, Group group);
+/// Parameters of a group whose gradients owe sums over the same axes, in the order of their layout. Their update is shared by the `ranks`
+/// ranks of the mesh axes with bits 1 << axis of `axes`, which have data of their own, where the module's config says `zero`.
+struct Sweep {
+  Group group;
+  int64_t owes = 0, axes = 0, ranks = 1;
+  llvm::SmallVector<ParameterOp> parameters;
+
+  /// Elements of parameters that end there, and of the padding behind them.
+  int64_t pad(int64_t elements) const;
+  /// Elements of all parameters and of their padding.
+  int64_t getElements();
+  /// "*GROUP.OWES", the name of its state.
+  std::string getName() const;
+  /// Ranks of the axes before one: it cuts what they have left to this rank.
+  int64_t getAxesBefore(int64_t axis) const { return axes & ((int64_t(1) << axis) - 1); }
+};
+/// The sweeps of a group, in the order of their layout: those that owe nothing first.
+llvm::SmallVector<Sweep> getSweeps(mlir::ModuleOp module, Group group);
+/// The one that owes just these sums; an empty one where there is none.
+Sweep findSweep(mlir::ModuleOp module, Group group, int64_t owes);
+/// Ranks of the mesh axes with bits 1 << axis of `axes`, all together.
+int64_t countRanks(mlir::ModuleOp module, int64_t axes);
 /// Numbers of an entry of a parameter's `pieces`.
 constexpr size_t kPieceNumbers = 6;
 /// Elements to a multiple of which every parameter is padded.

@@ -80,4 +80,20 @@ def Step_AllReduceStateOp : Step_EffectOp<"all_reduce_state", [Step_Kernel]> {
   let assemblyFormat = "`` $kind $name `[` $first `:` $count `]` `over` $axis `of` $ranks attr-dict";
 }
 
+/// Over a sweep: the parameters of a group whose gradients owe sums over the axes with bits 1 << axis of `owes`. Where its update is
+/// shared, it is cut in the order of the axes, so that `axis` cuts what the ones before it have left to this rank.
+class Step_SweepOp<string mnemonic> : Step_EffectOp<mnemonic, [Step_Kernel]> {
+  let arguments = (ins Step_GroupAttr:$group, I64Attr:$owes, I64Attr:$ranks, I64Attr:$axis);
+  let assemblyFormat = "`` $group `owing` $owes `over` $axis `of` $ranks attr-dict";
+}
+
+def Step_ReduceScatterStateOp : Step_SweepOp<"reduce_scatter_state"> {
+  let summary = "sums the gradients of a sweep over the ranks of an axis, for each of them its own part";
+  let description = [{Where they lie; what is not the rank's part is of no use after it.}];
+}
+
+def Step_GatherStateOp : Step_SweepOp<"gather_state"> {
+  let summary = "every rank of an axis gets the parts of a sweep's parameters that the others have updated";
+}
+
 #endif

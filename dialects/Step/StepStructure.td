@@ -24,11 +24,13 @@ def Step_ParameterOp : Step_Op<"parameter", [Symbol]> {
     master where it is bf16 itself. One with `pieces` is a matrix under Muon, which has no second moment: [first, run, stride, rows, count,
     spacing] of pieces that are alike, of each expert where there are some; row i of piece p is
     first + p * spacing + i / run * stride + i % run. `sharding` says how ranks share it (dialects/Interfaces/Sharding.h); once
-    step-partition has cut it, `type` is a rank's part and `whole` the tensor.
+    step-partition has cut it, `type` is a rank's part and `whole` the tensor. `owes`: bits 1 << axis of the mesh axes of which every rank
+    has a summand of its whole gradient.
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<Step_Float>:$type, UnitAttr:$decays, UnitAttr:$trained,
                        Step_InitializerAttr:$init, F64Attr:$init_a, I64Attr:$block, OptionalAttr<StrAttr>:$sharding,
-                       OptionalAttr<TypeAttr>:$whole, OptionalAttr<DenseI64ArrayAttr>:$pieces);
+                       OptionalAttr<TypeAttr>:$whole, OptionalAttr<DenseI64ArrayAttr>:$pieces,
+                       OptionalAttr<I64Attr>:$owes);
   let assemblyFormat = "$sym_name `:` $type `init` `` $init attr-dict";
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -95,8 +97,9 @@ def Step_SquareSumOp : Step_Op<"square_sum", [MemoryEffects<[MemRead]>, CostOpIn
   let description = [{
     sum [1]. Over the ranks that share the gradients the sums of the parts add up. `shared` lists (begin, end, axes): elements [begin, end)
     of the group are on all ranks of the mesh axes whose bits (1 << enum MgAxisName) are set, and count on the first of each alone.
+    With `owes`, of one of the group's sweeps and this rank's part of it (step.adamw).
   }];
-  let arguments = (ins Step_GroupAttr:$group, OptionalAttr<DenseI64ArrayAttr>:$shared);
+  let arguments = (ins Step_GroupAttr:$group, OptionalAttr<DenseI64ArrayAttr>:$shared, OptionalAttr<I64Attr>:$owes);
   let results = (outs Step_F64:$sum);
   let assemblyFormat = "`` $group attr-dict `:` type($sum)";
 }
@@ -113,8 +116,9 @@ def Step_AdamWOp : Step_EffectOp<"adamw", [Step_Kernel]> {
   let summary = "AdamW over all parameters of a group, unless the norm is not finite";
   let description = [{Hyper-parameters are those of the module's megacc.config; scalars = lr(t), 1 - beta1^t, 1 - beta2^t
       (conventions section 14). With `step` [1], the number of the update, the moments are bf16 and rounded stochastically
-      (conventions 14.6).}];
-  let arguments = (ins Step_GroupAttr:$group, Step_F32:$norm, Step_F32:$scalars, Optional<Step_I32>:$step);
+      (conventions 14.6). With `owes`, over the parameters of the group that owe sums over just these axes (step.parameter), of which this
+      rank updates its part.}];
+  let arguments = (ins Step_GroupAttr:$group, Step_F32:$norm, Step_F32:$scalars, Optional<Step_I32>:$step, OptionalAttr<I64Attr>:$owes);
   let assemblyFormat = "`` $group `,` $norm `,` $scalars (`,` $step^)? attr-dict `:` type($norm) `,` type($scalars) (`,` type($step)^)?";
 }
 

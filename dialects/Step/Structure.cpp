@@ -122,13 +122,31 @@ KernelQuery SetMetricOp::getKernelQuery() { return getCopyQuery(LaunchOperand::K
 
 // Once a step.
 
-static KernelQuery &addRange(KernelQuery &query, StringRef name, LaunchOperand::Kind kind, Group group, int64_t count, Type element) {
-  return query.addState(name, kind, ("*" + stringifyGroup(group)).str(), RankedTensorType::get({count}, element));
+/// The parameters that an op sweeps over: a whole group, or one of its sweeps, of which this rank has a part.
+struct Swept {
+  std::string name;
+  int64_t count = 0, axes = 0, ranks = 1;
+  SmallVector<ParameterOp> parameters;
+};
+
+template <typename Op> static Swept getSwept(Op op) {
+  auto module = op->template getParentOfType<ModuleOp>();
+  Swept swept = {("*" + stringifyGroup(op.getGroup())).str()};
+  if (std::optional<uint64_t> owes = op.getOwes()) {
+    Sweep sweep = findSweep(module, op.getGroup(), int64_t(*owes));
+    return {sweep.getName(), sweep.getElements(), sweep.axes, sweep.ranks, sweep.parameters};
+  }
+  if (module)
+    for (Sweep &sweep : getSweeps(module, op.getGroup())) {
+      swept.count += sweep.getElements();
+      llvm::append_range(swept.parameters, sweep.parameters);
+    }
+  return swept;
 }
 
-static int64_t countElements(Operation *op, Group group) {
-  auto module = op->getParentOfType<ModuleOp>();
-  return module ? getPaddedElements(module, group) : 0;
+static KernelQuery &addRange(KernelQuery &query, StringRef name, LaunchOperand::Kind kind, const Swept &swept, int64_t count,
+                             Type element) {
+  return query.addState(name, kind, swept.name, RankedTensorType::get({count}, element));
 }
 
 /// How indices of a rank's part become those of the whole tensor: dimensions, then of each the elements that one step in it is in the
@@ -170,13 +188,8 @@ static void addPart(std::vector<int64_t> &table, size_t place, ParameterOp param
   llvm::append_range(table, part);
 }
 
-/// The number of parameters, of each its first element in the group, its stream and where its part is described, then these descriptions.
-static std::vector<int64_t> getRoundingTable(Operation *op, Group group) {
-  SmallVector<ParameterOp> parameters;
-  if (auto module = op->getParentOfType<ModuleOp>())
-    for (auto parameter : module.getOps<ParameterOp>())
-      if (parameter.getGroup() == group)
-        parameters.push_back(parameter);
+/// The number of parameters, of each its first element among all, its stream and where its part is described, then these descriptions.
+static std::vector<int64_t> getRoundingTable(ArrayRef<ParameterOp> parameters) {
   std::vector<int64_t> table = {int64_t(parameters.size())};
   int64_t first = 0;
   for (ParameterOp parameter : parameters) {
@@ -192,20 +205,22 @@ KernelQuery AdamWOp::getKernelQuery() {
   using Kind = LaunchOperand::Kind;
   Group group = getGroup();
   bool narrow = group == Group::bf16_decays || group == Group::bf16_plain;
-  int64_t count = countElements(*this, group);
+  Swept swept = getSwept(*this);
+  int64_t count = swept.count, own = count / swept.ranks;
   Type f32 = Float32Type::get(getContext()), weight = narrow ? Type(BFloat16Type::get(getContext())) : f32;
   Type moment = getStep() ? Type(BFloat16Type::get(getContext())) : f32;
   KernelQuery query(getStep() ? "adamw_rounded" : "adamw");
-  addRange(query, "weight", Kind::Weight, group, count, weight);
+  addRange(query, "weight", Kind::Weight, swept, count, weight);
   if (narrow)
-    addRange(query, "master", Kind::Master, group, count, f32);
-  addRange(query, "m", Kind::FirstMoment, group, count, moment);
-  addRange(query, "v", Kind::SecondMoment, group, count, moment);
-  addRange(query, "gradient", Kind::Gradient, group, count, f32);
+    addRange(query, "master", Kind::Master, swept, own, f32);
+  addRange(query, "m", Kind::FirstMoment, swept, own, moment);
+  addRange(query, "v", Kind::SecondMoment, swept, own, moment);
+  addRange(query, "gradient", Kind::Gradient, swept, count, f32);
   query.add("norm", getNorm()).add("scalars", getScalars()).add("step", getStep());
   if (getStep())
-    query.table = getRoundingTable(*this, group), query.set("numbers", query.table.size());
+    query.table = getRoundingTable(swept.parameters), query.set("numbers", query.table.size());
   query.set("count", count).set("decays", group == Group::f32_decays || group == Group::bf16_decays);
+  query.set("ranks", swept.ranks).set("axes", swept.axes);
   query.setReal("beta1", getConfigDouble(*this, "beta1", 0.9)).setReal("beta2", getConfigDouble(*this, "beta2", 0.95));
   query.setReal("eps", getConfigDouble(*this, "eps", 1e-8)).setReal("decay", getConfigDouble(*this, "decay"));
   return query.setReal("clip", getConfigDouble(*this, "clip"));
@@ -274,15 +289,15 @@ OpCost MuonOp::getCost() {
 }
 
 KernelQuery SquareSumOp::getKernelQuery() {
-  int64_t count = countElements(*this, getGroup());
+  Swept swept = getSwept(*this);
   KernelQuery query(getShared() ? "square_sum_shared" : "square_sum");
   query.add("sum", getSum());
   if (std::optional<ArrayRef<int64_t>> shared = getShared()) {
-    query.set("ranges", shared->size() / 3);
+    query.set("ranges", shared->size() / 3).set("ranks", swept.ranks).set("axes", swept.axes);
     for (auto [index, bound] : llvm::enumerate(*shared))
       query.set("shared" + std::to_string(index), bound);
   }
-  return addRange(query, "x", LaunchOperand::Kind::Gradient, getGroup(), count, Float32Type::get(getContext())).set("count", count);
+  return addRange(query, "x", LaunchOperand::Kind::Gradient, swept, swept.count, Float32Type::get(getContext())).set("count", swept.count);
 }
 
 ShardingRule SquareSumOp::getShardingRule() { return ShardingRule::get("() -> ([one])", {}); }

@@ -36,6 +36,12 @@ static int64_t getPartBytes(const KernelQuery &query) {
   return query.getInt("outer") * query.getInt("inner") * getElementBytes(query, "x") * (query.getInt("ranks") - 1);
 }
 
+/// Of a sweep's part, a rank's share goes to each of the other ranks.
+static int64_t getSweepBytes(const KernelQuery &query) {
+  int64_t ranks = query.getInt("ranks");
+  return query.getInt("count") * getElementBytes(query, "x") / query.getInt("parts") / ranks * (ranks - 1);
+}
+
 /// Rows as many as there are for the others where all groups take alike, and where they begin.
 static int64_t getRowBytes(const KernelQuery &query) {
   int64_t ranks = query.getInt("ranks"), rows = query.getInt("given") / ranks;
@@ -50,6 +56,16 @@ void megacc::addCollectiveRecords(std::vector<Record> &records) {
     if (family != llvm::StringRef("all_reduce_state"))
       record.inPlace = {{"y", "x"}};
     records.push_back(record);
+  }
+  // A piece of every rank's part to take, and to sum them as much to give.
+  for (auto [family, pieces] : {std::pair("reduce_scatter_state", 2), {"gather_state", 1}}) {
+    Record sweep = makeRecord(family);
+    sweep.scratch = [pieces](const KernelQuery &query) {
+      int64_t ranks = query.getInt("ranks"), part = query.getInt("count") / query.getInt("parts") / ranks;
+      return pieces * floats(ranks * std::min<int64_t>(part, llvm::divideCeil(kReduceElements, ranks)));
+    };
+    sweep.sends = getSweepBytes;
+    records.push_back(sweep);
   }
   records.push_back(makeRecord("take_part"));
   Record gather = makeRecord("gather_parts");
@@ -70,7 +86,9 @@ void megacc::addCollectiveRecords(std::vector<Record> &records) {
   }
 
   Record squareSum = makeRecord("square_sum_shared");
-  squareSum.scratch = [](const KernelQuery &query) { return doubles(llvm::divideCeil(query.getInt("count"), 4096)); };
+  squareSum.scratch = [](const KernelQuery &query) {
+    return doubles(llvm::divideCeil(query.getInt("count") / query.getInt("ranks"), 4096));
+  };
   squareSum.table = [](const KernelQuery &query) {
     std::vector<int64_t> bounds;
     for (int64_t index = 0; index < 3 * query.getInt("ranges"); ++index)

@@ -127,8 +127,12 @@ Json makePlan(const Plan &plan) {
   if (plan.mesh.countRanks() > 1) {
     top["mesh"] = {{"dp", plan.mesh.dp}, {"tp", plan.mesh.tp}, {"ep", plan.mesh.ep}};
     for (const Plan::Mesh::Parameter &row : plan.mesh.parameters)
-      top["mesh"]["parameters"].push_back(
-          {{"parameter", row.name}, {"blocks", row.count}, {"shape", row.shape}, {"local", row.local}, {"sharding", row.sharding}});
+      top["mesh"]["parameters"].push_back({{"parameter", row.name},
+                                           {"blocks", row.count},
+                                           {"shape", row.shape},
+                                           {"local", row.local},
+                                           {"sharding", row.sharding},
+                                           {"update", row.update}});
     for (const Plan::Mesh::Collective &row : plan.mesh.collectives)
       top["mesh"]["collectives"].push_back({{"collective", row.collective},
                                             {"function", row.function},

@@ -27,6 +27,15 @@ static std::string getRowName(const mega::Model &model, rt::ParameterOp op) {
   return (Twine(model.blocks[slot].letter) + " " + name).str();
 }
 
+/// "dp, ep": the axes of which ranks share the update.
+static std::string getUpdate(rt::ParameterOp op) {
+  std::string text;
+  for (int64_t axis = 0; op.getSwept() && axis < MG_AXIS_COUNT; ++axis)
+    if (op.getSwept()->front() >> axis & 1)
+      text += (text.empty() ? "" : ", ") + getAxisName(axis).str();
+  return text;
+}
+
 /// How far the ranks of an axis stand apart, the first and the last of them counted: tp varies first, then ep, then dp.
 static int64_t getSpan(StringRef axis, const Plan::Mesh &mesh) {
   return mesh.tp * (axis == "tp" ? 1 : mesh.ep) * (axis == "dp" ? mesh.dp : 1);
@@ -43,8 +52,8 @@ Plan::Mesh gatherMesh(const mega::Model &model, ModuleOp launches, const Costs &
     std::string name = getRowName(model, op);
     auto [row, isNew] = rows.try_emplace(name, mesh.parameters.size());
     if (isNew)
-      mesh.parameters.push_back(
-          {name, getShapeText(op.getWhole().value_or(op.getType())), getShapeText(op.getType()), op.getSharding().value_or("").str(), 0});
+      mesh.parameters.push_back({name, getShapeText(op.getWhole().value_or(op.getType())), getShapeText(op.getType()),
+                                 op.getSharding().value_or("").str(), 0, getUpdate(op)});
     ++mesh.parameters[row->second].count;
   }
   if (auto collectives = launches->getAttrOfType<ArrayAttr>("megacc.collectives"))
@@ -64,7 +73,8 @@ void printMesh(const Plan::Mesh &mesh, llvm::raw_ostream &os) {
   for (const Plan::Mesh::Parameter &row : mesh.parameters) {
     os << "  " << llvm::left_justify(row.name, 36) << llvm::right_justify(row.count > 1 ? std::to_string(row.count) : "", 7)
        << llvm::right_justify(row.shape, 22) << llvm::right_justify(row.local, 21) << "  ";
-    os << (row.sharding.empty() ? "on every rank" : row.sharding) << "\n";
+    os << (row.sharding.empty() ? "on every rank" : row.sharding);
+    os << (row.update.empty() ? "" : "; updated in parts over " + row.update) << "\n";
   }
   if (mesh.collectives.empty())
     return;

@@ -47,6 +47,7 @@ struct Plan {
     struct Parameter {
       std::string name, shape, local, sharding; // of all ranks, of one; empty sharding: on every rank
       int64_t count = 0;
+      std::string update = {}; // the axes of which ranks share its update and the state of the optimizer
     };
     /// What a rank sends in a step.
     struct Collective {

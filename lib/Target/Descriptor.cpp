@@ -75,6 +75,8 @@ static json::Object describe(rt::ParameterOp op) {
   addPlace("master", op.getMaster());
   addPlace("m", op.getFirstMoment());
   addPlace("v", op.getSecondMoment());
+  if (std::optional<ArrayRef<int64_t>> swept = op.getSwept())
+    object["swept"] = json::Array{(*swept)[0], (*swept)[1], (*swept)[2]};
   return object;
 }
 

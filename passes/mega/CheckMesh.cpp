@@ -29,6 +29,12 @@ public:
     if (ranks[MG_TP] > 1 && model.train->muon) // mega.mesh.c1
       error(getAxisLocation(MG_TP)) << "muon with " << getAxis(MG_TP)
                                     << ", which cuts its matrices, is not supported yet; fix: tp = 1, or optimizer = adamw<...>";
+    if (model.train->zero && model.train->muon) // mega.mesh.c7
+      error(getAxisLocation("zero")) << "muon with zero = 1, which gives ranks ranges of elements and not whole matrices, is not supported"
+                                     << " yet; fix: zero = 0, or optimizer = adamw<...>";
+    if (model.train->zero && data == 1) // mega.mesh.c8
+      error(getAxisLocation("zero")) << "zero = 1 has no ranks that could share the optimizer's state: dp * ep = 1; fix: zero = 0, "
+                                        "or dp = 2";
     if (int64_t tp = ranks[MG_TP]; model.vocab % tp) // mega.mesh.c4
       error(keyLocation(stack, "vocab")) << "vocab = " << model.vocab << " cannot be shared by " << getAxis(MG_TP)
                                          << " ranks; fix: pad it, vocab = " << llvm::alignTo(model.vocab, tp) << " ("
@@ -47,6 +53,7 @@ private:
     return emitError(where);
   }
 
+  Location getAxisLocation(StringRef key) { return keyLocation(train, ("mesh." + key).str()); }
   Location getAxisLocation(int64_t axis) { return keyLocation(train, ("mesh." + getAxisName(axis)).str()); }
   std::string getAxis(int64_t axis) const { return (getAxisName(axis) + " = " + Twine(ranks[axis])).str(); }
 

@@ -34,31 +34,45 @@ LogicalResult StateLayout::run(ArrayRef<std::pair<step::FuncOp, const Lifetimes 
 // Parameters.
 
 void StateLayout::addParameters() {
-  int64_t first = 0, weightOffset = 0;
+  int64_t first = 0, weightOffset = 0, moments = 0;
   hasNarrowMoments = getConfigText(module, "moments") == "bf16";
   SmallVector<Group> groups(std::begin(step::kTrainedGroups), std::end(step::kTrainedGroups));
   groups.push_back(Group::untrained);
   for (Group group : groups) {
     bool narrow = group == Group::bf16_decays || group == Group::bf16_plain || group == Group::muon_bf16;
     bool isMuon = group == Group::muon_f32 || group == Group::muon_bf16;
-    Span &all = spans[("*" + stringifyGroup(group)).str()];
-    all = {first, 0, masters, weightOffset, narrow ? Type(builder.getBF16Type()) : Type(builder.getF32Type())};
-    for (auto parameter : module.getOps<step::ParameterOp>()) {
-      if (parameter.getGroup() != group)
-        continue;
-      auto type = cast<RankedTensorType>(parameter.getType());
-      spans[parameter.getSymName()] = {first, type.getNumElements(), masters, weightOffset, type.getElementType()};
-      int64_t padded = llvm::alignTo(type.getNumElements(), kParameterAlignment);
-      first += padded, all.count += padded;
-      weightOffset += padded * (type.getElementTypeBitWidth() / 8);
-      masters += narrow ? padded : 0;
+    Type element = narrow ? Type(builder.getBF16Type()) : Type(builder.getF32Type());
+    std::string groupName = ("*" + stringifyGroup(group)).str();
+    Span all = {first, 0, masters, weightOffset, element, moments, 0};
+    for (Sweep &sweep : getSweeps(module, group)) {
+      Span swept = {first, sweep.getElements(), masters, weightOffset, element, moments, 0};
+      swept.own = swept.count / sweep.ranks;
+      for (step::ParameterOp parameter : sweep.parameters) {
+        auto type = cast<RankedTensorType>(parameter.getType());
+        int64_t count = type.getNumElements(), before = first - swept.first;
+        Span &span = spans[parameter.getSymName()];
+        span = {first, count, masters + before, weightOffset, type.getElementType(), moments + before, count};
+        if (sweep.ranks > 1) { // the state of the optimizer is that of the rank's part of the sweep
+          span.firstMaster = masters, span.firstMoment = moments, span.own = swept.own;
+          this->swept[parameter] = builder.getDenseI64ArrayAttr({sweep.axes, before, swept.count});
+        }
+        int64_t padded = llvm::alignTo(count, kParameterAlignment);
+        first += padded, weightOffset += padded * (type.getElementTypeBitWidth() / 8);
+      }
+      int64_t rest = swept.first + swept.count - first;
+      first += rest, weightOffset += rest * (element.getIntOrFloatBitWidth() / 8);
+      all.count += swept.count, all.own += swept.own;
+      masters += narrow ? swept.own : 0, moments += swept.own;
+      spans[sweep.getName()] = swept;
     }
+    spans[groupName] = all;
     trained += group == Group::untrained ? 0 : all.count;
-    withSecond += group == Group::untrained || isMuon ? 0 : all.count;
+    ownTrained += group == Group::untrained ? 0 : all.own;
+    withSecond += group == Group::untrained || isMuon ? 0 : all.own;
   }
   sizes[MG_WEIGHTS] = weightOffset;
   sizes[MG_GRADIENTS] = 4 * trained;
-  sizes[MG_OPTIMIZER] = 4 * masters + (hasNarrowMoments ? 2 : 4) * (trained + withSecond);
+  sizes[MG_OPTIMIZER] = 4 * masters + (hasNarrowMoments ? 2 : 4) * (ownTrained + withSecond);
   using Kind = LaunchOperand::Kind;
   for (auto parameter : llvm::to_vector(module.getOps<step::ParameterOp>())) { // declaration order
     const Span &span = spans[parameter.getSymName()];
@@ -74,7 +88,8 @@ void StateLayout::addParameters() {
     rt::ParameterOp::create(builder, parameter.getLoc(), parameter.getSymNameAttr(), parameter.getTypeAttr(),
                             getStateRange(span, Kind::Weight), gradient, master, first, second, parameter.getDecaysAttr(),
                             parameter.getTrainedAttr(), builder.getStringAttr(stringifyInitializer(parameter.getInit())),
-                            parameter.getInitAAttr(), parameter.getBlockAttr(), parameter.getShardingAttr(), parameter.getWholeAttr());
+                            parameter.getInitAAttr(), parameter.getBlockAttr(), parameter.getShardingAttr(), parameter.getWholeAttr(),
+                            swept.lookup(parameter));
   }
 }
 
@@ -84,11 +99,11 @@ RangeAttr StateLayout::getStateRange(const Span &span, LaunchOperand::Kind kind)
   case LaunchOperand::Kind::Gradient:
     return getRange(MG_GRADIENTS, 4 * span.first, 4 * span.count, MG_F32);
   case LaunchOperand::Kind::Master:
-    return getRange(MG_OPTIMIZER, 4 * span.firstMaster, 4 * span.count, MG_F32);
+    return getRange(MG_OPTIMIZER, 4 * span.firstMaster, 4 * span.own, MG_F32);
   case LaunchOperand::Kind::FirstMoment:
-    return getRange(MG_OPTIMIZER, 4 * masters + width * span.first, width * span.count, type);
+    return getRange(MG_OPTIMIZER, 4 * masters + width * span.firstMoment, width * span.own, type);
   case LaunchOperand::Kind::SecondMoment:
-    return getRange(MG_OPTIMIZER, 4 * masters + width * (trained + span.first), width * span.count, type);
+    return getRange(MG_OPTIMIZER, 4 * masters + width * (ownTrained + span.firstMoment), width * span.own, type);
   default:
     return getRange(MG_WEIGHTS, span.weightOffset, span.count * (span.element.getIntOrFloatBitWidth() / 8), getMgType(span.element));
   }

@@ -14,7 +14,8 @@ namespace megacc::rt {
 ///
 /// Weights, masters, gradients and moments share one element order: parameters by group (AdamW's before Muon's, f32 before bf16, decaying
 /// before plain, untrained last), so that second moments are a prefix; each starting at a multiple of 128 elements, so that a group is one
-/// sweep of the optimizer; the padding is zero and stays zero. io has the inputs, then the metrics, then the outputs.
+/// sweep of the optimizer, and inside a group by the sums that gradients owe (Sweep); the padding is zero and stays zero. io has the
+/// inputs, then the metrics, then the outputs.
 class StateLayout {
 public:
   explicit StateLayout(mlir::ModuleOp module) : module(module), builder(mlir::OpBuilder::atBlockEnd(module.getBody())) {}
@@ -36,10 +37,12 @@ public:
   int64_t sizes[MG_SEGMENT_COUNT] = {};
 
 private:
-  /// Elements of a parameter or a group: where they begin among all, among the trained bf16 ones (which have masters), and in the weights.
+  /// Elements of a parameter, a sweep or a group: where they begin among all, among the masters, which trained bf16 ones have, in the
+  /// weights, and among the moments; of masters and moments this rank has `own`.
   struct Span {
     int64_t first = 0, count = 0, firstMaster = 0, weightOffset = 0;
     mlir::Type element;
+    int64_t firstMoment = 0, own = 0;
   };
 
   void addParameters();
@@ -53,11 +56,12 @@ private:
 
   mlir::ModuleOp module;
   mlir::OpBuilder builder;
-  llvm::StringMap<Span> spans; // parameters by name, groups by "*name"
+  llvm::StringMap<Span> spans;                                      // parameters by name, groups by "*name", sweeps by theirs
+  llvm::DenseMap<mlir::Operation *, mlir::DenseI64ArrayAttr> swept; // rt.parameter of parameters whose update ranks share
   llvm::StringMap<RangeAttr> inputs, metrics, outputs;
   llvm::DenseMap<mlir::Attribute, RangeAttr> tables;
-  int64_t trained = 0, withSecond = 0, masters = 0; // elements
-  bool hasNarrowMoments = false;                    // bf16
+  int64_t trained = 0, ownTrained = 0, withSecond = 0, masters = 0; // elements
+  bool hasNarrowMoments = false;                                    // bf16
 };
 
 } // namespace megacc::rt

@@ -80,27 +80,63 @@ private:
 
   // Once a step.
 
+  /// What is owed of each parameter's gradient.
+  using AllOwed = std::map<std::string, SmallVector<Owed>>;
+
   LogicalResult sumState(FuncOp update) {
-    OpBuilder builder(&update.getBody().front(), update.getBody().front().begin());
+    std::array<AllOwed, MG_AXIS_COUNT> gradients;
+    std::array<std::map<std::string, int64_t>, MG_AXIS_COUNT> metrics;
     for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis) {
       if (mesh.ranks[axis] == 1)
         continue;
-      std::map<std::string, SmallVector<Owed>> gradients;
-      std::map<std::string, int64_t> metrics;
       WalkResult result = getOperation().walk([&](Operation *op) {
         if (auto accumulate = dyn_cast<AccumulateOp>(op))
-          return failed(findOwed(accumulate, axis, gradients)) ? WalkResult::interrupt() : WalkResult::advance();
+          return failed(findOwed(accumulate, axis, gradients[axis])) ? WalkResult::interrupt() : WalkResult::advance();
         if (!isa<FlagOpInterface, ShardingRuleOpInterface>(op) && isa<KernelOpInterface>(op))
-          findOwedMetrics(op, axis, metrics);
+          findOwedMetrics(op, axis, metrics[axis]);
         return WalkResult::advance();
       });
       if (result.wasInterrupted())
         return failure();
-      sumGradients(builder, update.getLoc(), axis, gradients);
-      for (auto &[name, count] : metrics)
-        sum(builder, NameLoc::get(builder.getStringAttr("mesh/" + name)), StateKind::metric, name, {0, count}, axis);
     }
+    markOwing(gradients);
+    OpBuilder builder(&update.getBody().front(), update.getBody().front().begin());
+    // Ranks that share an update have parts of sums over the other axes, which are made before.
+    for (bool isShared : {false, true})
+      for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+        sumGradients(builder, update.getLoc(), axis, isShared, gradients[axis]);
+    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+      for (auto &[name, count] : metrics[axis])
+        sum(builder, NameLoc::get(builder.getStringAttr("mesh/" + name)), StateKind::metric, name, {0, count}, axis);
+    shareUpdates(update);
     return success();
+  }
+
+  int64_t countLocal(ParameterOp parameter) const {
+    int64_t count = 1;
+    for (int64_t size : getSharding(parameter).getLocalShape(getWholeType(parameter).getShape(), mesh.ranks))
+      count *= size;
+    return count;
+  }
+
+  int64_t countLocal(const Sweep &sweep) const {
+    int64_t count = 0;
+    for (ParameterOp parameter : sweep.parameters)
+      count += llvm::alignTo(countLocal(parameter), kParameterAlignment);
+    return sweep.pad(count);
+  }
+
+  /// Says of every parameter over which axes all of its gradient is owed.
+  void markOwing(ArrayRef<AllOwed> gradients) {
+    Builder builder(&getContext());
+    for (auto parameter : getOperation().getOps<ParameterOp>()) {
+      int64_t owes = 0;
+      for (auto [axis, owed] : llvm::enumerate(gradients))
+        if (auto found = owed.find(parameter.getSymName().str()); found != owed.end())
+          owes |= int64_t(found->second.size() == 1 && found->second.front().count == countLocal(parameter)) << axis;
+      if (parameter.getTrained() && owes)
+        parameter.setOwesAttr(builder.getI64IntegerAttr(owes));
+    }
   }
 
   /// The part of a gradient that is owed: all of what the rank has, or rows of it.
@@ -114,7 +150,8 @@ private:
     int64_t count = 1;
     for (int64_t size : shape)
       count *= size;
-    if (spread.kind == Share::Partial || isZero(op))
+    bool isCut = getSharding(parameter).axes[axis].kind == Share::Split; // then ranks have zeros of different elements
+    if (spread.kind == Share::Partial || (isZero(op) && !isCut))
       ranges.push_back({0, count});
     if (spread.kind != Share::Split || !spread.has(Share::Partial))
       return success();
@@ -143,41 +180,83 @@ private:
         metrics[operand.state] = operand.type.getNumElements();
   }
 
-  /// A group at once where all of its parameters owe all they have.
-  void sumGradients(OpBuilder &builder, Location loc, int64_t axis, std::map<std::string, SmallVector<Owed>> &owed) {
+  /// A group at once where all of its parameters owe all they have, or a sweep of it. `isShared`: those whose ranks share the update.
+  void sumGradients(OpBuilder &builder, Location loc, int64_t axis, bool isShared, AllOwed &owed) {
     for (Group group : kTrainedGroups) {
-      SmallVector<ParameterOp> members;
-      bool all = true;
-      int64_t elements = 0;
-      for (auto parameter : getOperation().getOps<ParameterOp>()) {
-        if (parameter.getGroup() != group)
+      SmallVector<Sweep> sweeps = getSweeps(getOperation(), group);
+      auto owesAll = [&](const Sweep &sweep) { return bool(sweep.owes >> axis & 1); };
+      auto shares = [&](const Sweep &sweep) { return bool(sweep.axes >> axis & 1); };
+      std::string name = stringifyGroup(group).str();
+      Location where = NameLoc::get(builder.getStringAttr("mesh/" + name));
+      if (!isShared && llvm::all_of(sweeps, owesAll) && llvm::none_of(sweeps, shares)) {
+        int64_t elements = 0;
+        for (const Sweep &sweep : sweeps)
+          elements += countLocal(sweep);
+        if (elements)
+          sum(builder, where, StateKind::gradient, "*" + name, {0, elements}, axis);
+        continue;
+      }
+      for (const Sweep &sweep : sweeps) {
+        if (isShared != shares(sweep))
           continue;
-        members.push_back(parameter);
-        int64_t count = 1;
-        for (int64_t size : getSharding(parameter).getLocalShape(getWholeType(parameter).getShape(), mesh.ranks))
-          count *= size;
-        const SmallVector<Owed> &ranges = owed[parameter.getSymName().str()];
-        all &= ranges.size() == 1 && ranges.front().count == count;
-        elements += llvm::alignTo(count, kParameterAlignment);
+        if (isShared)
+          mark(ReduceScatterStateOp::create(builder, where, group, sweep.owes, mesh.ranks[axis], axis));
+        else if (owesAll(sweep))
+          sum(builder, where, StateKind::gradient, sweep.getName(), {0, countLocal(sweep)}, axis);
+        else
+          for (ParameterOp parameter : sweep.parameters)
+            for (const Owed &range : owed[parameter.getSymName().str()])
+              sum(builder, parameter.getLoc(), StateKind::gradient, parameter.getSymName(), range, axis);
       }
-      if (members.empty())
-        continue;
-      if (all) {
-        std::string name = ("*" + stringifyGroup(group)).str();
-        sum(builder, NameLoc::get(builder.getStringAttr("mesh/" + stringifyGroup(group).str())), StateKind::gradient, name, {0, elements},
-            axis);
-        continue;
-      }
-      for (ParameterOp parameter : members)
-        for (const Owed &range : owed[parameter.getSymName().str()])
-          sum(builder, parameter.getLoc(), StateKind::gradient, parameter.getSymName(), range, axis);
     }
+  }
+
+  void mark(Operation *op) {
+    Builder builder(&getContext());
+    op->setAttr(kBlockAttr, builder.getI64IntegerAttr(-1));
+    op->setAttr(kPhaseAttr, PhaseAttr::get(&getContext(), Phase::update));
+  }
+
+  /// Every rank updates its part of a sweep whose ranks share it, and gets the parts of the others; squares are those of the parts.
+  void shareUpdates(FuncOp update) {
+    if (!getConfigInteger(getOperation(), "zero"))
+      return;
+    for (auto op : llvm::to_vector(update.getBody().getOps<SquareSumOp>()))
+      for (auto users = llvm::to_vector(op.getSum().getUsers()); Operation *norm : users) {
+        OpBuilder builder(op);
+        SmallVector<Value> operands;
+        for (Value operand : norm->getOperands()) {
+          if (operand != op.getSum()) {
+            operands.push_back(operand);
+            continue;
+          }
+          for (const Sweep &sweep : getSweeps(getOperation(), op.getGroup())) {
+            auto part = cast<SquareSumOp>(builder.clone(*op));
+            part.setOwesAttr(builder.getI64IntegerAttr(sweep.owes));
+            operands.push_back(part.getSum());
+          }
+        }
+        norm->setOperands(operands);
+      }
+    for (auto op : llvm::to_vector(update.getBody().getOps<AdamWOp>())) {
+      OpBuilder builder(op);
+      for (const Sweep &sweep : getSweeps(getOperation(), op.getGroup())) {
+        auto part = cast<AdamWOp>(builder.clone(*op));
+        part.setOwesAttr(builder.getI64IntegerAttr(sweep.owes));
+        for (int64_t axis = MG_AXIS_COUNT; axis-- > 0;)
+          if (sweep.axes >> axis & 1)
+            mark(GatherStateOp::create(builder, op.getLoc(), op.getGroup(), sweep.owes, mesh.ranks[axis], axis));
+      }
+      op.erase();
+    }
+    for (auto op : llvm::to_vector(update.getBody().getOps<SquareSumOp>()))
+      if (op.getSum().use_empty())
+        op.erase();
   }
 
   void sum(OpBuilder &builder, Location loc, StateKind kind, StringRef name, Owed range, int64_t axis) {
     auto op = AllReduceStateOp::create(builder, loc, kind, name, range.first, range.count, mesh.ranks[axis], axis);
-    op->setAttr(kBlockAttr, builder.getI64IntegerAttr(-1));
-    op->setAttr(kPhaseAttr, PhaseAttr::get(builder.getContext(), Phase::update));
+    mark(op);
   }
 
   // Squares of gradients.
@@ -187,11 +266,18 @@ private:
     for (auto op : llvm::to_vector(update.getBody().getOps<SquareSumOp>())) {
       std::array<SmallVector<int64_t>, MG_AXIS_COUNT> shared;
       Sharding summands;
+      SmallVector<Sweep> sweeps = getSweeps(getOperation(), op.getGroup());
+      if (std::optional<uint64_t> owes = op.getOwes())
+        llvm::erase_if(sweeps, [&](const Sweep &sweep) { return sweep.owes != int64_t(*owes); });
       for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
-        if (std::optional<SmallVector<int64_t>> bounds = findShared(op.getGroup(), axis)) {
+        if (std::optional<SmallVector<int64_t>> bounds = findShared(sweeps, axis)) {
           shared[axis] = *bounds;
           summands.axes[axis].kind = Share::Partial;
         }
+      for (const Sweep &sweep : sweeps) // ranks that share the update have parts, of which none is another's
+        for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
+          if (op.getOwes() && (sweep.axes >> axis & 1))
+            summands.axes[axis].kind = Share::Partial;
       if (summands == Sharding())
         continue;
       op.setShared(joinShared(shared));
@@ -225,9 +311,9 @@ private:
     return ranges;
   }
 
-  /// Elements of the group's local order that every rank of the axis has, [begin, end) after [begin, end); nullopt where the axis cuts
+  /// Elements of the sweeps' local order that every rank of the axis has, [begin, end) after [begin, end); nullopt where the axis cuts
   /// none.
-  std::optional<SmallVector<int64_t>> findShared(Group group, int64_t axis) {
+  std::optional<SmallVector<int64_t>> findShared(ArrayRef<Sweep> sweeps, int64_t axis) {
     SmallVector<int64_t> bounds;
     auto add = [&](int64_t begin, int64_t count) {
       if (!bounds.empty() && bounds.back() == begin)
@@ -237,9 +323,10 @@ private:
     };
     bool cuts = false;
     int64_t first = 0;
-    for (auto parameter : getOperation().getOps<ParameterOp>()) {
-      if (parameter.getGroup() != group)
-        continue;
+    SmallVector<ParameterOp> parameters;
+    for (const Sweep &sweep : sweeps)
+      llvm::append_range(parameters, sweep.parameters);
+    for (ParameterOp parameter : parameters) {
       Sharding sharding = getSharding(parameter);
       const Spread &spread = sharding.axes[axis];
       SmallVector<int64_t> shape = sharding.getLocalShape(getWholeType(parameter).getShape(), mesh.ranks);

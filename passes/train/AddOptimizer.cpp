@@ -39,7 +39,7 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
     SmallVector<Value> squares;
     for (Group group : groups)
       squares.push_back(SquareSumOp::create(builder, getLoc("optimizer/norm"), RankedTensorType::get({1}, builder.getF64Type()), group,
-                                            DenseI64ArrayAttr()));
+                                            DenseI64ArrayAttr(), IntegerAttr()));
     Value norm = NormOp::create(builder, getLoc("optimizer/norm"), getType(1), squares);
     SetMetricOp::create(builder, getLoc("optimizer/norm"), builder.getStringAttr("grad_norm"), norm);
     Value scalars = InputOp::create(builder, getLoc("optimizer/scalars"), getType(3), builder.getStringAttr("scalars"));
@@ -49,7 +49,7 @@ struct StepAddOptimizer : impl::StepAddOptimizerBase<StepAddOptimizer> {
                                builder.getStringAttr("step"));
     for (Group group : groups)
       if (group != Group::muon_f32 && group != Group::muon_bf16)
-        AdamWOp::create(builder, getLoc(("optimizer/" + stringifyGroup(group)).str()), group, norm, scalars, number);
+        AdamWOp::create(builder, getLoc(("optimizer/" + stringifyGroup(group)).str()), group, norm, scalars, number, IntegerAttr());
     for (auto parameter : module.getOps<ParameterOp>())
       if (std::optional<ArrayRef<int64_t>> pieces = parameter.getPieces())
         for (size_t segment = 0; segment < pieces->size() / kPieceNumbers; ++segment)

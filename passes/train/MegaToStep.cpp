@@ -86,6 +86,8 @@ private:
       for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
         axes.set(getAxisName(axis), builder.getI64IntegerAttr(train.mesh[axis]));
       config.set("mesh", axes.getDictionary(builder.getContext()));
+      if (train.zero)
+        integer("zero", train.zero);
     }
 
     // The rest of the declaration, for a checkpoint to be compared with.
@@ -137,7 +139,7 @@ private:
                           parameter.trained ? builder.getUnitAttr() : UnitAttr(),
                           InitializerAttr::get(builder.getContext(), *symbolizeInitializer(parameter.initializer)),
                           builder.getF64FloatAttr(parameter.a), builder.getI64IntegerAttr(parameter.slot), getSharding(parameter, builder),
-                          TypeAttr(), muon.count(parameter.name) ? getPieces(parameter, builder) : DenseI64ArrayAttr());
+                          TypeAttr(), muon.count(parameter.name) ? getPieces(parameter, builder) : DenseI64ArrayAttr(), IntegerAttr());
     }
   }
 

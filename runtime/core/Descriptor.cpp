@@ -62,6 +62,19 @@ void checkPieces(const ParameterPlace &parameter, const int64_t (&mesh)[MG_AXIS_
     refuse("the pieces of parameter '" + parameter.name + "' are not those of " + shapeText(parameter.shape));
 }
 
+/// What ranks share of an update has the tensor, in equal parts.
+void checkSwept(const ParameterPlace &parameter, const int64_t (&mesh)[MG_AXIS_COUNT]) {
+  if (!parameter.swept)
+    return;
+  auto [axes, first, count] = *parameter.swept;
+  int64_t parts = 1;
+  for (int axis = 0; axis < MG_AXIS_COUNT; ++axis)
+    parts *= axes >> axis & 1 ? mesh[axis] : 1;
+  if (axes < 0 || axes >= 1 << MG_AXIS_COUNT || first < 0 || count < 1 || first >= count || count % parts || !parameter.trained)
+    refuse("the update of parameter '" + parameter.name + "', element " + std::to_string(first) + " of " + std::to_string(count) +
+           ", cannot be shared by " + std::to_string(parts) + " ranks");
+}
+
 void checkParameter(const ParameterPlace &parameter, bool whole) {
   if (parameter.type != MG_F32 && parameter.type != MG_BF16)
     refuse("parameter '" + parameter.name + "' has dtype " + typeName(parameter.type) + "; expected f32 or bf16");
@@ -113,6 +126,8 @@ std::vector<ParameterPlace> readParameters(const json &list, bool whole, MgType 
       entry["ranges"].get_to(parameter.ranges);
     if (entry.contains("pieces"))
       entry["pieces"].get_to(parameter.pieces);
+    if (entry.contains("swept"))
+      parameter.swept = entry["swept"].get<std::array<int64_t, 3>>();
     if (entry.contains("master"))
       parameter.master = entry["master"].get<int64_t>();
     checkParameter(parameter, whole);
@@ -164,7 +179,7 @@ Descriptor readChecked(const json &root) {
     refuse("moments in " + descriptor.moments + ", expected fp32 or bf16");
   descriptor.parameters = readParameters(root.at("parameters"), ranks == 1, descriptor.moments == "bf16" ? MG_BF16 : MG_F32);
   for (const ParameterPlace &parameter : descriptor.parameters)
-    checkPieces(parameter, descriptor.mesh);
+    checkPieces(parameter, descriptor.mesh), checkSwept(parameter, descriptor.mesh);
   if (descriptor.micro_batch % descriptor.dataRanks())
     refuse("a micro-batch of " + std::to_string(descriptor.micro_batch) + " rows for " + std::to_string(descriptor.dataRanks()) + " ranks");
   descriptor.inputs = readPlaces(root.at("inputs"));
@@ -226,6 +241,19 @@ std::vector<std::vector<std::array<int64_t, 2>>> ParameterPlace::rangesOf(const 
   return all;
 }
 
+std::optional<std::array<int64_t, 2>> ParameterPlace::ownOf(const int64_t (&mesh)[MG_AXIS_COUNT],
+                                                            const int64_t (&ranks)[MG_AXIS_COUNT]) const {
+  if (!swept)
+    return std::nullopt;
+  auto [axes, first, count] = *swept;
+  int64_t part = 0, parts = 1; // those of a later axis first
+  for (int axis = 0; axis < MG_AXIS_COUNT; ++axis)
+    if (axes >> axis & 1)
+      part = part * mesh[axis] + ranks[axis], parts *= mesh[axis];
+  int64_t begin = count / parts * part - first;
+  return std::array{begin, begin + count / parts};
+}
+
 int64_t ParameterPlace::elements() const {
   if (ranges.empty())
     return countElements(shape);
@@ -275,6 +303,8 @@ const Place *Descriptor::findOutput(std::string_view name) const { return find(o
 const Function *Descriptor::findFunction(std::string_view name) const { return find(functions, name); }
 
 void Descriptor::setRanks(const int64_t (&ranks)[MG_AXIS_COUNT]) {
+  for (ParameterPlace &parameter : parameters)
+    parameter.own = parameter.ownOf(mesh, ranks);
   for (ParameterPlace &parameter : parameters)
     if (!parameter.pieces.empty())
       parameter.ranges = parameter.rangesOf(mesh, ranks);

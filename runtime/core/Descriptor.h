@@ -58,10 +58,17 @@ struct ParameterPlace {
   int64_t block = -1, offset = 0, gradient = 0, first_moment = 0;
   std::optional<int64_t> second_moment; // of a trained one that Muon does not update
   std::optional<int64_t> master;        // where the weight is bf16
+  /// [axes, first, count]: the ranks of the axes with bits 1 << axis share the update of `count` elements, of which this tensor's are those
+  /// from `first` on. Of gradient, master and moments a rank then has its equal part alone, and where the latter lie is said of that part.
+  std::optional<std::array<int64_t, 3>> swept = std::nullopt;
+  /// Of this rank's part of the tensor, the elements [begin, end) of which it has these; they may lie outside it. Unset: all.
+  std::optional<std::array<int64_t, 2>> own = std::nullopt;
 
   /// The ranges of the rank that stands at `ranks` of the axes of `mesh`.
   std::vector<std::vector<std::array<int64_t, 2>>> rangesOf(const int64_t (&mesh)[MG_AXIS_COUNT],
                                                             const int64_t (&ranks)[MG_AXIS_COUNT]) const;
+  /// `own` of that rank.
+  std::optional<std::array<int64_t, 2>> ownOf(const int64_t (&mesh)[MG_AXIS_COUNT], const int64_t (&ranks)[MG_AXIS_COUNT]) const;
   /// Number of elements of this rank's part.
   int64_t elements() const;
   /// This rank's part as runs, ordered by `begin`, each as long as it can be.

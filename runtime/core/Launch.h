@@ -76,6 +76,16 @@ inline int64_t partBegin(const MgLaunch *launch, int64_t axis, int64_t size) {
 /// Parts of that dimension in all.
 inline int64_t partCount(const MgLaunch *launch, int64_t axis) { return axis < 0 ? 1 : launch->context->axes[axis].size; }
 
+/// Of the equal parts that the ranks of the mesh axes with bits 1 << axis of `axes` have, the index of this rank's: in the order of the
+/// ranks, those of a later axis first.
+inline int64_t ownPart(const MgLaunch *launch, int64_t axes) {
+  int64_t part = 0;
+  for (int axis = 0; axis < MG_AXIS_COUNT; ++axis)
+    if (axes >> axis & 1)
+      part = part * launch->context->axes[axis].size + launch->context->axes[axis].rank;
+  return part;
+}
+
 /// Raises or clears a flag operand (nullptr: there is none), see kernels.def.
 inline void raiseFlag(const MgLaunch *launch, float *flag, bool raised) {
   if (flag)

@@ -55,11 +55,20 @@ std::pair<int64_t, int64_t> spanOf(const std::vector<Place> &places, int64_t mic
   return {std::min(begin, end), end};
 }
 
+/// Whether ranks that share an update have only their part of this.
+bool isShared(const ParameterPlace &parameter, StatePart part) {
+  return parameter.swept && part != StatePart::weight && (part != StatePart::value || parameter.master);
+}
+
 /// Runs body(index, begin, count) for what this rank has of elements [first, first + count) of the whole tensor: values[index] on are the
 /// elements from `begin` of the rank's part.
-template <typename Body> void forEachRun(const ParameterPlace &parameter, int64_t first, int64_t count, Body &&body) {
+template <typename Body> void forEachRun(const ParameterPlace &parameter, StatePart part, int64_t first, int64_t count, Body &&body) {
   for (const ElementRun &run : parameter.runs()) {
     int64_t from = std::max(first, run.first), to = std::min(first + count, run.first + run.count);
+    if (isShared(parameter, part) && parameter.own) {
+      from = std::max(from, run.first + ((*parameter.own)[0] - run.begin));
+      to = std::min(to, run.first + ((*parameter.own)[1] - run.begin));
+    }
     if (from < to)
       body(from - first, run.begin + (from - run.first), to - from);
   }
@@ -72,10 +81,10 @@ struct Piece {
 
 /// The same, where the rank's elements follow one another at once: body(begin, count, pieces), [begin, begin + count) of its part are those
 /// of the pieces in their order.
-template <typename Body> void forEachBlock(const ParameterPlace &parameter, int64_t first, int64_t count, Body &&body) {
+template <typename Body> void forEachBlock(const ParameterPlace &parameter, StatePart part, int64_t first, int64_t count, Body &&body) {
   int64_t begin = 0, length = 0;
   std::vector<Piece> pieces;
-  forEachRun(parameter, first, count, [&](int64_t index, int64_t at, int64_t run) {
+  forEachRun(parameter, part, first, count, [&](int64_t index, int64_t at, int64_t run) {
     if (!pieces.empty() && at != begin + length) {
       body(begin, length, pieces);
       pieces.clear();
@@ -267,16 +276,19 @@ std::vector<float> Step::readOutput(const Place &output, int64_t micro_batch) {
 }
 
 Step::Range Step::findRange(const ParameterPlace &parameter, StatePart part) const {
+  auto inOptimizer = [&](int64_t offset, MgType type) { // of the part that this rank has, which may begin in another tensor
+    return Range{MG_OPTIMIZER, offset - (parameter.own ? (*parameter.own)[0] * typeBytes(type) : 0), type};
+  };
   switch (part) {
   case StatePart::gradient:
     return {MG_GRADIENTS, parameter.gradient, MG_F32};
   case StatePart::first_moment:
-    return {MG_OPTIMIZER, parameter.first_moment, parameter.moment_type};
+    return inOptimizer(parameter.first_moment, parameter.moment_type);
   case StatePart::second_moment:
-    return {MG_OPTIMIZER, parameter.second_moment.value(), parameter.moment_type};
+    return inOptimizer(parameter.second_moment.value(), parameter.moment_type);
   case StatePart::value:
     if (parameter.master)
-      return {MG_OPTIMIZER, *parameter.master, MG_F32};
+      return inOptimizer(*parameter.master, MG_F32);
     [[fallthrough]];
   case StatePart::weight:
     break;
@@ -286,7 +298,7 @@ Step::Range Step::findRange(const ParameterPlace &parameter, StatePart part) con
 
 void Step::readState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values) {
   Range range = findRange(parameter, part);
-  forEachBlock(parameter, first, int64_t(values.size()), [&](int64_t begin, int64_t count, std::span<const Piece> pieces) {
+  forEachBlock(parameter, part, first, int64_t(values.size()), [&](int64_t begin, int64_t count, std::span<const Piece> pieces) {
     std::vector<float> read = readFloats({range.segment, range.offset + begin * typeBytes(range.type), range.type}, count);
     auto from = read.begin();
     for (const Piece &piece : pieces)
@@ -296,7 +308,7 @@ void Step::readState(const ParameterPlace &parameter, StatePart part, int64_t fi
 
 void Step::collectState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<float> values) {
   readState(parameter, part, first, values);
-  if (parameter.pieces.empty() || ranks.size() == 1)
+  if ((parameter.pieces.empty() && !isShared(parameter, part)) || ranks.size() == 1)
     return;
   // Every rank gives what it has of them, filled up to as many elements as the rank with the most.
   int64_t count = int64_t(values.size()), most = 0;
@@ -304,18 +316,20 @@ void Step::collectState(const ParameterPlace &parameter, StatePart part, int64_t
   for (int64_t rank = 0; rank < ranks.size(); ++rank) {
     int64_t place[MG_AXIS_COUNT], has = 0;
     ranks.place(rank, place);
-    places[rank].ranges = parameter.rangesOf(about.mesh, place);
-    forEachRun(places[rank], first, count, [&](int64_t, int64_t, int64_t run) { has += run; });
+    if (!parameter.pieces.empty())
+      places[rank].ranges = parameter.rangesOf(about.mesh, place);
+    places[rank].own = parameter.ownOf(about.mesh, place);
+    forEachRun(places[rank], part, first, count, [&](int64_t, int64_t, int64_t run) { has += run; });
     most = std::max(most, has);
   }
   std::vector<float> mine;
-  forEachRun(parameter, first, count,
+  forEachRun(parameter, part, first, count,
              [&](int64_t index, int64_t, int64_t run) { mine.insert(mine.end(), values.begin() + index, values.begin() + index + run); });
   mine.resize(most);
   std::vector<float> all = ranks.gather(std::span<const float>(mine));
   for (int64_t rank = 0; rank < ranks.size(); ++rank) {
     auto from = all.begin() + rank * most;
-    forEachRun(places[rank], first, count, [&](int64_t index, int64_t, int64_t run) {
+    forEachRun(places[rank], part, first, count, [&](int64_t index, int64_t, int64_t run) {
       std::copy_n(from, run, values.begin() + index);
       from += run;
     });
@@ -330,7 +344,7 @@ std::vector<float> Step::readState(const ParameterPlace &parameter, StatePart pa
 
 void Step::writeState(const ParameterPlace &parameter, StatePart part, int64_t first, std::span<const float> values) {
   Range range = findRange(parameter, part);
-  forEachBlock(parameter, first, int64_t(values.size()), [&](int64_t begin, int64_t, std::span<const Piece> pieces) {
+  forEachBlock(parameter, part, first, int64_t(values.size()), [&](int64_t begin, int64_t, std::span<const Piece> pieces) {
     std::span<const float> written = values.subspan(pieces.front().index, pieces.front().count);
     std::vector<float> joined;
     if (pieces.size() > 1) {
@@ -351,19 +365,32 @@ void Step::writeState(const ParameterPlace &parameter, StatePart part, int64_t f
 void Step::initialize(const ParameterPlace &parameter, int64_t kind, uint64_t key) {
   MgKernel kernel = device.findKernel("mg_initialize");
   int64_t width = typeBytes(parameter.type);
-  for (const ElementRun &run : parameter.runs()) {
+  auto launch = [&](const ElementRun &run, bool has_master) {
+    if (run.count <= 0)
+      return;
     Device::Operand operands[at_mg_initialize::operand_count];
     int64_t ints[number_mg_initialize::integer_count];
     double doubles[real_mg_initialize::real_count];
     operands[at_mg_initialize::y] = {MG_WEIGHTS, parameter.offset + run.begin * width, run.count * width, parameter.type};
-    operands[at_mg_initialize::master] = {parameter.master ? MG_OPTIMIZER : -1, parameter.master.value_or(0) + run.begin * 4, run.count * 4,
-                                          MG_F32};
+    int64_t offset = has_master ? findRange(parameter, StatePart::value).offset + run.begin * 4 : 0;
+    operands[at_mg_initialize::master] = {has_master ? MG_OPTIMIZER : -1, offset, run.count * 4, MG_F32};
     ints[number_mg_initialize::count] = run.count;
     ints[number_mg_initialize::first] = run.first;
     ints[number_mg_initialize::kind] = kind;
     ints[number_mg_initialize::key] = int64_t(key);
     doubles[real_mg_initialize::a] = parameter.init_a;
     device.launch(kernel, operands, ints, doubles);
+  };
+  for (const ElementRun &run : parameter.runs()) {
+    if (!isShared(parameter, StatePart::value)) {
+      launch(run, parameter.master.has_value());
+      continue;
+    }
+    // Before, in and behind what this rank has of the masters.
+    int64_t end = run.begin + run.count;
+    int64_t bounds[] = {run.begin, std::clamp((*parameter.own)[0], run.begin, end), std::clamp((*parameter.own)[1], run.begin, end), end};
+    for (int i = 0; i < 3; ++i)
+      launch({run.first + (bounds[i] - run.begin), bounds[i], bounds[i + 1] - bounds[i]}, i == 1);
   }
 }
 

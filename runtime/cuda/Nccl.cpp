@@ -27,6 +27,8 @@ const char *ncclGetErrorString(ncclResult_t result);
 const char *ncclGetLastError(ncclComm *communicator);
 ncclResult_t ncclAllReduce(const void *x, void *y, size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm *communicator,
                            cudaStream_t stream);
+ncclResult_t ncclReduceScatter(const void *x, void *y, size_t count, ncclDataType_t type, ncclRedOp_t op, ncclComm *communicator,
+                               cudaStream_t stream);
 ncclResult_t ncclAllGather(const void *x, void *y, size_t count, ncclDataType_t type, ncclComm *communicator, cudaStream_t stream);
 ncclResult_t ncclSend(const void *x, size_t count, ncclDataType_t type, int rank, ncclComm *communicator, cudaStream_t stream);
 ncclResult_t ncclRecv(void *y, size_t count, ncclDataType_t type, int rank, ncclComm *communicator, cudaStream_t stream);
@@ -43,8 +45,8 @@ using Clock = std::chrono::steady_clock;
 struct Functions {
 #define FUNCTIONS(each)                                                                                                                    \
   each(ncclGetVersion) each(ncclGetUniqueId) each(ncclCommInitRank) each(ncclCommDestroy) each(ncclCommGetAsyncError)                      \
-      each(ncclGetErrorString) each(ncclGetLastError) each(ncclAllReduce) each(ncclAllGather) each(ncclSend) each(ncclRecv)                \
-          each(ncclGroupStart) each(ncclGroupEnd)
+      each(ncclGetErrorString) each(ncclGetLastError) each(ncclAllReduce) each(ncclReduceScatter) each(ncclAllGather)                      \
+          each(ncclSend) each(ncclRecv) each(ncclGroupStart) each(ncclGroupEnd)
 #define MEMBER(name) decltype(&::name) name = nullptr;
   FUNCTIONS(MEMBER)
 #undef MEMBER
@@ -203,6 +205,13 @@ int32_t Communicators::allReduce(const char *kernel, int64_t axis, void *y, cons
     return 1;
   ncclDataType_t element = type == MG_F64 ? ncclFloat64 : type == MG_BF16 ? ncclBfloat16 : ncclFloat32;
   return checkCall(nccl.ncclAllReduce(x, y, size_t(count), element, ncclSum, ranks, stream), kernel, ranks);
+}
+
+int32_t Communicators::reduceScatter(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, cudaStream_t stream) const {
+  ncclComm *ranks = find(kernel, axis);
+  if (!ranks)
+    return 1;
+  return checkCall(nccl.ncclReduceScatter(x, y, size_t(count), ncclFloat32, ncclSum, ranks, stream), kernel, ranks);
 }
 
 int32_t Communicators::allGather(const char *kernel, int64_t axis, void *y, const void *x, int64_t bytes, cudaStream_t stream) const {

@@ -8,7 +8,7 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 status=0
 for mesh in "$@"; do
   ranks=1
-  for axis in ${mesh//,/ }; do ranks=$((ranks * ${axis#*=})); done
+  for axis in ${mesh//,/ }; do [ "${axis%=*}" = zero ] || ranks=$((ranks * ${axis#*=})); done
   run() {
     mpirun -n $ranks --oversubscribe --allow-run-as-root "$bin/megacc-run" "$work/step.so" --threads 1 \
       --case "$here/goldens/$case.safetensors" --dump "$work/$1.safetensors"

@@ -8,7 +8,7 @@ work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 . "$here/refuses.sh"
 declaration=$here/goldens/mesh_hybrid.mlir data="--data $here/goldens $here/gallery"
 sed 's/vocab 64/vocab 256/; s/lr = 3.0e-3/lr = 3.0e-4/' "$declaration" >"$work/model.mlir"
-ranks() { local n=1 axis; for axis in ${1//,/ }; do n=$((n * ${axis#*=})); done; echo $n; }
+ranks() { local n=1 axis; for axis in ${1//,/ }; do [ "${axis%=*}" = zero ] || n=$((n * ${axis#*=})); done; echo $n; }
 launch() { # RANKS ARGUMENT...
   local n=$1; shift
   if [ "$n" = 1 ]; then "$bin/megacc-run" "$@"; else mpirun -n "$n" --oversubscribe --allow-run-as-root "$bin/megacc-run" "$@"; fi

@@ -70,6 +70,10 @@ private:
           flag += (flag.empty() ? "--mesh " : ",") + name.str() + "=" + std::to_string(ranks);
           axes.push_back({StringAttr::get(stacks.getContext(), name), number(ranks)});
         }
+      if (model.train->zero) {
+        flag += ",zero=1";
+        axes.push_back({StringAttr::get(stacks.getContext(), "zero"), number(1)});
+      }
       std::optional<Change> tried = attempt(flag, {{"mesh", word("", axes)}}, recompute);
       if (!tried)
         break;

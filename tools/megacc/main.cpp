@@ -346,9 +346,11 @@ int run(Options options) {
 std::string checkAxis(const std::string &text) {
   auto [name, count] = StringRef(text).split('=');
   int64_t ranks;
+  if (text == "zero=0" || text == "zero=1")
+    return "";
   if (megacc::findAxis(name) && !count.getAsInteger(10, ranks) && ranks >= 1 && ranks <= megacc::mega::largestSize)
     return "";
-  return text + " is not dp=N, tp=N or ep=N with N from 1 to " + std::to_string(megacc::mega::largestSize);
+  return text + " is not dp=N, tp=N or ep=N with N from 1 to " + std::to_string(megacc::mega::largestSize) + ", or zero=0 or zero=1";
 }
 
 /// Where memory or threads end. What allocates has no way to report it: the process ends with one message.
@@ -441,7 +443,9 @@ int main(int argc, char **argv) {
                  "Mamba-3: keep x * mimo_x for the backward: off, auto or on (as declared; on where CPPMEGA_MAMBA3_P2_PSIV_CACHE is 1)")
       ->check(CLI::IsMember({"off", "auto", "on"}))
       ->group("Step");
-  app.add_option("--mesh", options.mesh, "ranks: dp=N of data, tp=N of tensors, ep=N of experts, such as dp=2,tp=4 (as declared)")
+  app.add_option("--mesh", options.mesh,
+                 "ranks: dp=N of data, tp=N of tensors, ep=N of experts, such as dp=2,tp=4; "
+                 "zero=1: data ranks share the optimizer's state (as declared)")
       ->delimiter(',')
       ->check(checkAxis)
       ->group("Step");

@@ -26,7 +26,7 @@ namespace megacc {
 
 /// After the records of the cpu target.
 void addCollectiveCudaRecords(std::vector<Record> &records) {
-  for (const char *family : {"all_reduce", "all_reduce_f64", "all_reduce_state", "take_part"})
+  for (const char *family : {"all_reduce", "all_reduce_f64", "all_reduce_state", "reduce_scatter_state", "gather_state", "take_part"})
     records.push_back(makeRecord(records, family));
   Record gather = makeRecord(records, "gather_parts");
   // Parts that are not whole come one rank after the other and are then put in their places.

@@ -37,7 +37,8 @@ void addStateCudaRecords(std::vector<Record> &records) {
   for (const char *family : {"square_sum", "square_sum_shared", "log_norm"}) {
     Record squares = makeRecord(records, family);
     squares.scratch = [](const KernelQuery &query) {
-      return getRoom(std::clamp<int64_t>(llvm::divideCeil(query.getInt("count"), 4096), 1, 1056) + (query.family == "log_norm"), 8);
+      int64_t count = query.getInt("count") / (query.family == "square_sum_shared" ? query.getInt("ranks") : 1);
+      return getRoom(std::clamp<int64_t>(llvm::divideCeil(count, 4096), 1, 1056) + (query.family == "log_norm"), 8);
     };
     records.push_back(squares);
   }

@@ -25,6 +25,18 @@ MgCommunicator *findRanks(const MgLaunch *launch, int64_t axis, const char *kern
   return static_cast<MgCommunicator *>(launch->context->axes[axis].communicator);
 }
 
+/// y[count] = the sums of what `size` ranks gave, in their order; it lies `pitch` apart.
+template <typename T> void sumRanks(T *y, const T *taken, int64_t count, int64_t pitch, int64_t size) {
+  parallelRanges(count, 4096, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T sum = taken[i];
+      for (int64_t rank = 1; rank < size; ++rank)
+        sum += taken[rank * pitch + i];
+      y[i] = sum;
+    }
+  });
+}
+
 /// y = sum of x over the ranks, in pieces of which every rank sums an equal part.
 template <typename T>
 int32_t reduce(const MgLaunch *launch, MgCommunicator *ranks, T *y, const T *x, int64_t count, int scratch_operand, const char *kernel) {
@@ -39,14 +51,7 @@ int32_t reduce(const MgLaunch *launch, MgCommunicator *ranks, T *y, const T *x, 
     std::fill(given + here, given + piece, T(0));
     if (ranks->exchange(ranks, given, taken, part * int64_t(sizeof(T))))
       return mg_fail("%s: %s", kernel, ranks->last_error());
-    parallelRanges(part, 4096, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        T sum = taken[i];
-        for (int64_t rank = 1; rank < size; ++rank)
-          sum += taken[rank * part + i];
-        given[i] = sum;
-      }
-    });
+    sumRanks(given, taken, part, part, size);
     if (ranks->gather(ranks, given, taken, part * int64_t(sizeof(T))))
       return mg_fail("%s: %s", kernel, ranks->last_error());
     std::copy_n(taken, here, y + first);
@@ -194,6 +199,51 @@ int32_t mg_gather_parts(const MgLaunch *launch) {
   return 0;
 }
 
+int32_t mg_reduce_scatter_state(const MgLaunch *launch) {
+  MG_ENTER(mg_reduce_scatter_state);
+  MgCommunicator *ranks = findRanks(launch, launch->ints[number::axis], "mg_reduce_scatter_state");
+  if (!ranks)
+    return 1;
+  int64_t size = ranks->size, all = launch->ints[number::count] / launch->ints[number::parts], part = all / size;
+  int64_t piece = std::min(part, (reduce_elements + size - 1) / size);
+  Scratch scratch(launch, at::scratch);
+  float *given = scratch.take<float>(piece * size), *taken = scratch.take<float>(piece * size);
+  if (int32_t status = scratch.check("mg_reduce_scatter_state"))
+    return status;
+  float *x = output(launch, at::x) + ownPart(launch, launch->ints[number::axes]) * all;
+  for (int64_t first = 0; first < part; first += piece) {
+    int64_t here = std::min(piece, part - first);
+    for (int64_t rank = 0; rank < size; ++rank)
+      std::copy_n(x + rank * part + first, here, given + rank * here);
+    if (ranks->exchange(ranks, given, taken, here * int64_t(sizeof(float))))
+      return mg_fail("mg_reduce_scatter_state: %s", ranks->last_error());
+    sumRanks(x + ranks->rank * part + first, taken, here, here, size);
+  }
+  return 0;
+}
+
+int32_t mg_gather_state(const MgLaunch *launch) {
+  MG_ENTER(mg_gather_state);
+  MgCommunicator *ranks = findRanks(launch, launch->ints[number::axis], "mg_gather_state");
+  if (!ranks)
+    return 1;
+  int64_t size = ranks->size, all = launch->ints[number::count] / launch->ints[number::parts], part = all / size;
+  int64_t piece = std::min(part, (reduce_elements + size - 1) / size);
+  Scratch scratch(launch, at::scratch);
+  float *taken = scratch.take<float>(piece * size);
+  if (int32_t status = scratch.check("mg_gather_state"))
+    return status;
+  float *x = output(launch, at::x) + ownPart(launch, launch->ints[number::axes]) * all;
+  for (int64_t first = 0; first < part; first += piece) {
+    int64_t here = std::min(piece, part - first);
+    if (ranks->gather(ranks, x + ranks->rank * part + first, taken, here * int64_t(sizeof(float))))
+      return mg_fail("mg_gather_state: %s", ranks->last_error());
+    for (int64_t rank = 0; rank < size; ++rank)
+      std::copy_n(taken + rank * here, here, x + rank * part + first);
+  }
+  return 0;
+}
+
 int32_t mg_exchange_rows(const MgLaunch *launch) {
   MG_ENTER(mg_exchange_rows);
   MgCommunicator *ranks = findRanks(launch, launch->ints[number::axis], "mg_exchange_rows");
@@ -230,7 +280,8 @@ int32_t mg_return_rows(const MgLaunch *launch) {
 int32_t mg_square_sum_shared(const MgLaunch *launch) {
   MG_ENTER(mg_square_sum_shared);
   constexpr int64_t tile = 4096;
-  int64_t count = launch->ints[number::count], ranges = launch->ints[number::ranges], tiles = (count + tile - 1) / tile;
+  int64_t count = launch->ints[number::count] / launch->ints[number::ranks], ranges = launch->ints[number::ranges];
+  int64_t tiles = (count + tile - 1) / tile, first = ownPart(launch, launch->ints[number::axes]) * count;
   const int64_t *shared = static_cast<const int64_t *>(launch->operands[at::shared]);
   const float *x = input(launch, at::x);
   Scratch scratch(launch, at::scratch);
@@ -240,7 +291,8 @@ int32_t mg_square_sum_shared(const MgLaunch *launch) {
   int64_t others = 0; // axes on which another rank counts what all have
   for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
     others |= int64_t(launch->context->axes[axis].rank > 0) << axis;
-  parallelRanges(count, tile, [&](int64_t begin, int64_t end) {
+  parallelRanges(count, tile, [&](int64_t own, int64_t own_end) {
+    int64_t begin = first + own, end = first + own_end;
     double sum = 0;
     // Ranges are ascending: those of the tile are passed once.
     int64_t range = 0;
@@ -256,7 +308,7 @@ int32_t mg_square_sum_shared(const MgLaunch *launch) {
       if (!is_shared || !(shared[3 * range + 2] & others))
         sum += double(x[i]) * x[i];
     }
-    partial[begin / tile] = sum;
+    partial[own / tile] = sum;
   });
   double sum = 0;
   for (int64_t i = 0; i < tiles; ++i)

@@ -49,6 +49,29 @@ int32_t mg_all_reduce_state(const MgLaunch *launch) {
   return allReduce(launch, "mg_all_reduce_state", launch->ints[number::axis], at::x, at::x, launch->ints[number::count], at::scratch);
 }
 
+int32_t mg_reduce_scatter_state(const MgLaunch *launch) {
+  MG_ENTER(mg_reduce_scatter_state);
+  MG_TYPE("mg_reduce_scatter_state", x, MG_F32);
+  if (int32_t status = Scratch(launch, at::scratch).check("mg_reduce_scatter_state"))
+    return status;
+  int64_t all = launch->ints[number::count] / launch->ints[number::parts], axis = launch->ints[number::axis];
+  int64_t part = all / launch->ints[number::ranks];
+  float *x = operand<float>(launch, at::x) + ownPart(launch, launch->ints[number::axes]) * all;
+  return communicatorsOf(launch->context)
+      .reduceScatter("mg_reduce_scatter_state", axis, x + launch->context->axes[axis].rank * part, x, part, streamOf(launch));
+}
+
+int32_t mg_gather_state(const MgLaunch *launch) {
+  MG_ENTER(mg_gather_state);
+  if (int32_t status = Scratch(launch, at::scratch).check("mg_gather_state"))
+    return status;
+  int64_t all = launch->ints[number::count] / launch->ints[number::parts] * elementBytes(launch, at::x), axis = launch->ints[number::axis];
+  int64_t part = all / launch->ints[number::ranks];
+  char *x = operand<char>(launch, at::x) + ownPart(launch, launch->ints[number::axes]) * all;
+  return communicatorsOf(launch->context)
+      .allGather("mg_gather_state", axis, x, x + launch->context->axes[axis].rank * part, part, streamOf(launch));
+}
+
 int32_t mg_take_part(const MgLaunch *launch) {
   MG_ENTER(mg_take_part);
   return withElement(launch, "mg_take_part", {at::y, at::x}, [&](auto) {

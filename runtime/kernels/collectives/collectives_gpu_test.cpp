@@ -176,7 +176,7 @@ TEST(CollectivesGpu, SharedSquaresCountOnTheFirstRankAlone) {
         }
         Call call = MG_CALL(mg_square_sum_shared);
         call.give("x", MG_F32, x).give("shared", MG_I64, shared).poisoned("sum", MG_F64, 1).onAxis(MG_TP, rank, 3).onAxis(MG_EP, other, 2);
-        call.set("count", count).set("ranges", int64_t(shared.size()) / 3);
+        call.set("count", count).set("ranges", int64_t(shared.size()) / 3).set("ranks", 1).set("axes", 0);
         ASSERT_EQ(call.run(), "");
         EXPECT_NEAR(call.read("sum")[0], expected, 1e-9 * count) << "rank " << rank << ", " << other;
       }

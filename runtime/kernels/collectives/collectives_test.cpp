@@ -155,12 +155,55 @@ TEST(Collectives, SharedSquaresCountOnTheFirstRankAlone) {
         }
         Doubles sum = {NAN};
         Launch launch("mg_square_sum_shared", {{"sum", sum}, {"x", x}, {"shared", shared}},
-                      {{"count", count}, {"ranges", int64_t(shared.size()) / 3}}, {});
+                      {{"count", count}, {"ranges", int64_t(shared.size()) / 3}, {"ranks", 1}, {"axes", 0}}, {});
         launch.context.axes[MG_TP] = {rank, 2, nullptr};
         launch.context.axes[MG_EP] = {other, 2, nullptr};
         ASSERT_EQ(run(launch), 0) << mg_last_error();
         EXPECT_NEAR(sum[0], expected, 1e-9 * count);
       }
+}
+
+TEST(Collectives, ASweepIsSummedInPartsAndGathered) {
+  // Of one axis, and where another has cut it in two before, this rank having the second half; the last in several pieces.
+  for (auto [size, part, parts] : {std::tuple<int64_t, int64_t, int64_t>{2, 1, 1}, {3, 128, 2}, {2, (1 << 17) + 256, 1}}) {
+    int64_t count = size * part * parts, begin = (parts - 1) * size * part;
+    Ranks ranks(size);
+    std::vector<Values> x, gathered;
+    Values expected(count);
+    for (int64_t rank = 0; rank < size; ++rank) {
+      x.push_back(randomValues(count, unsigned(rank + 1)));
+      for (int64_t i = 0; i < count; ++i)
+        expected[i] = rank ? expected[i] + x[rank][i] : x[rank][i];
+    }
+    std::vector<Values> given = x;
+    ranks.run([&, n = count, cut = parts](int64_t rank, const MgAxis &place) {
+      for (const char *kernel : {"mg_reduce_scatter_state", "mg_gather_state"}) {
+        Launch launch(kernel, {{"x", x[rank]}},
+                      {{"count", n}, {"ranks", place.size}, {"axis", axis}, {"parts", cut}, {"axes", cut > 1 ? 1 << MG_DP : 0}}, {});
+        launch.context.axes[axis] = place;
+        launch.context.axes[MG_DP] = {cut - 1, cut, nullptr};
+        EXPECT_EQ(run(launch), 0) << mg_last_error();
+      }
+    });
+    for (int64_t rank = 0; rank < size; ++rank)
+      for (int64_t i = 0; i < count; ++i)
+        ASSERT_EQ(x[rank][i], i < begin ? given[rank][i] : expected[i]) << size << " ranks, " << i;
+  }
+}
+
+TEST(Collectives, SquaresOfAPart) {
+  Values x = randomValues(1000, 1);
+  std::vector<int64_t> shared = {400, 600, 1 << MG_TP};
+  double expected = 0;
+  for (int64_t i = 500; i < 750; ++i) // dp 1 of 2, ep 0 of 2; on the second rank of tp
+    expected += i < 600 ? 0 : double(x[i]) * x[i];
+  Doubles sum = {NAN};
+  Launch launch("mg_square_sum_shared", {{"sum", sum}, {"x", x}, {"shared", shared}},
+                {{"count", 1000}, {"ranges", 1}, {"ranks", 4}, {"axes", 1 << MG_DP | 1 << MG_EP}}, {});
+  launch.context.axes[MG_DP] = launch.context.axes[MG_TP] = {1, 2, nullptr};
+  launch.context.axes[MG_EP] = {0, 2, nullptr};
+  ASSERT_EQ(run(launch), 0) << mg_last_error();
+  EXPECT_NEAR(sum[0], expected, 1e-9);
 }
 
 TEST(Collectives, AnAxisWithoutOtherRanksIsRefused) {

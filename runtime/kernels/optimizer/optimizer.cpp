@@ -82,15 +82,16 @@ int32_t mg_norm(const MgLaunch *launch) {
 // Weights of the CPU are fp32: there is no master.
 int32_t mg_adamw(const MgLaunch *launch) {
   MG_ENTER(mg_adamw);
-  float *weight = output(launch, at::weight), *m = output(launch, at::m), *v = output(launch, at::v);
-  const float *gradient = input(launch, at::gradient);
+  int64_t count = launch->ints[number::count] / launch->ints[number::ranks], first = ownPart(launch, launch->ints[number::axes]) * count;
+  float *weight = output(launch, at::weight) + first, *m = output(launch, at::m), *v = output(launch, at::v);
+  const float *gradient = input(launch, at::gradient) + first;
   float norm = *input(launch, at::norm);
   if (!std::isfinite(norm))
     return 0;
   const double *reals = launch->doubles;
   const AdamW rule(input(launch, at::scalars), norm, reals[real::beta1], reals[real::beta2], reals[real::eps],
                    launch->ints[number::decays] ? reals[real::decay] : 0.0, reals[real::clip]);
-  parallelRanges(launch->ints[number::count], 32768, [&](int64_t begin, int64_t end) {
+  parallelRanges(count, 32768, [&](int64_t begin, int64_t end) {
     const AdamW own = rule; // which no write reaches
     for (int64_t i = begin; i < end; ++i)
       own.update(weight[i], m[i], v[i], gradient[i]);
@@ -100,9 +101,10 @@ int32_t mg_adamw(const MgLaunch *launch) {
 
 int32_t mg_adamw_rounded(const MgLaunch *launch) {
   MG_ENTER(mg_adamw_rounded);
-  float *weight = output(launch, at::weight);
+  int64_t count = launch->ints[number::count] / launch->ints[number::ranks], shift = ownPart(launch, launch->ints[number::axes]) * count;
+  float *weight = output(launch, at::weight) + shift;
   auto *m = static_cast<uint16_t *>(launch->operands[at::m]), *v = static_cast<uint16_t *>(launch->operands[at::v]);
-  const float *gradient = input(launch, at::gradient);
+  const float *gradient = input(launch, at::gradient) + shift;
   const auto *table = static_cast<const int64_t *>(launch->operands[at::table]);
   float norm = *input(launch, at::norm);
   if (!std::isfinite(norm))
@@ -112,13 +114,13 @@ int32_t mg_adamw_rounded(const MgLaunch *launch) {
                    launch->ints[number::decays] ? reals[real::decay] : 0.0, reals[real::clip]);
   const Ranks ranks = ranksOf(launch);
   int64_t t = *integers(launch, at::step), last = table[0] - 1;
-  parallelRanges(launch->ints[number::count], 32768, [&](int64_t begin, int64_t end) {
+  parallelRanges(count, 32768, [&](int64_t begin, int64_t end) {
     const AdamW own = rule;
     for (int64_t i = begin; i < end;) {
-      const int64_t *entry = findEntry(table, i);
+      const int64_t *entry = findEntry(table, shift + i);
       bool is_last = entry == table + 1 + 3 * last;
       const RoundingStream stream = roundingStream(table, entry + 1, t);
-      for (int64_t first = entry[0], stop = is_last ? end : std::min(end, entry[3]); i < stop; ++i) {
+      for (int64_t first = entry[0] - shift, stop = is_last ? end : std::min(end, entry[3] - shift); i < stop; ++i) {
         float first_moment = fromBfloat16(m[i]), second_moment = fromBfloat16(v[i]);
         own.update(weight[i], first_moment, second_moment, gradient[i]);
         uint64_t random = stream.draw(i - first, ranks);

@@ -14,10 +14,10 @@ constexpr int threads = 256;
 constexpr int64_t most_parts = 1056, least_part = 4096;
 
 /// (begin, end, axes), ascending: elements [begin, end) that all ranks of the axes with bits 1 << axis have. They count on the first rank
-/// of each; `others` are the axes on which this rank is another.
+/// of each; `others` are the axes on which this rank is another. The sum is over elements from `first` on.
 struct Ranges {
   const int64_t *bounds;
-  int64_t count, others;
+  int64_t count, others, first;
 
   /// The first one that ends behind an element, from `range` on.
   __device__ int64_t next(int64_t range, int64_t element) const {
@@ -45,15 +45,16 @@ __global__ void squareSumKernel(double *sums, const T *x, int64_t count, int64_t
   double sum = 0;
   [[maybe_unused]] int64_t range = 0;
   if constexpr (skips)
-    range = ranges.find(begin + threadIdx.x * Pack<T>::size);
+    range = ranges.find(ranges.first + begin + threadIdx.x * Pack<T>::size);
 #pragma unroll 4
   for (int64_t at = begin + threadIdx.x * Pack<T>::size; at < end; at += threads * Pack<T>::size) {
     Pack<T> pack = loadPack(x + at, end - at, wide);
 #pragma unroll
     for (int i = 0; i < Pack<T>::size; ++i) {
       if constexpr (skips) {
-        range = ranges.next(range, at + i);
-        if (range < ranges.count && ranges.bounds[3 * range] <= at + i && (ranges.bounds[3 * range + 2] & ranges.others))
+        int64_t element = ranges.first + at + i;
+        range = ranges.next(range, element);
+        if (range < ranges.count && ranges.bounds[3 * range] <= element && (ranges.bounds[3 * range + 2] & ranges.others))
           continue;
       }
       sum += double(pack[i]) * pack[i];
@@ -172,17 +173,18 @@ __device__ void storeHalves(bf16 *to, const uint16_t (&halves)[4], int64_t left,
       reinterpret_cast<uint16_t *>(to)[i] = halves[i];
 }
 
-/// The same with moments in bf16. Parameters start at multiples of 128 elements, so that a warp's are of one.
+/// The same with moments in bf16; element 0 is that of index `shift` in the table. Parameters start at multiples of 128 elements, so that a
+/// warp's are of one.
 template <typename T>
 __global__ void __launch_bounds__(threads, 2)
     adamwRoundedKernel(T *weight, float *master, bf16 *m, bf16 *v, const float *gradient, const float *norm, const float *scalars,
-                       const int32_t *step, const int64_t *table, int64_t count, AdamW rule, Ranks ranks, bool wide) {
+                       const int32_t *step, const int64_t *table, int64_t shift, int64_t count, AdamW rule, Ranks ranks, bool wide) {
   if (!isfinite(*norm))
     return;
   const Update update(rule, *norm, scalars);
   int64_t t = *step;
   for (int64_t at = (int64_t(blockIdx.x) * threads + threadIdx.x) * 4; at < count; at += int64_t(gridDim.x) * threads * 4) {
-    const int64_t *entry = findEntry(table, at);
+    const int64_t *entry = findEntry(table, shift + at);
     const RoundingStream stream = roundingStream(table, entry + 1, t);
     int64_t left = count - at;
     Pack<float> g = loadPack(gradient + at, left, wide), first = loadHalves(m + at, left, wide), second = loadHalves(v + at, left, wide);
@@ -191,7 +193,7 @@ __global__ void __launch_bounds__(threads, 2)
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
       update.run(rule, value[i], first[i], second[i], g[i]);
-      uint64_t random = stream.draw(at + i - entry[0], ranks);
+      uint64_t random = stream.draw(shift + at + i - entry[0], ranks);
       firsts[i] = roundBits(__float_as_uint(first[i]), uint32_t(random));
       seconds[i] = roundBits(__float_as_uint(second[i]), uint32_t(random >> 16));
     }
@@ -218,19 +220,21 @@ int32_t mg_square_sum(const MgLaunch *launch) {
 
 int32_t mg_square_sum_shared(const MgLaunch *launch) {
   MG_ENTER(mg_square_sum_shared);
-  int64_t count = launch->ints[number::count], parts = countParts(count);
+  int64_t count = launch->ints[number::count] / launch->ints[number::ranks], parts = countParts(count);
+  int64_t first = ownPart(launch, launch->ints[number::axes]) * count;
   Scratch scratch(launch, at::scratch);
   double *sums = scratch.take<double>(parts), *total = operand<double>(launch, at::sum);
   if (int32_t status = scratch.check("mg_square_sum_shared"))
     return status;
-  const float *x = operand<float>(launch, at::x);
+  const float *x = operand<float>(launch, at::x) + first;
   int64_t others = 0;
   for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
     others |= int64_t(launch->context->axes[axis].rank > 0) << axis;
   if (!others)
     sumSquares(launch, total, sums, x, count);
   else
-    sumSquares<true>(launch, total, sums, x, count, Ranges{operand<int64_t>(launch, at::shared), launch->ints[number::ranges], others});
+    sumSquares<true>(launch, total, sums, x, count,
+                     Ranges{operand<int64_t>(launch, at::shared), launch->ints[number::ranges], others, first});
   return launched("mg_square_sum_shared");
 }
 
@@ -262,7 +266,7 @@ int32_t mg_norm(const MgLaunch *launch) {
 
 int32_t mg_adamw(const MgLaunch *launch) {
   MG_ENTER(mg_adamw);
-  int64_t count = launch->ints[number::count];
+  int64_t count = launch->ints[number::count] / launch->ints[number::ranks], shift = ownPart(launch, launch->ints[number::axes]) * count;
   double beta1 = launch->doubles[real::beta1], beta2 = launch->doubles[real::beta2];
   AdamW rule = {float(beta1),
                 float(1.0 - beta1),
@@ -271,9 +275,9 @@ int32_t mg_adamw(const MgLaunch *launch) {
                 float(launch->doubles[real::eps]),
                 launch->ints[number::decays] ? launch->doubles[real::decay] : 0.0,
                 launch->doubles[real::clip]};
-  void *weight = launch->operands[at::weight];
+  void *weight = operand<char>(launch, at::weight) + shift * (launch->types[at::weight] == MG_BF16 ? 2 : 4);
   float *master = operand<float>(launch, at::master), *m = operand<float>(launch, at::m), *v = operand<float>(launch, at::v);
-  const float *gradient = operand<float>(launch, at::gradient), *norm = operand<float>(launch, at::norm);
+  const float *gradient = operand<float>(launch, at::gradient) + shift, *norm = operand<float>(launch, at::norm);
   const float *scalars = operand<float>(launch, at::scalars);
   bool is_f32 = launch->types[at::weight] == MG_F32;
   if (int32_t status = checkMaster("mg_adamw", launch->types[at::weight], master))
@@ -295,7 +299,7 @@ int32_t mg_adamw(const MgLaunch *launch) {
 
 int32_t mg_adamw_rounded(const MgLaunch *launch) {
   MG_ENTER(mg_adamw_rounded);
-  int64_t count = launch->ints[number::count];
+  int64_t count = launch->ints[number::count] / launch->ints[number::ranks], shift = ownPart(launch, launch->ints[number::axes]) * count;
   double beta1 = launch->doubles[real::beta1], beta2 = launch->doubles[real::beta2];
   AdamW rule = {float(beta1),
                 float(1.0 - beta1),
@@ -304,22 +308,22 @@ int32_t mg_adamw_rounded(const MgLaunch *launch) {
                 float(launch->doubles[real::eps]),
                 launch->ints[number::decays] ? launch->doubles[real::decay] : 0.0,
                 launch->doubles[real::clip]};
-  void *weight = launch->operands[at::weight];
+  void *weight = operand<char>(launch, at::weight) + shift * (launch->types[at::weight] == MG_BF16 ? 2 : 4);
   float *master = operand<float>(launch, at::master);
   if (int32_t status = checkMaster("mg_adamw_rounded", launch->types[at::weight], master))
     return status;
   bf16 *m = operand<bf16>(launch, at::m), *v = operand<bf16>(launch, at::v);
-  const float *gradient = operand<float>(launch, at::gradient);
+  const float *gradient = operand<float>(launch, at::gradient) + shift;
   unsigned blocks = unsigned(std::min<int64_t>(blocksOf(count, threads * 4), 132 * 32));
   if (blocks == 0)
     return 0;
   return withElement(launch, "mg_adamw_rounded", {at::weight}, [&](auto element) {
     using T = decltype(element);
     float *value = master ? master : static_cast<float *>(weight);
-    adamwRoundedKernel<<<blocks, threads, 0, streamOf(launch)>>>(static_cast<T *>(weight), value, m, v, gradient,
-                                                                 operand<float>(launch, at::norm), operand<float>(launch, at::scalars),
-                                                                 operand<int32_t>(launch, at::step), operand<int64_t>(launch, at::table),
-                                                                 count, rule, ranksOf(launch), areAligned({weight, value, m, v, gradient}));
+    adamwRoundedKernel<<<blocks, threads, 0, streamOf(launch)>>>(
+        static_cast<T *>(weight), value, m, v, gradient, operand<float>(launch, at::norm), operand<float>(launch, at::scalars),
+        operand<int32_t>(launch, at::step), operand<int64_t>(launch, at::table), shift, count, rule, ranksOf(launch),
+        areAligned({weight, value, m, v, gradient}));
     return launched("mg_adamw_rounded");
   });
 }

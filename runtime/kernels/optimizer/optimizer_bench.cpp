@@ -12,7 +12,13 @@ int main() {
         [&](Call &call) {
           call.randomized("weight", type, count, 1).randomized("m", MG_F32, count, 2).randomized("v", MG_F32, count, 3);
           call.randomized("gradient", MG_F32, count, 4).give("norm", MG_F32, {2}).give("scalars", MG_F32, {1e-3, 0.1, 0.05});
-          call.set("count", count).set("decays", 1).setReal("beta1", 0.9).setReal("beta2", 0.95).setReal("eps", 1e-8);
+          call.set("count", count)
+              .set("decays", 1)
+              .set("ranks", 1)
+              .set("axes", 0)
+              .setReal("beta1", 0.9)
+              .setReal("beta2", 0.95)
+              .setReal("eps", 1e-8);
           call.setReal("decay", 0.1).setReal("clip", 1);
           if (has_master)
             call.randomized("master", MG_F32, count, 1);
@@ -28,7 +34,13 @@ int main() {
           call.randomized("weight", type, count, 1).randomized("m", MG_BF16, count, 2).randomized("v", MG_BF16, count, 3);
           call.randomized("gradient", MG_F32, count, 4).give("norm", MG_F32, {2}).give("scalars", MG_F32, {1e-3, 0.1, 0.05});
           call.give("step", MG_I32, {7}).give("table", MG_I64, {1, 0, 4711, 0}).set("numbers", 4);
-          call.set("count", count).set("decays", 1).setReal("beta1", 0.9).setReal("beta2", 0.95).setReal("eps", 1e-8);
+          call.set("count", count)
+              .set("decays", 1)
+              .set("ranks", 1)
+              .set("axes", 0)
+              .setReal("beta1", 0.9)
+              .setReal("beta2", 0.95)
+              .setReal("eps", 1e-8);
           call.setReal("decay", 0.1).setReal("clip", 1);
           if (has_master)
             call.randomized("master", MG_F32, count, 1);

@@ -2,6 +2,7 @@
 #include "runtime/kernels/optimizer/MuonReference.h"
 #include "runtime/kernels/optimizer/Rounding.h"
 
+#include <array>
 #include <bit>
 
 #include <gtest/gtest.h>
@@ -61,7 +62,12 @@ TEST(OptimizerGpu, AdamW) {
           }
           Call call = MG_CALL(mg_adamw);
           call.give("weight", type, weight).give("m", MG_F32, m).give("v", MG_F32, v).give("gradient", MG_F32, gradient);
-          call.give("norm", MG_F32, {norm}).give("scalars", MG_F32, {lr, 0.19, 0.0975}).set("count", count).set("decays", decays);
+          call.give("norm", MG_F32, {norm})
+              .give("scalars", MG_F32, {lr, 0.19, 0.0975})
+              .set("count", count)
+              .set("decays", decays)
+              .set("ranks", 1)
+              .set("axes", 0);
           call.setReal("beta1", beta1).setReal("beta2", beta2).setReal("eps", eps).setReal("decay", decay).setReal("clip", clip);
           if (type == MG_BF16)
             call.give("master", MG_F32, master);
@@ -76,11 +82,50 @@ TEST(OptimizerGpu, AdamW) {
         }
 }
 
+// What two ranks make of their parts is what one makes of all, also where moments are rounded and where the part begins in a parameter.
+TEST(OptimizerGpu, PartsOfAnUpdate) {
+  MG_NEEDS_CARD();
+  constexpr int64_t count = 1024, half = count / 2, second = 384;
+  Values master = randomValues(count, 1, 1, MG_F32), gradient = randomValues(count, 4, 1, MG_F32), weight;
+  for (double value : master)
+    weight.push_back(rounded(value, MG_BF16));
+  for (MgType moment : {MG_F32, MG_BF16}) {
+    Values m = randomValues(count, 2, 0.1, moment), v = randomValues(count, 3, 0.1, moment);
+    for (double &value : v)
+      value = std::abs(value);
+    auto update = [&](int64_t rank, int64_t ranks) {
+      auto part = [&](const Values &values) {
+        return ranks == 1 ? values : Values(values.begin() + rank * half, values.begin() + (rank + 1) * half);
+      };
+      Call call = moment == MG_BF16 ? MG_CALL(mg_adamw_rounded) : MG_CALL(mg_adamw);
+      call.give("weight", MG_BF16, weight).give("master", MG_F32, part(master)).give("m", moment, part(m)).give("v", moment, part(v));
+      call.give("gradient", MG_F32, gradient).give("norm", MG_F32, {0.5}).give("scalars", MG_F32, {1e-3, 0.19, 0.0975});
+      call.set("count", count).set("decays", 1).set("ranks", ranks).set("axes", ranks > 1 ? 1 << MG_DP : 0);
+      call.setReal("beta1", 0.9).setReal("beta2", 0.95).setReal("eps", 1e-8).setReal("decay", 0.1).setReal("clip", 1);
+      if (moment == MG_BF16)
+        call.give("step", MG_I32, {9}).give("table", MG_I64, {2, 0, 4711, 0, second, 815, 0}).set("numbers", 7);
+      if (ranks > 1)
+        call.onAxis(MG_DP, rank, ranks);
+      EXPECT_EQ(call.run(), "");
+      return std::array{call.read("weight"), call.read("master"), call.read("m"), call.read("v")};
+    };
+    auto whole = update(0, 1);
+    for (int64_t rank : {0, 1}) {
+      auto part = update(rank, 2);
+      for (int64_t i = 0; i < count; ++i)
+        ASSERT_EQ(part[0][i], (i / half == rank ? whole[0] : weight)[i]) << rank << " " << i;
+      for (int which : {1, 2, 3})
+        for (int64_t i = 0; i < half; ++i)
+          ASSERT_EQ(part[which][i], whole[which][rank * half + i]) << which << " " << rank << " " << i;
+    }
+  }
+}
+
 TEST(OptimizerGpu, RefusesAMissingMaster) {
   MG_NEEDS_CARD();
   Call call = MG_CALL(mg_adamw);
   call.give("weight", MG_BF16, {1}).give("m", MG_F32, {1}).give("v", MG_F32, {1}).give("gradient", MG_F32, {1}).give("norm", MG_F32, {1});
-  call.give("scalars", MG_F32, {1, 1, 1}).set("count", 1).set("decays", 0);
+  call.give("scalars", MG_F32, {1, 1, 1}).set("count", 1).set("decays", 0).set("ranks", 1).set("axes", 0);
   call.setReal("beta1", 0).setReal("beta2", 0).setReal("eps", 1).setReal("decay", 0).setReal("clip", 0);
   EXPECT_NE(call.run().find("the master is absent"), std::string::npos);
 }
@@ -98,7 +143,12 @@ TEST(OptimizerGpu, RoundedMoments) {
         weight.push_back(rounded(value, type));
       auto give = [&](Call &call, MgType moment) {
         call.give("weight", type, weight).give("m", moment, m).give("v", moment, v).give("gradient", MG_F32, gradient);
-        call.give("norm", MG_F32, {norm}).give("scalars", MG_F32, {1e-3, 0.19, 0.0975}).set("count", count).set("decays", 1);
+        call.give("norm", MG_F32, {norm})
+            .give("scalars", MG_F32, {1e-3, 0.19, 0.0975})
+            .set("count", count)
+            .set("decays", 1)
+            .set("ranks", 1)
+            .set("axes", 0);
         call.setReal("beta1", 0.9).setReal("beta2", 0.95).setReal("eps", 1e-8).setReal("decay", 0.1).setReal("clip", 1);
         if (type == MG_BF16)
           call.give("master", MG_F32, master);

@@ -12,7 +12,7 @@ namespace {
 
 int32_t update(Values &w, Values &m, Values &v, const Values &g, const Values &norm, const Values &scalars, int64_t decays) {
   return call("mg_adamw", {{"weight", w}, {"m", m}, {"v", v}, {"gradient", g}, {"norm", norm}, {"scalars", scalars}},
-              {{"count", int64_t(w.size())}, {"decays", decays}},
+              {{"count", int64_t(w.size())}, {"decays", decays}, {"ranks", 1}, {"axes", 0}},
               {{"beta1", 0.9}, {"beta2", 0.95}, {"eps", 1e-8}, {"decay", 0.1}, {"clip", 1.0}});
 }
 
@@ -150,7 +150,7 @@ TEST(AdamWRounded, RoundsWhatAdamWWouldStore) {
                  {"scalars", scalars},
                  {"step", step},
                  {"table", table}},
-                {{"count", count}, {"decays", 1}, {"numbers", 7}}, reals);
+                {{"count", count}, {"decays", 1}, {"numbers", 7}, {"ranks", 1}, {"axes", 0}}, reals);
   };
   ASSERT_EQ(updateRounded(), 0);
   for (int64_t i = 0; i < count; ++i) {

@@ -57,7 +57,7 @@ rt.func @every_role {
       sequence = 8, count = 1, longest = 3} block -1 cost 0 0
   // CHECK-NEXT: rt.call @mg_adamw(inout weights[64 : 8] bf16, inout optimizer[0 : 16], inout optimizer[16 : 16], inout optimizer[32 : 16], in gradients[64 : 16], in io[256 : 4], in io[512 : 12])
   rt.call @mg_adamw(inout weights[64 : 8] bf16, inout optimizer[0 : 16], inout optimizer[16 : 16], inout optimizer[32 : 16],
-      in gradients[64 : 16], in io[256 : 4], in io[512 : 12]) {count = 4, decays = 0, beta1 = 0.9, beta2 = 0.95,
+      in gradients[64 : 16], in io[256 : 4], in io[512 : 12]) {count = 4, decays = 0, ranks = 1, axes = 0, beta1 = 0.9, beta2 = 0.95,
       eps = 1.0e-8, decay = 0.1, clip = 1.0} block -1 cost 0 0
 }
 

@@ -23,6 +23,10 @@ step.func @moves {
   step.all_reduce_state gradient "w" [0 : 24] over 0 of 2
   // CHECK: step.all_reduce_state metric "picks.blocks.1"[0 : 8] over 0 of 2
   step.all_reduce_state metric "picks.blocks.1" [0 : 8] over 0 of 2
+  // CHECK: step.reduce_scatter_state f32_decays owing 5 over 0 of 2
+  step.reduce_scatter_state f32_decays owing 5 over 0 of 2
+  // CHECK: step.gather_state f32_decays owing 5 over 0 of 2
+  step.gather_state f32_decays owing 5 over 0 of 2
 }
 
 // CHECK-LABEL: step.func @shares_the_vocabulary

@@ -51,3 +51,29 @@ mega.train @step of @no_experts {
   mesh = <dp = 2, ep = 2>,
   optimizer = adamw<lr = 1.0e-3>
 }
+
+// -----
+
+mega.model @one_data_rank hidden 64 vocab 64 sequence 32 {
+  mega.pattern "F" depth 1
+  mega.family "F" = mlp<width = 64>
+}
+mega.train @step of @one_data_rank {
+  micro_batch = 4,
+  // expected-error @+1 {{zero = 1 has no ranks that could share the optimizer's state: dp * ep = 1; fix: zero = 0, or dp = 2}}
+  mesh = <tp = 2, zero = 1>,
+  optimizer = adamw<lr = 1.0e-3>
+}
+
+// -----
+
+mega.model @matrices hidden 64 vocab 64 sequence 32 {
+  mega.pattern "F" depth 1
+  mega.family "F" = mlp<width = 64>
+}
+mega.train @step of @matrices {
+  micro_batch = 4,
+  // expected-error @+1 {{muon with zero = 1, which gives ranks ranges of elements and not whole matrices, is not supported yet; fix: zero = 0, or optimizer = adamw<...>}}
+  mesh = <dp = 2, zero = 1>,
+  optimizer = muon<lr = 1.0e-3>
+}

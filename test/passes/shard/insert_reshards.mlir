@@ -59,3 +59,35 @@ module @two_axes attributes {megacc.config = {mesh = {dp = 1, tp = 2, ep = 2}}} 
     step.set_metric "grad_norm", %norm {block = -1 : i64, phase = #step.phase<update>} : tensor<1xf32>
   }
 }
+
+// -----
+
+// With zero = 1, ranks sum, square and update their parts: @w over both data axes, dp first, @experts over dp alone.
+// CHECK-LABEL: module @shared_updates
+// CHECK: step.parameter @w {{.*}}owes = 5
+// CHECK: step.parameter @experts {{.*}}owes = 1
+module @shared_updates attributes {megacc.config = {mesh = {dp = 2, tp = 1, ep = 2}, zero = 1 : i64}} {
+  step.parameter @w : tensor<4x4xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64}
+  step.parameter @experts : tensor<2x4x4xf32> init normal {block = 0 : i64, trained, decays, init_a = 0.02 : f64, sharding = "ep 0:2/"}
+  step.func @micro_batch {
+    %x = step.input "x" {block = 0 : i64, phase = #step.phase<forward>} : tensor<8x4xf32>
+    %dw = step.linear_grad_weight %x, %x {block = 0 : i64, phase = #step.phase<backward>}
+         : (tensor<8x4xf32>, tensor<8x4xf32>) -> tensor<4x4xf32>
+    step.accumulate @w, %dw {block = 0 : i64, phase = #step.phase<backward>} : tensor<4x4xf32>
+    %zero = step.zero {block = 0 : i64, phase = #step.phase<backward>} : tensor<2x4x4xf32>
+    step.accumulate @experts, %zero {block = 0 : i64, phase = #step.phase<backward>} : tensor<2x4x4xf32>
+  }
+  // CHECK: step.func @update
+  // CHECK: step.reduce_scatter_state f32_decays owing 5 over 0 of 2
+  // CHECK: step.reduce_scatter_state f32_decays owing 5 over 2 of 2
+  // CHECK: step.square_sum f32_decays {{.*}}owes = 5 : i64, {{.*}}sharding = ["dp +; ep +"], shared = array<i64>}
+  // CHECK: step.adamw f32_decays, {{.*}}owes = 5
+  // CHECK-NEXT: step.gather_state f32_decays owing 5 over 2 of 2
+  // CHECK-NEXT: step.gather_state f32_decays owing 5 over 0 of 2
+  step.func @update {
+    %sum = step.square_sum f32_decays {block = -1 : i64, phase = #step.phase<update>} : tensor<1xf64>
+    %norm = step.norm %sum {block = -1 : i64, phase = #step.phase<update>} : (tensor<1xf64>) -> tensor<1xf32>
+    %scalars = step.input "scalars" {block = -1 : i64, phase = #step.phase<update>} : tensor<3xf32>
+    step.adamw f32_decays, %norm, %scalars {block = -1 : i64, phase = #step.phase<update>} : tensor<1xf32>, tensor<3xf32>
+  }
+}

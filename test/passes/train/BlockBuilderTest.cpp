@@ -36,7 +36,7 @@ protected:
       RankedTensorType type = types[parameter.name] = RankedTensorType::get(parameter.shape, ops.getF32Type());
       ParameterOp::create(ops, ops.getUnknownLoc(), ops.getStringAttr(parameter.name), TypeAttr::get(type), UnitAttr(), ops.getUnitAttr(),
                           InitializerAttr::get(ops.getContext(), Initializer::constant), ops.getF64FloatAttr(parameter.a),
-                          ops.getI64IntegerAttr(0), StringAttr(), TypeAttr(), DenseI64ArrayAttr());
+                          ops.getI64IntegerAttr(0), StringAttr(), TypeAttr(), DenseI64ArrayAttr(), IntegerAttr());
     }
     func = FuncOp::create(ops, ops.getUnknownLoc(), ops.getStringAttr("micro_batch"));
     ops.setInsertionPointToEnd(&func.getBody().emplaceBlock());
