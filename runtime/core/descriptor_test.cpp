@@ -85,6 +85,20 @@ TEST(Descriptor, PiecesAreRangesOfARank) {
   EXPECT_EQ(place.rangesOf({1, 2, 1}, {0, 1, 0}), (Ranges{{{3, 6}, {9, 16}, {19, 22}}, {{0, 3}}}));
 }
 
+TEST(Descriptor, RanksOwnPartsOfASweep) {
+  // Elements 128 to 133 of 512, which dp = 2 and ep = 2 share: those of ep follow one another.
+  ParameterPlace place = placeOf({2, 3}, {});
+  using Own = std::optional<std::array<int64_t, 2>>;
+  EXPECT_EQ(place.ownOf({2, 1, 2}, {1, 0, 1}), Own());
+  place.swept = {1 << MG_DP | 1 << MG_EP, 128, 512};
+  EXPECT_EQ(place.ownOf({2, 1, 2}, {0, 0, 0}), Own({-128, 0}));
+  EXPECT_EQ(place.ownOf({2, 1, 2}, {0, 0, 1}), Own({0, 128}));
+  EXPECT_EQ(place.ownOf({2, 1, 2}, {1, 0, 0}), Own({128, 256}));
+  place.swept = {1 << MG_DP, 126, 256};
+  EXPECT_EQ(place.ownOf({2, 1, 2}, {0, 0, 1}), Own({-126, 2}));
+  EXPECT_EQ(place.ownOf({2, 1, 2}, {1, 0, 1}), Own({2, 130}));
+}
+
 TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
   auto error = [](const std::string &dtype, const std::string &more, int64_t tp = 1) {
     return errorOf([&] {
@@ -103,6 +117,9 @@ TEST(Descriptor, RefusesParametersThatNoCompilerWrites) {
   EXPECT_EQ(error("f32", R"(,"ranges":[[[2,4],[0,2]],[[0,2]]])"), "");
   EXPECT_EQ(error("f32", R"(,"ranges":[[[2,4]],[[0,2]]])", 2), "");
   EXPECT_EQ(error("f32", R"(,"pieces":[[[1,2,2],[-1,2,2]],[[-1,2,2]]])", 2), "");
+  for (const char *swept : {"[2,0,3]", "[2,256,256]", "[2,-1,256]", "[8,0,256]", "[2,0,256]"}) // the last: it is not trained
+    EXPECT_NE(error("f32", std::string(",\"swept\":") + swept, 2).find("the update of parameter 'w', element "), std::string::npos)
+        << swept;
   for (const char *pieces : {"[[[1,4,4]]]", "[[[1,4,4]],[[1,4,2]]]", "[[[1,2,2]],[[-1,2,2]]]", "[[[3,4,4]],[[-1,2,2]]]",
                              "[[[1,4,1]],[[-1,2,2]]]", "[[[1,4,0]],[[-1,2,2]]]", "[[[1,4,3]],[[-1,2,2]]]"})
     EXPECT_NE(error("f32", std::string(",\"pieces\":") + pieces, 2).find("pieces of parameter 'w' are not those of (4, 2)"),

@@ -122,6 +122,34 @@ TEST_F(CollectivesOfTwoRanks, RowsGoToTheirGroupsAndComeBack) {
     }
 }
 
+TEST_F(CollectivesOfTwoRanks, ASweepIsSummedInPartsAndGathered) {
+  // Whole, and the second half of what another axis has cut before.
+  for (int64_t parts : {1, 2})
+    for (int64_t part : {128, 1'000'064}) {
+      int64_t count = 2 * part * parts, begin = (parts - 1) * 2 * part;
+      context.axes[MG_DP].rank = parts - 1, context.axes[MG_DP].size = parts;
+      auto give = [&](Call &call, MgType type, const Values &x) {
+        call.in(context).give("x", type, x).set("count", count).set("ranks", 2).set("axis", axis).set("parts", parts);
+        call.set("axes", parts > 1 ? 1 << MG_DP : 0);
+        EXPECT_EQ(call.run(), "");
+        return call.read("x");
+      };
+      Values mine = randomValues(size_t(count), unsigned(rank + 1), 1, MG_F32);
+      Values other = randomValues(size_t(count), unsigned(2 - rank), 1, MG_F32);
+      Call reduce = MG_CALL(mg_reduce_scatter_state);
+      Values sums = give(reduce, MG_F32, mine);
+      for (int64_t i = begin + rank * part, end = i + part; i < end; ++i)
+        ASSERT_EQ(sums[size_t(i)], rounded(mine[size_t(i)] + other[size_t(i)], MG_F32)) << i;
+      for (MgType type : {MG_BF16, MG_F32}) {
+        Values whole = randomValues(size_t(count), 7, 1, type), given = whole;
+        for (int64_t i = begin; i < count; ++i)
+          given[size_t(i)] = (i - begin) / part == rank ? given[size_t(i)] : 0;
+        Call gather = MG_CALL(mg_gather_state);
+        EXPECT_EQ(give(gather, type, given), whole) << part;
+      }
+    }
+}
+
 TEST(CollectivesGpu, RanksWithTheSameCardAreRefused) {
   MG_NEEDS_CARD();
   ThreadRanks ranks(2);
