@@ -43,6 +43,8 @@ public:
     add(smaller);
     for (StringRef axis : {"dp", "tp", "ep"})
       add(spread(axis));
+    if (!train.zero && !train.muon && train.mesh[MG_DP] * train.mesh[MG_EP] > 1)
+      add(attemptMesh("", 1, 1));
     if (train.psiv_cache == "on")
       add(attempt("--psiv-cache=off", {{"psiv_cache", word("off", {})}}, recompute));
     if ((recompute.empty() ? StringRef(train.recompute) : recompute) != "auto")
@@ -61,25 +63,31 @@ private:
 
   /// Twice as many ranks on an axis, or four or eight times as many where that does not fit; nothing where the stack cannot be cut so.
   std::optional<Change> spread(StringRef axis) {
+    const mega::Train &train = *model.train;
     std::optional<Change> found;
     for (int64_t times = 2; times <= 8 && !(found && found->fits()); times *= 2) {
-      std::string flag;
-      SmallVector<NamedAttribute> axes;
-      for (StringRef name : {"dp", "tp", "ep"})
-        if (int64_t ranks = model.train->mesh[*findAxis(name)] * (name == axis ? times : 1); ranks > 1) {
-          flag += (flag.empty() ? "--mesh " : ",") + name.str() + "=" + std::to_string(ranks);
-          axes.push_back({StringAttr::get(stacks.getContext(), name), number(ranks)});
-        }
-      if (model.train->zero) {
-        flag += ",zero=1";
-        axes.push_back({StringAttr::get(stacks.getContext(), "zero"), number(1)});
-      }
-      std::optional<Change> tried = attempt(flag, {{"mesh", word("", axes)}}, recompute);
+      std::optional<Change> tried = attemptMesh(axis, times, train.zero);
       if (!tried)
         break;
       found = tried;
     }
     return found;
+  }
+
+  /// The mesh with `times` as many ranks on an axis.
+  std::optional<Change> attemptMesh(StringRef axis, int64_t times, int64_t zero) {
+    std::string flag;
+    SmallVector<NamedAttribute> keys;
+    auto add = [&](StringRef name, int64_t value) {
+      flag += (flag.empty() ? "--mesh " : ",") + name.str() + "=" + std::to_string(value);
+      keys.push_back({StringAttr::get(stacks.getContext(), name), number(value)});
+    };
+    for (StringRef name : {"dp", "tp", "ep"})
+      if (int64_t ranks = model.train->mesh[*findAxis(name)] * (name == axis ? times : 1); ranks > 1)
+        add(name, ranks);
+    if (zero)
+      add("zero", zero);
+    return attempt(flag, {{"mesh", word("", keys)}}, recompute);
   }
 
   /// Nothing where the step cannot be lowered for another reason.
