@@ -60,8 +60,8 @@ std::vector<Settings> makeSettings() {
   return {
       {"train",
        {required("micro_batch"), integer("accumulate", 1), word("precision", {"fp32", "bf16"}), seed(), number("clip", 1.0), optimizer,
-        moments, table("mesh", {""}), memory, flag("documents", false), word("recompute", {"auto", "none", "full"}),
-        word("psiv_cache", {"off", "auto", "on"})}},
+        moments, table("mesh", {""}), memory, flag("documents", false), flag("sequence_parallel", false),
+        word("recompute", {"auto", "none", "full"}), word("psiv_cache", {"off", "auto", "on"})}},
       {"adamw", {lr, number("beta1", 0.9), number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1), schedule}},
       {"muon",
        {lr, number("momentum", 0.95), flag("nesterov", true), iterations, number("rms", 0.2), split, except, number("beta1", 0.9),

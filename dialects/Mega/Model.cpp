@@ -494,6 +494,7 @@ private:
     Train train;
     train.micro_batch = keys.getInt("micro_batch"), train.accumulate = keys.getInt("accumulate"), train.seed = keys.getInt("seed");
     train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
+    train.sequence_parallel = keys.getBool("sequence_parallel");
     if (keys.has("psiv_cache"))
       train.psiv_cache = keys.getText("psiv_cache");
     if (keys.has("recompute"))
@@ -563,7 +564,8 @@ private:
       if (parameter.elements() <= kMostElements || !reported.insert(parameter.shape).second)
         continue;
       auto diagnostic = error(opLocation(op)) << "parameter \"" << parameter.name << "\" is "; // mega.model.c3
-      llvm::interleave(parameter.shape, [&](int64_t size) { diagnostic << sizeText(size); }, [&] { diagnostic << " x "; });
+      llvm::interleave(
+          parameter.shape, [&](int64_t size) { diagnostic << sizeText(size); }, [&] { diagnostic << " x "; });
       diagnostic << ", a tensor has at most " << kMostElements << " elements; fix: smaller sizes";
     }
     if (constexpr int64_t most = 1024 * kMostElements; !failed && total.get() > most) // mega.model.c4

@@ -46,6 +46,8 @@ struct Train {
   int64_t warmup = 0, steps = 0; // steps 0: the run's total
   double final_lr = -1;          // negative: lr / 10
   bool documents = false;
+  /// Between regions of tp its ranks share the tokens.
+  bool sequence_parallel = false;
   std::array<int64_t, MG_AXIS_COUNT> mesh = {1, 1, 1}; // ranks on dp, tp, ep
   int64_t zero = 0;                                    // 1: data ranks share the state of the optimizer
   std::string psiv_cache = "off";                      // "off", "auto" or "on"

@@ -53,6 +53,7 @@ Train readSettings(KindAttr settings) {
   Train train;
   train.micro_batch = keys.getInt("micro_batch"), train.accumulate = keys.getInt("accumulate"), train.seed = keys.getInt("seed");
   train.precision = keys.getText("precision"), train.clip = keys.getFloat("clip"), train.documents = keys.getBool("documents");
+  train.sequence_parallel = keys.getBool("sequence_parallel");
   train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
   train.eps = adamw.getFloat("eps"), train.decay = adamw.getFloat("decay");
   if (optimizer.getWord() == "muon")
@@ -153,6 +154,8 @@ KindAttr makeSettings(MLIRContext *context, const Train &train, KindAttr given) 
   other(keys, "precision", makeWord(context, train.precision));
   number(keys, "clip", train.clip);
   other(keys, "documents", builder.getBoolAttr(train.documents));
+  if (train.sequence_parallel)
+    other(keys, "sequence_parallel", builder.getBoolAttr(true));
   if (train.muon) {
     number(adamw, "momentum", train.muon->momentum), number(adamw, "rms", train.muon->rms);
     other(adamw, "nesterov", builder.getBoolAttr(train.muon->nesterov));

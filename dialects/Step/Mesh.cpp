@@ -17,6 +17,7 @@ static OpCost getCollectiveCost(Operation *op) {
 OpCost AllReduceOp::getCost() { return getCollectiveCost(*this); }
 OpCost TakePartOp::getCost() { return getMemoryCost(*this); }
 OpCost GatherPartsOp::getCost() { return getCollectiveCost(*this); }
+OpCost ReduceScatterOp::getCost() { return getCollectiveCost(*this); }
 
 KernelQuery AllReduceOp::getKernelQuery() {
   KernelQuery query(cast<RankedTensorType>(getX().getType()).getElementType().isF64() ? "all_reduce_f64" : "all_reduce");
@@ -34,6 +35,7 @@ static LogicalResult verifyParts(Operation *op, Value part, Value whole, int64_t
 }
 
 LogicalResult TakePartOp::verify() { return verifyParts(*this, getY(), getX(), getDim(), getRanks()); }
+LogicalResult ReduceScatterOp::verify() { return verifyParts(*this, getY(), getX(), getDim(), getRanks()); }
 LogicalResult GatherPartsOp::verify() { return verifyParts(*this, getX(), getY(), getDim(), getRanks()); }
 
 /// Elements before and from the dimension of a part on.
@@ -46,6 +48,11 @@ static KernelQuery &setParts(KernelQuery &query, Value part, int64_t dim, int64_
 
 KernelQuery TakePartOp::getKernelQuery() {
   KernelQuery query("take_part");
+  return setParts(query.add("y", getY()).add("x", getX()), getY(), getDim(), getRanks(), getAxis());
+}
+
+KernelQuery ReduceScatterOp::getKernelQuery() {
+  KernelQuery query("reduce_scatter");
   return setParts(query.add("y", getY()).add("x", getX()), getY(), getDim(), getRanks(), getAxis());
 }
 

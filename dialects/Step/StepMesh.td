@@ -41,6 +41,13 @@ def Step_GatherPartsOp : Step_CollectiveOp<"gather_parts"> {
   let hasVerifier = 1;
 }
 
+def Step_ReduceScatterOp : Step_CollectiveOp<"reduce_scatter"> {
+  let summary = "this rank's part of dimension `dim`, of `ranks` equal ones, of the sum of x over the ranks of an axis, in their order";
+  let arguments = (ins Step_Any:$x, I64Attr:$dim, I64Attr:$ranks, I64Attr:$axis);
+  let results = (outs Step_Any:$y);
+  let hasVerifier = 1;
+}
+
 /// Rows sorted by group, between the ranks that have them and those that have the groups.
 class Step_RowsOp<string mnemonic>
     : Step_CollectiveOp<mnemonic, [Step_Gradient, DeclareOpInterfaceMethods<ShardingRuleOpInterface, ["getFactorsOver"]>]> {

@@ -72,6 +72,13 @@ void megacc::addCollectiveRecords(std::vector<Record> &records) {
   gather.scratch = [](const KernelQuery &query) { return floats(query.getInt("outer") * query.getInt("inner") * query.getInt("ranks")); };
   gather.sends = getPartBytes;
   records.push_back(gather);
+  Record scatter = makeRecord("reduce_scatter");
+  scatter.scratch = [](const KernelQuery &query) { // what it takes and gives of a piece
+    int64_t ranks = query.getInt("ranks"), part = query.getInt("outer") * query.getInt("inner");
+    return 2 * int64_t(llvm::alignTo(4 * ranks * std::min<int64_t>(part, llvm::divideCeil(kReduceElements, ranks)), 64));
+  };
+  scatter.sends = getPartBytes;
+  records.push_back(scatter);
 
   // Scratch: where all ranks' groups begin, where the rows of each of them go, and a piece to give and one to take.
   for (const char *family : {"exchange_rows", "return_rows"}) {

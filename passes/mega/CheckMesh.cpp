@@ -40,6 +40,13 @@ public:
                                          << " ranks; fix: pad it, vocab = " << llvm::alignTo(model.vocab, tp) << " ("
                                          << getCost([&](Model &other) { other.vocab = llvm::alignTo(model.vocab, tp); }) << "), or "
                                          << getLegal(MG_TP, model.vocab);
+    if (int64_t tp = ranks[MG_TP], tokens = rows / data * model.sequence;
+        model.train->sequence_parallel && rows % data == 0 && tokens % tp) // mega.mesh.c7
+      error(keyLocation(train, "sequence_parallel"))
+          << "sequence_parallel: the " << tokens << " tokens of a rank (micro_batch = " << rows << " of sequence = " << model.sequence
+          << " over dp * ep = " << data << ") cannot be shared by " << getAxis(MG_TP)
+          << " ranks; fix: sequence = " << nearest(model.sequence, tp) << ", or micro_batch = " << llvm::alignTo(rows, data * tp) << ", or "
+          << getLegal(MG_TP, tokens) << ", or sequence_parallel = false";
     for (auto family : stack.getBody().getOps<FamilyOp>())
       checkFamily(family);
     for (auto place : stack.getBody().getOps<PlaceOp>())

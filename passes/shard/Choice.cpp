@@ -132,7 +132,9 @@ std::optional<int64_t> getReshardCost(const Spread &from, const Spread &to, int6
   if (from.kind == Share::Split && !isEven(from))
     return std::nullopt;
   int64_t cut = to.kind == Share::Split; // free, but nothing to be done without a reason
-  return (from.kind == Share::Partial ? 2 * bytes : from.kind == Share::Split ? bytes : 0) + cut;
+  if (from.kind == Share::Partial)
+    return cut ? bytes + cut : 2 * bytes; // a sum of which each rank has its part is half of a sum that all have
+  return (from.kind == Share::Split ? bytes : 0) + cut;
 }
 
 namespace {
@@ -140,13 +142,14 @@ namespace {
 class Chooser {
 public:
   Chooser(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes, ArrayRef<std::optional<Spread>> wanted,
-          int64_t ranks)
-      : rule(rule), given(operands), bytes(bytes), wanted(wanted), ranks(ranks) {}
+          int64_t ranks, const Tokens *tokens)
+      : rule(rule), given(operands), bytes(bytes), wanted(wanted), ranks(ranks), tokens(tokens) {}
 
   std::optional<Choice> run(ArrayRef<unsigned> fixed, std::string &why) {
     std::vector<Choice::Split> splits;
     for (unsigned factor : fixed)
       splits.push_back({factor, {}});
+    keepsOrder = tokens && splits.empty();
     if (splits.empty())
       attemptAll();
     else
@@ -184,10 +187,61 @@ private:
     }
     if (together.size() > 1)
       attempt(together);
+    if (tokens)
+      attemptTokens();
     for (auto [tensor, spread] : zip(rule.results, wanted))
       if (spread && spread->kind == Share::Split)
         if (std::optional<std::vector<Choice::Split>> splits = derive(rule, tensor, *spread))
           attempt(*splits);
+  }
+
+  /// Rows of which ranks have summands, shared; and what operands have been brought to.
+  void attemptTokens() {
+    auto attemptSpread = [&](const ShardingRule::Tensor &tensor, const Spread &spread) {
+      if (std::optional<std::vector<Choice::Split>> splits = derive(rule, tensor, spread))
+        attempt(*splits);
+    };
+    for (auto [index, tensor] : enumerate(rule.operands)) {
+      if (given[index].kind == Share::Partial && tensor.dimensions.size() > 1) {
+        int64_t rows = 1;
+        for (const ShardingRule::Part &part : tensor.dimensions.front())
+          rows *= rule.factors[part.factor].size;
+        attemptSpread(tensor, Spread::even(0, rows));
+      }
+      for (const Spread &spread : tokens->known[index])
+        if (spread.kind == Share::Split)
+          attemptSpread(tensor, spread);
+    }
+  }
+
+  /// Whether all ranks that share a factor, those of other axes too, have as much of it.
+  bool isEven(const Choice::Split &split) const {
+    int64_t count = ranks * (tokens ? tokens->taken[split.factor] : 1);
+    if (split.pieces.empty())
+      return rule.factors[split.factor].size % count == 0;
+    return !tokens || none_of(split.pieces, [&](const Piece &piece) { return piece.share == Share::Split && piece.block % count; });
+  }
+
+  /// Whether a gradient splits what the op before it splits.
+  bool isAsBefore(ArrayRef<Choice::Split> splits) const {
+    return !tokens || all_of(enumerate(tokens->before), [&](const auto &entry) {
+      return !entry.value() || *entry.value() == any_of(splits, [&](const Choice::Split &split) { return split.factor == entry.index(); });
+    });
+  }
+
+  int64_t getCost(size_t operand, const Spread &from, const Spread &to, int64_t cost) const {
+    return from != to && tokens && is_contained(tokens->known[operand], to) ? 0 : cost;
+  }
+
+  /// What is still to be done to a result.
+  int64_t getCost(size_t result, const Spread &spread) const {
+    const std::optional<Spread> &want = wanted[result];
+    bool isWanted = !want || spread.summed() == *want;
+    if (!tokens)
+      return !isWanted;
+    if (!isWanted) // a gradient is made as its parameter is shared
+      return kParameterWeight * tokens->bytes[result];
+    return !want && spread.kind == Share::Partial && rule.results[result].dimensions.size() > 1 ? tokens->bytes[result] + 2 : 0;
   }
 
   /// Rows of a rank's own are as many as its part of the factor that orders them, which may be a factor of theirs alone, or go with
@@ -209,18 +263,22 @@ private:
   void note(const std::string &why) { reason += (reason.empty() ? "" : "; ") + why; }
 
   void attempt(std::vector<Choice::Split> splits) {
+    if (!isAsBefore(splits))
+      return note("the op whose gradient it is is split otherwise");
     for (size_t i = 0; i < splits.size(); ++i) {
       const ShardingRule::Factor &factor = rule.factors[splits[i].factor];
       if (factor.kind == Kind::Replicate)
         return note("factor '" + factor.name + "' may not be split: " + factor.reason);
+      if (keepsOrder && (factor.kind == Kind::Private || splits[i].isPrivate))
+        return note("factor '" + factor.name + "' would give rows of a rank's own");
       if (splits.size() > 1 && !factor.independent && factor.kind != Kind::Private)
         return note("factor '" + factor.name + "' may not be split together with others");
       for (size_t j = 0; j < i; ++j)
         if (splits[i].factor == splits[j].factor)
           return note("factor '" + factor.name + "' would be split in two ways");
-      if (splits[i].pieces.empty() && factor.size % ranks)
-        return note("factor '" + factor.name + "' has size " + std::to_string(factor.size) + ", which " + std::to_string(ranks) +
-                    " ranks cannot share evenly");
+      if (!isEven(splits[i]))
+        return note("factor '" + factor.name + "' has size " + std::to_string(factor.size) + ", which " +
+                    std::to_string(ranks * (tokens ? tokens->taken[splits[i].factor] : 1)) + " ranks cannot share evenly");
     }
     attempt(splits, nullptr);
     for (const ShardingRule::Linear &linear : rule.linear)
@@ -250,18 +308,22 @@ private:
       std::optional<int64_t> cost = getReshardCost(given[index], spread, bytes[index]);
       if (!cost)
         return;
-      choice.cost += *cost;
+      if (tokens && tokens->stays[index] && given[index] != spread)
+        return;
+      choice.cost += getCost(index, given[index], spread, *cost);
       choice.operands.push_back(spread);
     }
     for (auto [index, tensor] : enumerate(rule.results)) {
       bool gives = linear && linear->gives(index);
       choice.results.push_back(isWhole && gives ? Spread{Share::Partial, 0, {}}
                                                 : getSpread(rule, tensor, true, gives ? splits : ArrayRef(whole)));
+      if (tokens && tokens->results_stay[index] && choice.results.back().kind != Share::Whole)
+        return;
       if (choice.results.back().kind == Share::Partial && countsTwice(splits))
         return;
     }
-    for (auto [spread, want] : zip(choice.results, wanted))
-      choice.cost += want && spread.summed() != *want;
+    for (auto [index, spread] : enumerate(choice.results))
+      choice.cost += getCost(index, spread);
     if (!best || choice.cost < best->cost)
       best = std::move(choice);
   }
@@ -279,14 +341,17 @@ private:
   ArrayRef<int64_t> bytes;
   ArrayRef<std::optional<Spread>> wanted;
   int64_t ranks;
+  const Tokens *tokens;
+  bool keepsOrder = false;
   std::optional<Choice> best;
   std::string reason;
 };
 } // namespace
 
 std::optional<Choice> choose(const ShardingRule &rule, ArrayRef<Spread> operands, ArrayRef<int64_t> bytes,
-                             ArrayRef<std::optional<Spread>> wanted, ArrayRef<unsigned> fixed, int64_t ranks, std::string &why) {
-  return Chooser(rule, operands, bytes, wanted, ranks).run(fixed, why);
+                             ArrayRef<std::optional<Spread>> wanted, ArrayRef<unsigned> fixed, int64_t ranks, std::string &why,
+                             const Tokens *tokens) {
+  return Chooser(rule, operands, bytes, wanted, ranks, tokens).run(fixed, why);
 }
 
 } // namespace megacc::step

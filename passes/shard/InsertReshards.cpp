@@ -10,6 +10,7 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <map>
+#include <tuple>
 
 using namespace mlir;
 
@@ -53,16 +54,19 @@ private:
       if (has == need)
         continue;
       std::string from = has.str(), to = need.str();
-      Value &reshard = made[{value.getAsOpaquePointer(), to}];
+      bool isAgain = sharesTokens(mesh, has) && need.axes[MG_TP].kind == Share::Whole;
+      Value &reshard = made[{value.getAsOpaquePointer(), to, isAgain ? op->getAttr(kPhaseAttr).getAsOpaquePointer() : nullptr}];
       if (!reshard) {
         for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
           if (!getReshardCost(has.axes[axis], need.axes[axis], 1))
             return op->emitError() << "'" << op->getName().getStringRef() << "' at \"" << getPath(op) << "\" needs a value shared as \""
                                    << from << "\" as \"" << to << "\", which is not supported yet; fix: " << getAxisName(axis) << " = 1";
-        if (has.axes[MG_DP].kind == Share::Split && has.axes[MG_EP].kind == Share::Split && has.axes[MG_DP].dim == has.axes[MG_EP].dim &&
-            need.axes[MG_DP] != has.axes[MG_DP] && need.axes[MG_EP] == has.axes[MG_EP]) // parts of dp are made of those of ep
-          return op->emitError() << "'" << op->getName().getStringRef() << "' at \"" << getPath(op) << "\" needs rows shared as \"" << from
-                                 << "\" as \"" << to << "\", which is not supported yet; fix: dp = 1 or ep = 1";
+        for (auto [outer, inner] : {std::pair(MG_DP, MG_EP), {MG_DP, MG_TP}, {MG_EP, MG_TP}}) // parts of dp are made of those of ep and tp
+          if (has.axes[outer].kind == Share::Split && has.axes[inner].kind == Share::Split && has.axes[outer].dim == has.axes[inner].dim &&
+              need.axes[outer] != has.axes[outer] && need.axes[inner] == has.axes[inner])
+            return op->emitError() << "'" << op->getName().getStringRef() << "' at \"" << getPath(op) << "\" needs rows shared as \""
+                                   << from << "\" as \"" << to << "\", which is not supported yet; fix: " << getAxisName(outer)
+                                   << " = 1 or " << getAxisName(inner) << " = 1";
         OpBuilder builder(op);
         auto made = ReshardOp::create(builder, value.getLoc(), value.getType(), value, builder.getStringAttr(from));
         made->setAttr(kBlockAttr, value.getDefiningOp()->getAttr(kBlockAttr));
@@ -355,7 +359,7 @@ private:
   }
 
   Mesh mesh;
-  std::map<std::pair<const void *, std::string>, Value> made;
+  std::map<std::tuple<const void *, std::string, const void *>, Value> made;
 };
 
 } // namespace

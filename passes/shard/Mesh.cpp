@@ -14,6 +14,8 @@ Mesh getMesh(ModuleOp module) {
   for (int64_t axis = 0; axes && axis < MG_AXIS_COUNT; ++axis)
     if (auto ranks = axes.getAs<IntegerAttr>(getAxisName(axis)))
       mesh.ranks[axis] = ranks.getInt();
+  auto shares = axes ? axes.getAs<BoolAttr>("sequence_parallel") : BoolAttr();
+  mesh.sequence_parallel = shares && shares.getValue() && mesh.ranks[MG_TP] > 1;
   return mesh;
 }
 
@@ -36,6 +38,11 @@ void setShardings(Operation *op, StringRef attribute, ArrayRef<Sharding> shardin
 Sharding getSharding(Value value) {
   auto result = cast<OpResult>(value);
   return getShardings(result.getOwner(), kShardingAttr, result.getOwner()->getNumResults())[result.getResultNumber()];
+}
+
+bool sharesTokens(const Mesh &mesh, const Sharding &sharding) {
+  const Spread &spread = sharding.axes[MG_TP];
+  return mesh.sequence_parallel && spread.kind == Share::Split && spread.dim == 0;
 }
 
 Sharding getSharding(ParameterOp parameter) { return Sharding::parse(parameter.getSharding().value_or("")).value_or(Sharding()); }

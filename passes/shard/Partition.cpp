@@ -115,9 +115,16 @@ private:
       made->setDiscardableAttr(kWholeAttr, builder.getArrayAttr(TypeAttr::get(whole)));
       value = made->getResult(0);
     };
-    for (int64_t axis : {MG_EP, MG_DP, MG_TP}) { // ranks of ep split the rows of those of dp
+    auto isScattered = [&](int64_t axis) { // a sum of which each rank takes its part
+      return now.axes[axis].kind == Share::Partial && to.axes[axis].kind == Share::Split && !whole.getElementType().isF64();
+    };
+    // Ranks of ep split the rows of those of dp, and those of tp the rows of both.
+    SmallVector<int64_t> inwards = {MG_EP, MG_DP, MG_TP};
+    if (sharesTokens(mesh, from))
+      inwards = {MG_TP, MG_EP, MG_DP};
+    for (int64_t axis : inwards) {
       Spread &spread = now.axes[axis];
-      if (spread == to.axes[axis])
+      if (spread == to.axes[axis] || isScattered(axis))
         continue;
       int64_t ranks = mesh.ranks[axis], dim = spread.dim;
       bool isPartial = spread.kind == Share::Partial, isSplit = spread.kind == Share::Split;
@@ -127,11 +134,16 @@ private:
       else if (isSplit)
         mark(GatherPartsOp::create(builder, op.getLoc(), getLocalType(whole, now), value, dim, ranks, axis));
     }
-    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis) {
+    for (int64_t axis : {MG_DP, MG_EP, MG_TP}) {
       if (now.axes[axis] == to.axes[axis])
         continue;
+      int64_t ranks = mesh.ranks[axis], dim = to.axes[axis].dim;
+      bool isSum = isScattered(axis);
       now.axes[axis] = to.axes[axis];
-      mark(TakePartOp::create(builder, op.getLoc(), getLocalType(whole, now), value, int64_t(to.axes[axis].dim), mesh.ranks[axis], axis));
+      if (isSum)
+        mark(ReduceScatterOp::create(builder, op.getLoc(), getLocalType(whole, now), value, dim, ranks, axis));
+      else
+        mark(TakePartOp::create(builder, op.getLoc(), getLocalType(whole, now), value, dim, ranks, axis));
     }
     op.getY().replaceAllUsesWith(value);
     op.erase();

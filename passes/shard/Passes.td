@@ -12,7 +12,8 @@ def StepPropagateSharding : Pass<"step-propagate-sharding", "::mlir::ModuleOp"> 
     every function in order. For each op and axis it looks at what the operands suggest by the op's sharding rule, takes what moves the
     fewest bytes, nothing split where that is as good, and marks the op: `needs`, how it takes its operands; `sharding`, how it gives its
     results; `splits`, the local sizes of the factors that are split. Summands stay summands where the rule says that the op is linear. An
-    op that no choice fits is an error with what its operands have.
+    op that no choice fits is an error with what its operands have. With `sequence_parallel` in the mesh the ranks of tp share rows of
+    which they would have summands, half the bytes of a sum, and what is done to each row stays with its rank; parameters do not move.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
 }
@@ -20,7 +21,8 @@ def StepPropagateSharding : Pass<"step-propagate-sharding", "::mlir::ModuleOp"> 
 def StepInsertReshards : Pass<"step-insert-reshards", "::mlir::ModuleOp"> {
   let summary = "makes every disagreement and every sum that is owed explicit";
   let description = [{
-    Where an op needs an operand otherwise than it is made, a `step.reshard` stands between, one for all that need it so.
+    Where an op needs an operand otherwise than it is made, a `step.reshard` stands between, one for all that need it so,
+    but that the backward gathers shared tokens again.
     Gradients and metrics of which ranks have summands are summed once a step, by `step.all_reduce_state` at the start of @update: a group
     of parameters at once where all of it is owed. `step.square_sum` learns what all ranks of an axis have. Removes `needs`.
   }];

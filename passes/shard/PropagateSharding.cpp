@@ -7,6 +7,7 @@
 
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringMap.h"
 
 using namespace mlir;
 
@@ -55,8 +56,8 @@ private:
   /// How an op that writes state takes a value: what the host sees is whole, but for the rows of outputs; counts of a rank's own rows are
   /// summed where they are kept; gradients may be summands, see settleGradients.
   static Sharding settle(Operation *op, Sharding sharding) {
-    for (Spread &spread : sharding.axes) {
-      bool isRows = isa<OutputOp>(op) && spread.kind == Share::Split && spread.dim == 0;
+    for (auto [axis, spread] : llvm::enumerate(sharding.axes)) {
+      bool isRows = isa<OutputOp>(op) && axis != MG_TP && spread.kind == Share::Split && spread.dim == 0;
       if (!isa<AccumulateOp>(op) && !isRows && spread.kind != Share::Private)
         spread = {};
     }
@@ -73,15 +74,21 @@ private:
     }
     NamedAttrList splits;
     Builder builder(&getContext());
-    for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis) {
+    SmallVector<bool> isSplitOverTp(rule.factors.size(), false);
+    SmallVector<int64_t> taken(rule.factors.size(), 1);
+    for (int64_t axis : {MG_DP, MG_EP, MG_TP}) { // ranks of tp may share the rows of those of dp and ep
       if (mesh.ranks[axis] == 1)
         continue;
+      std::optional<Tokens> tokens;
+      if (axis == MG_TP && mesh.sequence_parallel)
+        tokens = getTokens(op, rule, taken, bytes);
       SmallVector<Spread> spreads = llvm::map_to_vector(given, [&](const Sharding &sharding) { return sharding.axes[axis]; });
       SmallVector<std::optional<Spread>> wanted;
       for (Value result : op->getResults())
         wanted.push_back(getWanted(result, axis));
       std::string why;
-      std::optional<Choice> choice = choose(rule, spreads, bytes, wanted, op.getFactorsOver(axis), mesh.ranks[axis], why);
+      std::optional<Choice> choice =
+          choose(rule, spreads, bytes, wanted, op.getFactorsOver(axis), mesh.ranks[axis], why, tokens ? &*tokens : nullptr);
       if (!choice)
         return refuse(op, rule, given, axis, why);
       for (auto [need, spread] : llvm::zip_equal(needs, choice->operands))
@@ -89,17 +96,51 @@ private:
       for (auto [result, spread] : llvm::zip_equal(results, choice->results))
         result.axes[axis] = spread;
       NamedAttrList sizes;
-      for (const Choice::Split &split : choice->splits)
+      for (const Choice::Split &split : choice->splits) {
+        isSplitOverTp[split.factor] = axis == MG_TP;
+        taken[split.factor] *= mesh.ranks[axis];
         sizes.set(rule.factors[split.factor].name, builder.getI64IntegerAttr(Choice::getLocalSize(rule, split, mesh.ranks[axis])));
+      }
       if (!sizes.empty())
         splits.set(getAxisName(axis), sizes.getDictionary(&getContext()));
     }
     setShardings(op, kNeedsAttr, needs);
     setShardings(op, kShardingAttr, results);
+    if (Attribute pair = op->getAttr(kPairAttr); pair && !isa<CacheOpInterface>(op.getOperation()))
+      for (auto [factor, about] : llvm::enumerate(rule.factors))
+        pairs[pair][about.name] = isSplitOverTp[factor];
+    for (auto [operand, has, need] : llvm::zip_equal(op->getOperands(), given, needs))
+      if (has.axes[MG_TP] != need.axes[MG_TP])
+        known[operand].push_back({need.axes[MG_TP], sharesTokens(mesh, has) ? op->getAttr(kPhaseAttr) : Attribute()});
     if (!splits.empty())
       op->setDiscardableAttr(kSplitsAttr, splits.getDictionary(&getContext()));
     return success();
   }
+
+  Tokens getTokens(Operation *op, const ShardingRule &rule, ArrayRef<int64_t> taken, SmallVectorImpl<int64_t> &bytes) {
+    Tokens tokens;
+    tokens.taken.assign(taken.begin(), taken.end());
+    for (auto [index, operand] : llvm::enumerate(op->getOperands())) {
+      if (operand.getDefiningOp<ReadOp>())
+        bytes[index] *= kParameterWeight;
+      tokens.stays.push_back(isInteger(operand.getType()));
+      SmallVector<Spread> &spreads = tokens.known.emplace_back();
+      for (const auto &[spread, phase] : known.lookup(operand))
+        if (!phase || phase == op->getAttr(kPhaseAttr))
+          spreads.push_back(spread);
+    }
+    if (auto before = pairs.find(op->getAttr(kPairAttr)); isa<CacheOpInterface>(op) && before != pairs.end())
+      for (const ShardingRule::Factor &factor : rule.factors) {
+        auto known = before->second.find(factor.name);
+        tokens.before.push_back(known == before->second.end() ? std::nullopt : std::optional(known->second));
+      }
+    for (Type type : op->getResultTypes()) {
+      tokens.bytes.push_back(getBytes(type));
+      tokens.results_stay.push_back(isInteger(type));
+    }
+    return tokens;
+  }
+  static bool isInteger(Type type) { return cast<RankedTensorType>(type).getElementType().isInteger(); }
 
   /// How the parameter is shared of which a value is the gradient and nothing else.
   static std::optional<Spread> getWanted(Value value, int64_t axis) {
@@ -152,6 +193,10 @@ private:
   }
 
   Mesh mesh;
+  /// Of the op before a gradient, by their pair: whether tp splits its factors.
+  llvm::DenseMap<Attribute, llvm::StringMap<bool>> pairs;
+  /// What values have been brought to over tp, and in which phase alone, if not for all.
+  llvm::DenseMap<Value, std::vector<std::pair<Spread, Attribute>>> known;
 };
 
 } // namespace

@@ -85,6 +85,8 @@ private:
       NamedAttrList axes;
       for (int64_t axis = 0; axis < MG_AXIS_COUNT; ++axis)
         axes.set(getAxisName(axis), builder.getI64IntegerAttr(train.mesh[axis]));
+      if (train.sequence_parallel)
+        axes.set("sequence_parallel", builder.getBoolAttr(true));
       config.set("mesh", axes.getDictionary(builder.getContext()));
       if (train.zero)
         integer("zero", train.zero);

@@ -198,20 +198,22 @@ ncclComm *Communicators::find(const char *kernel, int64_t axis) const {
   return nullptr;
 }
 
+static ncclDataType_t getElement(int type) { return type == MG_F64 ? ncclFloat64 : type == MG_BF16 ? ncclBfloat16 : ncclFloat32; }
+
 int32_t Communicators::allReduce(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, int type,
                                  cudaStream_t stream) const {
   ncclComm *ranks = find(kernel, axis);
   if (!ranks)
     return 1;
-  ncclDataType_t element = type == MG_F64 ? ncclFloat64 : type == MG_BF16 ? ncclBfloat16 : ncclFloat32;
-  return checkCall(nccl.ncclAllReduce(x, y, size_t(count), element, ncclSum, ranks, stream), kernel, ranks);
+  return checkCall(nccl.ncclAllReduce(x, y, size_t(count), getElement(type), ncclSum, ranks, stream), kernel, ranks);
 }
 
-int32_t Communicators::reduceScatter(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, cudaStream_t stream) const {
+int32_t Communicators::reduceScatter(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, int type,
+                                     cudaStream_t stream) const {
   ncclComm *ranks = find(kernel, axis);
   if (!ranks)
     return 1;
-  return checkCall(nccl.ncclReduceScatter(x, y, size_t(count), ncclFloat32, ncclSum, ranks, stream), kernel, ranks);
+  return checkCall(nccl.ncclReduceScatter(x, y, size_t(count), getElement(type), ncclSum, ranks, stream), kernel, ranks);
 }
 
 int32_t Communicators::allGather(const char *kernel, int64_t axis, void *y, const void *x, int64_t bytes, cudaStream_t stream) const {

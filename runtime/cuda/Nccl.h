@@ -24,12 +24,13 @@ public:
 
   /// Sums `count` elements of a type over the ranks of an axis, in an order that the number of elements and the machine decide; y may be x.
   int32_t allReduce(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, int type, cudaStream_t stream) const;
-  /// y[count] = the sums of this rank's part of x, of as many elements for each rank, in fp32; y may be that part of x.
-  int32_t reduceScatter(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, cudaStream_t stream) const;
   /// y = what all ranks of the axis give, `bytes` each, in their order; x may be its place in y.
   int32_t allGather(const char *kernel, int64_t axis, void *y, const void *x, int64_t bytes, cudaStream_t stream) const;
   /// Gives `bytes` of x to each rank of the axis, in their order, and takes as many of each into y, which is not x.
   int32_t exchange(const char *kernel, int64_t axis, void *y, const void *x, int64_t bytes, cudaStream_t stream) const;
+
+  /// y = this rank's part of the sum over the ranks of the axis of x, which has a part of `count` elements for each of them.
+  int32_t reduceScatter(const char *kernel, int64_t axis, void *y, const void *x, int64_t count, int type, cudaStream_t stream) const;
 
 private:
   struct Axis {

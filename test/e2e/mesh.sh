@@ -45,6 +45,18 @@ for mesh in dp=1 tp=2; do
   train uneven-$mesh --steps 20 --out "$work/uneven-$mesh"
 done
 same 'uneven heads, tp=2' uneven-dp=1 uneven-tp=2 1
+# The same with the tokens shared over tp; twice the same bits.
+for mesh in tp=2 dp=2,tp=2 tp=2,ep=2; do
+  "$bin/megacc" "$work/model.mlir" --mesh $mesh --sequence-parallel -o "$work/sequence.so" || fail "$mesh: does not compile"
+  for out in sequence-$mesh sequence-again; do
+    rm -rf "${work:?}/$out"
+    launch "$(ranks $mesh)" "$work/sequence.so" $data --threads 1 --steps 20 --out "$work/$out" --verify >"$work/log" 2>&1 ||
+      fail "$mesh with shared tokens: training failed"
+  done
+  same "$mesh with shared tokens" one sequence-$mesh 1
+  cmp "$work/sequence-$mesh/checkpoint.safetensors" "$work/sequence-again/checkpoint.safetensors" ||
+    fail "$mesh with shared tokens: the same run gives other bits"
+done
 train dp=2,tp=2 --steps 20 --out "$work/again"
 cmp "$work/dp=2,tp=2/checkpoint.safetensors" "$work/again/checkpoint.safetensors" || fail 'the same run gives other bits'
 

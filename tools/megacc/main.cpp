@@ -45,7 +45,7 @@ struct Options {
   int64_t micro_batch = 0, accumulate = 0;   // 0: as declared
   std::string precision, psiv_cache, memory; // empty: as declared
   std::vector<std::string> mesh;             // "dp=2"; empty: as declared
-  bool documents = false, json = false, details = false;
+  bool documents = false, sequence_parallel = false, json = false, details = false;
   std::string decisions, report; // files; empty: none
   megacc::StepOptions step;
 
@@ -182,6 +182,8 @@ void applyOverrides(ModuleOp module, const Options &options) {
     set("memory", builder.getStringAttr(options.memory));
   if (options.documents)
     set("documents", builder.getBoolAttr(true));
+  if (options.sequence_parallel)
+    set("sequence_parallel", builder.getBoolAttr(true));
 }
 
 /// Runs the pipeline up to what is asked for; the bytes to write, and the files beside them.
@@ -448,6 +450,9 @@ int main(int argc, char **argv) {
                  "zero=1: data ranks share the optimizer's state (as declared)")
       ->delimiter(',')
       ->check(checkAxis)
+      ->group("Step");
+  app.add_flag("--sequence-parallel", options.sequence_parallel,
+               "the ranks of tp share the tokens of what is not cut by heads, widths or the vocabulary (as declared)")
       ->group("Step");
   app.add_option("--memory", options.memory, "budget of a rank's memory, for example 132GiB (as declared)")->group("Step");
   app.add_option(

@@ -41,6 +41,9 @@ void addCollectiveCudaRecords(std::vector<Record> &records) {
     rows.sends = getBlockBytes;
     records.push_back(rows);
   }
+  Record scatter = makeRecord(records, "reduce_scatter");
+  scatter.scratch = gather.scratch; // parts that are not whole are put one rank after the other first
+  records.push_back(scatter);
 }
 
 } // namespace megacc

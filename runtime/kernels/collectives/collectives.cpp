@@ -59,6 +59,36 @@ int32_t reduce(const MgLaunch *launch, MgCommunicator *ranks, T *y, const T *x, 
   return 0;
 }
 
+/// y[outer, inner] = this rank's part of the sum of x[outer, ranks * inner] over the ranks, in pieces of the part.
+int32_t reduceScatter(const MgLaunch *launch, MgCommunicator *ranks, float *y, const float *x, int64_t outer, int64_t inner,
+                      int scratch_operand) {
+  int64_t size = ranks->size, part = outer * inner, piece = std::min(part, (reduce_elements + size - 1) / size);
+  Scratch scratch(launch, scratch_operand);
+  float *given = scratch.take<float>(size * piece), *taken = scratch.take<float>(size * piece);
+  if (int32_t status = scratch.check("mg_reduce_scatter"))
+    return status;
+  for (int64_t first = 0; first < part; first += piece) {
+    int64_t here = std::min(piece, part - first);
+    for (int64_t rank = 0; rank < size; ++rank)
+      for (int64_t i = 0, count; i < here; i += count) { // rows of the rank's part
+        int64_t row = (first + i) / inner, col = (first + i) % inner;
+        count = std::min(inner - col, here - i);
+        std::copy_n(x + (row * size + rank) * inner + col, count, given + rank * here + i);
+      }
+    if (ranks->exchange(ranks, given, taken, here * int64_t(sizeof(float))))
+      return mg_fail("mg_reduce_scatter: %s", ranks->last_error());
+    parallelRanges(here, 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        float sum = taken[i];
+        for (int64_t rank = 1; rank < size; ++rank)
+          sum += taken[rank * here + i];
+        y[first + i] = sum;
+      }
+    });
+  }
+  return 0;
+}
+
 /// Elements of rows that are moved at a time, those of all ranks together: lib/Kernels/Collectives.cpp plans scratch for them.
 constexpr int64_t exchange_elements = 1 << 20;
 
@@ -242,6 +272,15 @@ int32_t mg_gather_state(const MgLaunch *launch) {
       std::copy_n(taken + rank * here, here, x + rank * part + first);
   }
   return 0;
+}
+
+int32_t mg_reduce_scatter(const MgLaunch *launch) {
+  MG_ENTER(mg_reduce_scatter);
+  MgCommunicator *ranks = findRanks(launch, launch->ints[number::axis], "mg_reduce_scatter");
+  if (!ranks)
+    return 1;
+  return reduceScatter(launch, ranks, output(launch, at::y), input(launch, at::x), launch->ints[number::outer], launch->ints[number::inner],
+                       at::scratch);
 }
 
 int32_t mg_exchange_rows(const MgLaunch *launch) {

@@ -58,7 +58,8 @@ int32_t mg_reduce_scatter_state(const MgLaunch *launch) {
   int64_t part = all / launch->ints[number::ranks];
   float *x = operand<float>(launch, at::x) + ownPart(launch, launch->ints[number::axes]) * all;
   return communicatorsOf(launch->context)
-      .reduceScatter("mg_reduce_scatter_state", axis, x + launch->context->axes[axis].rank * part, x, part, streamOf(launch));
+      .reduceScatter("mg_reduce_scatter_state", axis, x + launch->context->axes[axis].rank * part, x, part, MG_F32,
+                     streamOf(launch));
 }
 
 int32_t mg_gather_state(const MgLaunch *launch) {
@@ -101,6 +102,26 @@ int32_t mg_gather_parts(const MgLaunch *launch) {
               copyRows(launch, "mg_gather_parts", y + rank * bytes, ranks * bytes, taken + rank * outer * bytes, bytes, bytes, outer))
         return status;
     return 0;
+  });
+}
+
+int32_t mg_reduce_scatter(const MgLaunch *launch) {
+  MG_ENTER(mg_reduce_scatter);
+  return withElement(launch, "mg_reduce_scatter", {at::y, at::x}, [&](auto) {
+    int64_t outer = launch->ints[number::outer], ranks = launch->ints[number::ranks], axis = launch->ints[number::axis];
+    int64_t inner = launch->ints[number::inner], bytes = inner * elementBytes(launch, at::x);
+    char *x = operand<char>(launch, at::x), *given = x; // whole parts already lie in their order
+    Scratch scratch(launch, at::scratch);
+    if (outer > 1)
+      given = scratch.take<char>(ranks * outer * bytes);
+    if (int32_t status = scratch.check("mg_reduce_scatter"))
+      return status;
+    for (int64_t rank = 0; rank < ranks && outer > 1; ++rank)
+      if (int32_t status =
+              copyRows(launch, "mg_reduce_scatter", given + rank * outer * bytes, bytes, x + rank * bytes, ranks * bytes, bytes, outer))
+        return status;
+    return communicatorsOf(launch->context)
+        .reduceScatter("mg_reduce_scatter", axis, launch->operands[at::y], given, outer * inner, launch->types[at::x], streamOf(launch));
   });
 }
 }

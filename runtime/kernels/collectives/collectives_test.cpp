@@ -76,6 +76,30 @@ TEST(Collectives, PartsAreTakenAndGathered) {
   }
 }
 
+TEST(Collectives, EveryRankHasItsPartOfTheSumInTheOrderOfRanks) {
+  // One number a rank; parts that are not whole; several pieces, the last one short, and one that ends inside a row.
+  for (auto [size, outer, inner] :
+       {std::tuple<int64_t, int64_t, int64_t>{2, 1, 1}, {3, 5, 2}, {4, 2, 7}, {2, 1, (1 << 17) + 3}, {3, 5, 40000}}) {
+    int64_t count = outer * inner * size;
+    std::vector<Values> x, parts(size, Values(outer * inner, NAN));
+    Values sum;
+    for (int64_t rank = 0; rank < size; ++rank) {
+      x.push_back(randomValues(count, unsigned(rank + 1)));
+      for (int64_t i = 0; i < count; ++i)
+        rank ? sum[i] += x[rank][i] : sum.emplace_back(x[rank][i]);
+    }
+    Ranks ranks(size);
+    ranks.run([&, s = size, o = outer, i = inner](int64_t rank, const MgAxis &place) {
+      Ints ints = {{"outer", o}, {"inner", i}, {"ranks", s}, {"axis", axis}};
+      EXPECT_EQ(launchOn(place, "mg_reduce_scatter", {{"y", parts[rank]}, {"x", x[rank]}}, ints), 0) << mg_last_error();
+    });
+    for (int64_t rank = 0; rank < size; ++rank)
+      for (int64_t row = 0; row < outer; ++row)
+        for (int64_t j = 0; j < inner; ++j)
+          ASSERT_EQ(parts[rank][row * inner + j], sum[(row * size + rank) * inner + j]) << size << " ranks, row " << row << ", " << j;
+  }
+}
+
 TEST(Collectives, RowsGoToTheirGroupsAndComeBack) {
   struct Case {
     int64_t ranks, own, tokens, kept, cols, drop; // drop: every so manieth row is no one's; 0: none

@@ -12,6 +12,8 @@ step.func @moves {
   %part = step.take_part %sum {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<4x3xf32>
   // CHECK: step.gather_parts {{.*}} {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x3xf32>) -> tensor<4x6xf32>
   %whole = step.gather_parts %part {axis = 1 : i64, dim = 1 : i64, ranks = 2 : i64} : (tensor<4x3xf32>) -> tensor<4x6xf32>
+  // CHECK: step.reduce_scatter {{.*}} {axis = 1 : i64, dim = 0 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<2x6xf32>
+  %rows_of_sum = step.reduce_scatter %x {axis = 1 : i64, dim = 0 : i64, ranks = 2 : i64} : (tensor<4x6xf32>) -> tensor<2x6xf32>
   %offsets = step.input "offsets" : tensor<3xi32>
   // CHECK: step.exchange_rows {{.*}} {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64} : (tensor<4x6xf32>, tensor<3xi32>) -> (tensor<8x6xf32>, tensor<2xi32>)
   %mine:2 = step.exchange_rows %x, %offsets {axis = 2 : i64, kept = 1 : i64, most = 1 : i64, ranks = 2 : i64}

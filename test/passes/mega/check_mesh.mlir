@@ -28,6 +28,20 @@ mega.train @step of @uneven {
 
 // -----
 
+mega.model @tokens hidden 64 vocab 66 sequence 32 {
+  mega.pattern "F" depth 1
+  mega.family "F" = mlp<width = 66>
+}
+mega.train @step of @tokens {
+  micro_batch = 4,
+  mesh = <dp = 2, tp = 3>,
+  // expected-error @+1 {{sequence_parallel: the 64 tokens of a rank (micro_batch = 4 of sequence = 32 over dp * ep = 2) cannot be shared by tp = 3 ranks; fix: sequence = 30 or 33, or micro_batch = 6, or tp = 2, or sequence_parallel = false}}
+  sequence_parallel = true,
+  optimizer = adamw<lr = 1.0e-3>
+}
+
+// -----
+
 mega.model @experts hidden 64 vocab 64 sequence 32 {
   mega.pattern "E" depth 1
   // expected-error @+1 {{experts = 6 of "E" cannot be split over ep = 4; fix: experts = 4 (-0.1 MiB of state a rank) or experts = 8 (+0.1 MiB of state a rank), or ep = 3}}
