@@ -37,6 +37,29 @@ struct Settings {
   std::vector<KeySpec> keys;
 };
 
+/// A number in [0, highest] and a word of an intervention, whose errors have the words of the specification.
+KeySpec share(const std::string &kind, std::string name, double value, double highest, const char *range) {
+  KeySpec key = keys::number(name, value);
+  key.refusal = kind + ": " + name + " is in [0, " + range + "]", key.highest = highest;
+  return key;
+}
+KeySpec choice(const std::string &kind, std::string name, std::vector<std::string> words) {
+  KeySpec key = keys::word(name, words);
+  key.refusal = kind + ": " + name + " is one of " + llvm::join(words, " | ");
+  return key;
+}
+
+/// When and where an intervention runs, before the keys that are its own.
+Settings makeIntervention(std::string word, std::vector<KeySpec> own) {
+  KeySpec at = keys::list("at", {}), every = keys::integer("every", 0, 0);
+  at.refusal = word + ": at counts updates from 1 and ascends", at.may_be_empty = true;
+  KeySpec on = {.name = "on", .type = KeyType::strings, .value = std::vector<std::string>{"*"}, .may_be_empty = true};
+  KeySpec except = {.name = "except", .type = KeyType::strings, .value = std::vector<std::string>(), .may_be_empty = true};
+  std::vector<KeySpec> all = {at, every, keys::integer("start", 0, 0), keys::integer("stop", 0, 0), on, except};
+  all.insert(all.end(), own.begin(), own.end());
+  return {std::move(word), std::move(all)};
+}
+
 std::vector<Settings> makeSettings() {
   using namespace keys;
   KeySpec lr = {"lr", KeyType::number, std::nullopt, true, {}, 0};
@@ -56,16 +79,25 @@ std::vector<Settings> makeSettings() {
   KeySpec schedule = table("schedule", {"constant", "cosine"});
   KeySpec zero = integer("zero", 0, 0);
   zero.most = 1;
+  KeySpec interventions = {.name = "interventions", .type = KeyType::tables, .words = {"fire", "dash", "redo"}, .otherwise = "none"};
+  KeySpec fire_iterations = integer("iterations", 10), tokens = integer("tokens", 4096);
+  fire_iterations.refusal = "fire: iterations is in [1, 20]", fire_iterations.most = 20;
+  tokens.refusal = "redo: tokens is at least 1", tokens.most = std::numeric_limits<int64_t>::max();
   KeySpec memory = {.name = "memory", .type = KeyType::string, .otherwise = "no limit"};
   return {
       {"train",
        {required("micro_batch"), integer("accumulate", 1), word("precision", {"fp32", "bf16"}), seed(), number("clip", 1.0), optimizer,
-        moments, table("mesh", {""}), memory, flag("documents", false), flag("sequence_parallel", false),
+        moments, interventions, table("mesh", {""}), memory, flag("documents", false), flag("sequence_parallel", false),
         word("recompute", {"auto", "none", "full"}), word("psiv_cache", {"off", "auto", "on"})}},
       {"adamw", {lr, number("beta1", 0.9), number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1), schedule}},
       {"muon",
        {lr, number("momentum", 0.95), flag("nesterov", true), iterations, number("rms", 0.2), split, except, number("beta1", 0.9),
         number("beta2", 0.95), number("eps", 1e-8), number("decay", 0.1), schedule}},
+      makeIntervention("fire", {fire_iterations, choice("fire", "scale", {"norm", "shape"}), choice("fire", "moments", {"reset", "keep"})}),
+      makeIntervention("dash", {choice("dash", "rule", {"clamp", "gentle"}), share("dash", "floor", 0.3, 1, "1"),
+                                share("dash", "rate", 0.01, 0.5, "0.5"), share("dash", "margin", 0.05, 1, "1"),
+                                choice("dash", "direction", {"moment", "gradient"}), choice("dash", "moments", {"keep", "reset"})}),
+      makeIntervention("redo", {share("redo", "tau", 0.025, 1, "1"), tokens}),
       {"constant", {}},
       {"cosine", {integer("warmup", 0, 0), derived("steps", "the run's total"), final_lr}},
       {"rms", {}},

@@ -17,7 +17,7 @@ namespace megacc::mega {
 /// A typed value; words (keywords such as `gelu`) and strings are both text.
 using Value = std::variant<int64_t, double, bool, std::string, std::vector<int64_t>, std::vector<std::string>>;
 
-enum class KeyType { integer, number, boolean, word, string, integers, strings, table };
+enum class KeyType { integer, number, boolean, word, string, integers, strings, table, tables };
 
 /// Keeps products of a few sizes within 64 bits.
 constexpr int64_t largestSize = (int64_t(1) << 31) - 1;
@@ -27,7 +27,7 @@ struct KeySpec {
   KeyType type;
   std::optional<Value> value;     // default
   bool required = false;          // neither required nor default: follows from other sizes
-  std::vector<std::string> words; // allowed words, or kinds of a table; empty = any
+  std::vector<std::string> words; // allowed words, or kinds of a table or of each of several; empty = any
   int64_t least = 0;              // smallest integer allowed, in a list too
   int64_t most = largestSize;     // largest
   bool may_be_empty = false;      // a list
@@ -35,6 +35,7 @@ struct KeySpec {
   std::string otherwise = {};     // what is meant where neither the key nor a default is given, in words
   bool brief = false;             // a value out of range is answered with what is allowed alone
   std::string refusal = {};       // of a value that is not allowed, where it has words of its own; ", not <value>" follows
+  double highest = std::numeric_limits<float>::max(); // number allowed
 };
 
 /// The common kinds of keys.

@@ -61,6 +61,52 @@ std::vector<std::string> findUnmatched(const Model &model, llvm::ArrayRef<std::s
   return unmatched;
 }
 
+/// Whether [LETTER:]GLOB[#SEGMENT] takes a segment of a matrix.
+static bool takesSegment(const Model &model, llvm::StringRef pattern, llvm::StringRef key, llvm::StringRef segment) {
+  auto [matrix, name] = pattern.split('#');
+  return matchesKey(model, matrix, key) && (name == segment || !pattern.contains('#'));
+}
+
+/// Hidden layers are known by the key of what leads into them.
+static bool canChange(const Intervention &intervention, const Parameter &parameter) {
+  return !parameter.segments.empty() && (intervention.kind != "redo" || llvm::StringRef(parameter.name).ends_with(".up.weight"));
+}
+
+std::vector<Target> findTargets(const Model &model, const Intervention &intervention) {
+  std::vector<Target> targets;
+  for (const Parameter &parameter : parameters(model)) {
+    if (!canChange(intervention, parameter))
+      continue;
+    Target target = {parameter, {}};
+    std::vector<Pieces> pieces = cutRows(parameter, "segments");
+    for (size_t index = 0; index < pieces.size(); ++index) {
+      auto takes = [&](llvm::StringRef list) {
+        return llvm::any_of(intervention.keys.getTexts(list), [&](const std::string &pattern) {
+          return takesSegment(model, pattern, parameter.name, parameter.segments[index].name);
+        });
+      };
+      if (takes("on") && !takes("except"))
+        target.pieces.push_back(pieces[index]);
+    }
+    if (!target.pieces.empty())
+      targets.push_back(std::move(target));
+  }
+  return targets;
+}
+
+std::vector<std::string> findUnmatched(const Model &model, const Intervention &intervention, llvm::ArrayRef<std::string> patterns) {
+  std::vector<std::string> unmatched;
+  std::vector<Parameter> all = parameters(model);
+  for (const std::string &pattern : patterns)
+    if (llvm::none_of(all, [&](const Parameter &parameter) {
+          return canChange(intervention, parameter) && llvm::any_of(parameter.segments, [&](const Segment &segment) {
+                   return takesSegment(model, pattern, parameter.name, segment.name);
+                 });
+        }))
+      unmatched.push_back(pattern);
+  return unmatched;
+}
+
 std::set<std::string> findMuonMatrices(const Model &model) {
   std::set<std::string> names;
   if (model.train && model.train->muon)

@@ -22,6 +22,16 @@ bool matchesKey(const Model &model, llvm::StringRef pattern, llvm::StringRef key
 /// Patterns that match no matrix of the model.
 std::vector<std::string> findUnmatched(const Model &model, llvm::ArrayRef<std::string> patterns);
 
+/// A matrix and the pieces of it that an intervention changes: segments of each expert. ReDo takes the `up` of hidden layers, whole.
+struct Target {
+  Parameter parameter;
+  std::vector<Pieces> pieces;
+};
+std::vector<Target> findTargets(const Model &model, const Intervention &intervention);
+
+/// Patterns, [LETTER:]GLOB[#SEGMENT], that match nothing that the intervention could change.
+std::vector<std::string> findUnmatched(const Model &model, const Intervention &intervention, llvm::ArrayRef<std::string> patterns);
+
 /// The keys of the matrices that Muon updates; none under AdamW.
 std::set<std::string> findMuonMatrices(const Model &model);
 

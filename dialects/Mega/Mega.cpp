@@ -22,6 +22,8 @@ Attribute malformedValue(Builder &builder, const Twine &text) {
   return KindAttr::get(builder.getContext(), malformed, {key});
 }
 
+ParseResult parseList(AsmParser &parser, StringRef path, Attribute &value, Locations *locations);
+
 bool endsWithGreater(AsmParser &parser) { return succeeded(parser.parseOptionalGreater()); }
 
 /// word, word<keys>, <keys>, number, string or list. A number followed by letters is kept as malformed for mega-check.
@@ -45,6 +47,8 @@ ParseResult parseValue(AsmParser &parser, StringRef path, Attribute &value, Loca
     value = KindAttr::get(builder.getContext(), name, {});
     return success();
   }
+  if (succeeded(parser.parseOptionalLSquare()))
+    return parseList(parser, path, value, locations);
   OptionalParseResult parsed = parser.parseOptionalAttribute(value);
   if (!parsed.has_value())
     return parser.emitError(parser.getCurrentLocation(), "expected a value for '") << path << "'";
@@ -67,6 +71,25 @@ ParseResult parseValue(AsmParser &parser, StringRef path, Attribute &value, Loca
       text += std::to_string(exponent);
     value = malformedValue(builder, text);
   }
+  return success();
+}
+
+/// What follows a '['; the i-th value of the list is at "<path>.<i>".
+ParseResult parseList(AsmParser &parser, StringRef path, Attribute &value, Locations *locations) {
+  Builder &builder = parser.getBuilder();
+  SmallVector<Attribute> items;
+  auto parseItem = [&]() -> ParseResult {
+    SMLoc begin = parser.getCurrentLocation();
+    std::string at = (path + "." + Twine(items.size())).str();
+    if (parseValue(parser, at, items.emplace_back(), locations))
+      return failure();
+    if (locations && isa<KindAttr>(items.back()))
+      locations->push_back(NameLoc::get(builder.getStringAttr(at), parser.getEncodedSourceLoc(begin)));
+    return success();
+  };
+  if (failed(parser.parseOptionalRSquare()) && (parser.parseCommaSeparatedList(parseItem) || parser.parseRSquare()))
+    return failure();
+  value = builder.getArrayAttr(items);
   return success();
 }
 

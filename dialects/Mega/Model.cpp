@@ -9,8 +9,11 @@
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/raw_ostream.h"
 
+#include <cmath>
+#include <functional>
 #include <set>
 
 using namespace mlir;
@@ -123,6 +126,7 @@ private:
       return Value(values);
     }
     case KeyType::table:
+    case KeyType::tables:
       return std::nullopt;
     }
     return std::nullopt;
@@ -130,7 +134,8 @@ private:
 
   static StringRef typeName(KeyType type) {
     static const char *names[] = {
-        "an integer", "a float", "true or false", "a word", "a quoted string", "a list of integers", "a list of quoted strings", "a table"};
+        "an integer", "a float",         "true or false", "a word", "a quoted string", "a list of integers", "a list of quoted strings",
+        "a table",    "a list of tables"};
     return names[int(type)];
   }
 
@@ -151,7 +156,7 @@ private:
       if (key == specs.end()) { // mega.keys.c1
         if (StringRef why = explainMissingKey(kind_name, name); !why.empty())
           error(location) << why;
-        else if (kind_name == "muon") // the words of the specification
+        else if (llvm::is_contained({"muon", "fire", "dash", "redo"}, kind_name)) // the words of the specification
           error(location) << kind_name << " has no " << name << "; " << suggest(name, names);
         else
           error(location) << "'" << kind_name << "' has no key '" << name << "'; " << suggest(name, names);
@@ -205,6 +210,12 @@ private:
       }
       return;
     }
+    if (auto list = dyn_cast<ArrayAttr>(given);
+        list && key.type == KeyType::tables && tables && llvm::all_of(list, llvm::IsaPred<KindAttr>)) {
+      for (auto [index, item] : llvm::enumerate(list.getAsRange<KindAttr>()))
+        readTable(op, item, key, (path + "." + Twine(index)).str(), *tables);
+      return;
+    }
     std::optional<Value> value = convert(given, key.type);
     if (!value) { // mega.keys.c6
       auto diagnostic = error(location) << "'" << key.name << "' of '" << kind_name << "' must be " << typeName(key.type);
@@ -232,6 +243,15 @@ private:
       error(location) << key.refusal << ", not " << *number << "; fix: write " << key.least << " or more";
       return;
     }
+    if (auto *number = std::get_if<int64_t>(&*value); number && *number > key.most && !key.refusal.empty()) {
+      error(location) << key.refusal << ", not " << *number << "; fix: write " << key.most << " or less";
+      return;
+    }
+    if (auto *number = std::get_if<double>(&*value); number && !key.refusal.empty() && !(*number >= 0 && *number <= key.highest)) {
+      error(location) << key.refusal << ", not " << shortText(*number) << "; fix: write " << (*number < 0 ? "0.0 or more" : "at most ")
+                      << (*number < 0 ? std::string() : shortText(key.highest));
+      return;
+    }
     if (auto *number = std::get_if<int64_t>(&*value); number && *number < key.least) { // mega.keys.c8
       error(location) << "'" << key.name << "' of '" << kind_name << "' is " << *number << ", it must be at least " << key.least;
       return;
@@ -255,13 +275,27 @@ private:
         return;
       }
       for (int64_t item : *list)
-        if (item < key.least || item > key.most) {
+        if (item < key.least && !key.refusal.empty()) {
+          error(location) << key.refusal << ", not " << item << "; fix: write " << key.least << " or more";
+          return;
+        } else if (item < key.least || item > key.most) {
           error(location) << "'" << key.name << "' of '" << kind_name << "' has " << item << ", it must be " << key.least << " to "
                           << key.most;
           return;
         }
     }
     values.set(key.name, *value);
+  }
+
+  /// One of a list of tables, which goes to `tables` under its path.
+  void readTable(Operation *op, KindAttr kind, const KeySpec &key, const std::string &path,
+                 std::map<std::string, std::pair<std::string, KeyValues>> &tables) {
+    StringRef word = kind.getWord();
+    if (!llvm::is_contained(key.words, word)) // mega.intervention.c1
+      error(keyLocation(op, path)) << "no intervention " << (word == malformed ? "a number" : word) << "; there are "
+                                   << llvm::join(key.words, ", ") << "; fix: write one of them";
+    else
+      tables[path] = {word.str(), resolve(op, kind, *findSettings(word), path)};
   }
 
   Model readModel(ModelOp op) {
@@ -511,6 +545,10 @@ private:
     const auto &[rule, adamw] = tables["optimizer"]; // Muon's table has the keys of AdamW for what it does not update
     if (rule == "muon")
       train.muon = readMuon(op, adamw);
+    if (ArrayAttr list = findList(op.getSettings(), "interventions"))
+      for (size_t index = 0; index < list.size(); ++index)
+        if (auto found = tables.find("interventions." + std::to_string(index)); found != tables.end())
+          train.interventions.push_back(readIntervention(op, found->first, found->second.first, found->second.second, adamw));
     train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
     for (StringRef beta : {"beta1", "beta2"})
       if (adamw.getFloat(beta) >= 1) // mega.adamw.c1
@@ -545,8 +583,60 @@ private:
     return muon;
   }
 
+  static ArrayAttr findList(KindAttr settings, StringRef key) {
+    for (NamedAttribute entry : settings.getKeys())
+      if (entry.getName() == key)
+        return dyn_cast<ArrayAttr>(entry.getValue());
+    return {};
+  }
+
+  /// How far the updates after moments became 0 exceed lr: the most of (1 - beta1^k) / sqrt(1 - beta2^k).
+  static double getResetFactor(double beta1, double beta2) {
+    double factor = 0, first = 1, second = 1;
+    for (int k = 1; k < 100000 && second < 1e30 && first > 1e-12; ++k) {
+      first *= beta1, second *= beta2;
+      factor = std::max(factor, (1 - first) / std::sqrt(1 - second));
+    }
+    return factor;
+  }
+
+  Intervention readIntervention(TrainOp op, const std::string &path, const std::string &kind, const KeyValues &keys,
+                                const KeyValues &adamw) {
+    const std::vector<int64_t> &at = keys.getInts("at");
+    if (at.empty() == (keys.getInt("every") == 0)) // mega.intervention.c2
+      error(keyLocation(op, path)) << kind << " needs either at = [steps] or every = N; fix: "
+                                   << (at.empty() ? "give one of them, such as at = [1000]" : "leave one of them away");
+    if (!llvm::is_sorted(at, std::less_equal<int64_t>())) // mega.intervention.c3
+      error(keyLocation(op, path + ".at")) << kind << ": at counts updates from 1 and ascends; fix: sort it, each step once";
+    for (StringRef list : {"on", "except"})
+      if (kind == "redo" && llvm::any_of(keys.getTexts(list), [](const std::string &text) { return text.find('#') != std::string::npos; }))
+        error(keyLocation(op, path + "." + list.str())) // mega.intervention.c4
+            << "redo: on and except take whole layers, not pieces; fix: end a pattern before its #";
+    double beta1 = adamw.getFloat("beta1"), beta2 = adamw.getFloat("beta2");
+    bool resets = kind == "redo" || keys.getText("moments") == "reset";
+    if (double factor = resets && beta1 < 1 && beta2 < 1 ? getResetFactor(beta1, beta2) : 0; factor >= 1.5)
+      emitWarning(keyLocation(op, path)) << kind << " resets moments: with beta1 = " << shortText(beta1) << ", beta2 = " << shortText(beta2)
+                                         << " the updates after it reach " << llvm::formatv("{0:f2}", factor).str() << " lr; take "
+                                         << (kind == "redo" ? "" : "moments = keep or ") << "a smaller beta2";
+    return {kind, keys};
+  }
+
+  /// Every pattern matches a matrix, or for ReDo a hidden layer.
+  void checkInterventions(TrainOp op, const Model &model) {
+    for (auto [index, intervention] : llvm::enumerate(model.train->interventions))
+      for (StringRef list : {"on", "except"})
+        for (const std::string &pattern : findUnmatched(model, intervention, intervention.keys.getTexts(list))) // mega.intervention.c5
+          error(keyLocation(op, "interventions." + std::to_string(index) + "." + list.str()))
+              << intervention.kind << ": \"" << pattern << "\" matches no "
+              << (intervention.kind == "redo" ? "hidden layer" : "matrix (embeddings, head, routers, indexer, norms and biases are none)")
+              << "; fix: remove it";
+  }
+
   /// Every pattern of Muon's matches a matrix.
   void checkPatterns(const Model &model) {
+    for (auto op : module.getOps<TrainOp>())
+      if (op.getModel() == model.name && model.train)
+        checkInterventions(op, model);
     for (auto op : module.getOps<TrainOp>())
       if (op.getModel() == model.name && model.train && model.train->muon)
         for (const std::string &pattern : findUnmatched(model, model.train->muon->except)) // mega.muon.c3

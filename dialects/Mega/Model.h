@@ -35,6 +35,12 @@ struct Muon {
   std::vector<std::string> except; // patterns of matrices that AdamW updates (Matrices.h)
 };
 
+/// FIRE, DASH or ReDo ("fire", "dash", "redo"): what changes matrices after some updates, with all of its keys.
+struct Intervention {
+  std::string kind;
+  KeyValues keys;
+};
+
 /// A mega.train block with defaults; sizes are global.
 struct Train {
   int64_t micro_batch = 1, accumulate = 1, seed = 0;
@@ -42,6 +48,7 @@ struct Train {
   double clip = 1.0, lr = 3e-4, beta1 = 0.9, beta2 = 0.95, eps = 1e-8, decay = 0.1;
   std::string moments = "fp32";  // "fp32" or "bf16": how they are stored
   std::optional<Muon> muon = {}; // of the matrices; without it AdamW updates them too
+  std::vector<Intervention> interventions = {};
   std::string schedule = "constant";
   int64_t warmup = 0, steps = 0; // steps 0: the run's total
   double final_lr = -1;          // negative: lr / 10

@@ -46,6 +46,15 @@ KindAttr findTable(KindAttr settings, StringRef key) {
   return {};
 }
 
+/// With the defaults of keys that are not written.
+Intervention readIntervention(KindAttr kind) {
+  Intervention intervention = {kind.getWord().str(), readKeys(kind)};
+  for (const KeySpec &key : *findSettings(intervention.kind))
+    if (!intervention.keys.has(key.name) && key.value)
+      intervention.keys.set(key.name, *key.value);
+  return intervention;
+}
+
 Train readSettings(KindAttr settings) {
   KeyValues keys = readKeys(settings);
   KindAttr optimizer = findTable(settings, "optimizer"), schedule = findTable(optimizer, "schedule");
@@ -59,6 +68,10 @@ Train readSettings(KindAttr settings) {
   if (optimizer.getWord() == "muon")
     train.muon = Muon{adamw.getFloat("momentum"), adamw.getFloat("rms"),  adamw.getBool("nesterov"),
                       adamw.getInt("iterations"), adamw.getText("split"), adamw.getTexts("except")};
+  for (NamedAttribute entry : settings.getKeys())
+    if (auto list = dyn_cast<ArrayAttr>(entry.getValue()); list && entry.getName() == "interventions")
+      for (auto kind : list.getAsRange<KindAttr>())
+        train.interventions.push_back(readIntervention(kind));
   if (keys.has("moments"))
     train.moments = keys.getText("moments");
   if (keys.has("psiv_cache"))
@@ -117,6 +130,8 @@ KeyValues readKeys(KindAttr kind) {
             keys.set(name, texts);
             return;
           }
+          if (!llvm::all_of(list, llvm::IsaPred<IntegerAttr>)) // tables, which are read by themselves
+            return;
           std::vector<int64_t> numbers;
           for (Attribute item : list)
             numbers.push_back(cast<IntegerAttr>(item).getInt());
@@ -167,7 +182,7 @@ KindAttr makeSettings(MLIRContext *context, const Train &train, KindAttr given) 
   if (train.moments != "fp32")
     other(keys, "moments", makeWord(context, train.moments));
   for (NamedAttribute entry : given.getKeys())
-    if (llvm::is_contained({"mesh", "memory", "recompute", "psiv_cache"}, entry.getName().strref()))
+    if (llvm::is_contained({"interventions", "mesh", "memory", "recompute", "psiv_cache"}, entry.getName().strref()))
       keys.push_back(entry);
   return KindAttr::get(context, "train", keys);
 }

@@ -69,6 +69,9 @@ int64_t megacc::step::getBlock(Operation *op) {
   return block ? block.getInt() : -1;
 }
 
+bool megacc::step::isIntervention(FuncOp func) { return func.getSymName().starts_with("intervene."); }
+bool megacc::step::runsOnceAStep(FuncOp func) { return func.getSymName() == "update" || isIntervention(func); }
+
 Phase megacc::step::getPhase(Operation *op) {
   auto phase = op->getAttrOfType<PhaseAttr>(kPhaseAttr);
   return phase ? phase.getValue() : Phase::forward;

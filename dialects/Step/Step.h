@@ -106,6 +106,10 @@ void addCaches(KernelQuery &query, mlir::ArrayAttr cached, mlir::ValueRange cach
 void getFlagEffects(std::initializer_list<mlir::StringAttr> flags,
                     llvm::SmallVectorImpl<mlir::SideEffects::EffectInstance<mlir::MemoryEffects::Effect>> &effects);
 
+/// Whether a function is one of what some steps do after their update, @intervene.K; and whether it is that or @update.
+bool isIntervention(FuncOp func);
+bool runsOnceAStep(FuncOp func);
+
 /// Whether a value made by one of the ops needs memory of its own where they are one launch: it is used outside them, or nowhere.
 bool isVisible(mlir::Value value, llvm::ArrayRef<mlir::Operation *> ops);
 

@@ -3,6 +3,7 @@
 #define MEGACC_STEPOPS_TD
 
 include "dialects/Step/StepStructure.td"
+include "dialects/Step/StepInterventions.td"
 include "dialects/Step/StepDense.td"
 include "dialects/Step/StepAttention.td"
 include "dialects/Step/StepLoss.td"

@@ -3,9 +3,10 @@
  * step.so exports
  *   const char megacc_descriptor[]                    NUL-terminated JSON, see docs/descriptor.md
  *   const unsigned char megacc_constants[]            the first contents of MG_CONSTANTS, as many bytes as that segment has
- *   int32_t megacc_NAME(struct MgContext *)           one for each function that the descriptor lists; three today:
+ *   int32_t megacc_NAME(struct MgContext *)           one for each function that the descriptor lists:
  *     micro_batch                                     forward, loss and backward of micro-batch context->micro_batch
  *     update                                          gradient norm, clip, optimizer
+ *     intervene.K                                     what some steps do after their update; one for each that is declared
  *     evaluate                                        forward only: loss sum and valid count per row, logits at one position per row
  * and imports the kernels (mg_*) of libmegacc_cpu.so or libmegacc_cuda.so, nothing else. The file ends, after the ELF image,
  * in the 16 bytes of the XXH3-128 hash (canonical form) of everything before it and the 8 bytes of MEGACC_TRAILER.

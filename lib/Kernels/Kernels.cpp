@@ -114,7 +114,8 @@ static std::string print(mlir::Type type) {
 /// stored as the declaration says.
 static std::string checkType(const Record &record, const LaunchOperand &operand, StringRef typeClass) {
   mlir::Type type = operand.type.getElementType();
-  bool takes_half = record.target != "cpu" || operand.kind == LaunchOperand::Kind::FirstMoment;
+  bool takes_half =
+      record.target != "cpu" || operand.kind == LaunchOperand::Kind::FirstMoment || operand.kind == LaunchOperand::Kind::SecondMoment;
   bool fits = typeClass == "any"   ? type.isF32() || (takes_half && type.isBF16())
               : typeClass == "f32" ? type.isF32()
               : typeClass == "f64" ? type.isF64()

@@ -44,4 +44,21 @@ void megacc::addStateRecords(std::vector<Record> &records) {
     return 2 * floats(rows * cols) + 2 * floats(side * side) + doubles(rows);
   };
   records.push_back(muon);
+
+  Record fire = makeRecord("fire");
+  fire.refuses = adamw.refuses, fire.scratch = muon.scratch;
+  records.push_back(fire);
+  Record dash = makeRecord("dash");
+  dash.refuses = adamw.refuses;
+  dash.scratch = [](const KernelQuery &query) {
+    return doubles(query.getInt("experts") * query.getInt("pieces") * query.getInt("piece_rows"));
+  };
+  records.push_back(dash);
+  Record redo = makeRecord("redo");
+  redo.table = rounded.table;
+  redo.refuses = [](const KernelQuery &query) -> std::string {
+    return query.has("up_master") || query.has("down_master") ? "there is a master, but the weights are f32" : "";
+  };
+  records.push_back(redo);
+  records.push_back(makeRecord("abs_column_sum"));
 }

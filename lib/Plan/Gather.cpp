@@ -3,6 +3,8 @@
 
 #include "llvm/ADT/STLExtras.h"
 
+#include <numeric>
+
 using namespace megacc::mega;
 
 namespace megacc {
@@ -65,6 +67,15 @@ public:
         plan.segments.push_back({segment.getName().str(), int64_t(segment.getBytes())});
       if (segment.getLiveBytes())
         plan.live_bytes = *segment.getLiveBytes(), plan.peak_function = segment.getPeak().value_or("").str();
+    }
+    for (Plan::Intervention &row : plan.interventions) {
+      Schedule schedule = readSchedule(launches, row.function);
+      for (rt::CallOp call : schedule.calls) {
+        row.flops += double(call.getFlops()), row.bytes += int64_t(call.getMovedBytes());
+        row.milliseconds += estimate(call);
+      }
+      for (const Schedule::Alive &alive : schedule.countAlive())
+        row.workspace = std::max(row.workspace, std::accumulate(alive.begin(), alive.end(), int64_t(0)));
     }
     plan.peak = findPeak(micro_batch);
     plan.alive = micro_batch.countAlive();
@@ -163,6 +174,34 @@ private:
   std::vector<std::map<std::string, int64_t>> kernels; // by slot
 };
 
+std::string describeWhen(const KeyValues &keys) {
+  std::string text;
+  for (int64_t step : keys.getInts("at"))
+    text += (text.empty() ? "at " : ", ") + std::to_string(step);
+  if (int64_t every = keys.getInt("every"))
+    text = "every " + std::to_string(every);
+  if (int64_t start = keys.getInt("start"); start && keys.getInt("every"))
+    text += " after " + std::to_string(start);
+  if (int64_t stop = keys.getInt("stop"); stop && keys.getInt("every"))
+    text += " up to " + std::to_string(stop);
+  return text;
+}
+
+std::vector<Plan::Intervention> readInterventions(const Model &model) {
+  std::vector<Plan::Intervention> rows;
+  for (const Intervention &intervention : model.train->interventions) {
+    Plan::Intervention &row = rows.emplace_back();
+    row.function = "intervene." + std::to_string(rows.size() - 1);
+    row.kind = intervention.kind, row.when = describeWhen(intervention.keys);
+    for (const Target &target : findTargets(model, intervention)) {
+      int64_t experts = target.parameter.shape.size() == 3 ? target.parameter.shape.front() : 1;
+      row.matrices += intervention.kind == "redo" ? 2 : 1; // up and down
+      row.pieces += experts * (intervention.kind == "redo" ? 1 : int64_t(target.pieces.size()));
+    }
+  }
+  return rows;
+}
+
 } // namespace
 
 Plan gatherPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs, std::vector<std::string> unsupported) {
@@ -174,6 +213,8 @@ Plan gatherPlan(const Model &model, mlir::ModuleOp launches, const Costs &costs,
     plan.micro_batch = model.train->micro_batch, plan.accumulate = model.train->accumulate;
   }
   plan.muon = countMuonWork(model);
+  if (model.train)
+    plan.interventions = readInterventions(model);
   plan.machine = costs.getMachine();
   plan.unsupported = std::move(unsupported);
   Gatherer gatherer(model, costs, plan);

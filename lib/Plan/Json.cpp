@@ -116,6 +116,16 @@ Json makePlan(const Plan &plan) {
   if (plan.muon.matrices)
     top["muon"] = {
         {"matrices", plan.muon.matrices}, {"pieces", plan.muon.pieces}, {"parameters", plan.muon.parameters}, {"flops", plan.muon.flops}};
+  for (const Plan::Intervention &row : plan.interventions)
+    top["interventions"].push_back({{"function", row.function},
+                                    {"kind", row.kind},
+                                    {"when", row.when},
+                                    {"matrices", row.matrices},
+                                    {"pieces", row.pieces},
+                                    {"flops", ifLowered(row.flops)},
+                                    {"bytes", ifLowered(row.bytes)},
+                                    {"workspace", ifLowered(row.workspace)},
+                                    {"ms", ifLowered(row.milliseconds)}});
   for (const auto &[name, bytes] : plan.segments)
     top["bytes"][name] = bytes;
   if (is_lowered) {

@@ -36,6 +36,14 @@ struct Plan {
     int64_t launches = 0; // of a step, as all here
     double flops = 0, bytes = 0, milliseconds = 0, estimated = 0;
   };
+  /// What some steps do after their update.
+  struct Intervention {
+    std::string function, kind, when;
+    int64_t matrices = 0, pieces = 0; // pieces: of ReDo the layers
+    double flops = 0;                 // these and the rest: of one call
+    int64_t bytes = 0, workspace = 0; // moved; of the temporaries
+    double milliseconds = 0;          // by FLOPs and bytes; in no other time
+  };
   struct Budget {
     int64_t bytes = 0;
     double step = 0, again = 0; // milliseconds of a step
@@ -69,7 +77,8 @@ struct Plan {
   Sum outside, all;
   std::vector<Row> rows;
   std::map<std::string, Kernel> kernels;
-  mega::MuonWork muon;                                   // of an update; in no other FLOPs here
+  mega::MuonWork muon; // of an update; in no other FLOPs here
+  std::vector<Intervention> interventions;
   std::vector<std::pair<std::string, int64_t>> segments; // bytes
   int64_t total_bytes = 0, budget_bytes = 0;             // budget 0: none
   std::optional<int64_t> minimum_bytes;                  // that any plan needs

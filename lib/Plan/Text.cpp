@@ -41,6 +41,14 @@ public:
     if (plan.muon.matrices)
       os << "  muon: " << flopsText(plan.muon.flops) << " an update, of " << grouped(plan.muon.parameters) << " parameters in "
          << plan.muon.matrices << " matrices, " << plan.muon.pieces << " pieces; not in the FLOPs of a token\n";
+    for (const Plan::Intervention &row : plan.interventions) {
+      os << "  " << row.function << ": " << row.kind << " " << row.when << ", " << row.matrices << " matrices, " << row.pieces
+         << (row.kind == "redo" ? " layers" : " pieces");
+      if (isLowered())
+        os << ": " << flopsText(row.flops) << ", " << bytesText(row.bytes) << " moved, " << bytesText(row.workspace) << " of workspace, "
+           << llvm::format("at least %.2f ms a call", row.milliseconds);
+      os << "\n";
+    }
     if (isLowered()) {
       printTime();
       printMemory();

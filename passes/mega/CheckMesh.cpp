@@ -35,6 +35,16 @@ public:
     if (model.train->zero && data == 1) // mega.mesh.c8
       error(getAxisLocation("zero")) << "zero = 1 has no ranks that could share the optimizer's state: dp * ep = 1; fix: zero = 0, "
                                         "or dp = 2";
+    for (auto [number, intervention] : llvm::enumerate(model.train->interventions)) {
+      auto at = keyLocation(train, "interventions." + std::to_string(number));
+      if (ranks[MG_TP] > 1) // mega.mesh.c9
+        emitError(at) << intervention.kind << " with " << getAxis(MG_TP)
+                      << ", which cuts its matrices, is not supported yet; fix: tp = 1, or no " << intervention.kind;
+      else if (ranks[MG_EP] > 1 && intervention.kind == "redo") // mega.mesh.c10
+        emitError(at) << "redo with " << getAxis(MG_EP) << ", which shares experts that it judges, is not supported yet; fix: ep = 1, or "
+                      << "no redo";
+      good &= ranks[MG_TP] == 1 && (ranks[MG_EP] == 1 || intervention.kind != "redo");
+    }
     if (int64_t tp = ranks[MG_TP]; model.vocab % tp) // mega.mesh.c4
       error(keyLocation(stack, "vocab")) << "vocab = " << model.vocab << " cannot be shared by " << getAxis(MG_TP)
                                          << " ranks; fix: pad it, vocab = " << llvm::alignTo(model.vocab, tp) << " ("

@@ -117,6 +117,8 @@ private:
   Bytes first[MG_SEGMENT_COUNT], last[MG_SEGMENT_COUNT];
 };
 
+static bool isIntervention(FuncOp func) { return func.getSymName().starts_with("intervene."); }
+
 /// Replays the functions of a module, one after the other.
 class Replay {
 public:
@@ -140,11 +142,12 @@ public:
     return success(good);
   }
 
-  /// A function finds what the host wrote and the state; @update, which is to be checked after @micro_batch, what that wrote, too.
+  /// A function finds what the host wrote and the state; @update, which is to be checked after @micro_batch, what that wrote, too, and so
+  /// does each @intervene.K after both.
   LogicalResult check(FuncOp func) {
     contents = Contents();
     std::fill(std::begin(summed), std::end(summed), Bytes());
-    if (func.getSymName() != "update") {
+    if (func.getSymName() != "update" && !isIntervention(func)) {
       written = Written();
       for (auto input : module.getOps<InputOp>())
         written.add(input.getRange(), microBatches);
@@ -288,7 +291,9 @@ struct RtCheckSchedule : impl::RtCheckScheduleBase<RtCheckSchedule> {
     Replay replay(getOperation());
     bool good = succeeded(replay.checkState());
     SmallVector<FuncOp> funcs(getOperation().getOps<FuncOp>());
-    for (StringRef name : {"update", "micro_batch"}) // @micro_batch comes first, then @update, wherever they stand
+    // @micro_batch comes first, then @update, then what some steps do after it, wherever they stand.
+    std::stable_partition(funcs.begin(), funcs.end(), isIntervention);
+    for (StringRef name : {"update", "micro_batch"})
       std::stable_partition(funcs.begin(), funcs.end(), [&](FuncOp func) { return func.getSymName() == name; });
     for (FuncOp func : funcs)
       good &= succeeded(replay.check(func));

@@ -177,7 +177,10 @@ private:
 
   static void findOwedMetrics(Operation *op, int64_t axis, std::map<std::string, int64_t> &metrics) {
     std::vector<Sharding> needs = getShardings(op, kNeedsAttr, op->getNumOperands());
-    if (llvm::none_of(needs, [&](const Sharding &need) { return need.axes[axis].kind == Share::Private; }))
+    auto isOwn = [&](const Spread &spread) {
+      return spread.kind == Share::Private || (isa<AbsColumnSumOp>(op) && spread.kind == Share::Split && spread.dim == 0);
+    };
+    if (llvm::none_of(needs, [&](const Sharding &need) { return isOwn(need.axes[axis]); }))
       return;
     for (const LaunchOperand &operand : cast<KernelOpInterface>(op).getKernelQuery().operands)
       if (operand.kind == LaunchOperand::Kind::Metric)

@@ -34,7 +34,7 @@ private:
     std::vector<Sharding> results(op->getNumResults());
     if (auto input = dyn_cast<InputOp>(op)) {
       // What a micro-batch and an evaluation read has a row for each sample, what the update reads is the same everywhere.
-      if (func.getSymName() != "update")
+      if (!runsOnceAStep(func))
         for (int64_t axis : {MG_DP, MG_EP})
           results[0].axes[axis] = splitRows(input.getValue(), axis);
     } else if (auto read = dyn_cast<ReadOp>(op)) {
@@ -53,11 +53,11 @@ private:
 
   Spread splitRows(Value value, int64_t axis) const { return mesh.ranks[axis] > 1 ? Spread::even(0, getDim(value, 0)) : Spread(); }
 
-  /// How an op that writes state takes a value: what the host sees is whole, but for the rows of outputs; counts of a rank's own rows are
-  /// summed where they are kept; gradients may be summands, see settleGradients.
+  /// How an op that writes state takes a value: what the host sees is whole, but for the rows of outputs; counts and sums of a rank's own
+  /// rows are summed where they are kept; gradients may be summands, see settleGradients.
   static Sharding settle(Operation *op, Sharding sharding) {
     for (auto [axis, spread] : llvm::enumerate(sharding.axes)) {
-      bool isRows = isa<OutputOp>(op) && axis != MG_TP && spread.kind == Share::Split && spread.dim == 0;
+      bool isRows = isa<OutputOp, AbsColumnSumOp>(op) && axis != MG_TP && spread.kind == Share::Split && spread.dim == 0;
       if (!isa<AccumulateOp>(op) && !isRows && spread.kind != Share::Private)
         spread = {};
     }

@@ -1,6 +1,7 @@
 // What families build the forward with.
 #include "passes/train/ForwardBuilder.h"
 #include "dialects/Mega/placements/Nope.h"
+#include "passes/train/Interventions.h"
 
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
@@ -18,6 +19,7 @@ ForwardBuilder::ForwardBuilder(const mega::Model &model, const llvm::StringMap<R
                                bool training)
     : model(model), parameters(parameters), builder(func.getContext(), &marks), activationType(activation), batch(model.train->micro_batch),
       training(training) {
+  observed = findObservedLayers(model);
   marks.phase = Phase::forward;
   builder.setInsertionPoint(func.getBody().front().getTerminator());
 }
@@ -95,6 +97,13 @@ Value ForwardBuilder::add(Value a, Value b, StringRef name) { return AddOp::crea
 Value ForwardBuilder::activation(Value x, StringRef kind) {
   int64_t width = getDim(x, 1) / (kind == "swiglu" ? 2 : 1);
   return ActivationOp::create(builder, getLoc("activation"), reshape(x, {getDim(x, 0), width}), *symbolizeActivation(kind), x);
+}
+
+Value ForwardBuilder::hiddenUnits(Value x, StringRef kind, StringRef key, Value offsets) {
+  Value units = activation(x, kind);
+  if (std::string weight = getKey((key + ".weight").str()); training && observed.count(weight))
+    AbsColumnSumOp::create(builder, getLoc("activity"), units, offsets, builder.getStringAttr(getActivityName(weight)));
+  return units;
 }
 
 Value ForwardBuilder::outputGate(Value n, Value y, const mega::KeyValues &keys) {

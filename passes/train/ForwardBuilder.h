@@ -11,6 +11,7 @@
 #include "llvm/ADT/StringMap.h"
 
 #include <functional>
+#include <set>
 
 namespace megacc::step {
 
@@ -73,6 +74,9 @@ public:
   mlir::Value add(mlir::Value a, mlir::Value b, llvm::StringRef name);
   /// The activation `kind` of x; swiglu halves the columns.
   mlir::Value activation(mlir::Value x, llvm::StringRef kind);
+  /// The same of a hidden layer, to which the parameter <key>.weight leads, of experts where there are `offsets`; its activity is summed
+  /// where a declared ReDo judges by it.
+  mlir::Value hiddenUnits(mlir::Value x, llvm::StringRef kind, llvm::StringRef key, mlir::Value offsets = {});
   /// y times the sigmoid of gates from n with the parameter gate_proj.weight, as the key `gate` says; y without one.
   mlir::Value outputGate(mlir::Value n, mlir::Value y, const mega::KeyValues &keys);
   /// Rotates channels [offset, offset + width) of every head, but for the share of them that setUnturned() leaves; nothing for width 0.
@@ -137,6 +141,7 @@ private:
   Marks marks;
   mlir::OpBuilder builder;
   std::string scope, watched;
+  std::set<std::string> observed; // hidden layers
   mlir::Type activationType;
   int64_t batch;
   bool training;

@@ -4,6 +4,7 @@
 #include "dialects/Mega/Spec.h"
 #include "dialects/Mega/Stack.h"
 #include "passes/train/Builders.h"
+#include "passes/train/Interventions.h"
 #include "passes/train/Passes.h"
 
 #include "llvm/ADT/STLExtras.h"
@@ -37,8 +38,10 @@ struct MegaToStep : impl::MegaToStepBase<MegaToStep> {
     OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
     setAttributes(builder);
     addParameters(builder);
-    addMicroBatch(createFunc(builder, "micro_batch"));
+    FuncOp micro_batch = createFunc(builder, "micro_batch");
+    addMicroBatch(micro_batch);
     addEvaluate(createFunc(builder, "evaluate"));
+    addInterventions(module, *chosen, micro_batch);
   }
 
 private:
@@ -80,6 +83,8 @@ private:
     }
     if (train.moments != "fp32")
       text("moments", train.moments);
+    if (ArrayAttr interventions = describeInterventions(&getContext(), *current))
+      config.set("interventions", interventions);
     text("psiv_cache", train.psiv_cache), text("recompute", train.recompute);
     if (train.mesh[MG_DP] * train.mesh[MG_TP] * train.mesh[MG_EP] > 1) {
       NamedAttrList axes;

@@ -11,7 +11,8 @@ def MegaToStep : Pass<"mega-to-step", "::mlir::ModuleOp"> {
     of the loss and number of targets by row, and the logits of one position). Shapes are global. Block families are found by kind in the
     registry of builders; a family or placement without a builder is an error at its line. Equal blocks become equal op sequences. Element
     types are set here: on the cpu all are f32; elsewhere, where the precision is bf16, activations and parameters are bf16 but for the
-    parameters declared fp32, router logits, statistics and losses.
+    parameters declared fp32, router logits, statistics and losses. For the K-th intervention of the declaration there is `@intervene.K`,
+    over the segments that its patterns take; the forward sums the activity of hidden layers that a ReDo judges.
   }];
   let dependentDialects = ["::megacc::step::StepDialect"];
   let options = [

@@ -182,6 +182,11 @@ Descriptor readChecked(const json &root) {
     checkPieces(parameter, descriptor.mesh), checkSwept(parameter, descriptor.mesh);
   if (descriptor.micro_batch % descriptor.dataRanks())
     refuse("a micro-batch of " + std::to_string(descriptor.micro_batch) + " rows for " + std::to_string(descriptor.dataRanks()) + " ranks");
+  for (const json &entry : root.value("interventions", json::array())) {
+    std::string kind = entry.at("kind");
+    Schedule schedule = {entry.at("at"), entry.at("every"), entry.at("start"), entry.at("stop")};
+    descriptor.interventions.push_back({kind, entry.dump(), schedule, kind == "redo", entry.value("direction", "") == "gradient"});
+  }
   descriptor.inputs = readPlaces(root.at("inputs"));
   descriptor.metrics = readPlaces(root.at("metrics"));
   descriptor.outputs = readPlaces(root.at("outputs"));
@@ -216,6 +221,17 @@ const char *typeName(MgType type) {
 }
 
 int64_t typeBytes(MgType type) { return type == MG_F64 || type == MG_I64 ? 8 : type == MG_BF16 ? 2 : 4; }
+
+bool Schedule::isDue(int64_t t) const {
+  return std::ranges::find(at, t) != at.end() || (every && t > start && t % every == 0 && (!stop || t <= stop));
+}
+
+bool Schedule::isDueWithin(int64_t after, int64_t last) const {
+  if (std::ranges::any_of(at, [&](int64_t t) { return t > after && t <= last; }))
+    return true;
+  int64_t from = std::max(after, start), to = stop ? std::min(stop, last) : last;
+  return every && from < to && to / every > from / every;
+}
 
 int64_t Place::elements() const { return countElements(shape); }
 

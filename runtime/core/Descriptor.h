@@ -100,6 +100,24 @@ struct OptimizerDefaults {
   int64_t warmup = 0, steps = 0; // steps 0: the run's total
 };
 
+/// After which updates, counted from 1, an intervention is due: those of `at`, or every `every`-th after `start` up to `stop` (0: no end).
+struct Schedule {
+  std::vector<int64_t> at;
+  int64_t every = 0, start = 0, stop = 0;
+
+  bool operator==(const Schedule &) const = default;
+  bool isDue(int64_t t) const;
+  /// Whether some update of (after, last] is.
+  bool isDueWithin(int64_t after, int64_t last) const;
+};
+
+/// What some steps do after their update: the function intervene.K.
+struct Intervention {
+  std::string kind, keys; // "fire", "dash" or "redo"; all keys, as JSON
+  Schedule schedule;      // as declared
+  bool needs_activity = false, needs_gradient = false;
+};
+
 struct Descriptor {
   int64_t hidden = 0, vocab = 0, sequence = 0, depth = 0, micro_batch = 0, accumulate = 0;
   uint64_t seed = 0;
@@ -110,6 +128,7 @@ struct Descriptor {
   OptimizerDefaults optimizer;
   int64_t segments[MG_SEGMENT_COUNT] = {}, mesh[MG_AXIS_COUNT] = {};
   std::vector<ParameterPlace> parameters;
+  std::vector<Intervention> interventions; // in their order
   std::vector<Place> inputs, metrics, outputs;
   std::map<std::string, std::string> kernels; // and their signatures, "operands | integers | doubles" of kernels.def
   std::vector<Function> functions;

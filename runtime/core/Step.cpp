@@ -213,6 +213,10 @@ void Step::runEvaluation() {
   replay(evaluation_graph, [this] { run("evaluate"); });
 }
 
+void Step::runIntervention(size_t number) {
+  replay(intervention_graphs[number], [&] { run("intervene." + std::to_string(number)); });
+}
+
 void Step::sendInputs() { device.write(MG_IO, inputs.begin, inputs.bytes); }
 
 void Step::fetchMetrics() {

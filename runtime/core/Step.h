@@ -46,6 +46,8 @@ public:
   /// while an observer wants to see every launch.
   void runStep();
   void runEvaluation();
+  /// What some steps do after their update: the function intervene.K, on the state as it is.
+  void runIntervention(size_t number);
   /// The target: its kernels, memory, clocks and choices.
   Device &target() { return device; }
 
@@ -125,6 +127,7 @@ private:
   std::vector<MgStepFunction> functions; // as about.functions
   Mirror inputs, metrics;
   std::optional<Device::Captured> step_graph, evaluation_graph;
+  std::map<size_t, std::optional<Device::Captured>> intervention_graphs;
   LaunchObserver *observer = nullptr;
   const Function *running = nullptr;
   std::string failure; // of launchObserved, which cannot throw

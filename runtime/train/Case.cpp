@@ -3,6 +3,7 @@
 #include "runtime/state/Random.h"
 #include "runtime/state/Safetensors.h"
 #include "runtime/train/Batches.h"
+#include "runtime/train/Interventions.h"
 #include "runtime/train/Settings.h"
 #include "runtime/train/State.h"
 
@@ -120,6 +121,9 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
   std::map<std::string, std::vector<float>> losses;
   std::vector<float> norms;
   RunSettings settings{descriptor.optimizer.lr, descriptor.optimizer.final_lr, descriptor.optimizer.warmup, descriptor.optimizer.steps};
+  std::vector<Schedule> schedules;
+  for (const Intervention &intervention : descriptor.interventions)
+    schedules.push_back(intervention.schedule);
   for (int64_t t = 1; t <= case_steps; ++t) {
     stageScalars(step, learningRate(settings, descriptor.optimizer.schedule, t), t);
     runStep(step);
@@ -128,6 +132,7 @@ void runCase(Step &step, const std::filesystem::path &input, const std::filesyst
       losses[name].push_back(float(value));
     losses["total"].push_back(float(now.total));
     norms.push_back(float(readGradientNorm(step)));
+    interveneAfter(step, schedules, t, /*finite=*/true);
     if (t == 1) {
       for (const ParameterPlace &parameter : descriptor.parameters)
         if (parameter.trained)

@@ -226,8 +226,7 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
     step.mesh().largest(0);
     return;
   }
-  writeSafetensors(path, tensors,
-                   {{"format", format_name},
+  Metadata about = {{"format", format_name},
                     {"model", descriptor.model},
                     {"megacc", descriptor.compiler},
                     {"declaration", writeFields(descriptor.declaration)},
@@ -239,8 +238,10 @@ void saveCheckpoint(Step &step, const RunState &state, const std::filesystem::pa
                     {"warmup", std::to_string(state.settings.warmup)},
                     {"steps", std::to_string(state.settings.steps)},
                     {"precision", descriptor.precision},
-                    {"kernels", step.kernelVariant()}},
-                   [&] { keepOlder(path, keep); });
+                    {"kernels", step.kernelVariant()}};
+  if (!state.interventions.empty())
+    about["interventions"] = state.interventions;
+  writeSafetensors(path, tensors, about, [&] { keepOlder(path, keep); });
   step.mesh().largest(0); // nobody goes on before it is there
 }
 
@@ -270,6 +271,8 @@ RunState loadCheckpoint(Step &step, const std::filesystem::path &path) {
                     " of the data, which no run does");
   state.settings = {readNumber<double>(about, "lr", path), readNumber<double>(about, "final_lr", path),
                     readNumber<int64_t>(about, "warmup", path), readNumber<int64_t>(about, "steps", path)};
+  if (auto found = about.find("interventions"); found != about.end())
+    state.interventions = found->second;
   state.data = readFields(about, "data", path), state.held_out = readFields(about, "held_out", path);
   for (const ParameterPlace &parameter : descriptor.parameters) {
     loadValue(step, parameter, file);

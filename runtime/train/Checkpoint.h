@@ -12,6 +12,7 @@ namespace megacc::runtime {
 struct RunState {
   int64_t step = 0, position = 0;
   RunSettings settings;
+  std::string interventions;  // what storeSchedules() wrote; "" where there are none
   Fingerprint data, held_out; // of what it trains on and of what it is evaluated on, empty without
 };
 

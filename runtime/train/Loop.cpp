@@ -4,6 +4,7 @@
 #include "runtime/train/Batches.h"
 #include "runtime/train/Checkpoint.h"
 #include "runtime/train/FolderLock.h"
+#include "runtime/train/Interventions.h"
 #include "runtime/train/MetricsLog.h"
 #include "runtime/train/Observers.h"
 #include "runtime/train/Progress.h"
@@ -76,11 +77,28 @@ private:
     }
     std::vector<std::string> notes;
     state.settings = chooseSettings(about.optimizer, resumed, state.step, options.settings, notes);
+    std::vector<size_t> once = readNumbers(about.interventions, options.intervene);
+    schedules = chooseSchedules(about.interventions, state.interventions, options.interventions, state.step, state.settings.steps, notes);
+    state.interventions = schedules.empty() ? "" : storeSchedules(about.interventions, schedules);
     if (resumed)
       fprintf(stderr, "resuming after step %lld of %s; the run ends after step %lld\n", (long long)state.step, checkpoint.c_str(),
               (long long)state.settings.steps);
     for (const std::string &note : notes)
       fprintf(stderr, "%s\n", note.c_str());
+    for (size_t number : once)
+      reports.push_back(intervene(step, number));
+  }
+
+  /// To the log, and a line each for people.
+  void noteReports(MetricsLog &log, Progress &progress) {
+    for (const nlohmann::ordered_json &report : reports) {
+      nlohmann::ordered_json entry = {{"step", state.step}};
+      entry.update(report);
+      log.add(entry);
+      progress.clear();
+      fprintf(stderr, "step %lld: %s\n", (long long)state.step, describeReport(report).c_str());
+    }
+    reports.clear();
   }
 
   void openData() {
@@ -199,6 +217,7 @@ private:
     else if (options.profile)
       profiler.emplace(step);
     int64_t first = state.step + 1, last = state.settings.steps;
+    noteReports(log, progress);
     for (int64_t t = first; t <= last; ++t) {
       double lr = learningRate(state.settings, about.optimizer.schedule, t);
       if (stageTrainingBatch(step, corpus.train, state.position) == 0)
@@ -218,6 +237,10 @@ private:
       double norm = readGradientNorm(step);
       bool finite = std::isfinite(losses.total) && std::isfinite(norm);
       std::string culprit = finite ? "" : findNonFinite(step);
+      if (!schedules.empty()) {
+        reports = interveneAfter(step, schedules, t, finite);
+        verifier.forget();
+      }
       state.step = t, ++state.position, is_in_step = false;
       step.mesh().watchdog().noteStep(t);
       if (t == first)
@@ -226,6 +249,7 @@ private:
         log.note(losses.total);
       progress.show(t, losses.total);
       log.add(describeStep(t, lr, losses, norm, seconds, progress));
+      noteReports(log, progress);
       if (!finite && !goesOnAfter(t, norm, culprit, progress))
         return 1;
       int signal = caughtSignal();
@@ -343,7 +367,9 @@ private:
   const Descriptor &about;
   fs::path folder;
   std::optional<FolderLock> lock;
-  Identity resumed_file = {}; // the checkpoint that the run goes on from
+  Identity resumed_file = {};                  // the checkpoint that the run goes on from
+  std::vector<Schedule> schedules;             // of the interventions
+  std::vector<nlohmann::ordered_json> reports; // of those that ran, until they are logged
   RunState state;
   Corpus corpus;
   int64_t saved = -1;        // step of the checkpoint in the folder; -1: none

@@ -17,6 +17,8 @@ struct RunOptions {
   SettingFlags settings;
   int64_t eval_every = 0, checkpoint_every = 0; // 0: at the end only
   int64_t log_every = 0;                        // steps between entries of readBlocks; 0: each, where the step measures blocks
+  std::vector<std::string> interventions;       // schedules that change, "K:every=500"
+  std::vector<int64_t> intervene;               // numbers of those to run once, before the first step
   int64_t keep = 2;                             // checkpoints in the folder, the newest included
   bool verify = false, profile = false, skip_nonfinite = false;
 };

@@ -21,6 +21,7 @@ import model as reference  # its functions call one another by name, so that rep
 from autodiff import Tensor
 from compare import load_safetensors
 from declaration import read_declaration
+from interventions import Interventions
 from optimizer import Optimizer
 
 SMALL = 1e-3
@@ -57,6 +58,7 @@ def errors(model, golden, inputs):
     """Worst loss and gradient of one realisation."""
     values = {key[6:]: value.astype(np.float64) for key, value in golden.items() if key.startswith("param.")}
     optimizer, losses = Optimizer(model), []
+    interventions = Interventions(model, optimizer)
     for step in range(3):
         weights = {key: value if any(word in key for word in FP32) else to_bf16(value) for key, value in values.items()}
         loss, gradients, batches = reference.run_micro_batches(model, weights, inputs, step)
@@ -64,6 +66,7 @@ def errors(model, golden, inputs):
             first = gradients
         losses.append(loss)
         values, _ = optimizer.update(values, gradients, batches)
+        values = interventions.apply(values, gradients, batches)
     scale = max(abs(value).max() for key, value in golden.items() if key.startswith("grad."))
     loss_error = max(max(abs(golden["loss." + term] - [loss[term] for loss in losses])) / max(abs(golden["loss." + term]).max(), 1e-30)
                      for term in losses[0])

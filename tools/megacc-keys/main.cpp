@@ -33,8 +33,8 @@ std::string printDefault(const KeySpec &key) {
     return *flag ? "`true`" : "`false`";
   if (const auto *text = std::get_if<std::string>(&*key.value))
     return key.type == KeyType::word ? "`" + *text + "`" : "`\"" + *text + "\"`";
-  if (std::holds_alternative<std::vector<std::string>>(*key.value))
-    return "`[]`"; // no list of strings has another default
+  if (const auto *texts = std::get_if<std::vector<std::string>>(&*key.value))
+    return texts->empty() ? "`[]`" : "`[\"" + llvm::join(*texts, "\", \"") + "\"]`";
   std::string list;
   for (int64_t entry : std::get<std::vector<int64_t>>(*key.value))
     list += (list.empty() ? "" : ", ") + std::to_string(entry);
@@ -53,7 +53,9 @@ std::string printType(const KeySpec &key) {
   case KeyType::integer:
     return "integer " + printRange(key);
   case KeyType::number:
-    return key.positive ? "number above 0" : "number";
+    return key.positive                                       ? "number above 0"
+           : key.highest == std::numeric_limits<float>::max() ? "number"
+                                                              : "number from 0 to " + printNumber(key.highest);
   case KeyType::boolean:
     return "`true` or `false`";
   case KeyType::string:
@@ -64,12 +66,14 @@ std::string printType(const KeySpec &key) {
     return "list, may be empty, of strings";
   case KeyType::word:
   case KeyType::table:
+  case KeyType::tables:
     break;
   }
-  std::string words;
+  bool has_keys = key.type == KeyType::table || key.type == KeyType::tables;
+  std::string words = key.type == KeyType::tables ? "list of " : "";
   for (const std::string &word : key.words)
-    words += (words.empty() ? "" : ", ") +
-             (word.empty() ? std::string("`<...>`") : "`" + word + (key.type == KeyType::table ? "<...>" : "") + "`");
+    words +=
+        (&word == &key.words.front() ? "" : ", ") + (word.empty() ? std::string("`<...>`") : "`" + word + (has_keys ? "<...>" : "") + "`");
   return words;
 }
 
@@ -100,7 +104,7 @@ int main() {
   for (llvm::StringRef word : {"rms", "dyt"})
     printKeys(word, *findSettings(word));
   llvm::outs() << "\n## Training\n";
-  for (llvm::StringRef word : {"train", "adamw", "muon", "constant", "cosine", ""})
+  for (llvm::StringRef word : {"train", "adamw", "muon", "fire", "dash", "redo", "constant", "cosine", ""})
     printKeys(word.empty() ? "mesh" : word == "train" ? "mega.train" : word, *findSettings(word));
   return 0;
 }

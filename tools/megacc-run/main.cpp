@@ -51,6 +51,13 @@ void addOptions(CLI::App &app, Options &options) {
   app.add_option("--log-every", run.log_every, "steps between entries of what megacc --log-blocks measures (1)")
       ->check(count)
       ->group("Training");
+  app.add_option("--intervention", run.interventions, "change when an intervention is due: K:every=500, K:at=[100,200], K:start=, K:stop=")
+      ->allow_extra_args(false)
+      ->group("Training");
+  app.add_option("--intervene", run.intervene, "run these interventions once, before the first step: K[,K]")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->group("Training");
   app.add_option("--keep", run.keep, "checkpoints to keep: checkpoint.safetensors, checkpoint.1.safetensors, ... (2)")
       ->check(CLI::Range(1, 1000))
       ->group("Checkpoints");

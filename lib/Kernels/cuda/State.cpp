@@ -61,6 +61,25 @@ void addStateCudaRecords(std::vector<Record> &records) {
            getRoom(rows + 1, 8) + cublasWorkspaceBytes;
   };
   records.push_back(muon);
+
+  Record fire = makeRecord(records, "fire");
+  fire.refuses = refuseMaster;
+  fire.scratch = [](const KernelQuery &query) {
+    int64_t rows = query.getInt("piece_rows"), cols = query.getInt("cols"), side = std::min(rows, cols);
+    return 2 * getRoom(rows * cols, 4) + 2 * getRoom(side * side, 4) + getRoom(rows + 1, 8);
+  };
+  records.push_back(fire);
+  Record dash = makeRecord(records, "dash");
+  dash.refuses = refuseMaster;
+  dash.scratch = [](const KernelQuery &query) {
+    return getRoom(query.getInt("experts") * query.getInt("pieces") * query.getInt("piece_rows"), 8);
+  };
+  records.push_back(dash);
+  // Both weights have the model's type; a master is where that is bf16.
+  Record redo = makeRecord(records, "redo");
+  redo.refuses = nullptr;
+  records.push_back(redo);
+  records.push_back(makeRecord(records, "abs_column_sum"));
 }
 
 } // namespace megacc

@@ -38,7 +38,7 @@ static MoeRouteOp buildRoute(ForwardBuilder &builder, const mega::KeyValues &key
 
 /// The experts' part: `x` has their rows, which begin at `offsets`, and `weights` a number for each.
 static Value buildExperts(ForwardBuilder &builder, const mega::KeyValues &keys, Value x, Value weights, Value offsets, int64_t expected) {
-  x = builder.activation(builder.groupedLinear(x, offsets, expected, "experts.up"), keys.getText("activation"));
+  x = builder.hiddenUnits(builder.groupedLinear(x, offsets, expected, "experts.up"), keys.getText("activation"), "experts.up", offsets);
   // Before the product rather than after it: the same sum, and its gradient needs rows of the experts' width, not of the model's.
   x = RowScaleOp::create(builder.getBuilder(), builder.getLoc("scale"), x.getType(), x, weights);
   return builder.groupedLinear(x, offsets, expected, "experts.down");
@@ -78,7 +78,7 @@ Value buildMoe(ForwardBuilder &builder, const mega::KeyValues &keys, Value n) {
 
   if (!keys.getInt("shared"))
     return y;
-  Value shared = builder.linear(builder.activation(builder.linear(n, "shared.up"), activation), "shared.down");
+  Value shared = builder.linear(builder.hiddenUnits(builder.linear(n, "shared.up"), activation, "shared.up"), "shared.down");
   if (keys.getBool("shared_gate"))
     shared = RowGateOp::create(ops, builder.getLoc("shared_gate"), shared.getType(), shared, builder.linear(n, "shared.gate"));
   return builder.add(y, shared, "shared");

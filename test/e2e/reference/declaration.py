@@ -30,6 +30,10 @@ PLACEMENTS = {
 NORMS = {"rms": {}, "dyt": {"alpha": 0.5, "attention_alpha": None}}
 COMPONENTS = {"structure": 9, "dep_level": 16, "ast_depth": 64, "sibling_index": 64, "ast_node_type": 256}
 TRAINING = {"micro_batch": None, "accumulate": 1, "seed": 0, "clip": 1.0, "documents": False, "precision": "fp32", "moments": "fp32"}
+WHEN = {"at": [], "every": 0, "start": 0, "stop": 0, "on": ["*"], "except": []}
+INTERVENTIONS = {"fire": {"iterations": 10, "scale": "norm", "moments": "reset"},
+                 "dash": {"rule": "clamp", "floor": 0.3, "rate": 0.01, "margin": 0.05, "direction": "moment", "moments": "keep"},
+                 "redo": {"tau": 0.025, "tokens": 4096}}
 OPTIMIZERS = {"adamw": {"lr": None, "beta1": 0.9, "beta2": 0.95, "eps": 1e-8, "decay": 0.1}}
 OPTIMIZERS["muon"] = {**OPTIMIZERS["adamw"], "momentum": 0.95, "nesterov": True, "iterations": 5, "rms": 0.2, "split": "segments",
                       "except": []}
@@ -134,8 +138,14 @@ def read_declaration(text):
         width = model.mtp.width or 4 * model.hidden
         model.mtp.blocks = [families[model.mtp.block], SimpleNamespace(kind="mlp", width=width, activation=model.mtp.activation)]
     step = text[text.index("mega.train"):]
-    optimizer = re.search(r"(adamw|muon)<(.*)>", step)
-    model.train = read_keys(step.replace(optimizer[0], ""), TRAINING, "train")
+    listed = re.search(r"interventions = \[(.*)\]\s*\}", step, re.S)
+    settings = step.replace(listed[0], "") if listed else step
+    optimizer = re.search(r"(adamw|muon)<(.*?)>", settings)
+    model.train = read_keys(settings.replace(optimizer[0], ""), TRAINING, "train")
+    model.train.interventions = [read_keys(keys, {**WHEN, **INTERVENTIONS[kind]}, kind)
+                                 for kind, keys in re.findall(r"(fire|dash|redo)<(.*?)>", listed[1] if listed else "")]
+    for rule in model.train.interventions:
+        rule.exceptions = getattr(rule, "except")
     model.optimizer = read_keys(optimizer[2], OPTIMIZERS[optimizer[1]], optimizer[1])
     model.optimizer.exceptions = getattr(model.optimizer, "except", [])
     return model

@@ -39,6 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from compare import load_safetensors
 from declaration import read_declaration
+from interventions import SMALLEST_MARGIN as SMALLEST_VERDICT, Interventions
 from model import MicroBatch, drawn_spans, ngram_rows, run_micro_batches
 from optimizer import Optimizer, draws_of, rounded_bits
 from parameters import Table, initial_value, initial_values
@@ -163,9 +164,11 @@ def make_case(declaration):
     if model.stp and model.sequence > 2:
         case["stp_spans"] = np.stack([drawn_spans(model, 0, micro) for micro in range(model.train.accumulate)])
     optimizer, losses, norms, states, moments = Optimizer(model), [], [], [values], [{}]
+    interventions = Interventions(model, optimizer)
     for step in range(STEPS):
         loss, gradients, batches = run_micro_batches(model, states[-1], micro_batches, step)
         updated, norm = optimizer.update(states[-1], gradients, batches)
+        updated = interventions.apply(updated, gradients, batches)
         margin = min((margin for batch in batches for margin in batch.margins), default=1.0)
         if margin < SMALLEST_MARGIN:
             raise SystemExit(f"error: {declaration}: a picked and a rejected expert or key are {margin:.1e} apart, "
@@ -176,6 +179,9 @@ def make_case(declaration):
         norms.append(norm)
         states.append(updated)
         moments.append(dict(optimizer.moments))
+    if interventions.margin < SMALLEST_VERDICT:
+        raise SystemExit(f"error: {declaration}: the activity of a unit is {interventions.margin:.1e} from the threshold, "
+                         f"a case needs {SMALLEST_VERDICT}; fix: another seed")
     case |= {f"param.{key}": value for key, value in values.items()}
     case |= {f"hidden.{slot}": np.stack([batch.hidden[slot] for batch in first_batches]) for slot in range(model.depth)}
     case |= {f"picks.{slot}": np.stack([batch.picks[f"blocks.{slot}."] for batch in first_batches])
@@ -184,7 +190,7 @@ def make_case(declaration):
     case["grad_norm"] = np.array(norms)
     case |= {f"grad.{key}": value for key, value in first_gradients.items()}
     case |= {f"param{step}.{key}": value for step in (1, STEPS) for key, value in states[step].items()}
-    if model.optimizer.kind != "adamw" or model.train.moments != "fp32":
+    if model.optimizer.kind != "adamw" or model.train.moments != "fp32" or model.train.interventions:
         for step in (1, STEPS):
             case |= {f"{'mv'[power - 1]}{step}.{key}": value for (key, power), value in moments[step].items()}
     if model.train.moments == "bf16":

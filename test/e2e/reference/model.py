@@ -35,6 +35,8 @@ class MicroBatch:
         self.components = {name: ids.reshape(-1) for name, ids in components.items()}
         self.spans = []  # of the straightness term, where it counts
         self.losses, self.depth_losses, self.picks, self.streams = {}, {}, {}, []
+        self.activity = {}  # of hidden layers, by the key of their `up`: sums of |a| over tokens, and the tokens
+        self.hidden_layers = []  # (up, hidden units, which tokens of theirs count)
         self.margins = []  # of every selection: the smallest relative gap between a picked and a rejected score
 
     def by_document(self, function, *lists):
@@ -83,8 +85,11 @@ def swiglu(x):
 ACTIVATIONS = {"gelu": lambda x: x * normal_cdf(x), "gelu_tanh": gelu_tanh, "relu2": lambda x: square(relu(x)), "swiglu": swiglu}
 
 
-def feed_forward(activation, x, up, down):
-    return project(ACTIVATIONS[activation](project(x, up)), down)
+def feed_forward(activation, x, up, down, batch=None, count=None):
+    units = ACTIVATIONS[activation](project(x, up))
+    if batch is not None:
+        batch.hidden_layers.append((up, np.abs(units.value), np.ones(len(units.value)) if count is None else count))
+    return project(units, down)
 
 
 def padded(x, count, after=False):
@@ -333,7 +338,7 @@ def gated_deltanet(family, weights, n):
 # Mixers of single tokens: (family, weights, normalised input (T,D), micro-batch, name of the block) -> (T,D).
 
 def mlp(family, weights, n, batch=None, block=None):
-    return feed_forward(family.activation, n, weights["up.weight"], weights["down.weight"])
+    return feed_forward(family.activation, n, weights["up.weight"], weights["down.weight"], batch)
 
 
 def moe(family, weights, n, batch, block):
@@ -355,10 +360,12 @@ def moe(family, weights, n, batch, block):
         weight = weight / (sum_over(weight, -1, keepdims=True) + TINY)
     y = 0.0
     for expert in range(experts):
-        output = feed_forward(family.activation, n, weights["experts.up.weight"][expert], weights["experts.down.weight"][expert])
+        output = feed_forward(family.activation, n, weights["experts.up.weight"][expert], weights["experts.down.weight"][expert], batch,
+                              picked[:, expert])
+        batch.hidden_layers[-1] = (weights["experts.up.weight"], *batch.hidden_layers[-1][1:])
         y = output * weight[:, expert:expert + 1] * family.scale + y
     if family.shared:
-        common = feed_forward(family.activation, n, weights["shared.up.weight"], weights["shared.down.weight"])
+        common = feed_forward(family.activation, n, weights["shared.up.weight"], weights["shared.down.weight"], batch)
         y = y + (common * sigmoid(project(n, weights["shared.gate.weight"])) if family.shared_gate else common)
     batch.picks[block] = picks = picked.sum(0)
     batch.add_loss("moe_aux", family.aux * experts * sum_over(picks / max(picks.sum(), 1) * mean(share, 0)))
@@ -597,6 +604,11 @@ def run_micro_batches(model, values, inputs, step):
             batch.spans = drawn_spans(model, step, micro)
         weights = {key: Tensor(value) for key, value in values.items()}
         total = forward(model, weights, batch)
+        for key, weight in weights.items():
+            if layers := [(count @ units, count.sum()) for up, units, count in batch.hidden_layers if up is weight]:
+                stacked = [np.array(numbers) for numbers in zip(*layers)]  # of the experts, in their order
+                batch.activity[key] = stacked if weight.value.ndim == 3 else [numbers[0] for numbers in stacked]
+        batch.hidden_layers.clear()
         collected.append(gradients(total, [weights[key] for key in trained]))
         losses.append({term: float(loss.value) for term, loss in {"total": total, **batch.losses, **batch.depth_losses}.items()})
     means = {key: sum(arrays) / len(batches) for key, arrays in zip(trained, zip(*collected))}
