@@ -2,7 +2,7 @@
 // forward.
 // RUN: megacc %s --emit=step 2>%t | FileCheck %s
 // RUN: FileCheck %s --check-prefix=WARNING <%t
-// RUN: sed 's/redo<[^>]*>//' %s | megacc - --emit=step 2>/dev/null | FileCheck %s --check-prefix=AWAKE
+// RUN: sed 's/redo<at = .1., tau = 0.5>/fire<at = [2]>/' %s | megacc - --emit=step 2>/dev/null | FileCheck %s --check-prefix=AWAKE
 mega.model @changed hidden 16 vocab 32 sequence 8 {
   mega.pattern "AEF" depth 3
   mega.family "A" = attention<heads = 4, kv_heads = 2, head_dim = 6>
@@ -35,3 +35,5 @@ mega.train @step of @changed {
 // CHECK: step.redo @blocks.1.mixer.experts.up.weight, @blocks.1.mixer.experts.down.weight, %{{.*}}halves = 2 : i64, {{.*}}picks = "picks.1"
 // CHECK: step.redo @blocks.2.mixer.up.weight, {{.*}}halves = 1 : i64, {{.*}}seen = 48 : i64
 // AWAKE-NOT: abs_column_sum
+// AWAKE: step.func @intervene.2
+// AWAKE-NEXT: step.fire
