@@ -51,7 +51,7 @@ public:
                                          << getCost([&](Model &other) { other.vocab = llvm::alignTo(model.vocab, tp); }) << "), or "
                                          << getLegal(MG_TP, model.vocab);
     if (int64_t tp = ranks[MG_TP], tokens = rows / data * model.sequence;
-        model.train->sequence_parallel && rows % data == 0 && tokens % tp) // mega.mesh.c7
+        model.train->sequence_parallel && rows % data == 0 && tokens % tp) // mega.mesh.c6
       error(keyLocation(train, "sequence_parallel"))
           << "sequence_parallel: the " << tokens << " tokens of a rank (micro_batch = " << rows << " of sequence = " << model.sequence
           << " over dp * ep = " << data << ") cannot be shared by " << getAxis(MG_TP)
