@@ -86,7 +86,7 @@ static ShardingRule getPartsRule(Value whole, int64_t groups, ArrayRef<int64_t> 
   std::string parts, channels = "w", segments, attributes, each, together;
   SmallVector<std::pair<StringRef, int64_t>> sizes = {{"t", getDim(whole, 0)}, {"g", groups}, {"w", getDim(whole, 1) / groups}};
   static const StringRef names[] = {"c0", "c1", "c2", "c3"};
-  for (auto [index, width, name] : llvm::enumerate(widths, names)) {
+  for (auto [index, width, name] : llvm::enumerate(widths, ArrayRef(names).take_front(widths.size()))) {
     std::string comma = index ? ", " : "", number = std::to_string(index), c = name.str();
     parts += comma + (groups == 1 ? "[t, " : "[t, g ") + c + "]";
     segments += " p" + number + "." + c;
