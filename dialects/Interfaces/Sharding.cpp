@@ -2,6 +2,7 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace llvm;
 
@@ -28,11 +29,12 @@ Spread Spread::split(unsigned dim, ArrayRef<Piece> pieces) {
     if (!spread.pieces.empty() && spread.pieces.back().share == piece.share) {
       Piece &last = spread.pieces.back();
       if (piece.share != Share::Split) {
-        last.size = last.block = last.size + piece.size;
+        llvm::AddOverflow(last.size, piece.size, last.size); // whoever counts elements refuses sizes this large
+        last.block = last.size;
         continue;
       }
       if (last.block == piece.block) {
-        last.size += piece.size;
+        llvm::AddOverflow(last.size, piece.size, last.size);
         continue;
       }
     }

@@ -81,7 +81,8 @@ static void addReport(KernelQuery &query, Operation *op, StringRef name, int64_t
 static void addPiece(KernelQuery &query, ParameterOp parameter, ArrayRef<int64_t> piece) {
   RankedTensorType type = getWeightType(parameter);
   query.set("experts", getExperts(type)).set("rows", getRows(type)).set("cols", getColumns(type));
-  for (auto [name, number] : llvm::zip(ArrayRef<StringRef>{"first", "run", "stride", "piece_rows", "pieces", "spacing"}, piece))
+  static const StringRef names[] = {"first", "run", "stride", "piece_rows", "pieces", "spacing"};
+  for (auto [name, number] : llvm::zip_equal(names, piece))
     query.set(name, number);
 }
 

@@ -263,8 +263,8 @@ KernelQuery MuonOp::getKernelQuery() {
   query.add("norm", getNorm()).add("scalars", getScalars()).add("step", getStep());
   query.set("experts", weight.getRank() == 3 ? weight.getDimSize(0) : 1).set("rows", weight.getDimSize(weight.getRank() - 2));
   query.set("cols", weight.getDimSize(weight.getRank() - 1));
-  for (auto [name, number] :
-       llvm::zip(ArrayRef<StringRef>{"first", "run", "stride", "piece_rows", "pieces", "spacing"}, getPieceNumbers(*this, parameter)))
+  static const StringRef names[] = {"first", "run", "stride", "piece_rows", "pieces", "spacing"};
+  for (auto [name, number] : llvm::zip_equal(names, getPieceNumbers(*this, parameter)))
     query.set(name, number);
   query.table = {getRoundingKey(parameter), 0};
   addPart(query.table, 1, parameter);
