@@ -654,8 +654,7 @@ private:
       if (parameter.elements() <= kMostElements || !reported.insert(parameter.shape).second)
         continue;
       auto diagnostic = error(opLocation(op)) << "parameter \"" << parameter.name << "\" is "; // mega.model.c3
-      llvm::interleave(
-          parameter.shape, [&](int64_t size) { diagnostic << sizeText(size); }, [&] { diagnostic << " x "; });
+      llvm::interleave(parameter.shape, [&](int64_t size) { diagnostic << sizeText(size); }, [&] { diagnostic << " x "; });
       diagnostic << ", a tensor has at most " << kMostElements << " elements; fix: smaller sizes";
     }
     if (constexpr int64_t most = 1024 * kMostElements; !failed && total.get() > most) // mega.model.c4

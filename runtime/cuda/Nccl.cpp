@@ -45,8 +45,8 @@ using Clock = std::chrono::steady_clock;
 struct Functions {
 #define FUNCTIONS(each)                                                                                                                    \
   each(ncclGetVersion) each(ncclGetUniqueId) each(ncclCommInitRank) each(ncclCommDestroy) each(ncclCommGetAsyncError)                      \
-      each(ncclGetErrorString) each(ncclGetLastError) each(ncclAllReduce) each(ncclReduceScatter) each(ncclAllGather)                      \
-          each(ncclSend) each(ncclRecv) each(ncclGroupStart) each(ncclGroupEnd)
+      each(ncclGetErrorString) each(ncclGetLastError) each(ncclAllReduce) each(ncclReduceScatter) each(ncclAllGather) each(ncclSend)       \
+          each(ncclRecv) each(ncclGroupStart) each(ncclGroupEnd)
 #define MEMBER(name) decltype(&::name) name = nullptr;
   FUNCTIONS(MEMBER)
 #undef MEMBER

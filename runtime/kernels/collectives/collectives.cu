@@ -58,8 +58,7 @@ int32_t mg_reduce_scatter_state(const MgLaunch *launch) {
   int64_t part = all / launch->ints[number::ranks];
   float *x = operand<float>(launch, at::x) + ownPart(launch, launch->ints[number::axes]) * all;
   return communicatorsOf(launch->context)
-      .reduceScatter("mg_reduce_scatter_state", axis, x + launch->context->axes[axis].rank * part, x, part, MG_F32,
-                     streamOf(launch));
+      .reduceScatter("mg_reduce_scatter_state", axis, x + launch->context->axes[axis].rank * part, x, part, MG_F32, streamOf(launch));
 }
 
 int32_t mg_gather_state(const MgLaunch *launch) {
