@@ -191,6 +191,11 @@ template <typename T> __device__ void put(T *weight, float *value, int64_t i, fl
     weight[i] = fromFloat<T>(number);
 }
 
+/// A standard normal number, the n-th of a key. Apart from its kernel, whose registers would be spilled around it.
+__device__ __noinline__ double normalOf(uint64_t key, uint64_t n) {
+  return sqrt(-2 * log1p(-unitOf(key, 2 * n))) * cospi(2 * unitOf(key, 2 * n + 1));
+}
+
 /// A block has unit blockIdx.x of expert blockIdx.y; that of unit 0 reports.
 template <typename T>
 __global__ void __launch_bounds__(threads)
@@ -214,13 +219,11 @@ __global__ void __launch_bounds__(threads)
   if (!is_judged || !(fired[unit] <= layer.tau * mean))
     return;
   RoundingStream stream = roundingStream(table, table, *step);
-  constexpr double turn = 6.283185307179586;
   for (int64_t half = 0; half < layer.halves; ++half) {
     int64_t from = ((expert * layer.halves + half) * layer.width + unit) * layer.cols;
     for (int64_t i = from + threadIdx.x; i < from + layer.cols; i += threads) {
       uint64_t n = uint64_t(stream.part ? indexInWhole(stream.part, i, ranks) : i);
-      double radius = sqrt(-2 * log1p(-unitOf(stream.key, 2 * n)));
-      put(up, up_value, i, float(layer.deviation * radius * cos(turn * unitOf(stream.key, 2 * n + 1))));
+      put(up, up_value, i, float(layer.deviation * normalOf(stream.key, n)));
       up_moments.clear(i);
     }
   }
