@@ -16,8 +16,8 @@ check() {
     sed -E 's/([0-9]+)\.([0-9]+)-([0-9]+)/\1.\2 \1.\3/g' | grep -oE '[0-9]+(\.[0-9]+)?' | sort -u)
   for number in $cited; do
     count=$((count + 1))
-    case $number in
-    *.*) sed -n "/^## ${number%.*}\. /,/^## /p" "$2" | grep -qE "^(- $number |${number#*.}\. )" ;;
+    case $number in # grep reads all, without -q: sed fails where it writes to no one
+    *.*) sed -n "/^## ${number%.*}\. /,/^## /p" "$2" | grep -E "^(- $number |${number#*.}\. )" >/dev/null ;;
     *) grep -q "^## $number\. " "$2" ;;
     esac || { echo "$1 $number is cited, and $2 has none:"; grep -nE "\b$1.*\b$number\b" $files | head -3; status=1; }
   done
