@@ -6,28 +6,12 @@ bin=$1 here=$(cd "$(dirname "$0")" && pwd)
 command -v mpirun >/dev/null || { echo "skipped: there is no mpirun"; exit 77; }
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 . "$here/refuses.sh"
-declaration=$here/goldens/mesh_hybrid.mlir data="--data $here/goldens $here/gallery"
+. "$here/ranks.sh"
+declaration=$here/goldens/mesh_hybrid.mlir
 sed 's/vocab 64/vocab 256/; s/lr = 3.0e-3/lr = 3.0e-4/' "$declaration" >"$work/model.mlir"
-ranks() { local n=1 axis; for axis in ${1//,/ }; do [ "${axis%=*}" = zero ] || n=$((n * ${axis#*=})); done; echo $n; }
-launch() { # RANKS ARGUMENT...
-  local n=$1; shift
-  if [ "$n" = 1 ]; then "$bin/megacc-run" "$@"; else mpirun -n "$n" --oversubscribe --allow-run-as-root "$bin/megacc-run" "$@"; fi
-}
 train() { # MESH ARGUMENT...
   local mesh=$1; shift
   launch "$(ranks "$mesh")" "$work/$mesh.so" $data --threads 1 "$@" >"$work/log" 2>&1 || fail "$mesh: training failed"
-}
-# same NAME ONE OTHER FIRST: losses from step FIRST on within 1e-5, relative.
-same() {
-  python3 - "$work/$2/metrics.jsonl" "$work/$3/metrics.jsonl" "$4" >"$work/log" 2>&1 <<'PYTHON' || fail "$1: other losses"
-import json, sys
-one, other = ({line["step"]: line["loss"] for line in map(json.loads, open(name)) if "loss" in line} for name in sys.argv[1:3])
-steps = [step for step in one if step >= int(sys.argv[3])]
-assert len(steps) >= 5 and all(step in other for step in steps), (len(one), len(other))
-worst = max(abs(one[step] - other[step]) / one[step] for step in steps)
-print(len(steps), "steps, losses", worst, "apart")
-assert worst < 1e-5, worst
-PYTHON
 }
 for mesh in dp=1 dp=2 tp=2 dp=2,tp=2 tp=4 ep=2 tp=2,ep=2; do
   "$bin/megacc" "$work/model.mlir" --mesh $mesh -o "$work/$mesh.so" || fail "$mesh: does not compile"

@@ -6,29 +6,14 @@ bin=$1 here=$(cd "$(dirname "$0")" && pwd)
 command -v mpirun >/dev/null || { echo "skipped: there is no mpirun"; exit 77; }
 work=$(mktemp -d); trap 'rm -rf "$work"' EXIT
 . "$here/refuses.sh"
-data="--data $here/goldens $here/gallery"
+. "$here/ranks.sh"
 sed 's/vocab 64/vocab 256/; s/lr = 3.0e-3/lr = 3.0e-4/' "$here/goldens/mesh_hybrid.mlir" >"$work/fp32.mlir"
 sed 's/optimizer = /moments = bf16, optimizer = /' "$work/fp32.mlir" >"$work/bf16.mlir"
-ranks() { local n=1 axis; for axis in ${1//,/ }; do [ "${axis%=*}" = zero ] || n=$((n * ${axis#*=})); done; echo $n; }
 train() { # MODEL MESH ARGUMENT...
-  local model=$1 mesh=$2 n; shift 2; n=$(ranks "$mesh")
+  local model=$1 mesh=$2; shift 2
   [ -e "$work/$model.$mesh.so" ] || "$bin/megacc" "$work/$model.mlir" --mesh "$mesh" -o "$work/$model.$mesh.so" ||
     fail "$mesh: does not compile"
-  local run=("$bin/megacc-run" "$work/$model.$mesh.so" $data --threads 1 "$@")
-  [ "$n" = 1 ] || run=(mpirun -n "$n" --oversubscribe --allow-run-as-root "${run[@]}")
-  "${run[@]}" >"$work/log" 2>&1 || fail "$model, $mesh: training failed"
-}
-# same NAME ONE OTHER FIRST: losses from step FIRST on within 1e-5, relative.
-same() {
-  python3 - "$work/$2/metrics.jsonl" "$work/$3/metrics.jsonl" "$4" >"$work/log" 2>&1 <<'PYTHON' || fail "$1: other losses"
-import json, sys
-one, other = ({line["step"]: line["loss"] for line in map(json.loads, open(name)) if "loss" in line} for name in sys.argv[1:3])
-steps = [step for step in one if step >= int(sys.argv[3])]
-assert len(steps) >= 5 and all(step in other for step in steps), (len(one), len(other))
-worst = max(abs(one[step] - other[step]) / one[step] for step in steps)
-print(len(steps), "steps, losses", worst, "apart")
-assert worst < 1e-5, worst
-PYTHON
+  launch "$(ranks "$mesh")" "$work/$model.$mesh.so" $data --threads 1 "$@" >"$work/log" 2>&1 || fail "$model, $mesh: training failed"
 }
 for model in fp32 bf16; do
   train $model dp=1 --steps 20 --out "$work/$model-one"

@@ -11,39 +11,23 @@ namespace {
 struct Shape {
   int64_t experts = 1, rows = 0, cols = 0;
   size_t count() const { return size_t(experts * rows * cols); }
+
+  /// The integers of a launch, with those that are its own.
+  Ints with(Ints own) const {
+    own.insert(own.end(), {{"experts", experts}, {"rows", rows}, {"cols", cols}, {"first", 0}, {"run", rows}, {"stride", rows}});
+    own.insert(own.end(), {{"piece_rows", rows}, {"pieces", 1}, {"spacing", 0}, {"accumulate", 0}});
+    return own;
+  }
 };
 
 int32_t fire(Values &weight, Values *m, Values &report, const Shape &s, bool shape) {
   return call("mg_fire", {{"weight", weight}, m ? Operand("m", *m) : Operand("m", nullptr), {"v", nullptr}, {"report", report}},
-              {{"experts", s.experts},
-               {"rows", s.rows},
-               {"cols", s.cols},
-               {"first", 0},
-               {"run", s.rows},
-               {"stride", s.rows},
-               {"piece_rows", s.rows},
-               {"pieces", 1},
-               {"spacing", 0},
-               {"iterations", 10},
-               {"shape", shape},
-               {"accumulate", 0}});
+              s.with({{"iterations", 10}, {"shape", shape}}));
 }
 
 int32_t dash(Values &weight, Values &m, Values &report, const Shape &s, bool gentle, bool resets) {
   return call("mg_dash", {{"weight", weight}, {"m", m}, {"v", nullptr}, {"gradient", nullptr}, {"report", report}},
-              {{"experts", s.experts},
-               {"rows", s.rows},
-               {"cols", s.cols},
-               {"first", 0},
-               {"run", s.rows},
-               {"stride", s.rows},
-               {"piece_rows", s.rows},
-               {"pieces", 1},
-               {"spacing", 0},
-               {"gentle", gentle},
-               {"resets", resets},
-               {"accumulate", 0}},
-              {{"floor", 0.3}, {"rate", 0.2}, {"margin", 0.05}});
+              s.with({{"gentle", gentle}, {"resets", resets}}), {{"floor", 0.3}, {"rate", 0.2}, {"margin", 0.05}});
 }
 
 double norm(const float *x, int64_t count) {

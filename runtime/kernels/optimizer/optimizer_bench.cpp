@@ -5,24 +5,18 @@ using namespace megacc::gpu;
 int main() {
   Bench bench;
   constexpr int64_t count = 100'000'000;
+  auto describe = [&](Call &call, MgType type, MgType moments) {
+    call.randomized("weight", type, count, 1).randomized("m", moments, count, 2).randomized("v", moments, count, 3);
+    call.randomized("gradient", MG_F32, count, 4).give("norm", MG_F32, {2}).give("scalars", MG_F32, {1e-3, 0.1, 0.05});
+    call.set("count", count).set("decays", 1).set("ranks", 1).set("axes", 0);
+    call.setReal("beta1", 0.9).setReal("beta2", 0.95).setReal("eps", 1e-8).setReal("decay", 0.1).setReal("clip", 1);
+    if (type == MG_BF16)
+      call.randomized("master", MG_F32, count, 1);
+  };
   for (MgType type : {MG_BF16, MG_F32}) {
     bool has_master = type == MG_BF16;
     double ms = MG_BENCH(
-        bench, has_master ? "adamw bf16 + master" : "adamw f32", mg_adamw,
-        [&](Call &call) {
-          call.randomized("weight", type, count, 1).randomized("m", MG_F32, count, 2).randomized("v", MG_F32, count, 3);
-          call.randomized("gradient", MG_F32, count, 4).give("norm", MG_F32, {2}).give("scalars", MG_F32, {1e-3, 0.1, 0.05});
-          call.set("count", count)
-              .set("decays", 1)
-              .set("ranks", 1)
-              .set("axes", 0)
-              .setReal("beta1", 0.9)
-              .setReal("beta2", 0.95)
-              .setReal("eps", 1e-8);
-          call.setReal("decay", 0.1).setReal("clip", 1);
-          if (has_master)
-            call.randomized("master", MG_F32, count, 1);
-        },
+        bench, has_master ? "adamw bf16 + master" : "adamw f32", mg_adamw, [&](Call &call) { describe(call, type, MG_F32); },
         (has_master ? 30.0 : 28.0) * count);
     std::printf("%.2f ps a parameter\n", ms / count * 1e9);
   }
@@ -31,19 +25,8 @@ int main() {
     double ms = MG_BENCH(
         bench, has_master ? "adamw_rounded bf16 + master" : "adamw_rounded f32", mg_adamw_rounded,
         [&](Call &call) {
-          call.randomized("weight", type, count, 1).randomized("m", MG_BF16, count, 2).randomized("v", MG_BF16, count, 3);
-          call.randomized("gradient", MG_F32, count, 4).give("norm", MG_F32, {2}).give("scalars", MG_F32, {1e-3, 0.1, 0.05});
+          describe(call, type, MG_BF16);
           call.give("step", MG_I32, {7}).give("table", MG_I64, {1, 0, 4711, 0}).set("numbers", 4);
-          call.set("count", count)
-              .set("decays", 1)
-              .set("ranks", 1)
-              .set("axes", 0)
-              .setReal("beta1", 0.9)
-              .setReal("beta2", 0.95)
-              .setReal("eps", 1e-8);
-          call.setReal("decay", 0.1).setReal("clip", 1);
-          if (has_master)
-            call.randomized("master", MG_F32, count, 1);
         },
         (has_master ? 22.0 : 20.0) * count);
     std::printf("%.2f ps a parameter\n", ms / count * 1e9);
