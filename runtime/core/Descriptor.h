@@ -111,7 +111,10 @@ struct Schedule {
   bool isDueWithin(int64_t after, int64_t last) const;
 };
 
-/// What some steps do after their update: the function intervene.K.
+/// The function of the K-th intervention of a step, from 0.
+inline std::string interventionName(size_t number) { return "intervene." + std::to_string(number); }
+
+/// What some steps do after their update.
 struct Intervention {
   std::string kind, keys; // "fire", "dash" or "redo"; all keys, as JSON
   Schedule schedule;      // as declared

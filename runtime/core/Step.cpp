@@ -214,7 +214,7 @@ void Step::runEvaluation() {
 }
 
 void Step::runIntervention(size_t number) {
-  replay(intervention_graphs[number], [&] { run("intervene." + std::to_string(number)); });
+  replay(intervention_graphs[number], [&] { run(interventionName(number)); });
 }
 
 void Step::sendInputs() { device.write(MG_IO, inputs.begin, inputs.bytes); }

@@ -76,7 +76,7 @@ std::vector<std::vector<int32_t>> roundValues(const Descriptor &descriptor, Safe
     return {};
   std::vector<float> values(countElements(found->second.shape));
   file.readFloats("round.in", 0, values);
-  const RoundingStream stream = {drawBits(streamKey(descriptor.seed, "round." + descriptor.parameters.front().name), 1), nullptr};
+  const RoundingStream stream = {megacc::draw(streamKey(descriptor.seed, "round." + descriptor.parameters.front().name), 1), nullptr};
   std::vector<std::vector<int32_t>> rounded(2);
   for (size_t i = 0; i < values.size(); ++i)
     for (int which : {0, 1})

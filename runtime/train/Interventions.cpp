@@ -97,8 +97,6 @@ ordered_json toJson(const std::vector<Intervention> &declared, const std::vector
   return all;
 }
 
-std::string functionName(size_t number) { return "intervene." + std::to_string(number); }
-
 } // namespace
 
 std::string describeSchedule(const Intervention &intervention, const Schedule &schedule) {
@@ -175,7 +173,7 @@ ordered_json intervene(Step &step, size_t number) {
   step.runIntervention(number);
   step.fetchMetrics();
   const Descriptor &about = step.descriptor();
-  const std::string name = functionName(number);
+  const std::string name = interventionName(number);
   ordered_json report = {{"intervention", number}, {"kind", about.interventions[number].kind}};
   if (const Place *place = about.findMetric(name); place && report["kind"] == "fire") {
     report["pieces"] = int64_t(step.metric(*place, 0));

@@ -77,14 +77,7 @@ int32_t reduceScatter(const MgLaunch *launch, MgCommunicator *ranks, float *y, c
       }
     if (ranks->exchange(ranks, given, taken, here * int64_t(sizeof(float))))
       return mg_fail("mg_reduce_scatter: %s", ranks->last_error());
-    parallelRanges(here, 4096, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        float sum = taken[i];
-        for (int64_t rank = 1; rank < size; ++rank)
-          sum += taken[rank * here + i];
-        y[first + i] = sum;
-      }
-    });
+    sumRanks(y + first, taken, here, here, size);
   }
   return 0;
 }

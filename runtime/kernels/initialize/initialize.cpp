@@ -30,9 +30,7 @@ extern "C" int32_t mg_initialize(const MgLaunch *launch) {
   case constant:
     return fill([&](uint64_t) { return a; });
   case normal:
-    return fill([&](uint64_t i) {
-      return a * std::sqrt(-2 * std::log1p(-unit(key, 2 * i))) * std::cos(2 * std::numbers::pi * unit(key, 2 * i + 1));
-    });
+    return fill([&](uint64_t i) { return megacc::normal(key, i, a); });
   case uniform:
     return fill([&](uint64_t i) { return a * (2 * unit(key, i) - 1); });
   case dt_bias:

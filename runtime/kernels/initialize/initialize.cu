@@ -1,6 +1,8 @@
 // Initial values of parameters, conventions sections 3 and 4: element i of the whole tensor needs no other, so a shard equals its slice.
+#include "megacc/Random.h"
 #include "runtime/cuda/Device.cuh"
 
+using megacc::unit;
 using namespace megacc::runtime;
 using namespace megacc::runtime::cuda;
 
@@ -9,14 +11,6 @@ namespace {
 constexpr int threads = 256;
 
 enum Kind : int64_t { constant, normal, uniform, dt_bias, a_log, identity, mhc };
-
-/// The n-th number of the stream in [0, 1): the device's copy of runtime/state/Random.h.
-__device__ double unit(uint64_t key, uint64_t n) {
-  uint64_t z = key + (n + 1) * 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return double((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
 
 template <int64_t kind> __device__ double element(uint64_t key, uint64_t i, double a) {
   if constexpr (kind == constant)

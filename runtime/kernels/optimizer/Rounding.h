@@ -1,22 +1,10 @@
 // Stochastic rounding of moments to bf16 by counter, conventions 14.6, for both targets.
 #pragma once
+#include "megacc/Random.h"
+
 #include <cstdint>
 
-#ifdef __CUDACC__
-#define MG_BOTH __host__ __device__ inline
-#else
-#define MG_BOTH inline
-#endif
-
 namespace megacc::runtime {
-
-/// The n-th 64-bit number of a stream: megacc::draw of include/megacc/Random.h.
-MG_BOTH uint64_t drawBits(uint64_t key, uint64_t n) {
-  uint64_t z = key + (n + 1) * 0x9E3779B97F4A7C15u;
-  z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
-  z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
-  return z ^ (z >> 31);
-}
 
 /// The bits of a bf16 of the bits of a finite fp32 and 16 random bits: up as often as the bits that are dropped say, never to infinity.
 MG_BOTH uint16_t roundBits(uint32_t bits, uint32_t random) {
@@ -53,13 +41,13 @@ struct RoundingStream {
   const int64_t *part = nullptr; // how its part is described; null: it is whole
 
   MG_BOTH uint64_t draw(int64_t index, const Ranks &ranks) const {
-    return drawBits(key, uint64_t(part ? indexInWhole(part, index, ranks) : index));
+    return megacc::draw(key, uint64_t(part ? indexInWhole(part, index, ranks) : index));
   }
 };
 
 /// The stream of a table's entry [key, place of the description or 0] in update t.
 MG_BOTH RoundingStream roundingStream(const int64_t *table, const int64_t *entry, int64_t t) {
-  return {drawBits(uint64_t(entry[0]), uint64_t(t)), entry[1] ? table + entry[1] : nullptr};
+  return {megacc::draw(uint64_t(entry[0]), uint64_t(t)), entry[1] ? table + entry[1] : nullptr};
 }
 
 /// The entry [first, key, place] of mg_adamw_rounded's table that has the element.

@@ -1,33 +1,18 @@
 // What happens to matrices at some steps only, conventions section 20: FIRE, DASH, ReDo and the activity that ReDo judges by.
 #include "megacc/Random.h"
-#include "runtime/core/Gemm.h"
 #include "runtime/core/Scratch.h"
-#include "runtime/core/ThreadPool.h"
 #include "runtime/kernels/optimizer/Optimizer.h"
+#include "runtime/kernels/optimizer/Orthogonalise.h"
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
-#include <utility>
 
 using namespace megacc::runtime;
 
 namespace {
 
-constexpr int64_t tile_rows = 16, tile = 32768;
-
-/// Rows of a piece of an expert, and where their elements are.
-struct Piece {
-  int64_t base, first, run, stride, cols;
-  int64_t at(int64_t row) const { return base + (first + row / run * stride + row % run) * cols; }
-};
-
-/// x <- a x + (b A + c A A) x with A = x x^T.
-struct Polynomial {
-  float a, b, c;
-};
-/// The first lifts singular values, the second converges to 1 with third order.
-constexpr Polynomial lift = {3.4445f, -4.7750f, 2.0315f}, polish = {15 / 8.0f, -10 / 8.0f, 3 / 8.0f};
+/// Follows the lift: converges to 1 with third order.
+constexpr Polynomial polish = {15 / 8.0f, -10 / 8.0f, 3 / 8.0f};
 constexpr int64_t polishes = 4;
 
 /// Moments may be absent, and are fp32 or bf16; both types have zeros of zero bits.
@@ -36,34 +21,6 @@ void clearMoments(const MgLaunch *launch, int operand, int64_t from, int64_t cou
     return;
   int64_t width = launch->types[operand] == MG_BF16 ? 2 : 4;
   std::fill_n(static_cast<char *>(launch->operands[operand]) + from * width, count * width, char(0));
-}
-
-/// A matrix that is iterated on, with room for the next and for two squares of its shorter side.
-struct Iteration {
-  float *x, *other, *product, *squares;
-  int64_t rows, cols;
-  bool tall() const { return rows > cols; }
-  int64_t side() const { return std::min(rows, cols); }
-
-  /// product = x x^T, of the shorter side.
-  void square() { parallelGemm(tall() ? Transpose::left : Transpose::right, side(), side(), std::max(rows, cols), x, x, 0, product); }
-  void apply(const Polynomial &p) {
-    square();
-    parallelGemm(Transpose::none, side(), side(), side(), product, product, 0, squares);
-    parallelRanges(side() * side(), tile, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        squares[i] = p.b * product[i] + p.c * squares[i] + (i / side() == i % side() ? p.a : 0.0f);
-    });
-    parallelGemm(Transpose::none, rows, cols, side(), tall() ? x : squares, tall() ? squares : x, 0, other);
-    std::swap(x, other);
-  }
-};
-
-double sumOf(const double *sums, int64_t count) {
-  double sum = 0;
-  for (int64_t i = 0; i < count; ++i)
-    sum += sums[i];
-  return sum;
 }
 
 /// Joins numbers with those of a report, the last one by its largest where `by_largest`.
@@ -116,11 +73,7 @@ int32_t mg_fire(const MgLaunch *launch) {
     numbers[0] += 1, numbers[2] += square;
     if (square == 0)
       continue;
-    float inverse = float(1 / norm);
-    parallelRanges(rows * cols, tile, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        work.x[i] *= inverse;
-    });
+    work.scale(float(1 / norm));
     for (int64_t i = 0; i < ints[number::iterations] + polishes; ++i)
       work.apply(i < ints[number::iterations] ? lift : polish);
     work.square();
@@ -214,8 +167,7 @@ int32_t mg_redo(const MgLaunch *launch) {
         int64_t from = ((expert * halves + half) * width + unit) * cols;
         for (int64_t i = from; i < from + cols; ++i) {
           uint64_t n = uint64_t(stream.part ? indexInWhole(stream.part, i, ranks) : i);
-          double radius = std::sqrt(-2 * std::log1p(-megacc::unit(stream.key, 2 * n)));
-          up[i] = float(deviation * radius * std::cos(2 * std::numbers::pi * megacc::unit(stream.key, 2 * n + 1)));
+          up[i] = float(megacc::normal(stream.key, n, deviation));
         }
         clearMoments(launch, at::up_m, from, cols), clearMoments(launch, at::up_v, from, cols);
       }

@@ -182,9 +182,6 @@ struct Layer {
   double tau, deviation;
 };
 
-/// The n-th number of the stream in [0, 1).
-__device__ double unitOf(uint64_t key, uint64_t n) { return double(drawBits(key, n) >> 11) * 0x1p-53; }
-
 template <typename T> __device__ void put(T *weight, float *value, int64_t i, float number) {
   value[i] = number;
   if constexpr (sizeof(T) == 2)
@@ -193,7 +190,7 @@ template <typename T> __device__ void put(T *weight, float *value, int64_t i, fl
 
 /// A standard normal number, the n-th of a key. Apart from its kernel, whose registers would be spilled around it.
 __device__ __noinline__ double normalOf(uint64_t key, uint64_t n) {
-  return sqrt(-2 * log1p(-unitOf(key, 2 * n))) * cospi(2 * unitOf(key, 2 * n + 1));
+  return sqrt(-2 * log1p(-megacc::unit(key, 2 * n))) * cospi(2 * megacc::unit(key, 2 * n + 1));
 }
 
 /// A block has unit blockIdx.x of expert blockIdx.y; that of unit 0 reports.

@@ -166,7 +166,7 @@ TEST(OptimizerGpu, RoundedMoments) {
       Values exact[] = {plain.read("m"), plain.read("v")}, got[] = {call.read("m"), call.read("v")};
       for (int64_t i = 0; i < count; ++i) {
         using namespace megacc::runtime;
-        uint64_t random = drawBits(drawBits(i < second ? 4711 : 815, 9), uint64_t(i < second ? i : i - second));
+        uint64_t random = megacc::draw(megacc::draw(i < second ? 4711 : 815, 9), uint64_t(i < second ? i : i - second));
         for (int which : {0, 1}) {
           uint16_t bits = roundBits(std::bit_cast<uint32_t>(float(exact[which][i])), uint32_t(random >> 16 * which));
           EXPECT_EQ(toBf16(got[which][i]), std::isfinite(norm) ? bits : toBf16((which ? v : m)[i])) << which << " " << i;
