@@ -2,6 +2,8 @@
 
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Format.h"
+#include "llvm/Support/raw_ostream.h"
 
 #include <algorithm>
 
@@ -140,6 +142,12 @@ std::string suggest(llvm::StringRef word, llvm::ArrayRef<llvm::StringRef> names)
 
 bool KeyValues::hasAll(std::initializer_list<llvm::StringRef> names) const {
   return llvm::all_of(names, [&](llvm::StringRef name) { return has(name); });
+}
+
+std::string shortText(double number) {
+  std::string text;
+  llvm::raw_string_ostream(text) << llvm::format("%g", number);
+  return text;
 }
 
 } // namespace megacc::mega

@@ -96,4 +96,7 @@ private:
   std::map<std::string, Value> values;
 };
 
+/// A number as errors show it, "0.95".
+std::string shortText(double number);
+
 } // namespace megacc::mega

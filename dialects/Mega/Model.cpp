@@ -1,5 +1,6 @@
 // Reads and checks a declaration. Every rule has an id (mega.<thing>.c<n>), repeated in the negative tests.
 #include "dialects/Mega/Model.h"
+#include "dialects/Mega/Interventions.h"
 #include "dialects/Mega/Matrices.h"
 #include "dialects/Mega/Mega.h"
 #include "dialects/Mega/Parameters.h"
@@ -8,12 +9,7 @@
 
 #include "mlir/IR/Diagnostics.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/Support/Format.h"
-#include "llvm/Support/FormatVariadic.h"
-#include "llvm/Support/raw_ostream.h"
 
-#include <cmath>
-#include <functional>
 #include <set>
 
 using namespace mlir;
@@ -346,9 +342,7 @@ private:
       return;
     Location location = keyLocation(op, "layer_scale");
     if (auto number = dyn_cast<FloatAttr>(given); number && number.getValueAsDouble() < 0) { // mega.model.c6
-      std::string text;
-      llvm::raw_string_ostream(text) << llvm::format("%g", number.getValueAsDouble());
-      error(location) << "layer_scale " << text << " must not be negative";
+      error(location) << "layer_scale " << shortText(number.getValueAsDouble()) << " must not be negative";
       return;
     }
     KeyValues values;
@@ -545,10 +539,11 @@ private:
     const auto &[rule, adamw] = tables["optimizer"]; // Muon's table has the keys of AdamW for what it does not update
     if (rule == "muon")
       train.muon = readMuon(op, adamw);
-    if (ArrayAttr list = findList(op.getSettings(), "interventions"))
-      for (size_t index = 0; index < list.size(); ++index)
-        if (auto found = tables.find("interventions." + std::to_string(index)); found != tables.end())
-          train.interventions.push_back(readIntervention(op, found->first, found->second.first, found->second.second, adamw));
+    for (size_t index = 0; index < findInterventions(op.getSettings()).size(); ++index)
+      if (auto found = tables.find("interventions." + std::to_string(index)); found != tables.end()) {
+        train.interventions.push_back({found->second.first, found->second.second});
+        checkIntervention(op, found->first, train.interventions.back(), adamw, [&](StringRef key) { return errorAt(op, key); });
+      }
     train.lr = adamw.getFloat("lr"), train.beta1 = adamw.getFloat("beta1"), train.beta2 = adamw.getFloat("beta2");
     for (StringRef beta : {"beta1", "beta2"})
       if (adamw.getFloat(beta) >= 1) // mega.adamw.c1
@@ -583,66 +578,19 @@ private:
     return muon;
   }
 
-  static ArrayAttr findList(KindAttr settings, StringRef key) {
-    for (NamedAttribute entry : settings.getKeys())
-      if (entry.getName() == key)
-        return dyn_cast<ArrayAttr>(entry.getValue());
-    return {};
-  }
-
-  /// How far the updates after moments became 0 exceed lr: the most of (1 - beta1^k) / sqrt(1 - beta2^k).
-  static double getResetFactor(double beta1, double beta2) {
-    double factor = 0, first = 1, second = 1;
-    for (int k = 1; k < 100000 && second < 1e30 && first > 1e-12; ++k) {
-      first *= beta1, second *= beta2;
-      factor = std::max(factor, (1 - first) / std::sqrt(1 - second));
-    }
-    return factor;
-  }
-
-  Intervention readIntervention(TrainOp op, const std::string &path, const std::string &kind, const KeyValues &keys,
-                                const KeyValues &adamw) {
-    const std::vector<int64_t> &at = keys.getInts("at");
-    if (at.empty() == (keys.getInt("every") == 0)) // mega.intervention.c2
-      error(keyLocation(op, path)) << kind << " needs either at = [steps] or every = N; fix: "
-                                   << (at.empty() ? "give one of them, such as at = [1000]" : "leave one of them away");
-    if (!llvm::is_sorted(at, std::less_equal<int64_t>())) // mega.intervention.c3
-      error(keyLocation(op, path + ".at")) << kind << ": at counts updates from 1 and ascends; fix: sort it, each step once";
-    for (StringRef list : {"on", "except"})
-      if (kind == "redo" && llvm::any_of(keys.getTexts(list), [](const std::string &text) { return text.find('#') != std::string::npos; }))
-        error(keyLocation(op, path + "." + list.str())) // mega.intervention.c4
-            << "redo: on and except take whole layers, not pieces; fix: end a pattern before its #";
-    double beta1 = adamw.getFloat("beta1"), beta2 = adamw.getFloat("beta2");
-    bool resets = kind == "redo" || keys.getText("moments") == "reset";
-    if (double factor = resets && beta1 < 1 && beta2 < 1 ? getResetFactor(beta1, beta2) : 0; factor >= 1.5)
-      emitWarning(keyLocation(op, path)) << kind << " resets moments: with beta1 = " << shortText(beta1) << ", beta2 = " << shortText(beta2)
-                                         << " the updates after it reach " << llvm::formatv("{0:f2}", factor).str() << " lr; take "
-                                         << (kind == "redo" ? "" : "moments = keep or ") << "a smaller beta2";
-    return {kind, keys};
-  }
-
-  /// Every pattern matches a matrix, or for ReDo a hidden layer.
-  void checkInterventions(TrainOp op, const Model &model) {
-    for (auto [index, intervention] : llvm::enumerate(model.train->interventions))
-      for (StringRef list : {"on", "except"})
-        for (const std::string &pattern : findUnmatched(model, intervention, intervention.keys.getTexts(list))) // mega.intervention.c5
-          error(keyLocation(op, "interventions." + std::to_string(index) + "." + list.str()))
-              << intervention.kind << ": \"" << pattern << "\" matches no "
-              << (intervention.kind == "redo" ? "hidden layer" : "matrix (embeddings, head, routers, indexer, norms and biases are none)")
-              << "; fix: remove it";
-  }
-
-  /// Every pattern of Muon's matches a matrix.
+  /// Every pattern of Muon's and of the interventions' matches something.
   void checkPatterns(const Model &model) {
-    for (auto op : module.getOps<TrainOp>())
-      if (op.getModel() == model.name && model.train)
-        checkInterventions(op, model);
-    for (auto op : module.getOps<TrainOp>())
-      if (op.getModel() == model.name && model.train && model.train->muon)
-        for (const std::string &pattern : findUnmatched(model, model.train->muon->except)) // mega.muon.c3
-          error(keyLocation(op, "optimizer.except"))
-              << "muon: \"" << pattern
-              << "\" matches no matrix (embeddings, head, routers, indexer, norms and biases are none); fix: remove it";
+    for (auto op : module.getOps<TrainOp>()) {
+      if (op.getModel() != model.name || !model.train)
+        continue;
+      checkInterventionPatterns(model, [&](StringRef key) { return errorAt(op, key); });
+      if (!model.train->muon)
+        continue;
+      for (const std::string &pattern : findUnmatched(model, model.train->muon->except)) // mega.muon.c3
+        error(keyLocation(op, "optimizer.except"))
+            << "muon: \"" << pattern
+            << "\" matches no matrix (embeddings, head, routers, indexer, norms and biases are none); fix: remove it";
+    }
   }
 
   /// No tensor, and no sum of the parameters' bytes, that a later product could wrap.
@@ -660,12 +608,6 @@ private:
     if (constexpr int64_t most = 1024 * kMostElements; !failed && total.get() > most) // mega.model.c4
       error(opLocation(op)) << "the parameters have " << sizeText(total.get()) << " elements, a model has at most " << most
                             << "; fix: smaller sizes or fewer blocks";
-  }
-
-  static std::string shortText(double number) {
-    std::string text;
-    llvm::raw_string_ostream(text) << llvm::format("%g", number);
-    return text;
   }
 
   static std::string sizeText(int64_t size) {

@@ -1,4 +1,5 @@
 #include "dialects/Mega/Stack.h"
+#include "dialects/Mega/Interventions.h"
 #include "dialects/Mega/Spec.h"
 
 #include "mlir/IR/Builders.h"
@@ -68,10 +69,8 @@ Train readSettings(KindAttr settings) {
   if (optimizer.getWord() == "muon")
     train.muon = Muon{adamw.getFloat("momentum"), adamw.getFloat("rms"),  adamw.getBool("nesterov"),
                       adamw.getInt("iterations"), adamw.getText("split"), adamw.getTexts("except")};
-  for (NamedAttribute entry : settings.getKeys())
-    if (auto list = dyn_cast<ArrayAttr>(entry.getValue()); list && entry.getName() == "interventions")
-      for (auto kind : list.getAsRange<KindAttr>())
-        train.interventions.push_back(readIntervention(kind));
+  for (KindAttr kind : findInterventions(settings))
+    train.interventions.push_back(readIntervention(kind));
   if (keys.has("moments"))
     train.moments = keys.getText("moments");
   if (keys.has("psiv_cache"))

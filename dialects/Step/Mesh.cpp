@@ -159,8 +159,8 @@ KernelQuery ReturnRowsOp::getKernelQuery() {
 template <typename Op> static KernelQuery getSweepQuery(Op op, StringRef family, LaunchOperand::Kind kind) {
   auto module = op->template getParentOfType<ModuleOp>();
   Sweep sweep = findSweep(module, op.getGroup(), op.getOwes());
-  bool isNarrow = kind == LaunchOperand::Kind::Weight && (op.getGroup() == Group::bf16_decays || op.getGroup() == Group::bf16_plain);
-  Type element = isNarrow ? Type(BFloat16Type::get(op.getContext())) : Float32Type::get(op.getContext());
+  bool narrow = kind == LaunchOperand::Kind::Weight && isNarrow(op.getGroup());
+  Type element = narrow ? Type(BFloat16Type::get(op.getContext())) : Float32Type::get(op.getContext());
   int64_t count = sweep.getElements(), before = sweep.getAxesBefore(op.getAxis());
   KernelQuery query(family);
   query.addState("x", kind, sweep.getName(), RankedTensorType::get({count}, element)).set("count", count).set("ranks", op.getRanks());

@@ -1,6 +1,7 @@
 // The dialect.
 #include "dialects/Step/Step.h"
 
+#include "dialects/Interfaces/Functions.h"
 #include "dialects/Interfaces/Sharding.h"
 
 #include "mlir/IR/Builders.h"
@@ -69,8 +70,7 @@ int64_t megacc::step::getBlock(Operation *op) {
   return block ? block.getInt() : -1;
 }
 
-bool megacc::step::isIntervention(FuncOp func) { return func.getSymName().starts_with("intervene."); }
-bool megacc::step::runsOnceAStep(FuncOp func) { return func.getSymName() == "update" || isIntervention(func); }
+bool megacc::step::runsOnceAStep(FuncOp func) { return func.getSymName() == "update" || isIntervention(func.getSymName()); }
 
 Phase megacc::step::getPhase(Operation *op) {
   auto phase = op->getAttrOfType<PhaseAttr>(kPhaseAttr);

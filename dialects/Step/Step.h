@@ -57,6 +57,8 @@ bool hasGroup(mlir::ModuleOp module, Group group);
 constexpr Group kTrainedGroups[] = {Group::f32_decays, Group::f32_plain, Group::bf16_decays,
                                     Group::bf16_plain, Group::muon_f32,  Group::muon_bf16};
 int64_t getPaddedElements(mlir::ModuleOp module, Group group);
+/// Whether the weights of a group are bf16, beside masters.
+inline bool isNarrow(Group group) { return group == Group::bf16_decays || group == Group::bf16_plain || group == Group::muon_bf16; }
 /// Parameters of a group whose gradients owe sums over the same axes, in the order of their layout. Their update is shared by the `ranks`
 /// ranks of the mesh axes with bits 1 << axis of `axes`, which have data of their own, where the module's config says `zero`.
 struct Sweep {
@@ -106,8 +108,7 @@ void addCaches(KernelQuery &query, mlir::ArrayAttr cached, mlir::ValueRange cach
 void getFlagEffects(std::initializer_list<mlir::StringAttr> flags,
                     llvm::SmallVectorImpl<mlir::SideEffects::EffectInstance<mlir::MemoryEffects::Effect>> &effects);
 
-/// Whether a function is one of what some steps do after their update, @intervene.K; and whether it is that or @update.
-bool isIntervention(FuncOp func);
+/// Whether a function is @update, or one of what some steps do after it.
 bool runsOnceAStep(FuncOp func);
 
 /// Whether a value made by one of the ops needs memory of its own where they are one launch: it is used outside them, or nowhere.

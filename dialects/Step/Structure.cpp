@@ -204,7 +204,7 @@ static std::vector<int64_t> getRoundingTable(ArrayRef<ParameterOp> parameters) {
 KernelQuery AdamWOp::getKernelQuery() {
   using Kind = LaunchOperand::Kind;
   Group group = getGroup();
-  bool narrow = group == Group::bf16_decays || group == Group::bf16_plain;
+  bool narrow = isNarrow(group);
   Swept swept = getSwept(*this);
   int64_t count = swept.count, own = count / swept.ranks;
   Type f32 = Float32Type::get(getContext()), weight = narrow ? Type(BFloat16Type::get(getContext())) : f32;

@@ -21,10 +21,6 @@ static std::function<int64_t(const KernelQuery &)> getReduceScratch(int64_t widt
   };
 }
 
-static int64_t getElementBytes(const KernelQuery &query, llvm::StringRef name) {
-  return query.find(name)->type.getElementTypeBitWidth() / 8;
-}
-
 /// A sum sends each of the other ranks its part, and the sum of its own part to each.
 static int64_t getSumBytes(const KernelQuery &query) {
   int64_t ranks = query.getInt("ranks");

@@ -27,6 +27,11 @@ struct Cache {
   std::string refusal;
 };
 
+/// Bytes of an element of an operand.
+inline int64_t getElementBytes(const KernelQuery &query, llvm::StringRef operand) {
+  return query.find(operand)->type.getElementTypeBitWidth() / 8;
+}
+
 /// One kernel of one target, for some shapes and types. All functions are of the query alone.
 struct Record {
   /// "cpu.rms_norm": unique, what the attribute `record` of an op names.

@@ -1,3 +1,4 @@
+#include "dialects/Interfaces/Functions.h"
 #include "dialects/Mega/Parameters.h"
 #include "lib/Plan/MeshTable.h"
 
@@ -191,7 +192,7 @@ std::vector<Plan::Intervention> readInterventions(const Model &model) {
   std::vector<Plan::Intervention> rows;
   for (const Intervention &intervention : model.train->interventions) {
     Plan::Intervention &row = rows.emplace_back();
-    row.function = "intervene." + std::to_string(rows.size() - 1);
+    row.function = getInterventionName(rows.size() - 1);
     row.kind = intervention.kind, row.when = describeWhen(intervention.keys);
     for (const Target &target : findTargets(model, intervention)) {
       int64_t experts = target.parameter.shape.size() == 3 ? target.parameter.shape.front() : 1;

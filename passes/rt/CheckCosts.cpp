@@ -1,4 +1,5 @@
 // Whether every launch was measured.
+#include "dialects/Interfaces/Functions.h"
 #include "lib/Cost/Cost.h"
 #include "passes/rt/Passes.h"
 
@@ -28,7 +29,7 @@ struct RtCheckCosts : impl::RtCheckCostsBase<RtCheckCosts> {
     std::set<std::string> missing;
     int64_t launches = 0;
     for (auto func : getOperation().getOps<FuncOp>())
-      if (func.getSymName() != "evaluate" && !func.getSymName().starts_with("intervene."))
+      if (func.getSymName() != "evaluate" && !isIntervention(func.getSymName()))
         for (auto call : func.getBody().getOps<CallOp>())
           if (!measured->isMeasured(call.getKernel(), call.getInts())) {
             missing.insert(call.getKernel().str());

@@ -1,4 +1,5 @@
 // Every read sees what was written.
+#include "dialects/Interfaces/Functions.h"
 #include "dialects/Interfaces/Size.h"
 #include "passes/rt/Passes.h"
 
@@ -117,8 +118,6 @@ private:
   Bytes first[MG_SEGMENT_COUNT], last[MG_SEGMENT_COUNT];
 };
 
-static bool isIntervention(FuncOp func) { return func.getSymName().starts_with("intervene."); }
-
 /// Replays the functions of a module, one after the other.
 class Replay {
 public:
@@ -147,7 +146,7 @@ public:
   LogicalResult check(FuncOp func) {
     contents = Contents();
     std::fill(std::begin(summed), std::end(summed), Bytes());
-    if (func.getSymName() != "update" && !isIntervention(func)) {
+    if (func.getSymName() != "update" && !isIntervention(func.getSymName())) {
       written = Written();
       for (auto input : module.getOps<InputOp>())
         written.add(input.getRange(), microBatches);
@@ -292,7 +291,7 @@ struct RtCheckSchedule : impl::RtCheckScheduleBase<RtCheckSchedule> {
     bool good = succeeded(replay.checkState());
     SmallVector<FuncOp> funcs(getOperation().getOps<FuncOp>());
     // @micro_batch comes first, then @update, then what some steps do after it, wherever they stand.
-    std::stable_partition(funcs.begin(), funcs.end(), isIntervention);
+    std::stable_partition(funcs.begin(), funcs.end(), [](FuncOp func) { return isIntervention(func.getSymName()); });
     for (StringRef name : {"update", "micro_batch"})
       std::stable_partition(funcs.begin(), funcs.end(), [&](FuncOp func) { return func.getSymName() == name; });
     for (FuncOp func : funcs)

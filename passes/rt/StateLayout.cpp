@@ -39,7 +39,7 @@ void StateLayout::addParameters() {
   SmallVector<Group> groups(std::begin(step::kTrainedGroups), std::end(step::kTrainedGroups));
   groups.push_back(Group::untrained);
   for (Group group : groups) {
-    bool narrow = group == Group::bf16_decays || group == Group::bf16_plain || group == Group::muon_bf16;
+    bool narrow = step::isNarrow(group);
     bool isMuon = group == Group::muon_f32 || group == Group::muon_bf16;
     Type element = narrow ? Type(builder.getBF16Type()) : Type(builder.getF32Type());
     std::string groupName = ("*" + stringifyGroup(group)).str();

@@ -144,7 +144,7 @@ private:
   }
 
   /// The part of a gradient that is owed: all of what the rank has, or rows of it.
-  LogicalResult findOwed(AccumulateOp op, int64_t axis, std::map<std::string, SmallVector<Owed>> &owed) {
+  LogicalResult findOwed(AccumulateOp op, int64_t axis, AllOwed &owed) {
     SmallVector<Owed> &ranges = owed[op.getParameter().str()];
     ranges.clear(); // all accumulations of a parameter agree
     const Sharding need = getShardings(op, kNeedsAttr, 1).front();

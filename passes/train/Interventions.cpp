@@ -1,5 +1,6 @@
 // What happens to matrices at some steps only (conventions section 20).
 #include "passes/train/Interventions.h"
+#include "dialects/Interfaces/Functions.h"
 #include "dialects/Mega/Matrices.h"
 #include "dialects/Mega/Stack.h"
 #include "passes/train/Marks.h"
@@ -33,7 +34,7 @@ public:
   }
 
   void write(size_t number, const mega::Intervention &intervention) {
-    name = "intervene." + std::to_string(number);
+    name = getInterventionName(number);
     MLIRContext *context = module.getContext();
     OpBuilder outside = OpBuilder::atBlockEnd(module.getBody());
     auto func = FuncOp::create(outside, getLoc(name), outside.getStringAttr(name));

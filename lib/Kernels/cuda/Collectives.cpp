@@ -11,14 +11,14 @@ static constexpr int64_t kExchangeElements = 1 << 24;
 
 /// Scratch: where all ranks' groups begin, and a piece to give and one to take.
 static int64_t getExchangeScratch(const KernelQuery &query) {
-  int64_t ranks = query.getInt("ranks"), cols = query.getInt("cols"), bytes = query.find("rows")->type.getElementTypeBitWidth() / 8;
+  int64_t ranks = query.getInt("ranks"), cols = query.getInt("cols"), bytes = getElementBytes(query, "rows");
   int64_t piece = std::clamp<int64_t>(kExchangeElements / (ranks * cols), 1, query.getInt("received") / ranks);
   return getRoom(ranks * (query.getInt("groups") + 1), 4) + 2 * getRoom(ranks * piece * cols, bytes);
 }
 
 /// No card knows how many rows there are for another: a block goes to each that holds the most, and where the groups begin.
 static int64_t getBlockBytes(const KernelQuery &query) {
-  int64_t ranks = query.getInt("ranks"), bytes = query.find("rows")->type.getElementTypeBitWidth() / 8;
+  int64_t ranks = query.getInt("ranks"), bytes = getElementBytes(query, "rows");
   return (query.getInt("received") / ranks * query.getInt("cols") * bytes + 4 * (query.getInt("groups") + 1)) * (ranks - 1);
 }
 
@@ -31,7 +31,7 @@ void addCollectiveCudaRecords(std::vector<Record> &records) {
   Record gather = makeRecord(records, "gather_parts");
   // Parts that are not whole come one rank after the other and are then put in their places.
   gather.scratch = [](const KernelQuery &query) {
-    int64_t outer = query.getInt("outer"), bytes = query.find("x")->type.getElementTypeBitWidth() / 8;
+    int64_t outer = query.getInt("outer"), bytes = getElementBytes(query, "x");
     return outer > 1 ? getRoom(outer * query.getInt("inner") * query.getInt("ranks"), bytes) : 0;
   };
   records.push_back(gather);
